@@ -1,0 +1,84 @@
+"""Everything that Dropserve refuses, as exceptions with a stable code and a message for the caller.
+
+    DropserveError
+    ├── InvalidRequest            the caller's input is wrong
+    │   ├── MalformedBody         not JSON, or not the JSON that was asked for
+    │   ├── InvalidInput          a field has the wrong shape, type or value
+    │   ├── LimitExceeded         a field asks for more than this service allows
+    │   ├── BodyTooLarge          the body has more bytes than this service reads
+    │   └── UnsupportedMediaType  the body is not of a content type that is read here
+    ├── NotFound                  the caller named something that is not here
+    │   └── UnknownModel
+    ├── Unavailable               a good request, at a bad moment
+    │   ├── NotReady              no verified model is loaded
+    │   ├── Overloaded            the queue is full; come back later
+    │   └── DeadlineExceeded      the answer would have come too late
+    └── InvalidModel              a model's files are damaged or break the contract
+
+What each means to an HTTP caller is decided in one table, in `service.app`; nothing here knows of HTTP.
+"""
+
+from typing import Any, ClassVar
+
+
+class DropserveError(Exception):
+    """A refusal. `code` is stable, `message` is for people, `details` are for programs (JSON values only)."""
+
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+
+class InvalidRequest(DropserveError):
+    code = "invalid_request"
+
+
+class MalformedBody(InvalidRequest):
+    code = "malformed_body"
+
+
+class InvalidInput(InvalidRequest):
+    code = "invalid_input"
+
+
+class LimitExceeded(InvalidRequest):
+    code = "limit_exceeded"
+
+
+class BodyTooLarge(InvalidRequest):
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    code = "unsupported_media_type"
+
+
+class NotFound(DropserveError):
+    code = "not_found"
+
+
+class UnknownModel(NotFound):
+    code = "unknown_model"
+
+
+class Unavailable(DropserveError):
+    code = "unavailable"
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+
+
+class Overloaded(Unavailable):
+    code = "overloaded"
+
+
+class DeadlineExceeded(Unavailable):
+    code = "deadline_exceeded"
+
+
+class InvalidModel(DropserveError):
+    code = "invalid_model"

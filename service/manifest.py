@@ -1,0 +1,190 @@
+"""The contract of a published model: what `manifest.json` says, and whether the files beside it agree.
+
+A published model is a folder `<name>/<version>/` with
+
+    manifest.json   this contract
+    predict.onnx    the network without dropout: inputs (rows, …) → output (rows, outputs)
+    sample.onnx     the network with its dropout masks as inputs: inputs (rows, …) and, for each site i,
+                    mask_<i> (passes, 1, …) → output (passes, rows, outputs)
+    golden.npz      inputs, a seed and the answers to them, replayed when the model is loaded
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.errors import InvalidModel
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+PREDICT_GRAPH = "predict.onnx"
+SAMPLE_GRAPH = "sample.onnx"
+GOLDEN = "golden.npz"
+REQUIRED_FILES = (PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a model may be called: safe in a path and in a URL."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+DType = Literal["float32", "float64", "int32", "int64"]
+
+
+class Part(BaseModel):
+    """A piece of the manifest: immutable, and strict about what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class TensorSpec(Part):
+    """An input or the output of the network; the rows axis comes first and is not part of `shape`."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="of one row")
+
+
+class DropoutSite(Part):
+    """A place where the network drops units. Site number i is fed through the graph input `mask_<i>`."""
+
+    name: str
+    kind: Literal["dropout", "feature", "alpha"] = Field(
+        description="dropout: single units; feature: whole channels; alpha: keeps mean and variance of SELU nets"
+    )
+    p: float = Field(ge=0, lt=1, description="probability that a unit is dropped")
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        description="of the mask of one pass, shared by all its rows; the graph input is (passes, 1, *shape)"
+    )
+
+
+class ConformalQuantile(Part):
+    """Split-conformal threshold (Vovk 2005; for classes the LAC score of Sadinle et al. 2019).
+
+    A class belongs to the prediction set when 1 - probability <= quantile; a regression interval is
+    answer ± quantile.
+    """
+
+    coverage: float = Field(gt=0, lt=1, description="share of such sets that contain the truth")
+    quantile: float = Field(ge=0)
+
+
+class AbstentionThreshold(Part):
+    """Accept an answer when its predictive entropy is at most `threshold`; refer it to a person otherwise."""
+
+    error_rate: float = Field(gt=0, lt=1, description="share of wrong answers aimed at, among the accepted")
+    threshold: float = Field(ge=0, description="nats")
+    coverage: float = Field(ge=0, le=1, description="share of validation rows accepted at this threshold")
+
+
+class TrainingData(Part):
+    """What the network learned from."""
+
+    name: str
+    sha256: Sha256
+    rows: int = Field(ge=1)
+
+
+class Noise(Part):
+    """A regression's observation noise; its standard deviation is the aleatoric part of the uncertainty."""
+
+    std: float = Field(gt=0, description="in the target's own unit")
+
+
+class Manifest(Part):
+    """All that serving needs to know of a model. Temperature divides the logits before the softmax."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str = Field(pattern=rf"^{NAME.pattern}$")
+    version: int = Field(ge=1)
+    task: Literal["classification", "regression"]
+    description: str = ""
+    created: str = Field(default="", description="ISO 8601, UTC")
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    output: TensorSpec
+    features: tuple[str, ...] = Field(default=(), description="names of the values of a row, when they have any")
+    labels: tuple[str, ...] = Field(default=(), description="names of the classes, in the order of the output")
+    sites: tuple[DropoutSite, ...] = Field(min_length=1)
+    temperature: float = Field(default=1.0, gt=0)
+    noise: Noise | None = None
+    conformal: tuple[ConformalQuantile, ...] = ()
+    abstention: tuple[AbstentionThreshold, ...] = ()
+    evaluation: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="test figures by kind of answer: deterministic, mc"
+    )
+    training_data: TrainingData | None = None
+    training: dict[str, Any] = Field(default_factory=dict, description="the settings of the training run")
+    libraries: dict[str, str] = Field(default_factory=dict, description="versions of what made the model")
+    git_commit: str | None = None
+    files: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        if missing := [name for name in REQUIRED_FILES if name not in self.files]:
+            raise ValueError(f"files lists no digest for {', '.join(missing)}")
+        if len(self.output.shape) != 1:
+            raise ValueError(f"output.shape must be one number, not {list(self.output.shape)}")
+        if self.task == "classification":
+            if len(self.labels) != self.output.shape[0]:
+                raise ValueError(f"labels names {len(self.labels)} classes, but the output has {self.output.shape[0]}")
+            if self.output.shape[0] < 2 or len(set(self.labels)) != len(self.labels):
+                raise ValueError("labels must be two or more different names")
+        return self
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate a model folder's manifest; raises InvalidModel that names the field at fault."""
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InvalidModel(f"{path}: no such file; a published model has one", file=MANIFEST) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(f"{path}: cannot be read: {error}", file=MANIFEST) from None
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise InvalidModel(f"{path}: {field}: {first['msg']}", file=MANIFEST, field=field) from None
+    _check_place(manifest, folder)
+    return manifest
+
+
+def _check_place(manifest: Manifest, folder: Path) -> None:
+    """A manifest says whose it is; the folders it lies in must agree, or a copy passes for another version."""
+    resolved = folder.resolve()
+    found = (resolved.parent.name, resolved.name)
+    if found != (manifest.name, str(manifest.version)):
+        raise InvalidModel(
+            f"{folder}: the manifest is that of {manifest.name}/{manifest.version}, the folder is {'/'.join(found)}",
+            file=MANIFEST,
+        )
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json`; publishing does this last, so that a folder without one is unfinished."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_file(manifest: Manifest, folder: Path, name: str) -> bytes:
+    """The bytes of one of the model's files, after they agreed with the digest; raises InvalidModel.
+
+    The bytes that were verified are the bytes to use: nobody can change the file in between.
+    """
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise InvalidModel(f"{folder / name}: cannot be read: {error.strerror}", file=name) from None
+    if (digest := sha256(content)) != manifest.files[name]:
+        raise InvalidModel(
+            f"{folder / name}: is damaged: its SHA-256 is {digest}, the manifest says {manifest.files[name]}",
+            file=name,
+        )
+    return content

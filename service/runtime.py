@@ -1,0 +1,61 @@
+"""The door to onnxruntime: a graph in, arrays through it. Nothing else imports onnxruntime."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.errors import InvalidModel
+
+Array = NDArray[Any]
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+ERRORS_ONLY = 3
+
+
+class TensorInfo(NamedTuple):
+    """A graph's input or output: dimensions that are not fixed are names, or None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+class Graph:
+    """An ONNX graph, loaded and optimised. Threads may share it: a run keeps no state.
+
+    `optimise=False` runs the graph as it stands, which verification uses to look at the graph itself.
+    """
+
+    def __init__(self, content: bytes, *, name: str = "graph", threads: int = 1, optimise: bool = True) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = ERRORS_ONLY
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not optimise:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a dozen unrelated types, all subclasses of Exception
+            raise InvalidModel(f"{name}: onnxruntime cannot load it: {error}", file=name) from None
+        self.name = name
+        self.inputs = tuple(_tensor_info(tensor) for tensor in self._session.get_inputs())
+        self.outputs = tuple(_tensor_info(tensor) for tensor in self._session.get_outputs())
+        self._output_names = [output.name for output in self.outputs]
+
+    def run(self, feeds: Mapping[str, Array]) -> Array:
+        """The graph's first output."""
+        return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
+
+
+def _tensor_info(tensor: Any) -> TensorInfo:
+    return TensorInfo(tensor.name, DTYPES.get(tensor.type, tensor.type), tuple(tensor.shape))
