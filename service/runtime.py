@@ -48,6 +48,8 @@ class Graph:
         except Exception as error:  # onnxruntime raises a dozen unrelated types, all subclasses of Exception
             raise InvalidModel(f"{name}: onnxruntime cannot load it: {error}", file=name) from None
         self.name = name
+        self.size = len(content)
+        """Bytes of the file: near enough 4 a weight."""
         self.inputs = tuple(_tensor_info(tensor) for tensor in self._session.get_inputs())
         self.outputs = tuple(_tensor_info(tensor) for tensor in self._session.get_outputs())
         self._output_names = [output.name for output in self.outputs]

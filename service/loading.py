@@ -1,0 +1,94 @@
+"""A model folder → an engine, after everything about it was verified."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from service import golden
+from service.engine import Engine
+from service.errors import InvalidModel
+from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file, read_manifest
+from service.masks import MaskCache
+from service.runtime import Graph, TensorInfo
+
+Dimensions = tuple[int | None, ...]
+
+
+class Check(NamedTuple):
+    """Something that was verified, and what was found."""
+
+    name: str
+    detail: str
+
+
+def load_model(
+    folder: Path, masks: MaskCache, *, threads: int = 1, on_check: Callable[[Check], None] = lambda check: None
+) -> Engine:
+    """Verify digests, graph contract and golden answers, in this order, and warm the engine up.
+
+    `on_check` is told each check that passed. Raises InvalidModel with the reason of the first that did not.
+    """
+    manifest = read_manifest(folder)
+    on_check(Check("manifest", f"{manifest.name}/{manifest.version}, {manifest.task}, {len(manifest.sites)} dropout sites"))
+
+    files = {name: read_file(manifest, folder, name) for name in manifest.files}
+    on_check(Check("digests", f"{len(files)} files agree with their SHA-256"))
+
+    predict = Graph(files[PREDICT_GRAPH], name=PREDICT_GRAPH, threads=threads)
+    sample = Graph(files[SAMPLE_GRAPH], name=SAMPLE_GRAPH, threads=threads)
+    check_graphs(manifest, predict, sample)
+    on_check(Check("graphs", _describe_graphs(manifest)))
+
+    engine = Engine(manifest, predict, sample, masks)
+    error = golden.replay(engine, files[GOLDEN])
+    on_check(Check("golden answers", f"replayed; largest relative error {error:.1e}"))
+
+    engine.warm_up()
+    return engine
+
+
+def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:
+    """Both graphs must have the inputs and outputs that the manifest promises, masks included."""
+    rows = {spec.name: (spec.dtype, (None, *spec.shape)) for spec in manifest.inputs}
+    masks = {f"mask_{i}": ("float32", (None, 1, *site.shape)) for i, site in enumerate(manifest.sites)}
+    _check_inputs(predict, rows)
+    _check_inputs(sample, rows | masks)
+    _check_output(predict, (None, *manifest.output.shape))
+    _check_output(sample, (None, None, *manifest.output.shape))
+
+
+def _check_inputs(graph: Graph, expected: dict[str, tuple[str, Dimensions]]) -> None:
+    given = {tensor.name: tensor for tensor in graph.inputs}
+    if odd := sorted(set(given) ^ set(expected)):
+        raise InvalidModel(
+            f"{graph.name}: has inputs {sorted(given)}, the manifest says {sorted(expected)}: {odd[0]} is not in both",
+            file=graph.name,
+        )
+    for name, (dtype, shape) in expected.items():
+        _check_tensor(graph, given[name], dtype, shape)
+
+
+def _check_output(graph: Graph, shape: Dimensions) -> None:
+    if len(graph.outputs) != 1:
+        raise InvalidModel(f"{graph.name}: has {len(graph.outputs)} outputs; expected one", file=graph.name)
+    _check_tensor(graph, graph.outputs[0], "float32", shape)
+
+
+def _check_tensor(graph: Graph, tensor: TensorInfo, dtype: str, shape: Dimensions) -> None:
+    """None in `shape` must be free in the graph, so that any number of rows or passes can be asked."""
+    fits = len(tensor.shape) == len(shape) and all(
+        not isinstance(found, int) if wanted is None else found == wanted
+        for found, wanted in zip(tensor.shape, shape, strict=True)
+    )
+    if tensor.dtype != dtype or not fits:
+        wanted_shape = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InvalidModel(
+            f"{graph.name}: {tensor.name} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} [{wanted_shape}]",
+            file=graph.name,
+        )
+
+
+def _describe_graphs(manifest: Manifest) -> str:
+    inputs = ", ".join(f"{spec.name} (rows, {', '.join(map(str, spec.shape))})" for spec in manifest.inputs)
+    outputs = manifest.output.shape[0]
+    return f"{inputs} → (rows, {outputs}), and with {len(manifest.sites)} masks → (passes, rows, {outputs})"

@@ -1,0 +1,137 @@
+"""Samples → numbers: what an ensemble of thinned networks agrees on, and how far it disagrees.
+
+Pure functions of arrays; axes are (passes, rows, outputs) throughout, entropies are in nats.
+The split of the predictive entropy into its expected (aleatoric) and mutual (epistemic) part is that of
+Depeweg et al. 2018, "Decomposition of Uncertainty"; mutual information is BALD's score (Houlsby et al. 2011);
+the variation ratio is Freeman's (1965). Regression follows the law of total variance (Gal 2016, ch. 3).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassUncertainty:
+    """What the passes say of each row of a classification."""
+
+    mean: Float64
+    """(rows, classes): mean of the passes' probabilities, the consensus."""
+    std: Float64
+    """(rows, classes): standard deviation over the passes."""
+    standard_error: Float64
+    """(rows, classes): of `mean`; NaN for a single pass, which tells nothing of it."""
+    predictive_entropy: Float64
+    """(rows,): H[E p], the total uncertainty."""
+    expected_entropy: Float64
+    """(rows,): E H[p], what each thinned network is unsure of by itself (aleatoric)."""
+    mutual_information: Float64
+    """(rows,): H[E p] - E H[p], what they disagree on (epistemic)."""
+    variation_ratio: Float64
+    """(rows,): share of the passes that voted against the most voted class."""
+    votes: Int64
+    """(rows, classes): how many passes put each class first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionUncertainty:
+    """What the passes say of each row of a regression, in the target's own unit; each (rows, outputs)."""
+
+    mean: Float64
+    epistemic_std: Float64
+    """Standard deviation over the passes."""
+    aleatoric_std: Float64
+    """Standard deviation of the noise that the model was trained to expect; 0 when it states none."""
+    total_std: Float64
+    standard_error: Float64
+    """Of `mean`; NaN for a single pass."""
+
+
+Uncertainty = ClassUncertainty | RegressionUncertainty
+AnyUncertainty = TypeVar("AnyUncertainty", ClassUncertainty, RegressionUncertainty)
+
+
+def log_softmax(logits: Floats, temperature: float = 1.0) -> Float64:
+    """Logits → calibrated log probabilities over the last axis (temperature scaling: Guo et al. 2017)."""
+    scaled = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))
+
+
+def softmax(logits: Floats, temperature: float = 1.0) -> Float64:
+    """Logits → calibrated probabilities over the last axis."""
+    return np.exp(log_softmax(logits, temperature))
+
+
+def entropy(probabilities: Float64) -> Float64:
+    """Over the last axis, in nats; 0·log 0 counts as 0."""
+    tiny = np.finfo(np.float64).tiny
+    return np.asarray(-(probabilities * np.log(np.maximum(probabilities, tiny))).sum(axis=-1))
+
+
+def summarise_classes(logits: Floats, temperature: float = 1.0) -> ClassUncertainty:
+    """Logits of every pass, (passes, rows, classes), → what they say of each row."""
+    passes, rows, classes = _axes(logits)
+    log_probabilities = log_softmax(logits, temperature)  # (passes, rows, classes)
+    probabilities = np.exp(log_probabilities)
+    mean = probabilities.mean(axis=0)  # (rows, classes)
+    std = probabilities.std(axis=0)
+    predictive_entropy = entropy(mean)
+    expected_entropy = -(probabilities * log_probabilities).sum(axis=-1).mean(axis=0)  # (rows,)
+    winners = probabilities.argmax(axis=-1)  # (passes, rows)
+    cells = winners + classes * np.arange(rows)  # each row counts in cells of its own
+    votes = np.bincount(cells.ravel(), minlength=rows * classes).reshape(rows, classes)
+    return ClassUncertainty(
+        mean=mean,
+        std=std,
+        standard_error=_standard_error(std, passes),
+        predictive_entropy=predictive_entropy,
+        expected_entropy=expected_entropy,
+        # Jensen makes it ≥ 0; rounding may not
+        mutual_information=np.maximum(predictive_entropy - expected_entropy, 0.0),
+        variation_ratio=1.0 - votes.max(axis=-1) / passes,
+        votes=votes,
+    )
+
+
+def summarise_regression(values: Floats, noise_std: float = 0.0) -> RegressionUncertainty:
+    """Answers of every pass, (passes, rows, outputs), → what they say of each row."""
+    passes, _, _ = _axes(values)
+    answers = values.astype(np.float64)
+    epistemic_std = answers.std(axis=0)  # (rows, outputs)
+    return RegressionUncertainty(
+        mean=answers.mean(axis=0),
+        epistemic_std=epistemic_std,
+        aleatoric_std=np.full_like(epistemic_std, noise_std),
+        total_std=np.hypot(epistemic_std, noise_std),
+        standard_error=_standard_error(epistemic_std, passes),
+    )
+
+
+def join_rows(parts: Sequence[AnyUncertainty]) -> AnyUncertainty:
+    """Summaries of consecutive rows → the summary of all of them."""
+    if len(parts) == 1:
+        return parts[0]
+    kind = type(parts[0])
+    return kind(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(kind)))
+
+
+def _standard_error(std: Float64, passes: int) -> Float64:
+    """s/√T with the unbiased s; `std` divides by T, hence T - 1 here."""
+    if passes < 2:
+        return np.full_like(std, np.nan)
+    return np.asarray(std / np.sqrt(passes - 1))
+
+
+def _axes(samples: Floats) -> tuple[int, int, int]:
+    if samples.ndim != 3 or samples.shape[0] < 1:
+        raise ValueError(f"samples must be (passes, rows, outputs) with at least one pass, not {samples.shape}")
+    passes, rows, outputs = samples.shape
+    return passes, rows, outputs
