@@ -7,7 +7,7 @@ threads may share an engine, and how the work is cut into runs changes no answer
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from service.masks import PASSES_PER_BLOCK, MaskCache
 from service.runtime import Array, Graph
 from service.uncertainty import (
     Float64,
-    RegressionUncertainty,
-    ClassUncertainty,
     Uncertainty,
     join_rows,
     softmax,
@@ -29,8 +27,9 @@ Inputs = Mapping[str, Array]
 """One array (rows, …) an input of the model, as `service.inputs` makes and checks them."""
 
 T = TypeVar("T")
-Steps = Generator[None, None, T]
-"""Work cut into short steps; a scheduler may stop, or see to others, at each `yield`."""
+Steps = Generator[float, None, T]
+"""Work cut into short steps. Each `yield` tells about how many seconds the rest takes; a scheduler may
+stop there, see to others, or go on in a thread."""
 
 MULTIPLY_ADDS_PER_RUN = 2**28
 """A few milliseconds of one core: the longest that a run keeps others waiting."""
@@ -60,6 +59,8 @@ class Engine:
 
     def __init__(self, manifest: Manifest, predict: Graph, sample: Graph, masks: MaskCache) -> None:
         self.manifest = manifest
+        self.examples: Inputs = {}
+        """A few real rows, once the golden answers were replayed; for documentation and demonstration."""
         self._predict = predict
         self._sample = sample
         self._masks = masks
@@ -75,6 +76,15 @@ class Engine:
             return Prediction(softmax(raw, self.manifest.temperature))
         return Prediction(raw.astype(np.float64))
 
+    def predict_steps(self, inputs: Inputs) -> Steps[Prediction]:
+        """`predict`, cut into short steps."""
+        rows = _count_rows(inputs)
+        parts: list[Float64] = []
+        for first in range(0, rows, self._row_passes_per_run):
+            yield self._seconds_per_row * (rows - first)
+            parts.append(self.predict(_slice(inputs, first, first + self._row_passes_per_run)).values)
+        return Prediction(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
     def sample(self, inputs: Inputs, passes: int, seed: int) -> Sampled:
         """`passes` thinned networks, the same for every row; the seed alone says which."""
         return finish(self.sample_steps(inputs, passes, seed))
@@ -85,23 +95,24 @@ class Engine:
         The rows are cut first, the passes only when a single row's are too many: what comes before the
         first dropout is then computed once a row, and no more than a few rows' samples are in memory.
         """
-        rows = len(next(iter(inputs.values())))
+        rows = _count_rows(inputs)
+        yield rows * (self._seconds_per_row + passes * self._seconds_per_row_pass)
         rows_per_run = max(1, self._row_passes_per_run // min(passes, PASSES_PER_BLOCK))
-        parts: list[Uncertainty] = []
+        parts: list[Any] = []
         for first in range(0, rows, rows_per_run):
-            some = {name: array[first : first + rows_per_run] for name, array in inputs.items()}
-            samples = yield from self.draw(some, passes, seed)
+            samples = yield from self.draw(_slice(inputs, first, first + rows_per_run), passes, seed)
             parts.append(self.summarise(samples))
-        return Sampled(join_rows(parts), self.predict(inputs), passes, seed)
+        deterministic = yield from self.predict_steps(inputs)
+        return Sampled(join_rows(parts), deterministic, passes, seed)
 
     def draw(self, inputs: Inputs, passes: int, seed: int) -> Steps[Array]:
         """The raw output of every pass: (passes, rows, outputs), float32."""
-        rows = len(next(iter(inputs.values())))
+        rows = _count_rows(inputs)
         samples = np.empty((passes, rows, *self.manifest.output.shape), dtype=np.float32)
         for start, stop in _runs(passes, max(1, self._row_passes_per_run // rows)):
             masks = self._masks.masks(seed, self.manifest.sites, start, stop)
             samples[start:stop] = self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})
-            yield
+            yield self._seconds_per_row_pass * rows * (passes - stop)
         return samples
 
     def summarise(self, samples: Array) -> Uncertainty:
@@ -117,14 +128,6 @@ class Engine:
         self._seconds_per_row = _seconds(lambda: self.predict(inputs))
         self._seconds_per_row_pass = _seconds(lambda: self.sample(inputs, passes, seed=0)) / passes
 
-    def predict_seconds(self, rows: int) -> float:
-        """About how long `predict` takes, as measured at warm-up; an upper bound for many rows."""
-        return rows * self._seconds_per_row
-
-    def sample_seconds(self, rows: int, passes: int) -> float:
-        """About how long `sample` takes, as measured at warm-up; an upper bound for many rows."""
-        return rows * (self._seconds_per_row + passes * self._seconds_per_row_pass)
-
 
 def finish(steps: Steps[T]) -> T:
     """Take all the steps at once."""
@@ -133,6 +136,14 @@ def finish(steps: Steps[T]) -> T:
             next(steps)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+
+
+def _count_rows(inputs: Inputs) -> int:
+    return len(next(iter(inputs.values())))
+
+
+def _slice(inputs: Inputs, first: int, last: int) -> Inputs:
+    return {name: array[first:last] for name, array in inputs.items()}
 
 
 def _runs(passes: int, longest: int) -> Iterator[tuple[int, int]]:

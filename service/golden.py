@@ -29,7 +29,10 @@ def record(engine: Engine, inputs: Inputs, passes: int, seed: int) -> bytes:
 
 
 def replay(engine: Engine, content: bytes) -> float:
-    """Ask the model the golden inputs again; the largest relative error, or InvalidModel if it is too large."""
+    """Ask the model the golden inputs again; the largest relative error, or InvalidModel if it is too large.
+
+    The inputs become the engine's examples.
+    """
     golden = _read(content)
     given = {name.removeprefix(INPUT_PREFIX): array for name, array in golden.items() if name.startswith(INPUT_PREFIX)}
     try:
@@ -38,6 +41,7 @@ def replay(engine: Engine, content: bytes) -> float:
         passes, seed = len(expected_sample), int(golden["seed"])
     except (InvalidInput, KeyError, TypeError, ValueError) as error:
         raise InvalidModel(f"{GOLDEN}: does not fit the model: {error}", file=GOLDEN) from None
+    engine.examples = inputs
     return max(
         _compare("predict", engine.predict(inputs).values, expected_predict),
         _compare("sample", finish(engine.draw(inputs, passes, seed)), expected_sample),

@@ -1,6 +1,6 @@
 """A model folder → an engine, after everything about it was verified."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,27 +21,26 @@ class Check(NamedTuple):
     detail: str
 
 
-def load_model(
-    folder: Path, masks: MaskCache, *, threads: int = 1, on_check: Callable[[Check], None] = lambda check: None
-) -> Engine:
+def load_model(folder: Path, masks: MaskCache, *, threads: int = 1, checks: list[Check] | None = None) -> Engine:
     """Verify digests, graph contract and golden answers, in this order, and warm the engine up.
 
-    `on_check` is told each check that passed. Raises InvalidModel with the reason of the first that did not.
+    What passed is added to `checks`. Raises InvalidModel with the reason of the first that did not.
     """
+    passed = [] if checks is None else checks
     manifest = read_manifest(folder)
-    on_check(Check("manifest", f"{manifest.name}/{manifest.version}, {manifest.task}, {len(manifest.sites)} dropout sites"))
+    passed.append(Check("manifest", _describe(manifest)))
 
     files = {name: read_file(manifest, folder, name) for name in manifest.files}
-    on_check(Check("digests", f"{len(files)} files agree with their SHA-256"))
+    passed.append(Check("digests", f"{len(files)} files agree with their SHA-256"))
 
     predict = Graph(files[PREDICT_GRAPH], name=PREDICT_GRAPH, threads=threads)
     sample = Graph(files[SAMPLE_GRAPH], name=SAMPLE_GRAPH, threads=threads)
     check_graphs(manifest, predict, sample)
-    on_check(Check("graphs", _describe_graphs(manifest)))
+    passed.append(Check("graphs", _describe_graphs(manifest)))
 
     engine = Engine(manifest, predict, sample, masks)
     error = golden.replay(engine, files[GOLDEN])
-    on_check(Check("golden answers", f"replayed; largest relative error {error:.1e}"))
+    passed.append(Check("golden answers", f"replayed; largest relative error {error:.1e}"))
 
     engine.warm_up()
     return engine
@@ -57,7 +56,7 @@ def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:
     _check_output(sample, (None, None, *manifest.output.shape))
 
 
-def _check_inputs(graph: Graph, expected: dict[str, tuple[str, Dimensions]]) -> None:
+def _check_inputs(graph: Graph, expected: Mapping[str, tuple[str, Dimensions]]) -> None:
     given = {tensor.name: tensor for tensor in graph.inputs}
     if odd := sorted(set(given) ^ set(expected)):
         raise InvalidModel(
@@ -86,6 +85,11 @@ def _check_tensor(graph: Graph, tensor: TensorInfo, dtype: str, shape: Dimension
             f"{graph.name}: {tensor.name} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} [{wanted_shape}]",
             file=graph.name,
         )
+
+
+def _describe(manifest: Manifest) -> str:
+    sites = ", ".join(f"{site.name} (p = {site.p:g}, {'×'.join(map(str, site.shape))})" for site in manifest.sites)
+    return f"{manifest.name}/{manifest.version}, {manifest.task}; dropout at {sites}"
 
 
 def _describe_graphs(manifest: Manifest) -> str:

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from service.errors import InvalidModel
 
-SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 PREDICT_GRAPH = "predict.onnx"
 SAMPLE_GRAPH = "sample.onnx"
@@ -96,7 +95,7 @@ class Noise(Part):
 class Manifest(Part):
     """All that serving needs to know of a model. Temperature divides the logits before the softmax."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str = Field(pattern=rf"^{NAME.pattern}$")
     version: int = Field(ge=1)
     task: Literal["classification", "regression"]

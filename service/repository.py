@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -43,7 +44,7 @@ class Repository:
             log.error("model refused", model=identity, reason=error.message)
             return
         self._engines.setdefault(engine.manifest.name, {})[engine.manifest.version] = engine
-        log.info("model loaded", model=identity, seconds_per_row=engine.predict_seconds(1))
+        log.info("model loaded", model=identity)
 
     def find(self, name: str | None = None, version: int | None = None) -> Engine:
         """The engine asked for: no name means the default model, no version the highest.
@@ -75,10 +76,15 @@ class Repository:
         """The one set, else the first by name."""
         return self._default_model or min(self._engines)
 
-    @property
-    def versions(self) -> dict[str, list[int]]:
-        """The versions that serve, by model."""
-        return {name: sorted(versions) for name, versions in sorted(self._engines.items())}
+    def status(self) -> dict[str, Any]:
+        """What serves and what was refused, as `/readyz` tells it. Raises NotReady when there is nothing."""
+        self.check_ready()
+        return {
+            "status": "ready",
+            "default_model": self.default_model,
+            "models": {name: sorted(versions) for name, versions in sorted(self._engines.items())},
+            "failures": self.failures,
+        }
 
     def check_ready(self) -> None:
         """Raise NotReady, with the reason, unless each model found has a version that serves."""

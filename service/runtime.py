@@ -45,7 +45,7 @@ class Graph:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises a dozen unrelated types, all subclasses of Exception
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
             raise InvalidModel(f"{name}: onnxruntime cannot load it: {error}", file=name) from None
         self.name = name
         self.size = len(content)

@@ -1,0 +1,153 @@
+"""What the JSON of the API means: models for OpenAPI, and for clients that want types.
+
+They describe; `service.requests` reads and `service.replies` writes, faster. Tests hold them together.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.requests import MAX_JSON_SEED
+
+Row = float | list[Any]
+"""A row's numbers, nested as deep as the model's input is."""
+
+
+class Described(BaseModel):
+    """A part of a request or of an answer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ClassAnswer(Described):
+    """A row's deterministic answer, dropout gone."""
+
+    label: str
+    """The most probable class."""
+    probability: float
+    """Its calibrated probability."""
+    probabilities: list[float]
+    """Of every class, in the order of `labels`."""
+
+
+class RegressionAnswer(Described):
+    """A row's deterministic answer, dropout gone."""
+
+    values: list[float]
+    """In the target's own unit."""
+
+
+class ClassSpread(Described):
+    """What the thinned networks say of a row. Entropies are in nats."""
+
+    label: str
+    """The class that is most probable on average."""
+    mean_probabilities: list[float]
+    """The consensus: mean over the samples, in the order of `labels`."""
+    standard_deviation: list[float]
+    """Of each class's probability over the samples (divided by their number)."""
+    standard_error: list[float | None]
+    """Of each mean: how far it may still move with more samples; null when there is one sample."""
+    predictive_entropy: float
+    """H[E p], the total uncertainty."""
+    expected_entropy: float
+    """E H[p], what each network is unsure of by itself (aleatoric): the row is ambiguous."""
+    mutual_information: float
+    """The rest, what they disagree on (epistemic): the model does not know this kind of row."""
+    variation_ratio: float
+    """Share of samples that voted against the most voted class."""
+    votes: list[int]
+    """How many samples put each class first."""
+    deterministic: ClassAnswer
+
+
+class RegressionSpread(Described):
+    """What the thinned networks say of a row, in the target's own unit."""
+
+    mean: list[float]
+    """The consensus: mean over the samples."""
+    epistemic_std: list[float]
+    """What they disagree on: standard deviation over the samples."""
+    aleatoric_std: list[float]
+    """The noise that the model expects of the target itself."""
+    total_std: list[float]
+    """Both together."""
+    standard_error: list[float | None]
+    """Of the mean; null when there is one sample."""
+    deterministic: RegressionAnswer
+
+
+class Predictions(Described):
+    """The answer of `/predict`."""
+
+    model: str
+    version: int
+    labels: list[str] | None = None
+    """The classes, in the order of all lists; a regression has none."""
+    predictions: list[ClassAnswer | RegressionAnswer]
+    """One a row, in the order sent."""
+
+
+class Uncertainties(Described):
+    """The answer of `/uncertainty`."""
+
+    model: str
+    version: int
+    samples: int
+    """How many thinned networks were asked."""
+    seed: int
+    """Send it again to ask the same ones."""
+    labels: list[str] | None = None
+    """The classes, in the order of all lists; a regression has none."""
+    predictions: list[ClassSpread | RegressionSpread]
+    """One a row, in the order sent."""
+
+
+class ErrorBody(Described):
+    """What went wrong."""
+
+    code: str
+    """Stable, for programs."""
+    message: str
+    """For people: names the field and what was expected."""
+    details: dict[str, Any] = Field(examples=[{"field": "inputs[0]", "row": 0, "expected": 64, "found": 63}])
+    """The same for programs."""
+
+
+class ErrorReply(Described):
+    """The answer to every request that is refused."""
+
+    error: ErrorBody
+
+
+class PredictBody(Described):
+    """Rows to answer."""
+
+    inputs: list[Row] | dict[str, list[Row]]
+    """A list of rows; for a model of several inputs, an object with such a list for each, by name."""
+
+
+class UncertaintyBody(PredictBody):
+    """Rows to answer, by how many thinned networks, and by which."""
+
+    samples: int | None = Field(default=None, ge=1)
+    """How many thinned networks to ask; the service's default when absent."""
+    seed: int | Literal["random"] | None = Field(default=None, ge=0, le=MAX_JSON_SEED)
+    """Which ones: the same seed, the same networks, the same answer. The service's fixed default when absent."""
+
+
+class Alive(Described):
+    """The process runs."""
+
+    status: Literal["alive"]
+
+
+class Ready(Described):
+    """Models are loaded and verified."""
+
+    status: Literal["ready"]
+    default_model: str
+    models: dict[str, list[int]]
+    """The versions that serve, by model."""
+    failures: dict[str, str]
+    """What was refused, and why."""

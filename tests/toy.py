@@ -1,0 +1,125 @@
+"""A toy model made without torch, whose answers are arithmetic.
+
+    h = relu(W₀ x + b₀);  answer = W₁ (mask · h) + b₁
+
+Published by the service's own contracts, so that the tests of the service need no training.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from service import golden
+from service.engine import Engine
+from service.manifest import (
+    GOLDEN,
+    PREDICT_GRAPH,
+    SAMPLE_GRAPH,
+    DropoutSite,
+    Manifest,
+    TensorSpec,
+    sha256,
+    write_manifest,
+)
+from service.masks import MaskCache
+from service.runtime import Graph
+
+Floats = NDArray[np.float32]
+
+FEATURES, HIDDEN, CLASSES = 4, 32, 3
+P = 0.5
+
+
+class ToyNet:
+    """The weights, and the arithmetic in numpy to compare with."""
+
+    def __init__(self, seed: int = 0, features: int = FEATURES, hidden: int = HIDDEN, outputs: int = CLASSES) -> None:
+        rng = np.random.default_rng(seed)
+        self.features, self.hidden, self.outputs = features, hidden, outputs
+        self.w0 = rng.normal(size=(features, hidden)).astype(np.float32)
+        self.b0 = rng.normal(size=hidden).astype(np.float32)
+        self.w1 = (rng.normal(size=(hidden, outputs)) / np.sqrt(hidden)).astype(np.float32)
+        self.b1 = rng.normal(size=outputs).astype(np.float32)
+
+    def predict(self, rows: Floats) -> Floats:
+        """(rows, features) → (rows, outputs)."""
+        return np.asarray(np.maximum(rows @ self.w0 + self.b0, 0) @ self.w1 + self.b1)
+
+    def sample(self, rows: Floats, masks: Floats) -> Floats:
+        """(rows, features) and masks (passes, 1, hidden) → (passes, rows, outputs)."""
+        return np.asarray((np.maximum(rows @ self.w0 + self.b0, 0)[None] * masks) @ self.w1 + self.b1)
+
+    def graph(self, *, masked: bool) -> bytes:
+        """predict.onnx or sample.onnx."""
+        rows, outputs = ["rows", self.features], ["rows", self.outputs]
+        inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, rows)]
+        nodes = [
+            helper.make_node("MatMul", ["input", "w0"], ["m0"]),
+            helper.make_node("Add", ["m0", "b0"], ["a0"]),
+            helper.make_node("Relu", ["a0"], ["h"]),
+        ]
+        kept = "h"
+        if masked:
+            shape = ["passes", 1, self.hidden]
+            inputs.append(helper.make_tensor_value_info("mask_0", TensorProto.FLOAT, shape))
+            nodes.append(helper.make_node("Mul", ["h", "mask_0"], ["kept"]))
+            kept, outputs = "kept", ["passes", *outputs]
+        nodes += [
+            helper.make_node("MatMul", [kept, "w1"], ["m1"]),
+            helper.make_node("Add", ["m1", "b1"], ["output"]),
+        ]
+        weights = [numpy_helper.from_array(getattr(self, name), name) for name in ("w0", "b0", "w1", "b1")]
+        output = helper.make_tensor_value_info("output", TensorProto.FLOAT, outputs)
+        graph = helper.make_graph(nodes, "toy", inputs, [output], weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString())
+
+    def manifest(self, **changes: object) -> Manifest:
+        """What the toy says of itself."""
+        says: dict[str, object] = {
+            "name": "toy",
+            "version": 1,
+            "task": "classification",
+            "inputs": (TensorSpec(name="input", dtype="float32", shape=(self.features,)),),
+            "output": TensorSpec(name="output", dtype="float32", shape=(self.outputs,)),
+            "features": tuple(f"x{i}" for i in range(self.features)),
+            "labels": tuple("abcdefghij"[: self.outputs]),
+            "sites": (DropoutSite(name="hidden", kind="dropout", p=P, shape=(self.hidden,)),),
+            "temperature": 1.5,
+            "files": dict.fromkeys((PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN), "0" * 64),
+        }
+        return Manifest.model_validate(says | changes)
+
+    def engine(self, **changes: object) -> Engine:
+        """Ready to answer."""
+        return Engine(
+            self.manifest(**changes),
+            Graph(self.graph(masked=False)),
+            Graph(self.graph(masked=True)),
+            MaskCache(2**20),
+        )
+
+    def rows(self, count: int, seed: int = 1) -> Floats:
+        """Some rows to ask."""
+        return np.random.default_rng(seed).normal(size=(count, self.features)).astype(np.float32)
+
+    def publish(self, models: Path, **changes: object) -> Path:
+        """Write `<name>/<version>/` below a folder of models."""
+        engine = self.engine(**changes)
+        manifest = engine.manifest
+        folder = models / manifest.name / str(manifest.version)
+        folder.mkdir(parents=True)
+        files = {
+            PREDICT_GRAPH: self.graph(masked=False),
+            SAMPLE_GRAPH: self.graph(masked=True),
+            GOLDEN: golden.record(engine, {"input": self.rows(5)}, passes=6, seed=3),
+        }
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        digests = {name: sha256(content) for name, content in files.items()}
+        write_manifest(manifest.model_copy(update={"files": digests}), folder)
+        return folder
