@@ -1,30 +1,37 @@
 """A loaded model: rows in, answers out. The deterministic answer, and the spread of the thinned networks.
 
-Everything here is a pure function of (model, rows, passes, seed): no state is changed by a call, so
-threads may share an engine, and how the work is cut into runs changes no answer.
+Everything here is a pure function of (model, rows, sampling): no state is changed by a call, so threads
+may share an engine, and how the work is cut into runs changes no answer.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.manifest import Manifest
 from service.masks import PASSES_PER_BLOCK, MaskCache
 from service.runtime import Array, Graph
+from service.sampling import Sampling
 from service.uncertainty import (
     Float64,
+    Int64,
     Uncertainty,
     join_rows,
     softmax,
     summarise_classes,
     summarise_regression,
+    take_rows,
 )
 
 Inputs = Mapping[str, Array]
-"""One array (rows, …) an input of the model, as `service.inputs` makes and checks them."""
+"""One array (rows, …) an input of the model, as `service.inputs` checks them."""
+
+Rows = NDArray[np.intp]
+"""Numbers of rows."""
 
 T = TypeVar("T")
 Steps = Generator[float, None, T]
@@ -50,8 +57,23 @@ class Sampled:
 
     uncertainty: Uncertainty
     deterministic: Prediction
-    passes: int
-    seed: int
+    passes: Int64
+    """(rows,): how many networks were asked about each row."""
+    stopped: tuple[str, ...]
+    """Why no more were asked about each row: see `Sampling.stops`."""
+    values: tuple[Float64, ...]
+    """Each row's (passes, outputs): every network's probabilities or answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the rows of a question, all asked of as many networks."""
+
+    rows: Rows
+    values: Float64
+    """(passes, rows, outputs)."""
+    uncertainty: Uncertainty
+    stopped: str
 
 
 class Engine:
@@ -71,62 +93,95 @@ class Engine:
 
     def predict(self, inputs: Inputs) -> Prediction:
         """One pass of the network without dropout."""
-        raw = self._predict.run(inputs)  # (rows, outputs)
-        if self.manifest.task == "classification":
-            return Prediction(softmax(raw, self.manifest.temperature))
-        return Prediction(raw.astype(np.float64))
+        return Prediction(self.values(self._predict.run(inputs)))
 
     def predict_steps(self, inputs: Inputs) -> Steps[Prediction]:
         """`predict`, cut into short steps."""
-        rows = _count_rows(inputs)
+        rows = count_rows(inputs)
         parts: list[Float64] = []
-        for first in range(0, rows, self._row_passes_per_run):
-            yield self._seconds_per_row * (rows - first)
-            parts.append(self.predict(_slice(inputs, first, first + self._row_passes_per_run)).values)
-        return Prediction(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        for some in _cut(rows, self._row_passes_per_run):
+            yield self._seconds_per_row * (rows - some[0])
+            parts.append(self.predict(_take(inputs, some)).values)
+        return Prediction(np.concatenate(parts))
 
-    def sample(self, inputs: Inputs, passes: int, seed: int) -> Sampled:
-        """`passes` thinned networks, the same for every row; the seed alone says which."""
-        return finish(self.sample_steps(inputs, passes, seed))
+    def sample(self, inputs: Inputs, sampling: Sampling) -> Sampled:
+        """Thinned networks, the same for every row; the seed alone says which."""
+        return finish(self.sample_steps(inputs, sampling))
 
-    def sample_steps(self, inputs: Inputs, passes: int, seed: int) -> Steps[Sampled]:
+    def sample_steps(self, inputs: Inputs, sampling: Sampling) -> Steps[Sampled]:
         """`sample`, cut into short steps.
 
         The rows are cut first, the passes only when a single row's are too many: what comes before the
-        first dropout is then computed once a row, and no more than a few rows' samples are in memory.
+        first dropout is then computed once a row.
         """
-        rows = _count_rows(inputs)
-        yield rows * (self._seconds_per_row + passes * self._seconds_per_row_pass)
-        rows_per_run = max(1, self._row_passes_per_run // min(passes, PASSES_PER_BLOCK))
-        parts: list[Any] = []
-        for first in range(0, rows, rows_per_run):
-            samples = yield from self.draw(_slice(inputs, first, first + rows_per_run), passes, seed)
-            parts.append(self.summarise(samples))
-        deterministic = yield from self.predict_steps(inputs)
-        return Sampled(join_rows(parts), deterministic, passes, seed)
+        rows = count_rows(inputs)
+        yield rows * (self._seconds_per_row + sampling.passes * self._seconds_per_row_pass)
+        parts: list[Part] = []
+        for some in _cut(rows, self._row_passes_per_run // min(sampling.passes, PASSES_PER_BLOCK)):
+            parts += yield from self._sample_rows(inputs, some, sampling)
+        deterministic = yield from self._deterministic_steps(inputs, sampling)
+        return _join(parts, deterministic)
 
-    def draw(self, inputs: Inputs, passes: int, seed: int) -> Steps[Array]:
-        """The raw output of every pass: (passes, rows, outputs), float32."""
-        rows = _count_rows(inputs)
-        samples = np.empty((passes, rows, *self.manifest.output.shape), dtype=np.float32)
-        for start, stop in _runs(passes, max(1, self._row_passes_per_run // rows)):
-            masks = self._masks.masks(seed, self.manifest.sites, start, stop)
-            samples[start:stop] = self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})
-            yield self._seconds_per_row_pass * rows * (passes - stop)
+    def draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int) -> Steps[Array]:
+        """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32."""
+        rows = count_rows(inputs)
+        sites = sampling.sites(self.manifest)
+        samples = np.empty((stop - start, rows, *self.manifest.output.shape), dtype=np.float32)
+        for first, last in _runs(start, stop, self._row_passes_per_run // rows):
+            masks = sampling.ablate(self._masks.masks(sampling.seed, sites, first, last))
+            samples[first - start : last - start] = self._run_masked(inputs, masks)
+            yield self._seconds_per_row_pass * rows * (stop - last)
         return samples
 
-    def summarise(self, samples: Array) -> Uncertainty:
-        """(passes, rows, outputs) → what the passes say of each row."""
+    def values(self, raw: Array) -> Float64:
+        """Raw outputs (…, outputs) → calibrated probabilities, or answers, of the same shape."""
         if self.manifest.task == "classification":
-            return summarise_classes(samples, self.manifest.temperature)
-        return summarise_regression(samples, self.manifest.noise.std if self.manifest.noise else 0.0)
+            return softmax(raw, self.manifest.temperature)
+        return raw.astype(np.float64)
+
+    def summarise(self, values: Float64) -> Uncertainty:
+        """Values (passes, rows, outputs) → what the passes say of each row."""
+        if self.manifest.task == "classification":
+            return summarise_classes(values)
+        return summarise_regression(values, self.manifest.noise.std if self.manifest.noise else 0.0)
 
     def warm_up(self) -> None:
         """Run both graphs a few times, so that the first caller need not wait, and learn what they cost."""
         inputs = {spec.name: np.zeros((1, *spec.shape), dtype=spec.dtype) for spec in self.manifest.inputs}
-        passes = min(32, self._row_passes_per_run)
+        sampling = Sampling(passes=min(32, self._row_passes_per_run), seed=0)
         self._seconds_per_row = _seconds(lambda: self.predict(inputs))
-        self._seconds_per_row_pass = _seconds(lambda: self.sample(inputs, passes, seed=0)) / passes
+        self._seconds_per_row_pass = _seconds(lambda: self.sample(inputs, sampling)) / sampling.passes
+
+    def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling) -> Steps[list[Part]]:
+        """These rows, in parts of as many passes each."""
+        parts: list[Part] = []
+        drawn = np.empty((0, len(rows), *self.manifest.output.shape))  # (passes, rows, outputs)
+        for look in sampling.looks():
+            more = yield from self.draw(_take(inputs, rows), sampling, len(drawn), look)
+            drawn = np.concatenate([drawn, self.values(more)])
+            stopped = sampling.stops(drawn)
+            for reason in np.unique(stopped[stopped != ""]):
+                here = stopped == reason
+                parts.append(Part(rows[here], drawn[:, here], self.summarise(drawn[:, here]), str(reason)))
+            rows, drawn = rows[stopped == ""], drawn[:, stopped == ""]
+            if not len(rows):
+                break
+        return parts
+
+    def _deterministic_steps(self, inputs: Inputs, sampling: Sampling) -> Steps[Prediction]:
+        """The deterministic answer: of the network as it is, or of what the ablations leave of it."""
+        if not sampling.ablations:
+            return (yield from self.predict_steps(inputs))
+        keep_all = [np.ones((1, 1, *site.shape), dtype=np.float32) for site in self.manifest.sites]
+        masks = sampling.ablate(keep_all)
+        parts: list[Float64] = []
+        for some in _cut(count_rows(inputs), self._row_passes_per_run):
+            yield self._seconds_per_row_pass
+            parts.append(self.values(self._run_masked(_take(inputs, some), masks)[0]))
+        return Prediction(np.concatenate(parts))
+
+    def _run_masked(self, inputs: Inputs, masks: Sequence[Array]) -> Array:
+        return self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})
 
 
 def finish(steps: Steps[T]) -> T:
@@ -138,19 +193,49 @@ def finish(steps: Steps[T]) -> T:
             return done.value  # type: ignore[no-any-return]
 
 
-def _count_rows(inputs: Inputs) -> int:
+def count_rows(inputs: Inputs) -> int:
+    """How many rows were sent."""
     return len(next(iter(inputs.values())))
 
 
-def _slice(inputs: Inputs, first: int, last: int) -> Inputs:
-    return {name: array[first:last] for name, array in inputs.items()}
+def _join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:
+    """The parts, back in the order of the rows."""
+    rows = np.concatenate([part.rows for part in parts])
+    order = np.argsort(rows)
+    values = [part.values[:, i] for part in parts for i in range(len(part.rows))]
+    stopped = [part.stopped for part in parts for _ in part.rows]
+    uncertainties: list[Any] = [part.uncertainty for part in parts]
+    joined = join_rows(uncertainties)
+    return Sampled(
+        uncertainty=joined if len(parts) == 1 else take_rows(joined, order),
+        deterministic=deterministic,
+        passes=np.array([len(values[i]) for i in order]),
+        stopped=tuple(stopped[i] for i in order),
+        values=tuple(values[i] for i in order),
+    )
 
 
-def _runs(passes: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Cut passes into runs of a power of two, so that none straddles a block of masks."""
-    step = min(PASSES_PER_BLOCK, 1 << (longest.bit_length() - 1))
-    for start in range(0, passes, step):
-        yield start, min(start + step, passes)
+def _take(inputs: Inputs, rows: Rows) -> Inputs:
+    """These rows; all of them cost nothing."""
+    if len(rows) == count_rows(inputs):
+        return inputs
+    return {name: array[rows] for name, array in inputs.items()}
+
+
+def _cut(rows: int, longest: int) -> Iterator[Rows]:
+    """The numbers of the rows, in pieces."""
+    longest = max(1, longest)
+    for first in range(0, rows, longest):
+        yield np.arange(first, min(first + longest, rows))
+
+
+def _runs(start: int, stop: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Cut passes at multiples of a power of two, so that no run straddles a block of masks."""
+    step = min(PASSES_PER_BLOCK, 1 << (max(1, longest).bit_length() - 1))
+    while start < stop:
+        end = min(stop, start - start % step + step)
+        yield start, end
+        start = end
 
 
 def _row_passes_per_run(graph_bytes: int) -> int:

@@ -6,7 +6,7 @@ Depeweg et al. 2018, "Decomposition of Uncertainty"; mutual information is BALD'
 the variation ratio is Freeman's (1965). Regression follows the law of total variance (Gal 2016, ch. 3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -58,16 +58,11 @@ Uncertainty = ClassUncertainty | RegressionUncertainty
 AnyUncertainty = TypeVar("AnyUncertainty", ClassUncertainty, RegressionUncertainty)
 
 
-def log_softmax(logits: Floats, temperature: float = 1.0) -> Float64:
-    """Logits → calibrated log probabilities over the last axis (temperature scaling: Guo et al. 2017)."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    return np.asarray(scaled - np.log(np.exp(scaled).sum(axis=-1, keepdims=True)))
-
-
 def softmax(logits: Floats, temperature: float = 1.0) -> Float64:
-    """Logits → calibrated probabilities over the last axis."""
-    return np.exp(log_softmax(logits, temperature))
+    """Logits → calibrated probabilities over the last axis (temperature scaling: Guo et al. 2017)."""
+    scaled = logits.astype(np.float64) / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 def entropy(probabilities: Float64) -> Float64:
@@ -76,15 +71,13 @@ def entropy(probabilities: Float64) -> Float64:
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, tiny))).sum(axis=-1))
 
 
-def summarise_classes(logits: Floats, temperature: float = 1.0) -> ClassUncertainty:
-    """Logits of every pass, (passes, rows, classes), → what they say of each row."""
-    passes, rows, classes = _axes(logits)
-    log_probabilities = log_softmax(logits, temperature)  # (passes, rows, classes)
-    probabilities = np.exp(log_probabilities)
+def summarise_classes(probabilities: Float64) -> ClassUncertainty:
+    """Probabilities of every pass, (passes, rows, classes), → what they say of each row."""
+    passes, rows, classes = _axes(probabilities)
     mean = probabilities.mean(axis=0)  # (rows, classes)
     std = probabilities.std(axis=0)
     predictive_entropy = entropy(mean)
-    expected_entropy = -(probabilities * log_probabilities).sum(axis=-1).mean(axis=0)  # (rows,)
+    expected_entropy = entropy(probabilities).mean(axis=0)  # (rows,)
     winners = probabilities.argmax(axis=-1)  # (passes, rows)
     cells = winners + classes * np.arange(rows)  # each row counts in cells of its own
     votes = np.bincount(cells.ravel(), minlength=rows * classes).reshape(rows, classes)
@@ -101,10 +94,9 @@ def summarise_classes(logits: Floats, temperature: float = 1.0) -> ClassUncertai
     )
 
 
-def summarise_regression(values: Floats, noise_std: float = 0.0) -> RegressionUncertainty:
+def summarise_regression(answers: Float64, noise_std: float = 0.0) -> RegressionUncertainty:
     """Answers of every pass, (passes, rows, outputs), → what they say of each row."""
-    passes, _, _ = _axes(values)
-    answers = values.astype(np.float64)
+    passes, _, _ = _axes(answers)
     epistemic_std = answers.std(axis=0)  # (rows, outputs)
     return RegressionUncertainty(
         mean=answers.mean(axis=0),
@@ -116,11 +108,19 @@ def summarise_regression(values: Floats, noise_std: float = 0.0) -> RegressionUn
 
 
 def join_rows(parts: Sequence[AnyUncertainty]) -> AnyUncertainty:
-    """Summaries of consecutive rows → the summary of all of them."""
+    """Summaries of some rows each → the summary of all of them, in this order."""
     if len(parts) == 1:
         return parts[0]
-    kind = type(parts[0])
-    return kind(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(kind)))
+    return _by_field(type(parts[0]), lambda name: np.concatenate([getattr(part, name) for part in parts]))
+
+
+def take_rows(summary: AnyUncertainty, rows: NDArray[np.intp]) -> AnyUncertainty:
+    """The summary of these rows, in this order."""
+    return _by_field(type(summary), lambda name: getattr(summary, name)[rows])
+
+
+def _by_field(kind: type[AnyUncertainty], make: Callable[[str], NDArray[Any]]) -> AnyUncertainty:
+    return kind(*(make(field.name) for field in fields(kind)))
 
 
 def _standard_error(std: Float64, passes: int) -> Float64:

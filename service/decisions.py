@@ -1,0 +1,47 @@
+"""What to do with an answer: accept it or refer it to a person; and which answers cannot be ruled out.
+
+All by thresholds that were fitted on validation data when the model was trained, and are in its manifest.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest
+from service.uncertainty import Float64
+
+
+def choose_threshold(manifest: Manifest, error_rate: float | None) -> AbstentionThreshold | None:
+    """The model's threshold for this error rate; the strictest where none is asked for; None if it has none.
+
+    Raises InvalidInput for an error rate that it has no threshold for.
+    """
+    if error_rate is None:
+        return min(manifest.abstention, key=lambda threshold: threshold.error_rate, default=None)
+    known = {threshold.error_rate: threshold for threshold in manifest.abstention}
+    if error_rate not in known:
+        raise _unknown("error_rate", error_rate, list(known))
+    return known[error_rate]
+
+
+def choose_quantile(manifest: Manifest, coverage: float) -> ConformalQuantile:
+    """The model's conformal quantile for this coverage; raises InvalidInput when it has none."""
+    known = {quantile.coverage: quantile for quantile in manifest.conformal}
+    if coverage not in known:
+        raise _unknown("coverage", coverage, list(known))
+    return known[coverage]
+
+
+def accept(predictive_entropy: Float64, threshold: AbstentionThreshold) -> NDArray[np.bool_]:
+    """Which rows to accept: (rows,)."""
+    return predictive_entropy <= threshold.threshold
+
+
+def prediction_sets(probabilities: Float64, quantile: ConformalQuantile) -> NDArray[np.bool_]:
+    """Which classes belong to each row's set: deterministic probabilities (rows, classes) → the same shape."""
+    return 1 - probabilities <= quantile.quantile
+
+
+def _unknown(field: str, asked: float, known: list[float]) -> InvalidInput:
+    expected = f"one of {', '.join(map(str, known))}" if known else "none, since the model was published without"
+    return InvalidInput(f"{field}: expected {expected}; found {asked:g}", field=field, expected=known)
