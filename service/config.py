@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     max_row_samples: Count = 1_000_000
     """The most rows × passes that a request may ask for."""
 
+    max_returned_values: Count = 1_000_000
+    """The most rows × samples × outputs that a request may have returned with `return_samples`."""
+
     max_body_bytes: Count = 16 * 2**20
     """The longest request body that is read."""
 

@@ -16,6 +16,7 @@ from service.manifest import Manifest
 from service.masks import PASSES_PER_BLOCK, MaskCache
 from service.runtime import Array, Graph
 from service.sampling import Sampling
+from service.stages import Stopwatch
 from service.uncertainty import (
     Float64,
     Int64,
@@ -95,20 +96,22 @@ class Engine:
         """One pass of the network without dropout."""
         return Prediction(self.values(self._predict.run(inputs)))
 
-    def predict_steps(self, inputs: Inputs) -> Steps[Prediction]:
+    def predict_steps(self, inputs: Inputs, watch: Stopwatch) -> Steps[Prediction]:
         """`predict`, cut into short steps."""
         rows = count_rows(inputs)
         parts: list[Float64] = []
         for some in _cut(rows, self._row_passes_per_run):
             yield self._seconds_per_row * (rows - some[0])
+            watch.lap("queue")
             parts.append(self.predict(_take(inputs, some)).values)
+            watch.lap("run")
         return Prediction(np.concatenate(parts))
 
     def sample(self, inputs: Inputs, sampling: Sampling) -> Sampled:
         """Thinned networks, the same for every row; the seed alone says which."""
-        return finish(self.sample_steps(inputs, sampling))
+        return finish(self.sample_steps(inputs, sampling, Stopwatch()))
 
-    def sample_steps(self, inputs: Inputs, sampling: Sampling) -> Steps[Sampled]:
+    def sample_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> Steps[Sampled]:
         """`sample`, cut into short steps.
 
         The rows are cut first, the passes only when a single row's are too many: what comes before the
@@ -116,13 +119,14 @@ class Engine:
         """
         rows = count_rows(inputs)
         yield rows * (self._seconds_per_row + sampling.passes * self._seconds_per_row_pass)
+        watch.lap("queue")
         parts: list[Part] = []
         for some in _cut(rows, self._row_passes_per_run // min(sampling.passes, PASSES_PER_BLOCK)):
-            parts += yield from self._sample_rows(inputs, some, sampling)
-        deterministic = yield from self._deterministic_steps(inputs, sampling)
+            parts += yield from self._sample_rows(inputs, some, sampling, watch)
+        deterministic = yield from self._deterministic_steps(inputs, sampling, watch)
         return _join(parts, deterministic)
 
-    def draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int) -> Steps[Array]:
+    def draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> Steps[Array]:
         """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32."""
         rows = count_rows(inputs)
         sites = sampling.sites(self.manifest)
@@ -130,7 +134,9 @@ class Engine:
         for first, last in _runs(start, stop, self._row_passes_per_run // rows):
             masks = sampling.ablate(self._masks.masks(sampling.seed, sites, first, last))
             samples[first - start : last - start] = self._run_masked(inputs, masks)
+            watch.lap("run")
             yield self._seconds_per_row_pass * rows * (stop - last)
+            watch.lap("queue")
         return samples
 
     def values(self, raw: Array) -> Float64:
@@ -152,32 +158,35 @@ class Engine:
         self._seconds_per_row = _seconds(lambda: self.predict(inputs))
         self._seconds_per_row_pass = _seconds(lambda: self.sample(inputs, sampling)) / sampling.passes
 
-    def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling) -> Steps[list[Part]]:
+    def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch) -> Steps[list[Part]]:
         """These rows, in parts of as many passes each."""
         parts: list[Part] = []
         drawn = np.empty((0, len(rows), *self.manifest.output.shape))  # (passes, rows, outputs)
         for look in sampling.looks():
-            more = yield from self.draw(_take(inputs, rows), sampling, len(drawn), look)
+            more = yield from self.draw(_take(inputs, rows), sampling, len(drawn), look, watch)
             drawn = np.concatenate([drawn, self.values(more)])
             stopped = sampling.stops(drawn)
             for reason in np.unique(stopped[stopped != ""]):
                 here = stopped == reason
                 parts.append(Part(rows[here], drawn[:, here], self.summarise(drawn[:, here]), str(reason)))
             rows, drawn = rows[stopped == ""], drawn[:, stopped == ""]
+            watch.lap("summarise")
             if not len(rows):
                 break
         return parts
 
-    def _deterministic_steps(self, inputs: Inputs, sampling: Sampling) -> Steps[Prediction]:
+    def _deterministic_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> Steps[Prediction]:
         """The deterministic answer: of the network as it is, or of what the ablations leave of it."""
         if not sampling.ablations:
-            return (yield from self.predict_steps(inputs))
+            return (yield from self.predict_steps(inputs, watch))
         keep_all = [np.ones((1, 1, *site.shape), dtype=np.float32) for site in self.manifest.sites]
         masks = sampling.ablate(keep_all)
         parts: list[Float64] = []
         for some in _cut(count_rows(inputs), self._row_passes_per_run):
             yield self._seconds_per_row_pass
+            watch.lap("queue")
             parts.append(self.values(self._run_masked(_take(inputs, some), masks)[0]))
+            watch.lap("run")
         return Prediction(np.concatenate(parts))
 
     def _run_masked(self, inputs: Inputs, masks: Sequence[Array]) -> Array:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from service.decoding import decode_inputs, decode_request
 from service.errors import InvalidInput, MalformedBody
 from service.inputs import FIELD, check_inputs
 from service.manifest import Manifest, TensorSpec
-from service.requests import PredictRequest, decode_inputs, decode_request
+from service.requests import PredictRequest
 from service.runtime import Array
 
 

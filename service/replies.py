@@ -1,29 +1,47 @@
 """Answers → JSON, written by orjson straight from the arrays. `service.schemas` says what each field means."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
+from service.decisions import accept, choose_quantile, choose_threshold, prediction_sets
 from service.engine import Prediction, Sampled
 from service.manifest import Manifest
+from service.requests import UncertaintyRequest
 from service.runtime import Array
-from service.uncertainty import RegressionUncertainty, Uncertainty
+from service.sampling import Sampling
+from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty
+
+Columns = dict[str, Sequence[Any]]
+"""Fields of an answer, each with one entry a row."""
 
 
-def encode_prediction(manifest: Manifest, prediction: Prediction) -> bytes:
-    """As `schemas.Predictions` describes it."""
-    return encode(_heading(manifest) | {"predictions": list(_answers(manifest, prediction))})
+def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
+    """As `schemas.Predictions` describes it; raises InvalidInput for a coverage that the model has not."""
+    return encode(_heading(manifest) | {"predictions": _rows(_answer(manifest, prediction, coverage))})
 
 
-def encode_uncertainty(manifest: Manifest, sampled: Sampled) -> bytes:
-    """As `schemas.Uncertainties` describes it."""
-    rows = _spreads(manifest, sampled.uncertainty)
-    answers = _answers(manifest, sampled.deterministic)
-    predictions = [row | {"deterministic": answer} for row, answer in zip(rows, answers, strict=True)]
-    asked = {"samples": sampled.passes, "seed": sampled.seed}
-    return encode(_heading(manifest) | asked | {"predictions": predictions})
+def encode_uncertainty(manifest: Manifest, request: UncertaintyRequest, sampling: Sampling, sampled: Sampled) -> bytes:
+    """As `schemas.Uncertainties` describes it; raises InvalidInput for a threshold that the model has not."""
+    columns = _spread(manifest, sampled)
+    heading = _heading(manifest) | {"samples": int(sampled.passes.max()), "seed": sampling.seed}
+    if sampling.stop:
+        columns |= {"samples": sampled.passes.tolist(), "stopped": sampled.stopped}
+    if request.quantiles:
+        quantiles = [np.quantile(values, request.quantiles, axis=0) for values in sampled.values]
+        columns |= {"quantiles": [list(map(_single, rows)) for rows in quantiles]}
+        heading |= {"quantiles": request.quantiles}
+    if request.return_samples:
+        columns |= {"sampled": [list(map(_single, values)) for values in sampled.values]}
+    threshold = choose_threshold(manifest, request.error_rate)
+    if threshold and isinstance(sampled.uncertainty, ClassUncertainty):
+        accepted = accept(sampled.uncertainty.predictive_entropy, threshold)
+        columns |= {"decision": np.where(accepted, "accept", "refer").tolist()}
+        heading |= {"decided": threshold.model_dump()}
+    columns |= {"deterministic": _rows(_answer(manifest, sampled.deterministic, request.coverage))}
+    return encode(heading | {"predictions": _rows(columns)})
 
 
 def encode(value: object) -> bytes:
@@ -36,51 +54,63 @@ def _heading(manifest: Manifest) -> dict[str, Any]:
     return heading | ({"labels": manifest.labels} if manifest.task == "classification" else {})
 
 
-def _answers(manifest: Manifest, prediction: Prediction) -> Iterator[dict[str, Any]]:
+def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) -> Columns:
+    values = prediction.values
+    quantile = None if coverage is None else choose_quantile(manifest, coverage)
     if manifest.task == "regression":
-        return _rows(values=prediction.values)
-    return _rows(
-        label=_labels(manifest, prediction.values),
-        probability=prediction.values.max(axis=-1),
-        probabilities=prediction.values,
-    )
+        columns: Columns = {"values": _vectors(values)}
+        if quantile:
+            columns |= {"interval": list(np.stack([values - quantile.quantile, values + quantile.quantile], axis=-1))}
+        return columns
+    columns = {
+        "label": labels(manifest, values),
+        "probability": values.max(axis=-1).tolist(),
+        "probabilities": _vectors(values),
+    }
+    if quantile:
+        members = prediction_sets(values, quantile)
+        columns |= {"prediction_set": [[manifest.labels[i] for i in np.flatnonzero(row)] for row in members]}
+    return columns
 
 
-def _spreads(manifest: Manifest, summary: Uncertainty) -> Iterator[dict[str, Any]]:
+def _spread(manifest: Manifest, sampled: Sampled) -> Columns:
+    summary = sampled.uncertainty
     if isinstance(summary, RegressionUncertainty):
-        return _rows(
-            mean=summary.mean,
-            epistemic_std=summary.epistemic_std,
-            aleatoric_std=summary.aleatoric_std,
-            total_std=summary.total_std,
-            standard_error=summary.standard_error,
-        )
-    return _rows(
-        label=_labels(manifest, summary.mean),
-        mean_probabilities=summary.mean,
-        standard_deviation=summary.std,
-        standard_error=summary.standard_error,
-        predictive_entropy=summary.predictive_entropy,
-        expected_entropy=summary.expected_entropy,
-        mutual_information=summary.mutual_information,
-        variation_ratio=summary.variation_ratio,
-        votes=summary.votes,
-    )
+        return {
+            "mean": _vectors(summary.mean),
+            "epistemic_std": _vectors(summary.epistemic_std),
+            "aleatoric_std": _vectors(summary.aleatoric_std),
+            "total_std": _vectors(summary.total_std),
+            "standard_error": _vectors(summary.standard_error),
+        }
+    return {
+        "label": labels(manifest, summary.mean),
+        "mean_probabilities": _vectors(summary.mean),
+        "standard_deviation": _vectors(summary.std),
+        "standard_error": _vectors(summary.standard_error),
+        "predictive_entropy": summary.predictive_entropy.tolist(),
+        "expected_entropy": summary.expected_entropy.tolist(),
+        "mutual_information": summary.mutual_information.tolist(),
+        "variation_ratio": summary.variation_ratio.tolist(),
+        "votes": list(summary.votes),
+    }
 
 
-def _labels(manifest: Manifest, probabilities: Array) -> Array:
-    names = np.array(manifest.labels, dtype=object)
-    return np.asarray(names[probabilities.argmax(axis=-1)])
+def labels(manifest: Manifest, probabilities: Float64) -> list[str]:
+    """The most probable class of each row."""
+    return [manifest.labels[i] for i in probabilities.argmax(axis=-1).tolist()]
 
 
-def _rows(**columns: Array) -> Iterator[dict[str, Any]]:
-    """Columns (rows, …) → one object a row. Vectors are written in float32, the network's own precision."""
-    cells = [_cells(column) for column in columns.values()]
-    return (dict(zip(columns, row, strict=True)) for row in zip(*cells, strict=True))
+def _rows(columns: Columns) -> list[dict[str, Any]]:
+    """Columns → one object a row."""
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _cells(column: Array) -> list[Any]:
-    if column.ndim > 1:
-        return list(column.astype(np.float32) if column.dtype == np.float64 else column)
-    cells: list[Any] = column.tolist()
-    return cells
+def _vectors(array: Float64) -> list[Array]:
+    """A vector a row, in float32: the network's own precision, and half the digits."""
+    return list(array.astype(np.float32))
+
+
+def _single(array: Float64) -> Array:
+    return array.astype(np.float32)

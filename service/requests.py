@@ -1,87 +1,117 @@
-"""The JSON of a request → what was asked, or an error that names the field and what was expected.
+"""What a request may ask: its fields, and what they mean for a model."""
 
-msgspec decodes and checks types in one go; its messages are put into the caller's words here.
-"""
-
-import difflib
-import json
 import math
-import re
 import secrets
-from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
-from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.inputs import FIELD, check_inputs, check_names, describe, empty, field_name, not_finite, to_array, where
-from service.manifest import Manifest, TensorSpec
-from service.runtime import Array
+from service.config import Settings
+from service.errors import InvalidInput, LimitExceeded
+from service.manifest import Manifest
+from service.sampling import Ablation, Sampling, StopRule
 
 MAX_JSON_SEED = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
 """A seed drawn here is read back exactly even by clients whose numbers are all doubles."""
 
-WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a string",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+"""Of 1, strictly between nothing and all."""
+
+
+class AdaptiveSamples(msgspec.Struct, forbid_unknown_fields=True):
+    """As many samples as a row needs: until its means are precise enough, or its leading class is settled."""
+
+    max: Count
+    tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    confidence: Share | None = None
+
+
+class Ablate(msgspec.Struct, forbid_unknown_fields=True):
+    """Units to do without: by number, or a fraction that the seed chooses."""
+
+    site: int | str
+    units: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    fraction: Share | None = None
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Rows to answer."""
 
     inputs: msgspec.Raw
+    coverage: Share | None = None
 
 
 class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Rows to answer, by how many thinned networks, and by which."""
 
     inputs: msgspec.Raw
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    samples: Count | AdaptiveSamples | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_SEED)] | Literal["random"] | None = None
+    dropout_rate: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
+    ablate: list[Ablate] = []
+    quantiles: list[Annotated[float, msgspec.Meta(ge=0, le=1)]] = []
+    return_samples: bool = False
+    error_rate: Share | None = None
+    coverage: Share | None = None
 
 
-Request = TypeVar("Request", PredictRequest, UncertaintyRequest)
+def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, settings: Settings) -> Sampling:
+    """What to ask of the thinned networks; raises InvalidInput or LimitExceeded."""
+    asked = settings.samples if request.samples is None else request.samples
+    passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
+    outputs = manifest.output.shape[0]
+    _limit("samples", passes, settings.max_samples)
+    _limit("samples", rows * passes, settings.max_row_samples, f"rows × samples, found {rows} × {passes}")
+    if request.return_samples:
+        returned = f"rows × samples × outputs to return, found {rows} × {passes} × {outputs}"
+        _limit("return_samples", rows * passes * outputs, settings.max_returned_values, returned)
+    sampling = Sampling(
+        passes=passes,
+        seed=choose_seed(request.seed, settings.seed),
+        stop=stop,
+        dropout_rate=request.dropout_rate,
+        ablations=tuple(_ablation(ablate, i, manifest) for i, ablate in enumerate(request.ablate)),
+    )
+    sampling.sites(manifest)
+    return sampling
 
 
-def decode_request(body: bytes, kind: type[Request]) -> Request:
-    """The body as a request of this kind; raises MalformedBody or InvalidInput."""
-    try:
-        return _decoder(kind).decode(body)  # type: ignore[no-any-return]
-    except msgspec.ValidationError as error:
-        raise _invalid_field(str(error), kind) from None
-    except msgspec.DecodeError as error:
-        raise _not_json(error, body) from None
-    except RecursionError:
-        raise MalformedBody("the body is nested too deeply") from None
+def _limit(field: str, given: int, limit: int, found: str | None = None) -> None:
+    if given > limit:
+        message = (
+            f"{field}: expected at most {limit} {found}"
+            if found
+            else f"{field}: expected at most {limit}, found {given}"
+        )
+        raise LimitExceeded(message, field=field, given=given, limit=limit)
 
 
-def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> dict[str, Array]:
-    """The JSON of `inputs` → one array (rows, …) an input of the model.
-
-    A list of rows for a model of one input; for any model an object with such a list for each input, by
-    name. Raises InvalidInput or LimitExceeded.
-    """
-    by_name = _rows_by_name(raw, manifest)
-    check_names(by_name, manifest)
-    arrays = {spec.name: _decode_rows(by_name[spec.name], spec, field_name(spec, manifest)) for spec in manifest.inputs}
-    return check_inputs(arrays, manifest, max_rows)
+def _stop_rule(asked: AdaptiveSamples, manifest: Manifest) -> StopRule:
+    if asked.tolerance is None and asked.confidence is None:
+        raise InvalidInput("samples: expected a tolerance or a confidence beside max", field="samples")
+    if asked.confidence is not None and manifest.task != "classification":
+        raise InvalidInput("samples.confidence: a regression has no leading class", field="samples.confidence")
+    return StopRule(asked.tolerance, asked.confidence)
 
 
-def check_samples(samples: int, rows: int, max_samples: int, max_row_samples: int) -> None:
-    """Raises LimitExceeded when more passes, or more rows × passes, are asked for than are allowed."""
-    if samples > max_samples:
-        message = f"samples: expected at most {max_samples}, found {samples}"
-        raise LimitExceeded(message, field="samples", given=samples, limit=max_samples)
-    if rows * samples > max_row_samples:
-        message = f"samples: expected at most {max_row_samples} rows × samples, found {rows} × {samples}"
-        raise LimitExceeded(message, field="samples", given=rows * samples, limit=max_row_samples)
+def _ablation(ablate: Ablate, place: int, manifest: Manifest) -> Ablation:
+    field = f"ablate[{place}]"
+    names = [site.name for site in manifest.sites]
+    site = names.index(ablate.site) if ablate.site in names else ablate.site
+    if not isinstance(site, int) or not 0 <= site < len(names):
+        expected = f"a site's name or number: {', '.join(f'{i} {name}' for i, name in enumerate(names))}"
+        raise InvalidInput(
+            f"{field}.site: expected {expected}; found {ablate.site!r}", field=f"{field}.site", expected=names
+        )
+    if (ablate.units is None) == (ablate.fraction is None):
+        raise InvalidInput(f"{field}: expected either units or a fraction", field=field)
+    units = math.prod(manifest.sites[site].shape)
+    if beyond := [unit for unit in ablate.units or () if unit >= units]:
+        message = f"{field}.units: expected numbers below {units}, the units of {names[site]}; found {beyond[0]}"
+        raise InvalidInput(message, field=f"{field}.units", expected=units)
+    return Ablation(site, tuple(ablate.units or ()), ablate.fraction or 0.0)
 
 
 def choose_seed(asked: int | Literal["random"] | None, default: int) -> int:
@@ -89,101 +119,3 @@ def choose_seed(asked: int | Literal["random"] | None, default: int) -> int:
     if asked is None:
         return default
     return secrets.randbelow(MAX_DRAWN_SEED + 1) if asked == "random" else asked
-
-
-@cache
-def _decoder(kind: type[Request]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
-
-
-@cache
-def _rows_decoder(depth: int, floats: bool) -> msgspec.json.Decoder[Any]:
-    """Of a list of rows, each `depth` lists deep; that numbers are numbers is checked while they are read."""
-    kind: Any = float if floats else int
-    for _ in range(depth + 1):
-        kind = list[kind]
-    return msgspec.json.Decoder(kind)
-
-
-def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw]:
-    if bytes(raw).lstrip()[:1] == b"{":
-        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    if len(manifest.inputs) > 1:
-        names = ", ".join(spec.name for spec in manifest.inputs)
-        raise InvalidInput(f"{FIELD}: expected an object with a list of rows for each of {names}", field=FIELD)
-    return {manifest.inputs[0].name: raw}
-
-
-def _decode_rows(raw: msgspec.Raw, spec: TensorSpec, field: str) -> Array:
-    try:
-        rows = _rows_decoder(len(spec.shape), spec.dtype.startswith("float")).decode(raw)
-    except msgspec.ValidationError as error:
-        raise _invalid_value(str(error), spec, field) from None
-    except RecursionError:
-        raise MalformedBody(f"{field}: is nested too deeply", field=field) from None
-    if not rows:
-        raise empty(spec, field)
-    return to_array(rows, spec, field)
-
-
-def _invalid_value(error: str, spec: TensorSpec, field: str) -> InvalidInput:
-    message, _, path = error.partition(" - at `$")
-    place = [int(index) for index in re.findall(r"\[(\d+)\]", path)]
-    if message == "Number out of range":
-        return not_finite("one that is too large", place, spec, field)
-    details = where(field, place)
-    return InvalidInput(f"{details['field']}: {_in_words(message)}; expected rows of {describe(spec)}", **details)
-
-
-def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedBody:
-    message, _, path = error.partition(" - at `$.")
-    known = list(kind.__struct_fields__)
-    if name := _quoted("Object contains unknown field", message):
-        nearest = difflib.get_close_matches(name, known, 1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else f"; expected {', '.join(known)}"
-        return InvalidInput(f"{name}: there is no such field{hint}", field=name, expected=known)
-    if name := _quoted("Object missing required field", message):
-        return InvalidInput(f"{name}: is missing", field=name)
-    if not path:
-        return MalformedBody(f"the body: {_in_words(message)}")
-    field = path.rstrip("`")
-    if field == "seed":
-        return InvalidInput(f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"', field=field)
-    return InvalidInput(f"{field}: {_in_words(message)}", field=field)
-
-
-def _quoted(start: str, message: str) -> str | None:
-    match = re.fullmatch(rf"{start} `(.*)`", message, re.DOTALL)
-    return match[1] if match else None
-
-
-def _in_words(message: str) -> str:
-    """«Expected `int | null`, got `str`» → «expected a whole number, found a string»."""
-    if types := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", message):
-        expected = [WORDS.get(name, name) for name in types[1].split(" | ") if name != "null"]
-        return f"expected {' or '.join(expected)}, found {WORDS.get(types[2], types[2])}"
-    if bound := re.fullmatch(r"Expected `([^`]*)` ([<>]=?) (\S+)", message):
-        return f"expected {WORDS.get(bound[1].split(' | ')[0], bound[1])} {bound[2]} {bound[3]}"
-    return message[:1].lower() + message[1:]
-
-
-def _not_json(error: msgspec.DecodeError, body: bytes) -> InvalidRequest:
-    """NaN and Infinity are not JSON, yet many clients write them: say so, and where."""
-    try:
-        place = _first_non_finite(json.loads(body))
-    except (ValueError, RecursionError):
-        place = None
-    if place is None:
-        return MalformedBody(f"the body is not JSON: {error}")
-    field = ".".join(part for part in place if isinstance(part, str)) or FIELD
-    return not_finite("NaN or an infinity", [part for part in place if isinstance(part, int)], None, field)
-
-
-def _first_non_finite(value: Any) -> tuple[str | int, ...] | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return ()
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        if (place := _first_non_finite(item)) is not None:
-            return (key, *place)
-    return None
