@@ -1,0 +1,120 @@
+"""Where the rows of a batch lie in each tensor of a graph.
+
+Found by ONNX's shape inference with two fixed numbers of rows: a dimension that grows with them holds
+them. With the rows fixed, every shape that a network computes from its input's shape is a number, which
+symbols are not.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import ModelProto, NodeProto
+
+from training.graphs import real_inputs, shape_of
+
+PROBES = (101, 103)
+KEEPS_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+"""Operators that change a tensor's dimensions and leave its elements where they are in memory."""
+
+Shape = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A tensor's dimensions for one row, and where the rows come in.
+
+    Along `axis` the tensor has major x rows x minor entries, with major * minor = dims[axis]; after
+    transposing and flattening, multi-head attention has both. No axis: the rows do not matter.
+    """
+
+    dtype: int
+    dims: tuple[int, ...]
+    axis: int | None = None
+    major: int = 1
+
+    @property
+    def minor(self) -> int:
+        return 1 if self.axis is None else self.dims[self.axis] // self.major
+
+    @property
+    def before(self) -> tuple[int, ...]:
+        """The dimensions before the rows."""
+        return self.dims[: self.axis] + ((self.major,) if self.major > 1 else ())
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """The dimensions after the rows."""
+        assert self.axis is not None
+        return ((self.minor,) if self.minor > 1 else ()) + self.dims[self.axis + 1 :]
+
+
+def find_layouts(model: ModelProto) -> dict[str, Layout]:
+    """The layout of every tensor for which it could be found out."""
+    shapes = [_infer(model, rows) for rows in PROBES]
+    layouts: dict[str, Layout] = {}
+    for value in real_inputs(model.graph):
+        _note(layouts, value.name, None, shapes)
+    for node in model.graph.node:
+        for name in node.output:
+            _note(layouts, name, node, shapes)
+    for tensor in model.graph.initializer:
+        layouts[tensor.name] = Layout(tensor.data_type, tuple(tensor.dims))
+    return layouts
+
+
+def _infer(model: ModelProto, rows: int) -> dict[str, tuple[int, Shape]]:
+    """Element type and shape of the tensors at a fixed number of rows."""
+    fixed = ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    for value in real_inputs(fixed.graph):
+        first = value.type.tensor_type.shape.dim[:1]
+        if first and not first[0].HasField("dim_value"):
+            first[0].dim_value = rows
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    known = [*inferred.input, *inferred.value_info, *inferred.output]
+    return {v.name: (v.type.tensor_type.elem_type, shape) for v in known if (shape := shape_of(v)) is not None}
+
+
+def _note(
+    layouts: dict[str, Layout], name: str, node: NodeProto | None, shapes: list[dict[str, tuple[int, Shape]]]
+) -> None:
+    one, other = (found.get(name) for found in shapes)
+    layout = _per_row(*one, other[1]) if one and other else None
+    if layout and layout.axis is not None and node is not None:
+        layout = _with_major(layout, node, layouts)
+    if layout:
+        layouts[name] = layout
+
+
+def _per_row(dtype: int, one: Shape, other: Shape) -> Layout | None:
+    varying = [axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    dims = [dim for dim in one if dim is not None]
+    if len(dims) < len(one) or len(varying) > 1:
+        return None
+    if not varying:
+        return Layout(dtype, tuple(dims))
+    (axis,) = varying
+    each, remainder = divmod(dims[axis], PROBES[0])
+    if remainder or other[axis] != each * PROBES[1]:
+        return None
+    return Layout(dtype, (*dims[:axis], each, *dims[axis + 1 :]), axis)
+
+
+def _with_major(layout: Layout, node: NodeProto, layouts: Mapping[str, Layout]) -> Layout | None:
+    """Place the rows within their axis; None when the node scrambles them or it cannot be told."""
+    assert layout.axis is not None
+    each = layout.dims[layout.axis]
+    sources = [found for name in node.input if (found := layouts.get(name)) and found.axis is not None]
+    if node.op_type in KEEPS_ORDER and sources:
+        major, remainder = divmod(math.prod(sources[0].before), math.prod(layout.dims[: layout.axis]))
+        fits = not remainder and major and each % major == 0
+        return Layout(layout.dtype, layout.dims, layout.axis, major) if fits else None
+    if each == 1:
+        return layout
+    alike = [found for found in sources if found.axis is not None and found.dims[found.axis] == each]
+    return Layout(layout.dtype, layout.dims, layout.axis, alike[0].major) if alike else None
