@@ -2,8 +2,10 @@
 
 DropserveError
 └── TrainingError
+    ├── ConfigError         a setting is unknown or has a wrong value
     ├── CannotExport        the network, or a graph, cannot be turned into predict.onnx and sample.onnx
-    └── VerificationFailed  the exported graphs do not do what the network does
+    ├── VerificationFailed  the exported graphs do not do what the network does
+    └── PublishFailed       the model cannot be written to the folder of models
 """
 
 from service.errors import DropserveError
@@ -13,9 +15,17 @@ class TrainingError(DropserveError):
     code = "training_failed"
 
 
+class ConfigError(TrainingError):
+    code = "invalid_config"
+
+
 class CannotExport(TrainingError):
     code = "cannot_export"
 
 
 class VerificationFailed(TrainingError):
     code = "verification_failed"
+
+
+class PublishFailed(TrainingError):
+    code = "publish_failed"
