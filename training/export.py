@@ -19,6 +19,7 @@ from training.surgery import find_sites, to_predict, to_sample
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
 KNOWN_WARNINGS = (
+    (r"The tensor attributes? self\..*_flat_weights", UserWarning),
     ("Exporting a model while it is in training mode", UserWarning),
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
 )
@@ -115,7 +116,7 @@ def _to_onnx(
     rows = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
     try:
         with _quiet():
-            program = torch.export.export(network, example, dynamic_shapes=rows)
+            program = torch.export.export(network, example, dynamic_shapes=rows, strict=False)
             _refuse_changing_state(program)
             program = program.run_decompositions(DECOMPOSITIONS)
             exported = torch.onnx.export(
@@ -124,10 +125,16 @@ def _to_onnx(
     except CannotExport:
         raise
     except Exception as error:  # torch raises a dozen unrelated types, and quotes its whole trace
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise CannotExport(f"torch cannot export the network: {reason}") from error
+        raise CannotExport(f"torch cannot export the network: {_reason(error)}") from error
     assert exported is not None
     return exported.model_proto
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the first cause."""
+    while error.__cause__:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _refuse_changing_state(program: torch.export.ExportedProgram) -> None:

@@ -7,7 +7,7 @@ matrix product of all passes is one product. At the next site the batch is unfol
 masks and folded again. What comes from outside the masks' reach, such as a skip connection, is repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -45,6 +45,7 @@ class Folding:
         self.layouts = find_layouts(model)
         self.made = producers(self.graph)
         self.needs = _needs(self.graph)
+        self.counting = _counting(self.graph, self.layouts)
         self.masked: set[str] = set()
         self.folded: dict[str, str] = {}
         self.nodes: list[NodeProto] = []
@@ -120,8 +121,8 @@ class Folding:
         if not name or name in self.masked or self.needs[name] is Needs.NOTHING:
             return name
         if name not in self.folded:
-            by_shapes = self.needs[name] is Needs.SHAPES
-            self.folded[name] = self._recompute(name, reader) if by_shapes else self._repeat(name, reader)
+            afresh = self.needs[name] is Needs.SHAPES or name in self.counting
+            self.folded[name] = self._recompute(name, reader) if afresh else self._repeat(name, reader)
         return self.folded[name]
 
     def _repeat(self, name: str, reader: NodeProto) -> str:
@@ -138,7 +139,7 @@ class Folding:
         return self._node("Reshape", [name, self._ints(*_with_rest(layout))]) if layout.major > 1 else name
 
     def _recompute(self, name: str, reader: NodeProto) -> str:
-        """What the tensor would be if the inputs had passes x rows; it depends on their shape alone."""
+        """What the tensor would be if the inputs had passes x rows."""
         node = self.made[name]
         if node.op_type == "Shape":
             return self._folded_shape(node, reader)
@@ -147,6 +148,7 @@ class Folding:
         inputs = [self._fold(each, reader) for each in node.input]
         outputs = [f"{OWN}of/{each}" for each in node.output]
         self.nodes.append(_copy(node, inputs, outputs))
+        self.nodes[-1].name = f"{OWN}of/{node.name or node.output[0]}"
         self.folded.update(zip(node.output, outputs, strict=True))
         return self.folded[name]
 
@@ -239,3 +241,14 @@ def _needs(graph: GraphProto) -> dict[str, Needs]:
             need = min(need, Needs.SHAPES)
         needs.update((name, need) for name in node.output)
     return needs
+
+
+def _counting(graph: GraphProto, layouts: Mapping[str, Layout]) -> set[str]:
+    """The tensors that depend on the numbers of the rows, which are other numbers in a longer batch."""
+    counting: set[str] = set()
+    for node in graph.node:
+        rows = layouts.get(node.output[0])
+        counts = node.op_type == "Range" and (rows is None or rows.axis is not None)
+        if counts or (node.op_type != "Shape" and counting.intersection(node.input)):
+            counting.update(node.output)
+    return counting

@@ -16,8 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training.errors import TrainingError
 
 BERNOULLI = "aten.bernoulli_.float"
-FUSED_ATTENTION = ("aten._scaled_dot_product", "aten._fused_sdp_choice")
-"""Tagged as random, but on the CPU torch only takes the fused operators when nothing is dropped."""
 DROPPING = {"torch.nn.modules.dropout", "torch.nn.modules.rnn", "torch.nn.modules.transformer"}
 """Where torch defines the layers that drop units in training mode, besides multi-head attention."""
 
@@ -54,7 +52,7 @@ def _may_drop(part: nn.Module) -> bool:
 def random_draws(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
     """What one forward pass draws, in order of execution."""
     draws = _Draws()
-    with torch.no_grad(), draws:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), draws:
         network(*inputs)
     return tuple(draws.seen)
 
@@ -84,11 +82,12 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         name = str(func)
-        if torch.Tag.nondeterministic_seeded not in func.tags or name.startswith(FUSED_ATTENTION):
-            return func(*args, **(kwargs or {}))
-        if name != BERNOULLI:
-            self.seen.append(Draw(name, 0.0, ()))
-            return func(*args, **(kwargs or {}))
+        if name != BERNOULLI:  # not by operators' tags: these name many that are random in other modes only
+            before = torch.get_rng_state()
+            result = func(*args, **(kwargs or {}))
+            if not torch.equal(before, torch.get_rng_state()):
+                self.seen.append(Draw(name, 0.0, ()))
+            return result
         target, keep = args[0], args[1] if len(args) > 1 else 0.5
         self.seen.append(Draw(name, keep, tuple(target.shape)))
         if self.noise is None:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
+from service.errors import InvalidModel
 from service.masks import draw_masks
 from service.runtime import Array, Graph
 from training.errors import TrainingError
@@ -52,8 +54,8 @@ class _Subject:
         self.evaluation = sampling_copy(module).eval()
         self.exported = exported
         self.example = example
-        self.predict = Graph(exported.predict.SerializeToString(), name="predict.onnx")
-        self.sample = Graph(exported.sample.SerializeToString(), name="sample.onnx")
+        self.predict = _load("predict.onnx", exported.predict)
+        self.sample = _load("sample.onnx", exported.sample)
 
     def rows(self, rows: int) -> tuple[Tensor, ...]:
         changed = 1 + torch.arange(rows) / rows / 10
@@ -73,11 +75,22 @@ class _Subject:
         """For each site (passes, 1, *shape)."""
         return [draw_masks(SEED, i, site.p, site.shape, 0, passes) for i, site in enumerate(self.exported.sites)]
 
-    def torch_pass(self, rows: int, masks: Sequence[Array], number: int) -> Array:
-        """(rows, outputs) of one pass."""
-        places = zip(masks, self.exported.rows_axes, random_draws(self.sampling, self.rows(rows)), strict=True)
-        noise = [_noise(mask[number], axis, draw.shape, rows) for mask, axis, draw in places]
-        return np.asarray(run_with_noise(self.sampling, self.rows(rows), noise).numpy())
+    def torch_passes(self, rows: int, masks: Sequence[Array]) -> Array:
+        """What torch answers with these masks: (passes, rows, outputs)."""
+        inputs = self.rows(rows)
+        places = list(zip(masks, self.exported.rows_axes, random_draws(self.sampling, inputs), strict=True))
+        passes = []
+        for number in range(len(masks[0])):
+            noise = [_noise(mask[number], axis, draw.shape, rows) for mask, axis, draw in places]
+            passes.append(run_with_noise(self.sampling, inputs, noise).numpy())
+        return np.stack(passes)
+
+
+def _load(name: str, model: ModelProto) -> Graph:
+    try:
+        return Graph(model.SerializeToString(), name=name)
+    except InvalidModel as error:
+        raise failed("the service can load the graphs", error.message) from None
 
 
 def _noise(mask: Array, axis: int, shape: Sequence[int], rows: int) -> Tensor:
@@ -110,7 +123,7 @@ def _sample_agrees(subject: _Subject) -> Check:
         differences = []
         for passes in PASSES:
             masks = subject.masks(passes)
-            wanted = np.stack([subject.torch_pass(rows, masks, number) for number in range(passes)])
+            wanted = subject.torch_passes(rows, masks)
             differences.append(_difference(wanted, subject.sample.run(subject.feeds(rows, masks))))
         return max(differences)
 
