@@ -1,0 +1,87 @@
+"""What the tests share: the toy net, a folder it is published in, and real servers."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+import httpx
+import pytest
+import uvicorn
+
+from service.app import create_app
+from service.config import Settings
+from service.manifest import Manifest
+from tests.toy import ToyNet
+
+Serve = Callable[..., AbstractContextManager[httpx.Client]]
+
+PATIENCE = 30.0
+"""Seconds to wait for what must happen; a test that runs into it fails."""
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of whoever runs the tests must not change them."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DROPSERVE_{name.upper()}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def toy() -> ToyNet:
+    return ToyNet()
+
+
+@pytest.fixture(scope="session")
+def manifest(toy: ToyNet) -> Manifest:
+    return toy.manifest()
+
+
+@pytest.fixture(scope="session")
+def published(toy: ToyNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models: versions 1 and 2 of toy, and a regression. Not to be changed."""
+    models = tmp_path_factory.mktemp("models")
+    toy.publish(models)
+    ToyNet(seed=1).publish(models, version=2)
+    ToyNet(seed=2, outputs=1).publish(models, name="yield", task="regression", labels=(), noise={"std": 0.3})
+    return models
+
+
+@pytest.fixture(scope="session")
+def client(published: Path) -> Iterator[httpx.Client]:
+    """Of a server of all published models, with the settings that everyone gets."""
+    with running_server(Settings(models=published)) as client:
+        yield client
+
+
+@pytest.fixture
+def serve() -> Serve:
+    """Start a server: `with serve(models=…, queue_size=1) as client`."""
+    return lambda **settings: running_server(Settings(**settings))
+
+
+@contextmanager
+def running_server(settings: Settings) -> Iterator[httpx.Client]:
+    """A real server on a free port, and a client of it once it has been through its models."""
+    config = uvicorn.Config(create_app(settings), port=0, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    socket = config.bind_socket()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{socket.getsockname()[1]}", timeout=PATIENCE) as client:
+            wait_until(lambda: server.started)
+            wait_until(lambda: "being loaded" not in client.get("/readyz").text)
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another thread or process is about to bring about."""
+    end = monotonic() + PATIENCE
+    while not condition():
+        assert monotonic() < end, f"not so within {PATIENCE} s"
+        sleep(0.005)

@@ -1,0 +1,87 @@
+"""The settings: each is documented, read from its environment variable, and checked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.config import Settings
+
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "settings.md"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_has_a_docstring(name: str) -> None:
+    assert Settings.model_fields[name].description
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented(name: str) -> None:
+    """`python docs/make_settings.py` writes the page."""
+    field = Settings.model_fields[name]
+    default = "" if field.default is None else f"`{field.default}`"
+    meaning = " ".join((field.description or "").split())
+    assert f"| `DROPSERVE_{name.upper()}` | {default} | {meaning} |" in DOCUMENTED.read_text().splitlines()
+
+
+def test_nothing_else_is_documented() -> None:
+    rows = [line for line in DOCUMENTED.read_text().splitlines() if line.startswith("| `DROPSERVE_")]
+    assert len(rows) == len(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("models", "/srv/models", Path("/srv/models")),
+        ("default_model", "digits", "digits"),
+        ("port", "0", 0),
+        ("seed", str(2**53), 2**53),
+        ("request_timeout", "0.5", 0.5),
+        ("queue_size", "1", 1),
+        ("inline_seconds", "0", 0),
+        ("log_level", "warning", "warning"),
+    ],
+)
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
+    monkeypatch.setenv(f"DROPSERVE_{name.upper()}", text)
+    assert getattr(Settings(), name) == value
+
+
+def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose writes `DROPSERVE_DEFAULT_MODEL: ${DEFAULT_MODEL:-}`."""
+    monkeypatch.setenv("DROPSERVE_DEFAULT_MODEL", "")
+    monkeypatch.setenv("DROPSERVE_PORT", "")
+    assert (Settings().default_model, Settings().port) == (None, 8000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 65536),
+        ("port", -1),
+        ("port", "http"),
+        ("seed", -1),
+        ("samples", 0),
+        ("max_rows", 0),
+        ("queue_size", 0),
+        ("request_timeout", 0),
+        ("drain_timeout", -1),
+        ("log_level", "loud"),
+        ("threads", 0),
+        ("mask_cache_bytes", -1),
+    ],
+)
+def test_wrong_values_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=name):
+        Settings(**{name: value})
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ValidationError, match="prot"):
+        Settings(prot=8000)  # type: ignore[call-arg]
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 80

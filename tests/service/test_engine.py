@@ -1,0 +1,153 @@
+"""The engine against the toy's arithmetic; and what must not change an answer: batch-mates and how the work is cut."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from scipy import special
+
+from service import engine as engine_module
+from service.engine import Engine, Sampled, finish
+from service.manifest import Manifest
+from service.masks import MaskCache, draw_masks
+from service.runtime import Graph
+from tests.toy import HIDDEN, Floats, P, ToyNet
+
+TEMPERATURE = 1.5
+
+
+@pytest.fixture(scope="module")
+def engine(toy: ToyNet) -> Engine:
+    return toy.engine(temperature=TEMPERATURE)
+
+
+@pytest.fixture(scope="module")
+def rows(toy: ToyNet) -> Floats:
+    return toy.rows(9)
+
+
+def draw(engine: Engine, rows: Floats, passes: int, seed: int = 0) -> Floats:
+    """(passes, rows, outputs)."""
+    return finish(engine.draw({"input": rows}, passes, seed))
+
+
+def assert_same(one: Sampled, other: Sampled, atol: float = 1e-6) -> None:
+    for name, value in asdict(one.uncertainty).items():
+        np.testing.assert_allclose(getattr(other.uncertainty, name), value, atol=atol, err_msg=name)
+    np.testing.assert_allclose(other.deterministic.values, one.deterministic.values, atol=atol)
+
+
+def test_predictions_are_the_toys_arithmetic(engine: Engine, toy: ToyNet, rows: Floats) -> None:
+    expected = special.softmax(toy.predict(rows).astype(np.float64) / TEMPERATURE, axis=1)
+    np.testing.assert_allclose(engine.predict({"input": rows}).values, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
+def test_samples_are_the_toys_arithmetic_with_the_masks_of_the_seed(
+    engine: Engine, toy: ToyNet, rows: Floats, seed: int
+) -> None:
+    expected = toy.sample(rows, draw_masks(seed, 0, P, (HIDDEN,), 0, 300))
+    np.testing.assert_allclose(draw(engine, rows, 300, seed), expected, atol=1e-5)
+
+
+def test_masks_of_ones_give_the_prediction(toy: ToyNet, rows: Floats) -> None:
+    ones = np.ones((3, 1, HIDDEN), dtype=np.float32)
+    sampled = Graph(toy.graph(masked=True)).run({"input": rows, "mask_0": ones})
+    predicted = Graph(toy.graph(masked=False)).run({"input": rows})
+    np.testing.assert_allclose(sampled, np.broadcast_to(predicted, sampled.shape), atol=1e-6)
+
+
+def test_the_sample_says_what_was_asked_and_holds_the_prediction(engine: Engine, rows: Floats) -> None:
+    sampled = engine.sample({"input": rows}, passes=20, seed=7)
+    assert (sampled.passes, sampled.seed) == (20, 7)
+    np.testing.assert_array_equal(sampled.deterministic.values, engine.predict({"input": rows}).values)
+    summary = engine.summarise(draw(engine, rows, 20, 7))
+    np.testing.assert_allclose(asdict(sampled.uncertainty)["mean"], asdict(summary)["mean"], atol=1e-9)
+
+
+def test_the_same_seed_gives_the_same_and_another_another(engine: Engine, rows: Floats) -> None:
+    np.testing.assert_array_equal(draw(engine, rows, 50, 1), draw(engine, rows, 50, 1))
+    assert not np.allclose(draw(engine, rows, 50, 1), draw(engine, rows, 50, 2))
+
+
+def test_passes_differ(engine: Engine, rows: Floats) -> None:
+    samples = draw(engine, rows, 20)
+    assert len(np.unique(samples[:, 0, 0])) == 20
+
+
+def test_32_passes_are_the_first_32_of_100(engine: Engine, rows: Floats) -> None:
+    np.testing.assert_allclose(draw(engine, rows, 32), draw(engine, rows, 100)[:32], atol=1e-6)
+
+
+def test_a_row_does_not_depend_on_its_batch_mates(engine: Engine, rows: Floats) -> None:
+    together = engine.sample({"input": rows}, passes=40, seed=3)
+    for i in range(len(rows)):
+        alone = engine.sample({"input": rows[i : i + 1]}, passes=40, seed=3)
+        for name, value in asdict(alone.uncertainty).items():
+            np.testing.assert_allclose(asdict(together.uncertainty)[name][i : i + 1], value, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            together.deterministic.values[i : i + 1], alone.deterministic.values, atol=1e-6
+        )
+
+
+def test_the_cache_changes_no_answer(toy: ToyNet, rows: Floats) -> None:
+    graphs = Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True))
+    with_cache = Engine(toy.manifest(), *graphs, MaskCache(2**20))
+    with_cache.sample({"input": rows}, passes=50, seed=5)
+    without = Engine(toy.manifest(), *graphs, MaskCache(0))
+    one, other = (engine.sample({"input": rows}, passes=200, seed=5) for engine in (with_cache, without))
+    assert_same(one, other, atol=0)
+
+
+@pytest.fixture(params=[1, 2, 7, 64, 500])
+def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """At most so many rows × passes in a run."""
+    monkeypatch.setattr(engine_module, "MAX_ROW_PASSES_PER_RUN", request.param)
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_how_the_work_is_cut_changes_no_answer(engine: Engine, toy: ToyNet, rows: Floats, cut: int) -> None:
+    pieces = toy.engine(temperature=TEMPERATURE)
+    whole = engine.sample({"input": rows}, passes=150, seed=4)
+    assert_same(whole, pieces.sample({"input": rows}, passes=150, seed=4))
+    np.testing.assert_allclose(draw(pieces, rows, 150, 4), draw(engine, rows, 150, 4), atol=1e-6)
+    predicted = finish(pieces.predict_steps({"input": rows}))
+    np.testing.assert_allclose(predicted.values, engine.predict({"input": rows}).values, atol=1e-6)
+
+
+def test_a_network_too_large_for_two_row_passes_in_a_run_takes_one(
+    toy: ToyNet, engine: Engine, rows: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "MULTIPLY_ADDS_PER_RUN", 1)
+    pieces = toy.engine(temperature=TEMPERATURE)
+    assert_same(engine.sample({"input": rows}, 10, 0), pieces.sample({"input": rows}, 10, 0))
+
+
+def test_long_work_comes_in_steps_that_tell_how_much_is_left(engine: Engine, toy: ToyNet) -> None:
+    warm = toy.engine()
+    warm.warm_up()
+    steps = list(warm.sample_steps({"input": toy.rows(1000)}, passes=500, seed=0))
+    assert len(steps) > 20
+    assert steps[0] == max(steps) > 0
+
+
+def test_a_regression_answers_in_its_own_unit() -> None:
+    net = ToyNet(outputs=2)
+    engine = net.engine(task="regression", labels=(), noise={"std": 0.3})
+    rows = net.rows(5)
+    np.testing.assert_allclose(engine.predict({"input": rows}).values, net.predict(rows), atol=1e-5)
+
+    found = asdict(engine.sample({"input": rows}, passes=64, seed=2).uncertainty)
+    samples = net.sample(rows, draw_masks(2, 0, P, (HIDDEN,), 0, 64)).astype(np.float64)
+    np.testing.assert_allclose(found["mean"], samples.mean(0), atol=1e-5)
+    np.testing.assert_allclose(found["epistemic_std"], samples.std(0), atol=1e-5)
+    np.testing.assert_allclose(found["total_std"] ** 2, samples.var(0) + 0.3**2, atol=1e-5)
+
+
+def test_a_regression_that_states_no_noise_has_none(toy: ToyNet) -> None:
+    manifest: Manifest = toy.manifest(task="regression", labels=())
+    engine = Engine(manifest, Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True)), MaskCache(0))
+    found = asdict(engine.sample({"input": toy.rows(2)}, passes=8, seed=0).uncertainty)
+    assert (found["aleatoric_std"] == 0).all()
+    np.testing.assert_array_equal(found["total_std"], found["epistemic_std"])

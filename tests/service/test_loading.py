@@ -1,0 +1,152 @@
+"""A model folder is loaded when everything about it is right, and refused with the reason when one thing is not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from service import golden
+from service.engine import Engine
+from service.errors import InvalidModel
+from service.loading import Check, load_model
+from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, REQUIRED_FILES, SAMPLE_GRAPH, sha256
+from service.masks import MaskCache
+from tests.toy import HIDDEN, ToyNet
+
+FILES = [MANIFEST, *REQUIRED_FILES]
+
+
+@pytest.fixture
+def folder(toy: ToyNet, tmp_path: Path) -> Path:
+    return toy.publish(tmp_path)
+
+
+def load(folder: Path) -> Engine:
+    return load_model(folder, MaskCache(2**20))
+
+
+def replace(folder: Path, name: str, content: bytes) -> None:
+    """Put other content in the place of a file, with a digest that agrees: only the contract can tell."""
+    (folder / name).write_bytes(content)
+    said = json.loads((folder / MANIFEST).read_text())
+    said["files"][name] = sha256(content)
+    (folder / MANIFEST).write_text(json.dumps(said))
+
+
+def test_a_published_model_is_loaded(toy: ToyNet, folder: Path) -> None:
+    checks: list[Check] = []
+    engine = load_model(folder, MaskCache(0), checks=checks)
+    assert [check.name for check in checks] == ["manifest", "digests", "graphs", "golden answers"]
+    assert all(check.detail for check in checks)
+    rows = {"input": toy.rows(3)}
+    np.testing.assert_allclose(engine.predict(rows).values, toy.engine().predict(rows).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(InvalidModel, match=name) as refusal:
+        load(folder)
+    assert refusal.value.details["file"] == name
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_truncated_file(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InvalidModel, match=name):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", REQUIRED_FILES)
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.7, 0.999])
+def test_a_flipped_bit(folder: Path, name: str, place: float) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[int(place * len(content))] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InvalidModel, match=f"{name}: is damaged"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", [PREDICT_GRAPH, SAMPLE_GRAPH])
+def test_what_is_no_graph(folder: Path, name: str) -> None:
+    replace(folder, name, b"not a graph")
+    with pytest.raises(InvalidModel, match=f"{name}: onnxruntime cannot load it"):
+        load(folder)
+
+
+def test_a_sample_graph_without_its_mask(toy: ToyNet, folder: Path) -> None:
+    replace(folder, SAMPLE_GRAPH, toy.graph(masked=False))
+    with pytest.raises(InvalidModel, match=r"sample\.onnx: has inputs .*: mask_0 is not in both"):
+        load(folder)
+
+
+def test_a_predict_graph_with_a_mask(toy: ToyNet, folder: Path) -> None:
+    replace(folder, PREDICT_GRAPH, toy.graph(masked=True))
+    with pytest.raises(InvalidModel, match=r"predict\.onnx: has inputs .*: mask_0 is not in both"):
+        load(folder)
+
+
+def test_graphs_of_another_width(folder: Path) -> None:
+    replace(folder, PREDICT_GRAPH, ToyNet(features=9).graph(masked=False))
+    with pytest.raises(
+        InvalidModel, match=r"predict\.onnx: input is float32 \['rows', 9\]; expected float32 \[any, 4\]"
+    ):
+        load(folder)
+
+
+def test_a_mask_of_another_width(folder: Path) -> None:
+    replace(folder, SAMPLE_GRAPH, ToyNet(hidden=HIDDEN + 1).graph(masked=True))
+    with pytest.raises(InvalidModel, match=rf"mask_0 is .* {HIDDEN + 1}\]; expected float32 \[any, 1, {HIDDEN}\]"):
+        load(folder)
+
+
+def test_an_output_of_another_width(folder: Path) -> None:
+    replace(folder, PREDICT_GRAPH, ToyNet(outputs=5).graph(masked=False))
+    with pytest.raises(InvalidModel, match=r"output is float32 \['rows', 5\]; expected float32 \[any, 3\]"):
+        load(folder)
+
+
+def graph(rows: Any, *, outputs: int = 1, dtype: int = TensorProto.FLOAT) -> bytes:
+    """A graph that answers the first three values of each row."""
+    names = [f"output{i}" for i in range(outputs)]
+    nodes = [helper.make_node("Gather", ["input", "three"], [name], axis=1) for name in names]
+    three = helper.make_tensor("three", TensorProto.INT64, [3], [0, 1, 2])
+    given = [helper.make_tensor_value_info("input", dtype, [rows, 4])]
+    answers = [helper.make_tensor_value_info(name, dtype, [rows, 3]) for name in names]
+    made = helper.make_graph(nodes, "odd", given, answers, [three])
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (graph(1), r"input is float32 \[1, 4\]; expected float32 \[any, 4\]"),
+        (graph("rows", outputs=2), "has 2 outputs; expected one"),
+        (graph("rows", dtype=TensorProto.DOUBLE), "input is float64 .*; expected float32"),
+    ],
+)
+def test_a_graph_that_breaks_the_contract(folder: Path, content: bytes, reason: str) -> None:
+    replace(folder, PREDICT_GRAPH, content)
+    with pytest.raises(InvalidModel, match=reason) as refusal:
+        load(folder)
+    assert refusal.value.details == {"file": PREDICT_GRAPH}
+
+
+def test_a_graph_of_other_weights(folder: Path) -> None:
+    replace(folder, PREDICT_GRAPH, ToyNet(seed=9).graph(masked=False))
+    with pytest.raises(InvalidModel, match=r"golden\.npz: predict: the model answers otherwise"):
+        load(folder)
+
+
+def test_golden_answers_of_another_model(folder: Path) -> None:
+    other = ToyNet(features=9)
+    replace(folder, GOLDEN, golden.record(other.engine(), {"input": other.rows(5)}, passes=6, seed=3))
+    with pytest.raises(InvalidModel, match=r"golden\.npz: does not fit the model: .*expected 4 values, found 9"):
+        load(folder)

@@ -1,0 +1,336 @@
+"""JSON from a caller: what is right is read, what is wrong is named by field, row and what was expected."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
+from service.manifest import Manifest
+from service.requests import (
+    MAX_DRAWN_SEED,
+    MAX_JSON_SEED,
+    PredictRequest,
+    UncertaintyRequest,
+    check_samples,
+    choose_seed,
+    decode_inputs,
+    decode_request,
+)
+from service.runtime import Array
+from tests.toy import ToyNet
+
+MAX_ROWS = 5
+
+TOKENS = {"name": "tokens", "dtype": "int32", "shape": (3,)}
+IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 3)}
+PRICE = {"name": "price", "dtype": "float64", "shape": ()}
+
+
+def of(*inputs: dict[str, object]) -> Manifest:
+    return ToyNet().manifest(inputs=inputs)
+
+
+def read(body: str | bytes, manifest: Manifest) -> dict[str, Array]:
+    content = body.encode() if isinstance(body, str) else body
+    return decode_inputs(decode_request(content, PredictRequest).inputs, manifest, MAX_ROWS)
+
+
+def refusal_of(body: str | bytes, manifest: Manifest) -> InvalidRequest:
+    with pytest.raises(InvalidRequest) as refusal:
+        read(body, manifest)
+    return refusal.value
+
+
+# the body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"inputs": [[1, 2, 3, 4]',
+        b'{"inputs": [[1, 2,, 4]]}',
+        b"{'inputs': [[1, 2, 3, 4]]}",
+        b'{"inputs": [[1, 2, 3, 4]]} and more',
+        b'{"inputs": [[01, 2, 3, 4]]}',
+        b'{"inputs": [[0x1, 2, 3, 4]]}',
+        b"\xff\xfe\x00",
+        "\ufeff{}".encode(),
+        '{"inputs": [[1, 2, 3, 4]]}'.encode("utf-16"),
+        b"inputs=1",
+    ],
+)
+def test_what_is_not_json(body: bytes, manifest: Manifest) -> None:
+    error = refusal_of(body, manifest)
+    assert isinstance(error, MalformedBody)
+    assert error.message.startswith("the body is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [("[]", "a list"), ("null", "null"), ('"inputs"', "a string"), ("5", "a whole number"), ("true", "true or false")],
+)
+def test_what_is_not_an_object(body: str, found: str, manifest: Manifest) -> None:
+    error = refusal_of(body, manifest)
+    assert isinstance(error, MalformedBody)
+    assert error.message == f"the body: expected an object, found {found}"
+
+
+@pytest.mark.parametrize("deep", ['{"inputs": ' + "[" * 200_000, '{"inputs": ' * 200_000])
+def test_deep_nesting(deep: str, manifest: Manifest) -> None:
+    error = refusal_of(deep, manifest)
+    assert isinstance(error, MalformedBody)
+    assert "nested too deeply" in error.message
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("input", "did you mean inputs?"),
+        ("Inputs", "did you mean inputs?"),
+        ("sample", "did you mean samples?"),
+        ("seeds", "did you mean seed?"),
+        ("temperature", "expected inputs, samples, seed"),
+    ],
+)
+def test_an_unknown_field_is_told_the_nearest(given: str, hint: str) -> None:
+    body = json.dumps({"inputs": [], given: 1}).encode()
+    with pytest.raises(InvalidInput) as refusal:
+        decode_request(body, UncertaintyRequest)
+    assert refusal.value.message == f"{given}: there is no such field; {hint}"
+    assert refusal.value.details == {"field": given, "expected": ["inputs", "samples", "seed"]}
+
+
+def test_predict_has_no_samples() -> None:
+    with pytest.raises(InvalidInput, match="samples: there is no such field; expected inputs"):
+        decode_request(b'{"inputs": [], "samples": 5}', PredictRequest)
+
+
+def test_inputs_must_be_there(manifest: Manifest) -> None:
+    error = refusal_of("{}", manifest)
+    assert (error.message, error.details) == ("inputs: is missing", {"field": "inputs"})
+
+
+def test_of_a_field_said_twice_the_last_counts(manifest: Manifest) -> None:
+    """As in JavaScript, Python and most others; RFC 8259 leaves it open."""
+    body = '{"inputs": [[0, 0, 0, 0]], "inputs": [[1, 2, 3, 4]]}'
+    np.testing.assert_array_equal(read(body, manifest)["input"], [[1, 2, 3, 4]])
+
+
+# samples and seed
+
+
+def ask(**fields: Any) -> UncertaintyRequest:
+    return decode_request(json.dumps({"inputs": [[1, 2, 3, 4]]} | fields).encode(), UncertaintyRequest)
+
+
+@pytest.mark.parametrize("samples", [None, 1, 100])
+@pytest.mark.parametrize("seed", [None, 0, 7, MAX_JSON_SEED, "random"])
+def test_samples_and_seed_are_read(samples: int | None, seed: Any) -> None:
+    asked = ask(samples=samples, seed=seed)
+    assert (asked.samples, asked.seed) == (samples, seed)
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (0, "expected a whole number >= 1"),
+        (-3, "expected a whole number >= 1"),
+        (2.5, "expected a whole number, found a number"),
+        (True, "expected a whole number, found true or false"),
+        ("100", "expected a whole number, found a string"),
+        ([100], "expected a whole number, found a list"),
+    ],
+)
+def test_wrong_samples(samples: Any, expected: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        ask(samples=samples)
+    assert refusal.value.message == f"samples: {expected}"
+    assert refusal.value.details == {"field": "samples"}
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_JSON_SEED + 1, 2**64, 10**30, 1.5, True, "7", "Random", [7], {}])
+def test_wrong_seed(seed: Any) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        ask(seed=seed)
+    assert refusal.value.message == f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"'
+    assert refusal.value.details == {"field": "seed"}
+
+
+def test_too_many_samples() -> None:
+    check_samples(10, 5, max_samples=10, max_row_samples=50)
+    with pytest.raises(LimitExceeded, match="samples: expected at most 10, found 11") as refusal:
+        check_samples(11, 1, max_samples=10, max_row_samples=50)
+    assert refusal.value.details == {"field": "samples", "given": 11, "limit": 10}
+    with pytest.raises(LimitExceeded, match="at most 50 rows × samples, found 6 × 10"):
+        check_samples(10, 6, max_samples=10, max_row_samples=50)
+
+
+def test_the_seed_is_the_one_asked_or_the_default_or_drawn() -> None:
+    assert choose_seed(7, default=3) == 7
+    assert choose_seed(0, default=3) == 0
+    assert choose_seed(None, default=3) == 3
+    drawn = {choose_seed("random", default=3) for _ in range(20)}
+    assert len(drawn) == 20
+    assert all(0 <= seed <= MAX_DRAWN_SEED for seed in drawn)
+
+
+# inputs
+
+
+@pytest.mark.parametrize("body", ['{"inputs": [[1, 2.5, -3e-2, 4]]}', '{"inputs": {"input": [[1, 2.5, -0.03, 4]]}}'])
+def test_a_list_of_rows_with_or_without_the_inputs_name(body: str, manifest: Manifest) -> None:
+    rows = read(body, manifest)["input"]
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, np.array([[1, 2.5, -0.03, 4]], dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place", "message"),
+    [
+        ("[[1, 2, 3]]", "inputs[0]", "expected 4 values, found 3 values; a row is 4 numbers"),
+        ("[[1, 2, 3, 4, 5]]", "inputs[0]", "expected 4 values, found 5 values; a row is 4 numbers"),
+        ("[[1, 2, 3, 4], [1, 2, 3, 4], [1]]", "inputs[2]", "expected 4 values, found 1 value; a row is 4 numbers"),
+        ("[[1, 2, 3, 4], []]", "inputs[1]", "expected 4 values, found 0 values; a row is 4 numbers"),
+        ("[]", "inputs", "is empty; expected at least one row of 4 numbers"),
+        ("[[]]", "inputs[0]", "expected 4 values, found 0 values; a row is 4 numbers"),
+        ("[1, 2, 3, 4]", "inputs[0]", "expected a list, found a whole number; expected rows of 4 numbers"),
+        ("[[[1, 2, 3, 4]]]", "inputs[0][0]", "expected a number, found a list; expected rows of 4 numbers"),
+        ('[[1, 2, "3", 4]]', "inputs[0][2]", "expected a number, found a string; expected rows of 4 numbers"),
+        ("[[1, 2, null, 4]]", "inputs[0][2]", "expected a number, found null; expected rows of 4 numbers"),
+        ("[[1, true, 3, 4]]", "inputs[0][1]", "expected a number, found true or false; expected rows of 4 numbers"),
+        ("[[1, {}, 3, 4]]", "inputs[0][1]", "expected a number, found an object; expected rows of 4 numbers"),
+        ('"1, 2, 3, 4"', "inputs", "expected a list, found a string; expected rows of 4 numbers"),
+        ("null", "inputs", "expected a list, found null; expected rows of 4 numbers"),
+        ("[[1, 2, 3, 4], null]", "inputs[1]", "expected a list, found null; expected rows of 4 numbers"),
+        ("[[0, 0, 0, 0], [1, 2, NaN, 4]]", "inputs[1][2]", "expected a finite number, found NaN or an infinity"),
+        ("[[Infinity, 2, 3, 4]]", "inputs[0][0]", "expected a finite number, found NaN or an infinity"),
+        ("[[1, 2, 3, -Infinity]]", "inputs[0][3]", "expected a finite number, found NaN or an infinity"),
+        ("[[1, 1e999, 3, 4]]", "inputs[0][1]", "expected a finite number that fits float32, found one that is too large"),
+        ("[[1, 1e300, 3, 4]]", "inputs[0][1]", "expected a finite number that fits float32, found 1e+300"),
+    ],
+)
+def test_a_wrong_row_is_named(inputs: str, place: str, message: str, manifest: Manifest) -> None:
+    error = refusal_of(f'{{"inputs": {inputs}}}', manifest)
+    assert isinstance(error, InvalidInput)
+    assert error.message == f"{place}: {message}"
+    assert error.details["field"] == place
+    if "[" in place:
+        assert error.details["row"] == int(place[len("inputs[")])
+
+
+def test_the_widths_are_told_to_programs_too(manifest: Manifest) -> None:
+    error = refusal_of('{"inputs": [[1, 2, 3]]}', manifest)
+    assert error.details == {"field": "inputs[0]", "row": 0, "expected": 4, "found": 3}
+
+
+def test_too_many_rows(manifest: Manifest) -> None:
+    error = refusal_of(json.dumps({"inputs": [[0, 0, 0, 0]] * (MAX_ROWS + 1)}), manifest)
+    assert isinstance(error, LimitExceeded)
+    assert error.details == {"field": "inputs", "given": MAX_ROWS + 1, "limit": MAX_ROWS}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place"),
+    [
+        ("[[[1, 2, 3], [4, 5, 6], [7, 8, 9]]]", "inputs[0]"),
+        ("[[[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 5]]]", "inputs[1][1]"),
+        ("[[[1, 2, 3, 4], [1, 2, 3, 4]]]", "inputs[0][0]"),
+        ("[[1, 2, 3], [4, 5, 6]]", "inputs[0][0]"),
+        ("[[[1, 2, 3], [4, 5, null]]]", "inputs[0][1][2]"),
+    ],
+)
+def test_a_wrong_image_is_named(inputs: str, place: str) -> None:
+    error = refusal_of(f'{{"inputs": {inputs}}}', of(IMAGE))
+    assert error.details["field"] == place
+    assert "2×3 numbers" in error.message
+
+
+def test_an_image() -> None:
+    image = read('{"inputs": [[[1, 2, 3], [4, 5, 6]]]}', of(IMAGE))["image"]
+    np.testing.assert_array_equal(image, [[[1, 2, 3], [4, 5, 6]]])
+
+
+def test_several_inputs_by_name() -> None:
+    read_ = read('{"inputs": {"price": [9.5], "image": [[[1, 2, 3], [4, 5, 6]]]}}', of(IMAGE, PRICE))
+    assert list(read_) == ["image", "price"]
+    np.testing.assert_array_equal(read_["price"], [9.5])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("[[1]]", "inputs: expected an object with a list of rows for each of image, price"),
+        ('{"price": [1]}', "inputs.image: is missing"),
+        ('{"price": [1], "image": [], "x": []}', "inputs.x: the model has no such input; it has image, price"),
+        (
+            '{"price": [1, 2], "image": [[[1, 2, 3], [4, 5, 6]]]}',
+            "inputs: expected as many rows for each input; image has 1, price has 2",
+        ),
+        (
+            '{"price": ["a"], "image": [[[1, 2, 3], [4, 5, 6]]]}',
+            "inputs.price[0]: expected a number, found a string; expected rows of one number",
+        ),
+        (
+            '{"price": [1], "image": [[[1, 2, 3]]]}',
+            "inputs.image[0]: expected 2 values, found 1 value; a row is 2×3 numbers",
+        ),
+    ],
+)
+def test_wrong_inputs_by_name(inputs: str, message: str) -> None:
+    assert refusal_of(f'{{"inputs": {inputs}}}', of(IMAGE, PRICE)).message == message
+
+
+def test_token_ids() -> None:
+    tokens = read('{"inputs": [[1, 2, -3]]}', of(TOKENS))["tokens"]
+    assert tokens.dtype == np.int32
+    np.testing.assert_array_equal(tokens, [[1, 2, -3]])
+
+
+@pytest.mark.parametrize("value", ["1.5", "3000000000", "1e3", '"a"', "true"])
+def test_wrong_token_ids(value: str) -> None:
+    error = refusal_of(f'{{"inputs": [[0, 0, 0], [1, {value}, 3]]}}', of(TOKENS))
+    assert isinstance(error, InvalidInput)
+    assert error.details == {"field": "inputs[1][1]", "row": 1}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8) | st.just("input"), inner, max_size=3),
+    max_leaves=30,
+)
+ROWS = st.lists(st.lists(st.floats() | st.integers(), min_size=4, max_size=4), max_size=6)
+
+
+@given(JSON | ROWS)
+def test_any_json_is_read_or_refused(inputs: Any) -> None:
+    try:
+        rows = read(json.dumps({"inputs": inputs}), ToyNet().manifest())["input"]
+    except InvalidRequest as error:
+        json.dumps(error.details)
+        return
+    assert rows.shape[1:] == (4,)
+    assert 1 <= len(rows) <= MAX_ROWS
+    assert np.isfinite(rows).all()
+
+
+@given(ROWS.filter(bool).filter(lambda rows: len(rows) <= MAX_ROWS))
+def test_what_fits_is_read_as_numpy_would(inputs: list[list[float]]) -> None:
+    with np.errstate(over="ignore"):
+        expected = np.array(inputs, dtype=np.float64).astype(np.float32)
+    if np.isfinite(expected).all():
+        found = read(json.dumps({"inputs": inputs}), ToyNet().manifest())["input"]
+        np.testing.assert_array_equal(found, expected)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_refused_in_words(body: bytes) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        read(body, ToyNet().manifest())
+    assert refusal.value.message

@@ -1,0 +1,110 @@
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from service import golden
+from service.errors import InvalidModel
+from service.loading import load_model
+from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, TrainingData, read_manifest
+from service.masks import MaskCache
+from tests.toy import ToyNet
+from training.card import model_card
+from training.errors import PublishFailed
+from training.publish import next_version, publish
+
+TOY = ToyNet()
+FILES = {
+    PREDICT_GRAPH: TOY.graph(masked=False),
+    SAMPLE_GRAPH: TOY.graph(masked=True),
+    GOLDEN: golden.record(TOY.engine(), {"input": TOY.rows(3)}, passes=4, seed=1),
+}
+DRAFT: Manifest = TOY.manifest()
+
+
+def everything_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_what_is_published_can_be_served(tmp_path: Path) -> None:
+    folder, manifest = publish(tmp_path / "models", DRAFT, FILES)
+    assert folder == tmp_path / "models" / "toy" / "1"
+    engine = load_model(folder, MaskCache(2**20))
+    assert engine.manifest == manifest
+    assert set(manifest.files) == {*FILES, "MODEL_CARD.md"}
+    assert {path.name for path in folder.iterdir()} == {*manifest.files, "manifest.json"}
+
+
+def test_versions_count_up_from_the_highest(tmp_path: Path) -> None:
+    (tmp_path / "toy" / "7").mkdir(parents=True)
+    (tmp_path / "toy" / "notes").mkdir()
+    folders = [publish(tmp_path, DRAFT, FILES)[0].name for _ in range(2)]
+    assert folders == ["8", "9"]
+    assert read_manifest(tmp_path / "toy" / "9").version == 9
+    assert next_version(tmp_path / "toy") == 10
+    assert next_version(tmp_path / "other") == 1
+
+
+def test_a_model_that_does_not_load_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InvalidModel, match=r"golden\.npz"):
+        publish(tmp_path, DRAFT, {**FILES, PREDICT_GRAPH: ToyNet(seed=9).graph(masked=False)})
+    assert everything_in(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(PublishFailed, match=r"models: cannot be written: File exists"):
+        publish(tmp_path / "models", DRAFT, FILES)
+
+
+def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path) -> None:
+    """All write, then all rename; each but one finds its number taken and takes the next."""
+    count = 6
+    start, taken = threading.Barrier(count), []
+
+    def publish_one() -> None:
+        start.wait()
+        taken.append(publish(tmp_path, DRAFT, FILES)[0])
+
+    threads = [threading.Thread(target=publish_one) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(folder.name) for folder in taken) == list(range(1, count + 1))
+    assert [read_manifest(folder).version for folder in taken] == [int(folder.name) for folder in taken]
+    assert [path.name for path in tmp_path.iterdir()] == ["toy"]
+
+
+def test_another_user_may_read_it(tmp_path: Path) -> None:
+    folder, _ = publish(tmp_path, DRAFT, FILES)
+    for path in (folder.parent, folder):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o755
+    for path in folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_the_card_says_what_the_manifest_says() -> None:
+    manifest = DRAFT.model_copy(
+        update={
+            "version": 3,
+            "description": "Tells toys apart.",
+            "training_data": TrainingData(name="toys", sha256="a" * 64, rows=12),
+            "training": {"hidden": [32], "epochs": 5},
+            "evaluation": {"deterministic": {"accuracy": 0.97531}, "mc": {"accuracy": 0.96, "mutual_information": 0.1}},
+        }
+    )
+    card = model_card(manifest)
+    for line in (
+        "# toy, version 3",
+        "Tells toys apart.",
+        "| `mask_0` | hidden | dropout | 0.5 | 32 |",
+        f"toys: 12 rows, SHA-256 `{'a' * 64}`.",
+        "| epochs | 5 |",
+        "| accuracy | 0.9753 | 0.9600 |",
+        "| mean mutual information (nats) |  | 0.1000 |",
+    ):
+        assert line in card.splitlines()
+    assert "/v1/models/toy/versions/3/uncertainty" in card
+    assert """-d '{"inputs": [[0, 0, 0, 0]], "samples": 100, "seed": 7}'""" in card

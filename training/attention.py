@@ -1,0 +1,39 @@
+"""Scaled dot-product attention, written out, so that its dropout is seen.
+
+torch's ONNX exporter turns the fused operator into MatMul → Softmax → MatMul and loses its dropout without
+a word (torch 2.13); decomposed like this before the export, it keeps it.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """What torch documents for `torch.nn.functional.scaled_dot_product_attention`: (…, L, E) queries → (…, L, Ev)."""
+    if enable_gqa:
+        groups = query.size(-3) // key.size(-3)
+        key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
+    scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.size(-1)) if scale is None else scale)  # (…, L, S)
+    if is_causal:
+        attn_mask = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, -math.inf)
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    weights = torch.softmax(scores, -1)
+    return torch.dropout(weights, dropout_p, dropout_p > 0) @ value
+
+
+DECOMPOSITIONS = {torch.ops.aten.scaled_dot_product_attention.default: attention}

@@ -1,0 +1,129 @@
+"""A manifest → MODEL_CARD.md, the model in words and tables (Mitchell et al. 2019); it says what the manifest says."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from service.manifest import Manifest
+
+KINDS = {"deterministic": "deterministic", "mc": "MC dropout"}
+FIGURES = {
+    "accuracy": "accuracy",
+    "nll": "NLL (nats)",
+    "brier": "Brier score",
+    "ece": "ECE (15 bins)",
+    "mutual_information": "mean mutual information (nats)",
+}
+
+LIMITS = (
+    "## Limits\n\nThe figures hold for rows like those of the data above. Far from them the network may be"
+    " confidently wrong; a high mutual information is a sign of it, a low one is no proof of the opposite."
+    " The coverage of prediction sets is an average over rows, not a promise for each."
+    " The validation rows chose the epoch as well as the calibration, which makes the latter slightly optimistic."
+)
+
+
+def model_card(manifest: Manifest) -> str:
+    """The card, in Markdown."""
+    sections = (_intro, _data, _training, _figures, _calibration, _calling)
+    return "\n\n".join([*(section(manifest) for section in sections), LIMITS]) + "\n"
+
+
+def _intro(manifest: Manifest) -> str:
+    shapes = ", ".join(f"`{spec.name}` of {_times(spec.shape)} values" for spec in manifest.inputs)
+    sites = _table(
+        ("mask", "site", "kind", "p", "shape"),
+        [(f"`mask_{i}`", s.name, s.kind, f"{s.p:g}", _times(s.shape)) for i, s in enumerate(manifest.sites)],
+    )
+    description = f"{manifest.description}\n\n" if manifest.description else ""
+    labels = f"It tells apart: {', '.join(manifest.labels)}. " if manifest.labels else ""
+    return (
+        f"# {manifest.name}, version {manifest.version}\n\n{description}"
+        f"A {manifest.task} network with dropout, published {manifest.created}. {labels}"
+        f"A row has {shapes}, as measured: preprocessing is in the graph.\n\n"
+        f"It drops units at these places, and is sampled by leaving that on:\n\n{sites}"
+    )
+
+
+def _data(manifest: Manifest) -> str:
+    data = manifest.training_data
+    if data is None:
+        return "## Data\n\nNot stated."
+    return f"## Data\n\n{data.name}: {data.rows} rows, SHA-256 `{data.sha256}`."
+
+
+def _training(manifest: Manifest) -> str:
+    settings = _table(("setting", "value"), [(key, _plain(value)) for key, value in manifest.training.items()])
+    libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
+    commit = f" from commit `{manifest.git_commit}`" if manifest.git_commit else ""
+    return f"## Training\n\n{settings}\n\nMade{commit} with {libraries}."
+
+
+def _figures(manifest: Manifest) -> str:
+    kinds = [kind for kind in KINDS if kind in manifest.evaluation]
+    rows = [
+        (title, *(_number(manifest.evaluation[kind].get(figure)) for kind in kinds))
+        for figure, title in FIGURES.items()
+        if any(figure in manifest.evaluation[kind] for kind in kinds)
+    ]
+    return "## Figures\n\nOn test rows that neither training nor calibration saw.\n\n" + _table(
+        ("figure", *(KINDS[kind] for kind in kinds)), rows
+    )
+
+
+def _calibration(manifest: Manifest) -> str:
+    conformal = _table(
+        ("coverage aimed at", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal]
+    )
+    abstention = _table(
+        ("error rate aimed at", "highest entropy (nats)", "share accepted"),
+        [(f"{t.error_rate:g}", f"{t.threshold:.6g}", f"{t.coverage:.3f}") for t in manifest.abstention],
+    )
+    return (
+        f"## Calibration\n\nOn validation rows. Logits are divided by the temperature {manifest.temperature:.4g}"
+        " before the softmax.\n\nPrediction sets: the classes with 1 - probability (deterministic) up to the quantile"
+        f" contain the truth as often as aimed at.\n\n{conformal}\n\n"
+        "Abstention: among the rows with a predictive entropy (MC dropout) up to the threshold, no larger share is"
+        f" wrong than aimed at.\n\n{abstention}"
+    )
+
+
+def _calling(manifest: Manifest) -> str:
+    """An example that runs as it stands: rows of zeros, since the manifest holds no others."""
+    rows = {spec.name: [_zeros(spec.shape)] for spec in manifest.inputs}
+    inputs: Any = next(iter(rows.values())) if len(rows) == 1 else rows
+    predict = _curl(manifest, "predict", {"inputs": inputs})
+    uncertainty = _curl(manifest, "uncertainty", {"inputs": inputs, "samples": 100, "seed": 7})
+    return (
+        "## Calling it\n\nWith zeros for a row; put your own values in their place.\n\n"
+        f"```sh\n{predict}\n\n{uncertainty}\n```"
+    )
+
+
+def _curl(manifest: Manifest, question: str, body: dict[str, Any]) -> str:
+    url = f"http://127.0.0.1:8000/v1/models/{manifest.name}/versions/{manifest.version}/{question}"
+    return f"curl {url} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
+
+
+def _zeros(shape: Sequence[int]) -> Any:
+    return [_zeros(shape[1:]) for _ in range(shape[0])] if shape else 0
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "None."
+    head = tuple(header)
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

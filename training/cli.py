@@ -1,0 +1,114 @@
+"""The command line: `python -m training train`."""
+
+import inspect
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic.fields import FieldInfo
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service.errors import DropserveError
+from service.manifest import Manifest
+from training.config import TrainConfig, flag, load_config
+from training.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from training.train import Epoch
+
+FAILURE = 1
+USAGE = 2
+METAVARS: dict[type, str] = {int: "N", float: "X"}
+FIGURES = {"accuracy": "accuracy", "nll": "NLL", "brier": "Brier", "ece": "ECE"}
+
+app = typer.Typer(
+    help="Train networks with dropout and publish them for the service.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+@app.callback()
+def main() -> None:
+    """Train networks with dropout and publish them for the service."""
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command a flag for each field of TrainConfig, its help taken from there.
+
+    Values are passed on as text, for TrainConfig to judge; a flag that is not given is None.
+    """
+    parameters = list(inspect.signature(command).parameters.values())[:-1]  # all but **flags
+    for key, field in TrainConfig.model_fields.items():
+        annotation = Annotated[str | None, _option(key, field)]
+        parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def _option(key: str, field: FieldInfo) -> Any:
+    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
+    metavar = "N,N" if isinstance(field.default, tuple) else METAVARS.get(type(field.default))
+    return typer.Option(flag(key), help=field.description, show_default=default or False, metavar=metavar)
+
+
+@app.command()
+@with_settings
+def train(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of settings, such as epochs = 50; flags go over it.", metavar="FILE")
+    ] = None,
+    **flags: str | None,
+) -> None:
+    """Train a network on a data set, and publish it as the next version of its name.
+
+    It is trained, exported with and without its dropout, verified against the original, calibrated on the
+    validation part, evaluated on the test part, and written to MODELS/NAME/VERSION in one piece.
+
+    Example: python -m training train --hidden 512,512 --dropout 0.3 --epochs 50
+    """
+    try:
+        settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
+        folder, manifest = _run(settings)
+    except DropserveError as error:
+        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
+    _show(folder, manifest, settings.models)
+
+
+def _run(settings: TrainConfig) -> tuple[Path, Manifest]:
+    try:
+        from training.pipeline import run  # torch takes seconds to import, and --help needs none of it
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=out, transient=True) as progress:
+        bar = progress.add_task("", total=settings.epochs, visible=False)
+
+        def on_epoch(epoch: "Epoch") -> None:
+            losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
+            text = f"{losses}, {epoch.validation_accuracy:.2%} right"
+            progress.update(bar, completed=epoch.number, description=text, visible=epoch.number < epoch.of)
+
+        return run(settings, _say, on_epoch)
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def _show(folder: Path, manifest: Manifest, models: Path) -> None:
+    table = Table("figure", "deterministic", "MC dropout")
+    for figure, title in FIGURES.items():
+        table.add_row(title, *(f"{manifest.evaluation[kind][figure]:.4f}" for kind in ("deterministic", "mc")))
+    out.print(table)
+    variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
+    _say(f"Published {folder}. To serve it:\n  {variable}python -m service serve")

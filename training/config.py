@@ -1,0 +1,121 @@
+"""The settings of a training run: defaults, then a TOML file, then the command line, each over the one before."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from service.manifest import NAME
+from training.errors import ConfigError
+
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+DropProbability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class TrainConfig(BaseModel):
+    """What a training run is asked to do. Each field is a flag of the command line and a key of the TOML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    data: Literal["digits"] = "digits"
+    """Data to learn from; digits: scikit-learn's 1797 handwritten digits of 8×8 pixels."""
+    name: str = Field(default="digits", pattern=rf"^{NAME.pattern}$")
+    """Name to publish the model under: letters, digits, dots, hyphens and underscores."""
+    description: str = ""
+    """A sentence on what the model is for; stands in its manifest and card."""
+    models: Path = Path("models")
+    """Folder of published models; the run adds NAME/VERSION to it."""
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256, 256), min_length=1)
+    """Units of each hidden layer, separated by commas."""
+    dropout: DropProbability = 0.5
+    """Probability that a hidden unit is dropped."""
+    input_dropout: DropProbability = 0.0
+    """Probability that an input is dropped."""
+    epochs: int = Field(default=200, ge=1)
+    """Passes over the training part; the best one on the validation part is kept."""
+    batch_size: int = Field(default=64, ge=1)
+    """Rows a step."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest step size; it is warmed up to and then annealed to zero."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """Decoupled weight decay of AdamW."""
+    validation_share: Share = 0.2
+    """Share of the rows that picks the best epoch and calibrates."""
+    test_share: Share = 0.2
+    """Share of the rows that is held out for the figures in the manifest."""
+    passes: int = Field(default=100, ge=2)
+    """Thinned networks a row, when uncertainty is calibrated and evaluated."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Of the split, the first weights, the order of rows, the dropout; the same seed gives the same model."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """Where to train: auto, cpu, cuda, cuda:N or mps."""
+
+    @field_validator("hidden", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_or_no(cls, value: object) -> object:
+        """TOML has booleans, no setting is one, and Python would take true for 1."""
+        if isinstance(value, bool):
+            raise ValueError("expected no true or false")
+        return value
+
+    @model_validator(mode="after")
+    def _drops_something(self) -> "TrainConfig":
+        if self.dropout == self.input_dropout == 0:
+            raise ValueError("dropout and input_dropout are both 0; with nothing to drop there is nothing to sample")
+        return self
+
+
+def load_config(file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
+    """Settings from `flags` over those of the TOML `file` over the defaults.
+
+    Raises ConfigError naming the file or flag, the setting, and what was expected.
+    """
+    values = {} if file is None else _read_toml(file)
+    for key in values:
+        if key not in TrainConfig.model_fields:
+            raise ConfigError(f"{file}: {key}: there is no such setting{_nearest(key)}")
+    try:
+        return TrainConfig.model_validate({**values, **flags})
+    except ValidationError as error:
+        raise ConfigError(_explain(error.errors(include_url=False)[0], file, flags)) from None
+
+
+def flag(key: str) -> str:
+    """The command line's spelling of a setting."""
+    return "--" + key.replace("_", "-")
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{file}: cannot be read: {reason}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: is not TOML: {error}") from None
+
+
+def _nearest(key: str) -> str:
+    close = get_close_matches(key.replace("-", "_"), TrainConfig.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(TrainConfig.model_fields)}"
+
+
+def _explain(error: ErrorDetails, file: Path | None, flags: Mapping[str, Any]) -> str:
+    """«run.toml: epochs: must be a valid integer, …; given: 'many'», and then what the setting is."""
+    message = re.sub(r"^(Value error, |\w+ should(?= ))", "", error["msg"])
+    message = re.sub(r"^ ", "must ", message)
+    if not error["loc"]:
+        return message
+    key = str(error["loc"][0])
+    place = flag(key) if key in flags else f"{file}: {key}"
+    return f"{place}: {message}; given: {error['input']!r}. {TrainConfig.model_fields[key].description}"

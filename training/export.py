@@ -1,0 +1,168 @@
+"""A torch network with dropout → predict.onnx and sample.onnx, from one export, so that no weight can differ."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from onnx import ModelProto
+from torch import Tensor, nn
+
+from service.manifest import DropoutSite, TensorSpec
+from training.attention import DECOMPOSITIONS
+from training.errors import CannotExport
+from training.inject import BERNOULLI, Draw, random_draws, sampling_copy
+from training.sites import Site
+from training.surgery import find_sites, to_predict, to_sample
+
+DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
+KNOWN_WARNINGS = (
+    (r"The tensor attributes? self\..*_flat_weights", UserWarning),
+    ("Exporting a model while it is in training mode", UserWarning),
+    (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
+)
+CHATTER = "torch.onnx._internal.exporter._registration"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Both graphs, and what the manifest says of them.
+
+    `rows_axes` tells for each site before which axis of its mask the rows of the network's own noise come:
+    0 unless the network puts something before its rows.
+    """
+
+    predict: ModelProto
+    sample: ModelProto
+    sites: tuple[DropoutSite, ...]
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+    rows_axes: tuple[int, ...]
+
+
+def export(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    input_names: Sequence[str] = ("input",),
+    output_name: str = "output",
+) -> Exported:
+    """Export a network that maps inputs (rows, …) to one output (rows, outputs).
+
+    `example` is one tensor for each input, of one row or more. The module itself is left as it is.
+    Raises CannotExport for a network that has no dropout, draws random numbers for anything else, or
+    does something that ONNX or the masks cannot express.
+    """
+    example = example_rows(example, 3)  # of one row, torch would take the number of rows for a constant
+    if len(input_names) != len(example):
+        raise CannotExport(f"input_names has {len(input_names)} names for {len(example)} inputs")
+    network = sampling_copy(module)
+    draws = _dropout_draws(network, example)
+    graph = _to_onnx(network, example, input_names, output_name)
+    sites = find_sites(graph)
+    _compare(sites, draws)
+    return Exported(
+        predict=to_predict(graph),
+        sample=to_sample(graph),
+        sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
+        inputs=tuple(_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)),
+        output=_output(network, example, output_name),
+        rows_axes=tuple(len(site.before) for site in sites),
+    )
+
+
+def example_rows(example: Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
+    """The example's rows over and over until there are `rows`; raises CannotExport if its inputs disagree."""
+    counts = {len(tensor) if tensor.ndim else 0 for tensor in example}
+    if len(counts) != 1 or 0 in counts:
+        raise CannotExport("example: every input must have the same number of rows, at least one")
+    index = torch.arange(rows) % counts.pop()
+    return tuple(tensor.detach().cpu()[index] for tensor in example)
+
+
+def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Draw, ...]:
+    draws = random_draws(network, example)
+    for draw in draws:
+        if draw.operator != BERNOULLI:
+            raise CannotExport(f"the network draws random numbers with {draw.operator}, which is not dropout")
+    if not draws:
+        raise CannotExport("the network has no active dropout, so there is nothing to sample")
+    return draws
+
+
+def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> TensorSpec:
+    with torch.no_grad():
+        output = network(*example)
+    if not isinstance(output, Tensor):
+        raise CannotExport(f"the network must return one tensor; it returns a {type(output).__name__}")
+    if output.ndim != 2 or len(output) != len(example[0]):
+        shape = f"{tuple(output.shape)} for {len(example[0])} rows"
+        raise CannotExport(f"the network's output must be of shape (rows, outputs); it is {shape}")
+    return _spec(name, output)
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    if tensor.dtype not in DTYPES:
+        raise CannotExport(f"{name}: {tensor.dtype} is not supported; it must be one of {', '.join(DTYPES.values())}")
+    return TensorSpec.model_validate({"name": name, "dtype": DTYPES[tensor.dtype], "shape": tensor.shape[1:]})
+
+
+def _to_onnx(
+    network: nn.Module, example: tuple[Tensor, ...], input_names: Sequence[str], output_name: str
+) -> ModelProto:
+    """The graph with its dropout kept."""
+    rows = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
+    try:
+        with _quiet():
+            program = torch.export.export(network, example, dynamic_shapes=rows, strict=False)
+            _refuse_changing_state(program)
+            program = program.run_decompositions(DECOMPOSITIONS)
+            exported = torch.onnx.export(
+                program, dynamo=True, input_names=list(input_names), output_names=[output_name], verbose=False
+            )
+    except CannotExport:
+        raise
+    except Exception as error:  # torch raises a dozen unrelated types, and quotes its whole trace
+        raise CannotExport(f"torch cannot export the network: {_reason(error)}") from error
+    assert exported is not None
+    return exported.model_proto
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the first cause."""
+    while error.__cause__:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _refuse_changing_state(program: torch.export.ExportedProgram) -> None:
+    changed = sorted(program.graph_signature.buffers_to_mutate.values())
+    if changed:
+        raise CannotExport(f"the network changes its buffer {changed[0]!r} in each pass in training mode")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says about itself, and about the training mode that is intended."""
+    logger = logging.getLogger(CHATTER)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message, category in KNOWN_WARNINGS:
+                warnings.filterwarnings("ignore", message, category)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
+    """What the graph has must be what torch draws, or dropout got lost on the way."""
+    if len(sites) != len(draws):
+        found = f"{len(draws)} times, and the exported graph has {len(sites)} dropout sites"
+        raise CannotExport(f"the network draws dropout noise {found}: torch's exporter cannot express the rest")
+    for site, draw in zip(sites, draws, strict=True):
+        if abs(1 - draw.keep - site.p) > 1e-6:
+            raise CannotExport(f"{site.name}: p is {1 - draw.keep:.6f} in the network and {site.p} in the graph")

@@ -1,0 +1,168 @@
+"""Small tools for ONNX graphs, and what every graph that leaves this package has in common."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
+
+from training.errors import CannotExport
+
+OLDEST_OPSET = 7
+NEWEST_IR = 10
+"""Of onnxruntime 1.20, the oldest that the service supports."""
+
+ROWS = "rows"
+
+
+def normalised(model: ModelProto) -> ModelProto:
+    """A copy in which every operator is a node of the one graph and every constant an initializer.
+
+    Raises CannotExport for opsets before 7 (no broadcasting) and for control flow, whose inner graphs
+    can read any tensor unseen.
+    """
+    if model.functions:
+        model = inline_local_functions(model)
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    if (version := opset(copy)) < OLDEST_OPSET:
+        raise CannotExport(f"the graph is of opset {version}; opset {OLDEST_OPSET} or newer is needed")
+    for node in copy.graph.node:
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise CannotExport(f"{describe(node)}: control flow is not supported")
+    _constants_to_initializers(copy.graph)
+    inputs = real_inputs(copy.graph)
+    del copy.graph.input[:]
+    copy.graph.input.extend(inputs)
+    _name_rows(copy.graph)
+    return copy
+
+
+def _name_rows(graph: GraphProto) -> None:
+    """The first axis of every input is that of the rows, unless it is fixed."""
+    first = [value.type.tensor_type.shape.dim[0] for value in graph.input if value.type.tensor_type.shape.dim]
+    symbolic = [dim for dim in first if not dim.HasField("dim_value")]
+    if not symbolic:
+        raise CannotExport("every input of the graph has a fixed number of rows; export it with a dynamic first axis")
+    for dim in symbolic:
+        dim.dim_param = ROWS
+
+
+def _constants_to_initializers(graph: GraphProto) -> None:
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        attribute = node.attribute[0]
+        value = helper.get_attribute_value(attribute)
+        if not isinstance(value, TensorProto):
+            kind = np.float32 if attribute.name.startswith("value_float") else np.int64
+            value = numpy_helper.from_array(np.array(value, dtype=kind))
+        graph.initializer.add().CopyFrom(value)
+        graph.initializer[-1].name = node.output[0]
+        graph.node.remove(node)
+
+
+def opset(model: ModelProto) -> int:
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+
+
+def describe(node: NodeProto) -> str:
+    """How a message names a node."""
+    return f"{node.op_type} node {node.name or node.output[0]!r}"
+
+
+def real_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs without the initializers, which graphs of IR version 3 list among them."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def constants(graph: GraphProto) -> dict[str, TensorProto]:
+    return {tensor.name: tensor for tensor in graph.initializer}
+
+
+def producers(graph: GraphProto) -> dict[str, NodeProto]:
+    return {name: node for node in graph.node for name in node.output if name}
+
+
+def readers(graph: GraphProto, name: str) -> list[NodeProto]:
+    return [node for node in graph.node if name in node.input]
+
+
+def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The dimensions that are known; None for a tensor of which nothing is known."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
+
+
+def bypass(graph: GraphProto, replaced: Mapping[str, str]) -> None:
+    """Read `replaced[name]` wherever `name` was read, also if a tensor replaces another that is replaced itself."""
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = _followed(name, replaced)
+    for output in graph.output:
+        source = _followed(output.name, replaced)
+        if source != output.name:
+            _rename(graph, source, output.name)
+
+
+def _followed(name: str, replaced: Mapping[str, str]) -> str:
+    while name in replaced:
+        name = replaced[name]
+    return name
+
+
+def _rename(graph: GraphProto, source: str, output: str) -> None:
+    """Let `output`, a graph's output, be the name of the tensor `source`; its former producer is dropped."""
+    for node in [node for node in graph.node if output in node.output]:
+        graph.node.remove(node)
+    made = producers(graph)
+    if source not in made:
+        graph.node.append(helper.make_node("Identity", [source], [output]))
+        return
+    for names in [made[source].output, *(node.input for node in readers(graph, source))]:
+        for i, name in enumerate(names):
+            names[i] = output if name == source else name
+
+
+def prune(graph: GraphProto) -> None:
+    """Drop the nodes and initializers that reach no output."""
+    needed = {output.name for output in graph.output}
+    alive: list[NodeProto] = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            alive.append(node)
+            needed.update(node.input)
+    kept = [tensor for tensor in graph.initializer if tensor.name in needed]
+    nodes = alive[::-1]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+
+
+def finished(model: ModelProto) -> ModelProto:
+    """The graph as it is published, checked by ONNX's own checker.
+
+    Without metadata, because exporters write stack traces with local paths into it; without the shapes of
+    inner tensors, because stale ones make onnxruntime reuse buffers of the wrong size.
+    """
+    for part in documented(model):
+        for field in {"doc_string", "metadata_props"}.intersection(part.DESCRIPTOR.fields_by_name):
+            part.ClearField(field)
+    del model.graph.value_info[:]
+    model.ir_version = min(max(model.ir_version, 4), NEWEST_IR)
+    model.producer_name, model.producer_version = "dropserve", ""
+    model.ClearField("training_info")
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def documented(model: ModelProto) -> Iterator[Any]:
+    graph = model.graph
+    yield model
+    yield graph
+    for parts in (graph.node, graph.input, graph.output, graph.initializer):
+        yield from parts
+    for node in graph.node:
+        yield from node.attribute
