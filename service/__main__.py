@@ -20,6 +20,7 @@ from service.logs import configure_logging
 from service.masks import MaskCache
 from service.replies import encode_prediction, encode_uncertainty
 from service.repository import find_models
+from service.sampling import Sampling
 
 cli = typer.Typer(
     name="python -m service",
@@ -102,7 +103,8 @@ def _score(engine: Engine, file: str, uncertainty: bool, settings: Settings) -> 
     inputs = read_rows(content, guess_kind(file, content), engine.manifest)
     if not uncertainty:
         return encode_prediction(engine.manifest, engine.predict(inputs))
-    return encode_uncertainty(engine.manifest, engine.sample(inputs, settings.samples, settings.seed))
+    sampling = Sampling(settings.samples, settings.seed)
+    return encode_uncertainty(engine.manifest, sampling, engine.sample(inputs, sampling))
 
 
 def _read(file: str) -> bytes:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
@@ -14,33 +13,16 @@ from service import __version__, errors
 from service.config import Settings
 from service.documentation import describe_api
 from service.errors import DropserveError
+from service.gate import Gate
+from service.inference import Inference
 from service.masks import MaskCache
-from service.replies import encode
+from service.refusals import error_reply
 from service.repository import Repository
-from service.routes import Inference, json_response, make_health_router, make_inference_router
+from service.routes import make_health_router
 from service.scheduling import Scheduler
 
-log = structlog.get_logger(__name__)
 
-STATUS: dict[type[DropserveError], int] = {
-    errors.MalformedBody: 400,
-    errors.InvalidInput: 422,
-    errors.LimitExceeded: 422,
-    errors.BodyTooLarge: 413,
-    errors.UnsupportedMediaType: 415,
-    errors.UnknownModel: 404,
-    errors.NotReady: 503,
-    errors.Overloaded: 429,
-    errors.DeadlineExceeded: 504,
-    errors.InvalidModel: 503,
-}
-"""What each refusal is to an HTTP caller."""
-
-RETRY_AFTER = {429: "1", 503: "1"}
-"""Seconds."""
-
-
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> Gate:
     """The service. It answers at once that it is alive; it is ready when the models have been verified."""
     settings = settings or Settings()
     masks = MaskCache(settings.mask_cache_bytes)
@@ -61,26 +43,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.include_router(make_inference_router(Inference(repository, scheduler, settings)))
     app.include_router(make_health_router(repository))
     app.openapi = lambda: describe_api(app, repository, settings)  # type: ignore[method-assign]
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
-    app.add_exception_handler(Exception, _fail)
-    return app
-
-
-def error_response(error: DropserveError, status: int) -> Response:
-    """An error in the form that all errors have."""
-    body = {"error": {"code": error.code, "message": error.message, "details": error.details}}
-    headers = {"Retry-After": RETRY_AFTER[status]} if status in RETRY_AFTER else None
-    return json_response(encode(body), status, headers)
+    return Gate(app, Inference(repository, scheduler, settings))
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, DropserveError)
-    return error_response(error, STATUS[type(error)])
+    return _response(error)
 
 
 async def _refuse_parameter(_: Request, error: Exception) -> Response:
@@ -88,19 +61,21 @@ async def _refuse_parameter(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = str(first["loc"][-1])
-    return error_response(errors.InvalidInput(f"{field}: {first['msg']}", field=field), 422)
+    return _response(errors.InvalidInput(f"{field}: {first['msg']}", field=field))
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
     """No such path, or not with this method."""
     assert isinstance(error, HTTPException)
+    kind = errors.MethodNotAllowed if error.status_code == 405 else errors.UnknownPath
     message = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
-    response = error_response(errors.NotFound(message), error.status_code)
+    response = _response(kind(message), error.status_code)
     response.headers.update(error.headers or {})
     return response
 
 
-async def _fail(_: Request, error: Exception) -> Response:
-    """A mistake of ours: told in the log, not to the caller."""
-    log.error("unexpected error", exc_info=error)
-    return error_response(DropserveError("something went wrong in the service; its log says what"), 500)
+def _response(error: DropserveError, status: int | None = None) -> Response:
+    status, content, headers = error_reply(error, status)
+    response = Response(content, status, media_type="application/json")
+    response.raw_headers.extend(headers)
+    return response

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from service.errors import BodyTooLarge, DropserveError, InvalidInput, UnsupportedMediaType
+from service.errors import BodyTooLarge, CallerGone, InvalidInput, UnsupportedMediaType
+from service.stages import Stopwatch
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -18,30 +19,24 @@ JSON = b"application/json"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
-class ClientGone(DropserveError):
-    """The caller hung up before the answer was ready; there is nobody to tell."""
-
-    code = "client_gone"
-
-
 class Call:
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send", "headers", "method", "path", "query", "request_id", "started", "status")
+    __slots__ = ("_receive", "_send", "headers", "method", "path", "request_id", "started", "status", "watch")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.query: bytes = scope.get("query_string", b"")
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.request_id = _request_id(self.headers.get(b"x-request-id"))
         self.started = perf_counter()
+        self.watch = Stopwatch()
         self.status = 0
         self._receive = receive
         self._send = send
 
     async def body(self, max_bytes: int) -> bytes:
-        """The whole body, read no further than allowed; raises BodyTooLarge or ClientGone."""
+        """The whole body, read no further than allowed; raises BodyTooLarge or CallerGone."""
         if int(self.headers.get(b"content-length", b"0")) > max_bytes:
             raise BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)
         message = await self._receive()
@@ -55,7 +50,7 @@ class Call:
         size = 0
         while True:
             if message["type"] == "http.disconnect":
-                raise ClientGone("the caller hung up while sending")
+                raise CallerGone("the caller hung up while sending")
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > max_bytes:
@@ -86,6 +81,13 @@ class Call:
         }
         await self._send(start)
         await self._send({"type": "http.response.body", "body": content})
+
+    async def send_on(self, message: Message) -> None:
+        """Send what another app answers, with the request's id."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
+        await self._send(message)
 
     def expect_json(self) -> None:
         """Raises UnsupportedMediaType when the body is said to be something else."""

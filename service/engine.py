@@ -126,6 +126,10 @@ class Engine:
         deterministic = yield from self._deterministic_steps(inputs, sampling, watch)
         return _join(parts, deterministic)
 
+    def draw_all(self, inputs: Inputs, sampling: Sampling) -> Array:
+        """The raw output of every pass: (passes, rows, outputs), float32."""
+        return finish(self.draw(inputs, sampling, 0, sampling.passes, Stopwatch()))
+
     def draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> Steps[Array]:
         """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32."""
         rows = count_rows(inputs)

@@ -8,11 +8,14 @@
     │   ├── BodyTooLarge          the body has more bytes than this service reads
     │   └── UnsupportedMediaType  the body is not of a content type that is read here
     ├── NotFound                  the caller named something that is not here
-    │   └── UnknownModel
+    │   ├── UnknownModel
+    │   ├── UnknownPath
+    │   └── MethodNotAllowed      the path is here, but not for this HTTP method
     ├── Unavailable               a good request, at a bad moment
     │   ├── NotReady              no verified model is loaded
     │   ├── Overloaded            the queue is full; come back later
-    │   └── DeadlineExceeded      the answer would have come too late
+    │   ├── DeadlineExceeded      the answer would have come too late
+    │   └── CallerGone            there is nobody left to answer
     └── InvalidModel              a model's files are damaged or break the contract
 
 What each means to an HTTP caller is decided in one table, in `service.app`; nothing here knows of HTTP.
@@ -64,6 +67,14 @@ class UnknownModel(NotFound):
     code = "unknown_model"
 
 
+class UnknownPath(NotFound):
+    code = "unknown_path"
+
+
+class MethodNotAllowed(NotFound):
+    code = "method_not_allowed"
+
+
 class Unavailable(DropserveError):
     code = "unavailable"
 
@@ -78,6 +89,10 @@ class Overloaded(Unavailable):
 
 class DeadlineExceeded(Unavailable):
     code = "deadline_exceeded"
+
+
+class CallerGone(Unavailable):
+    code = "caller_gone"
 
 
 class InvalidModel(DropserveError):

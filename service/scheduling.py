@@ -9,12 +9,12 @@ work that nobody waits for any more is dropped.
 import asyncio
 import queue
 import threading
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
-from service.errors import DeadlineExceeded, Overloaded
+from service.errors import CallerGone, DeadlineExceeded, Overloaded
 
 T = TypeVar("T")
 
@@ -36,36 +36,44 @@ class Scheduler:
     def __init__(self, max_jobs: int, inline_seconds: float) -> None:
         self._max_jobs = max_jobs
         self._inline_seconds = inline_seconds
-        self._open = 0
+        self.depth = 0
+        """How many pieces of work are waiting or being worked on."""
         self._turns: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="dropserve-worker", daemon=True)
         self._thread.start()
 
-    async def run(self, steps: Generator[float, None, T], seconds: float) -> T:
-        """The work's result. Raises Overloaded at once, DeadlineExceeded in time, and what the work raises."""
+    async def run(self, steps: Generator[float, None, T], seconds: float, gone: Callable[[], Awaitable[None]]) -> T:
+        """The work's result, within so many seconds, unless `gone` returns first: nobody waits any more.
+
+        Raises Overloaded at once, DeadlineExceeded in time, CallerGone, and what the work raises.
+        """
         try:
             while next(steps) <= self._inline_seconds:
                 pass
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-        return await self._queue(steps, seconds)
+        return await self._queue(steps, seconds, gone)
 
-    async def _queue(self, steps: Generator[float, None, T], seconds: float) -> T:
-        if self._open >= self._max_jobs:
+    async def _queue(self, steps: Generator[float, None, T], seconds: float, gone: Callable[[], Awaitable[None]]) -> T:
+        if self.depth >= self._max_jobs:
             steps.close()
-            raise Overloaded(f"{self._open} requests are being worked on already; try again shortly")
+            raise Overloaded(f"{self.depth} requests are being worked on already; try again shortly")
         loop = asyncio.get_running_loop()
         job = Job(steps, monotonic() + seconds, loop, loop.create_future())
-        self._open += 1
+        hangup = asyncio.ensure_future(gone())
+        self.depth += 1
         self._turns.put(job)
         try:
-            async with asyncio.timeout(seconds):
-                return await job.answer  # type: ignore[no-any-return]
-        except TimeoutError:
-            raise DeadlineExceeded(f"the answer took longer than the {seconds:g} s allowed", seconds=seconds) from None
+            done, _ = await asyncio.wait({job.answer, hangup}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             job.abandoned = True
-            self._open -= 1
+            self.depth -= 1
+            hangup.cancel()
+        if job.answer in done:
+            return job.answer.result()  # type: ignore[no-any-return]
+        if hangup in done:
+            raise CallerGone("the caller hung up before the answer was ready")
+        raise DeadlineExceeded(f"the answer took longer than the {seconds:g} s allowed", seconds=seconds)
 
     def close(self) -> None:
         """Let the thread finish the step it is at, and end it."""

@@ -1,0 +1,59 @@
+"""The way in: every HTTP request passes here, gets an id, is timed, and is answered in form whatever happens.
+
+Bare ASGI. Inference goes straight to its handler; all else goes on to FastAPI.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from service.calls import Call, Receive, Scope, Send
+from service.errors import CallerGone, DropserveError, MethodNotAllowed
+from service.inference import PATH, Inference
+from service.refusals import error_reply
+
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+NOBODY_THERE = 499
+"""As nginx counts a caller who hung up."""
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """The outermost ASGI app, around FastAPI's."""
+
+    def __init__(self, app: ASGIApp, inference: Inference) -> None:
+        self._app = app
+        self._inference = inference
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; lifespan and the like go to FastAPI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        call = Call(scope, receive, send)
+        try:
+            await self._answer(call, scope, receive)
+        except CallerGone:
+            call.status = NOBODY_THERE
+        except DropserveError as error:
+            await self._refuse(call, error)
+        except Exception as error:
+            log.error("unexpected error", request_id=call.request_id.decode(), path=call.path, exc_info=error)
+            await self._refuse(call, DropserveError("something went wrong in the service; its log says what"))
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
+        path = PATH.fullmatch(call.path)
+        if path is None:
+            await self._app(scope, receive, call.send_on)
+            return
+        if call.method != "POST":
+            raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}")
+        await self._inference.answer(call, path)
+
+    async def _refuse(self, call: Call, error: DropserveError) -> None:
+        if call.status:
+            return  # too late: the answer has begun
+        status, content, headers = error_reply(error)
+        await call.reply(content, status, headers=headers)
