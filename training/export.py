@@ -59,6 +59,7 @@ def export(
     if len(input_names) != len(example):
         raise CannotExport(f"input_names has {len(input_names)} names for {len(example)} inputs")
     network = sampling_copy(module)
+    output = _output(network, example, output_name)
     draws = _dropout_draws(network, example)
     graph = _to_onnx(network, example, input_names, output_name)
     sites = find_sites(graph)
@@ -68,7 +69,7 @@ def export(
         sample=to_sample(graph),
         sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
         inputs=tuple(_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)),
-        output=_output(network, example, output_name),
+        output=output,
         rows_axes=tuple(len(site.before) for site in sites),
     )
 
@@ -93,7 +94,7 @@ def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Dra
 
 
 def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> TensorSpec:
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         output = network(*example)
     if not isinstance(output, Tensor):
         raise CannotExport(f"the network must return one tensor; it returns a {type(output).__name__}")
@@ -117,8 +118,8 @@ def _to_onnx(
     try:
         with _quiet():
             program = torch.export.export(network, example, dynamic_shapes=rows, strict=False)
-            _refuse_changing_state(program)
             program = program.run_decompositions(DECOMPOSITIONS)
+            _refuse_changing_state(program)
             exported = torch.onnx.export(
                 program, dynamo=True, input_names=list(input_names), output_names=[output_name], verbose=False
             )
@@ -162,7 +163,10 @@ def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
     """What the graph has must be what torch draws, or dropout got lost on the way."""
     if len(sites) != len(draws):
         found = f"{len(draws)} times, and the exported graph has {len(sites)} dropout sites"
-        raise CannotExport(f"the network draws dropout noise {found}: torch's exporter cannot express the rest")
+        raise CannotExport(
+            f"the network draws dropout noise {found}: the rest does not reach the output, drops from weights, "
+            "or got lost in torch's exporter"
+        )
     for site, draw in zip(sites, draws, strict=True):
         if abs(1 - draw.keep - site.p) > 1e-6:
             raise CannotExport(f"{site.name}: p is {1 - draw.keep:.6f} in the network and {site.p} in the graph")

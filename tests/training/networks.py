@@ -280,7 +280,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "mlp with BatchNorm": lambda: (Mlp(), (torch.randn(4, 6),)),
     "cnn": lambda: (Cnn(), (torch.randn(4, 1, 8, 8),)),
     "transformer, rows first": lambda: (Tokens(batch_first=True), (tokens(4, 5),)),
-    "transformer, time first": lambda: (Tokens(batch_first=False), (tokens(4, 5),)),
+    "transformer, time first": lambda: (Tokens(batch_first=False, layers=1), (tokens(4, 5),)),
     "attention weights": lambda: (AttentionWeights(), (torch.randn(4, 5, 8),)),
     "attention": lambda: (Attention(), (torch.randn(4, 80),)),
     "attention, causal": lambda: (Attention("causal"), (torch.randn(4, 80),)),
