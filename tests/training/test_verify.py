@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from tests.training.networks import Mlp
 from training.errors import VerificationFailed
@@ -97,7 +97,7 @@ Damage = Callable[[ModelProto], ModelProto]
 
 def test_every_check_is_named_and_measured(module: nn.Module, exported: Exported) -> None:
     checks = verify(module, exported, EXAMPLE)
-    assert len({check.name for check in checks}) == len(checks) == 8
+    assert len({check.name for check in checks}) == len(checks) == 9
     assert all(check.detail for check in checks)
 
 
@@ -148,6 +148,17 @@ def test_a_fixed_batch_size_is_found(module: nn.Module, exported: Exported) -> N
     onnx.checker.check_model(predict)
     with pytest.raises(VerificationFailed, match="cannot run at 1 rows"):
         verify(module, replace(exported, predict=predict, sample=sample), EXAMPLE)
+
+
+class Centred(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0, keepdim=True)
+
+
+def test_answers_that_depend_on_other_rows_are_found() -> None:
+    module = nn.Sequential(Centred(), nn.Dropout(0.5))
+    with pytest.raises(VerificationFailed, match="does not depend on the rows beside it: a relative difference"):
+        verify(module, export(module, EXAMPLE), EXAMPLE)
 
 
 def test_dropout_without_effect_on_the_answer_is_found() -> None:
