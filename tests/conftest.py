@@ -9,6 +9,7 @@ from time import monotonic, sleep
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from service.app import create_app
 from service.config import Settings
@@ -51,20 +52,20 @@ def published(toy: ToyNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def client(published: Path) -> Iterator[httpx.Client]:
     """Of a server of all published models, with the settings that everyone gets."""
-    with running_server(Settings(models=published)) as client:
+    with running_server(create_app(Settings(models=published))) as client:
         yield client
 
 
 @pytest.fixture
 def serve() -> Serve:
     """Start a server: `with serve(models=…, queue_size=1) as client`."""
-    return lambda **settings: running_server(Settings(**settings))
+    return lambda **settings: running_server(create_app(Settings(**settings)))
 
 
 @contextmanager
-def running_server(settings: Settings) -> Iterator[httpx.Client]:
+def running_server(app: FastAPI) -> Iterator[httpx.Client]:
     """A real server on a free port, and a client of it once it has been through its models."""
-    config = uvicorn.Config(create_app(settings), port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})

@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import onnx_ir
 import torch
 from onnx import ModelProto
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from service.manifest import DropoutSite, TensorSpec
 from training.attention import DECOMPOSITIONS
 from training.errors import CannotExport
 from training.inject import BERNOULLI, Draw, random_draws, sampling_copy
-from training.sites import Site
+from training.sites import RANDOM, Site
 from training.surgery import find_sites, to_predict, to_sample
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
@@ -23,7 +25,7 @@ KNOWN_WARNINGS = (
     ("Exporting a model while it is in training mode", UserWarning),
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
 )
-CHATTER = "torch.onnx._internal.exporter._registration"
+CHATTER = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ def export(
     if len(input_names) != len(example):
         raise CannotExport(f"input_names has {len(input_names)} names for {len(example)} inputs")
     network = sampling_copy(module)
+    output = _output(network, example, output_name)
     draws = _dropout_draws(network, example)
     graph = _to_onnx(network, example, input_names, output_name)
     sites = find_sites(graph)
@@ -68,7 +71,7 @@ def export(
         sample=to_sample(graph),
         sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
         inputs=tuple(_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)),
-        output=_output(network, example, output_name),
+        output=output,
         rows_axes=tuple(len(site.before) for site in sites),
     )
 
@@ -93,7 +96,7 @@ def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Dra
 
 
 def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> TensorSpec:
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         output = network(*example)
     if not isinstance(output, Tensor):
         raise CannotExport(f"the network must return one tensor; it returns a {type(output).__name__}")
@@ -113,21 +116,39 @@ def _to_onnx(
     network: nn.Module, example: tuple[Tensor, ...], input_names: Sequence[str], output_name: str
 ) -> ModelProto:
     """The graph with its dropout kept."""
-    rows = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
+    rows: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
+    for tensor in example:
+        rows[tensor] = {0: torch.export.Dim.DYNAMIC}
     try:
         with _quiet():
             program = torch.export.export(network, example, dynamic_shapes=rows, strict=False)
-            _refuse_changing_state(program)
             program = program.run_decompositions(DECOMPOSITIONS)
+            _refuse_changing_state(program)
             exported = torch.onnx.export(
-                program, dynamo=True, input_names=list(input_names), output_names=[output_name], verbose=False
+                program,
+                dynamo=True,
+                input_names=list(input_names),
+                output_names=[output_name],
+                verbose=False,
+                optimize=False,
             )
+            assert exported is not None
+            _tell_apart(exported)
+            exported.optimize()
     except CannotExport:
         raise
     except Exception as error:  # torch raises a dozen unrelated types, and quotes its whole trace
         raise CannotExport(f"torch cannot export the network: {_reason(error)}") from error
-    assert exported is not None
     return exported.model_proto
+
+
+def _tell_apart(program: torch.onnx.ONNXProgram) -> None:
+    """Number the random nodes, or the optimiser takes two draws on the same data for one."""
+    for number, node in enumerate(program.model.graph):
+        if node.op_type == "Dropout":
+            node.attributes.add(onnx_ir.AttrInt64("seed", number))
+        elif node.op_type in RANDOM:
+            node.attributes.add(onnx_ir.AttrFloat32("seed", float(number)))
 
 
 def _reason(error: BaseException) -> str:
@@ -146,23 +167,27 @@ def _refuse_changing_state(program: torch.export.ExportedProgram) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without what torch says about itself, and about the training mode that is intended."""
-    logger = logging.getLogger(CHATTER)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}
+    for logger in levels:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for message, category in KNOWN_WARNINGS:
                 warnings.filterwarnings("ignore", message, category)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
     """What the graph has must be what torch draws, or dropout got lost on the way."""
     if len(sites) != len(draws):
         found = f"{len(draws)} times, and the exported graph has {len(sites)} dropout sites"
-        raise CannotExport(f"the network draws dropout noise {found}: torch's exporter cannot express the rest")
+        raise CannotExport(
+            f"the network draws dropout noise {found}: the rest does not reach the output, drops from weights, "
+            "or got lost in torch's exporter"
+        )
     for site, draw in zip(sites, draws, strict=True):
         if abs(1 - draw.keep - site.p) > 1e-6:
             raise CannotExport(f"{site.name}: p is {1 - draw.keep:.6f} in the network and {site.p} in the graph")

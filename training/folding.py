@@ -187,9 +187,9 @@ class Folding:
     # Making nodes
 
     def _node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
-        output = output or f"{OWN}{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}_node", **attributes))
-        return output
+        name = f"{OWN}{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output or name], name=name, **attributes))
+        return output or name
 
     def _ints(self, *values: int) -> str:
         return self._constant(np.array(values, dtype=np.int64))

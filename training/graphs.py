@@ -11,6 +11,8 @@ from onnx.inliner import inline_local_functions
 from training.errors import CannotExport
 
 OLDEST_OPSET = 7
+WEIGHTS_APART_IR = 4
+"""From here on initializers need not be inputs, too."""
 NEWEST_IR = 10
 """Of onnxruntime 1.20, the oldest that the service supports."""
 
@@ -34,6 +36,7 @@ def normalised(model: ModelProto) -> ModelProto:
             raise CannotExport(f"{describe(node)}: control flow is not supported")
     _constants_to_initializers(copy.graph)
     inputs = real_inputs(copy.graph)
+    copy.ir_version = max(copy.ir_version, WEIGHTS_APART_IR)
     del copy.graph.input[:]
     copy.graph.input.extend(inputs)
     _name_rows(copy.graph)
@@ -151,7 +154,7 @@ def finished(model: ModelProto) -> ModelProto:
         for field in {"doc_string", "metadata_props"}.intersection(part.DESCRIPTOR.fields_by_name):
             part.ClearField(field)
     del model.graph.value_info[:]
-    model.ir_version = min(max(model.ir_version, 4), NEWEST_IR)
+    model.ir_version = min(model.ir_version, NEWEST_IR)
     model.producer_name, model.producer_version = "dropserve", ""
     model.ClearField("training_info")
     onnx.checker.check_model(model, full_check=True)

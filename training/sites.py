@@ -13,6 +13,9 @@ from training.noise import UNIFORM, Affine, decimal, find_block
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", *UNIFORM}
 
+DIGITS = 7
+"""Of p after the point: what float32 holds."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -73,12 +76,12 @@ def _ratio(node: NodeProto, known: Mapping[str, TensorProto]) -> float:
     """The probability to drop: an input since opset 12, an attribute before."""
     for attribute in node.attribute:
         if attribute.name == "ratio":
-            return decimal(attribute.f)
+            return round(decimal(attribute.f), DIGITS)
     if len(node.input) < 2 or not node.input[1]:
         return 0.5
     if node.input[1] not in known:
         raise CannotExport(f"{describe(node)}: its ratio must be a constant")
-    return decimal(numpy_helper.to_array(known[node.input[1]]).item())
+    return round(decimal(numpy_helper.to_array(known[node.input[1]]).item()), DIGITS)
 
 
 def _site(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site | None:
@@ -101,7 +104,7 @@ def _from_dropout(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layo
 
 def _from_noise(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site:
     block = find_block(graph, node)
-    p = _below_one(round(1 - block.keep, 7), node)
+    p = _below_one(round(1 - block.keep, DIGITS), node)
     layout = _data_layout(block.source, node, layouts)
     before, after = _mask_dims(layouts.get(block.noise), layout, node)
     whole = (before, after) == (layout.before, layout.after)

@@ -1,6 +1,6 @@
 """Proves that the exported graphs do what the torch network does, or refuses them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ def _checks(module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) 
     yield no_metadata(exported)
     yield every_draw_is_a_mask(exported, random_draws(subject.sampling, subject.rows(2)))
     yield _predict_agrees(subject)
+    yield _rows_are_independent(subject)
     yield _ones_change_nothing(subject)
     yield _sample_agrees(subject)
     yield _masks_matter(subject)
@@ -109,6 +110,22 @@ def _predict_agrees(subject: _Subject) -> Check:
     return _largest("predict.onnx answers as the network does", difference, AGREE)
 
 
+def _rows_are_independent(subject: _Subject) -> Check:
+    """The service answers several callers in one batch."""
+
+    def difference(rows: int) -> float:
+        together = subject.predict.run(subject.feeds(rows))
+        alone = [subject.predict.run(feed) for feed in _single(subject.feeds(rows))]
+        return _difference(together, np.concatenate(alone))
+
+    return _largest("a row's answer does not depend on the rows beside it", difference, AGREE)
+
+
+def _single(feeds: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    for row in range(len(next(iter(feeds.values())))):
+        yield {name: array[row : row + 1] for name, array in feeds.items()}
+
+
 def _ones_change_nothing(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
         ones = [np.ones_like(mask) for mask in subject.masks(2)]
@@ -132,7 +149,8 @@ def _sample_agrees(subject: _Subject) -> Check:
 
 def _masks_matter(subject: _Subject) -> Check:
     name = "different masks give different answers"
-    answers = subject.sample.run(subject.feeds(3, subject.masks(32)))  # (passes, rows, outputs)
+    masks = [draw_masks(SEED, i, 0.5, site.shape, 0, 32) for i, site in enumerate(subject.exported.sites)]
+    answers = subject.sample.run(subject.feeds(3, masks))  # (passes, rows, outputs)
     if not (spread := float(np.ptp(answers, axis=0).max())) > 0:
         raise failed(name, f"32 passes all answer the same on {len(answers[0])} rows")
     return Check(name, f"32 passes lie up to {spread:.2g} apart")

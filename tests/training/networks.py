@@ -261,6 +261,29 @@ class Normed(nn.Module):
         return self.layers(x)
 
 
+class Samples(nn.Module):
+    """Multi-sample dropout: the same data is dropped from several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.alpha, self.head = nn.Dropout(0.4), nn.AlphaDropout(0.3), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(x)) + self.head(self.drop(x)) + self.head(self.alpha(x) * self.alpha(x))
+
+
+class Variadic(nn.Module):
+    """Takes any number of inputs; position embeddings are counted out along each row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place, self.drop, self.head = nn.Embedding(5, 3), nn.Dropout1d(0.3), nn.Linear(3, 2)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        places = self.place(torch.arange(inputs[0].size(1)))
+        return self.head(self.drop(inputs[0] + places).mean(1)) + self.head(inputs[1])
+
+
 def stacked() -> nn.Module:
     return nn.Sequential(nn.Dropout(0.1), nn.Linear(6, 9), nn.Dropout(0.5), nn.Dropout(0.3), nn.GELU(), nn.Linear(9, 2))
 
@@ -280,7 +303,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "mlp with BatchNorm": lambda: (Mlp(), (torch.randn(4, 6),)),
     "cnn": lambda: (Cnn(), (torch.randn(4, 1, 8, 8),)),
     "transformer, rows first": lambda: (Tokens(batch_first=True), (tokens(4, 5),)),
-    "transformer, time first": lambda: (Tokens(batch_first=False), (tokens(4, 5),)),
+    "transformer, time first": lambda: (Tokens(batch_first=False, layers=1), (tokens(4, 5),)),
     "attention weights": lambda: (AttentionWeights(), (torch.randn(4, 5, 8),)),
     "attention": lambda: (Attention(), (torch.randn(4, 80),)),
     "attention, causal": lambda: (Attention("causal"), (torch.randn(4, 80),)),
@@ -300,6 +323,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "indexed": lambda: (Indexed(), (torch.randn(4, 5, 3), torch.tensor([4, 0, 2, 1]))),
     "lstm": lambda: (Recurrent(nn.LSTM), (torch.randn(4, 5, 3),)),
     "gru, two ways": lambda: (Recurrent(nn.GRU, two_ways=True), (torch.randn(4, 5, 3),)),
+    "multi-sample": lambda: (Samples(), (torch.randn(4, 6),)),
+    "variadic": lambda: (Variadic(), (torch.randn(4, 5, 3), torch.randn(4, 3))),
     "normalisations": lambda: (Normed(), (torch.randn(4, 2, 6, 6),)),
     "spectral norm": lambda: (spectral(), (torch.randn(4, 6),)),
     "one row": lambda: (Mlp(), (torch.randn(1, 6),)),

@@ -1,0 +1,60 @@
+# Two images: `serve`, the default, answers requests; `training` (--target training) trains, and has torch.
+
+FROM python:3.11-slim AS base
+# onnxruntime reports its use to its maker unless told not to
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
+WORKDIR /app
+
+
+# The requirements by themselves, so that no other change installs packages again
+FROM base AS requirements
+COPY pyproject.toml .
+RUN <<EOT python
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+Path("serving.txt").write_text("\n".join(project["dependencies"]))
+Path("training.txt").write_text("\n".join(project["optional-dependencies"]["training"]))
+EOT
+
+
+FROM base AS serving-packages
+COPY --from=requirements /app/serving.txt .
+COPY constraints.txt .
+RUN python -m venv --without-pip /venv
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /usr/local/bin/pip --python /venv/bin/python install -r serving.txt -c constraints.txt
+
+
+# Empty; --build-context wheels=FOLDER puts wheels of one's own in its place, such as a torch without CUDA
+FROM scratch AS wheels
+
+
+FROM serving-packages AS training-packages
+COPY --from=requirements /app/training.txt .
+RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+    /usr/local/bin/pip --python /venv/bin/python install -r training.txt -c constraints.txt --find-links /wheels
+
+
+FROM base AS training
+COPY --from=training-packages /venv /venv
+COPY service service
+COPY training training
+# Libraries look up the user's name and home, and the user here may have neither
+ENV HOME=/tmp USER=trainer
+# Trains as the owner of the mounted models/, who alone is sure to be allowed to write there
+ENTRYPOINT ["sh", "-c", "exec setpriv --reuid $(stat -c %u models) --regid $(stat -c %g models) --clear-groups --no-new-privs python -m training \"$@\"", "training"]
+CMD ["train"]
+
+
+FROM base AS serve
+COPY --from=serving-packages /venv /venv
+COPY service service
+RUN python -m compileall -q service
+ENV DROPSERVE_HOST=0.0.0.0 DROPSERVE_PORT=8000 DROPSERVE_MODELS=/models
+EXPOSE 8000
+USER 10001:10001
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"DROPSERVE_PORT\"]}/readyz')"]
+ENTRYPOINT ["python", "-m", "service"]
+CMD ["serve"]

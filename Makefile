@@ -1,0 +1,68 @@
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+NEEDS := pyproject.toml constraints.txt
+TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve train test lint format bench pin clean
+
+help: ## List these targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@echo 'Options go in ARGS: make train ARGS="--epochs 5 --hidden 64,64"'
+
+serve: $(VENV)/.serving ## Serve models/ on http://127.0.0.1:8000 (DROPSERVE_PORT and others: docs/settings.md)
+	@exec $(BIN)/python -m service serve $(ARGS)
+
+train: $(VENV)/.training ## Train a network on handwritten digits and publish it in models/
+	@$(BIN)/python -m training train $(ARGS)
+
+test: $(VENV)/.test ## Run all tests; those of the container need Docker, or say that they were skipped
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test ## Check style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## Put the code into the project's style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.serving ## Measure the latency of served models/, every answer verified
+	@$(BIN)/python -m benchmarks.latency $(ARGS)
+
+pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
+	sed '/^[^#]/d' constraints.txt > constraints.new
+	$(PYTHON) -m venv --clear $(VENV)/pin
+	$(VENV)/pin/bin/pip install --quiet "$$(grep ^torch== constraints.txt)" -e '.[test]'
+	$(VENV)/pin/bin/pip freeze --all --exclude pip --exclude dropserve | sed 's/+.*//' >> constraints.new
+	mv constraints.new constraints.txt
+	rm -r $(VENV)/pin
+
+clean: ## Remove the virtual environment and what tools left
+	rm -rf $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# A stamp a set of packages: while it is newer than what asks for them, nothing is installed.
+$(VENV)/.serving: $(NEEDS)
+	$(call install,.)
+	@touch $@
+
+$(VENV)/.training: $(NEEDS)
+	$(call install,.[training])
+	@touch $(VENV)/.serving $@
+
+$(VENV)/.test: $(NEEDS)
+	$(call install,.[test])
+	@touch $(VENV)/.serving $(VENV)/.training $@
+
+define install
+@$(PYTHON) -c 'import sys; sys.exit("$(TOO_OLD)" if sys.version_info < (3, 11) else 0)'
+@$(PYTHON) -m venv $(VENV)
+@echo 'Installing packages into $(VENV) ...'
+@$(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --editable '$(1)'
+endef

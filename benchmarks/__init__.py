@@ -1,0 +1,1 @@
+"""Measurements. What they say holds for the machine they ran on."""

@@ -1,0 +1,79 @@
+"""The OpenAPI description: valid, and every example in it is true of the server that gives it."""
+
+from typing import Any
+
+import httpx
+import pytest
+from openapi_spec_validator import validate
+
+from service import schemas
+from tests.conftest import Serve
+
+Json = dict[str, Any]
+PATHS = [f"{model}/{question}" for model in ("", "/v1/models/{name}", "/v1/models/{name}/versions/{version}")
+         for question in ("predict", "uncertainty")]
+
+
+@pytest.fixture(scope="module")
+def api(client: httpx.Client) -> Json:
+    return client.get("/openapi.json").json()  # type: ignore[no-any-return]
+
+
+def test_it_is_valid(api: Json) -> None:
+    validate(api)
+
+
+def test_every_path_is_described(api: Json) -> None:
+    assert set(api["paths"]) == {*PATHS, "/healthz", "/readyz"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_example_is_answered_with_its_example(client: httpx.Client, api: Json, path: str) -> None:
+    operation = api["paths"][path]["post"]
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    expected = operation["responses"]["200"]["content"]["application/json"]["example"]
+    response = client.post(path.format(name="toy", version=2), json=example)
+    assert response.status_code == 200
+    assert response.json() == expected
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_refusal_is_described(api: Json, path: str) -> None:
+    responses = api["paths"][path]["post"]["responses"]
+    assert set(responses) == {"200", "400", "404", "413", "415", "422", "429", "503", "504"}
+    for status, response in responses.items():
+        if status != "200":
+            assert response["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorReply")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_parameter_is_described(api: Json, path: str) -> None:
+    parameters = api["paths"][path]["post"].get("parameters", [])
+    assert {parameter["name"] for parameter in parameters} == {
+        name for name in ("name", "version") if f"{{{name}}}" in path
+    }
+    assert all(parameter["in"] == "path" and parameter["required"] for parameter in parameters)
+
+
+@pytest.mark.parametrize("schema", ["PredictBody", "UncertaintyBody", "ClassSpread", "RegressionSpread"])
+def test_every_field_says_what_it_means(api: Json, schema: str) -> None:
+    described = api["components"]["schemas"][schema]["properties"]
+    assert set(described) == set(getattr(schemas, schema).model_fields)
+    for name, field in described.items():
+        if name not in ("deterministic",):  # its own schema says it
+            assert field["description"]
+
+
+def test_the_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert client.get("/", follow_redirects=True).url.path == "/docs"
+
+
+def test_it_is_described_while_no_model_is_ready(serve: Serve, tmp_path: Any) -> None:
+    with serve(models=tmp_path) as client:
+        api = client.get("/openapi.json").json()
+        validate(api)
+        assert "/predict" in api["paths"]
