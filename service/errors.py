@@ -6,7 +6,11 @@
     │   ├── InvalidInput          a field has the wrong shape, type or value
     │   ├── LimitExceeded         a field asks for more than this service allows
     │   ├── BodyTooLarge          the body has more bytes than this service reads
-    │   └── UnsupportedMediaType  the body is not of a content type that is read here
+    │   ├── UnsupportedMediaType  the body is not of a content type that is read here
+    │   └── SlowBody              the body did not arrive in time
+    ├── AccessDenied              the caller may not do that
+    │   ├── Unauthenticated       no key, or one that is not known
+    │   └── Forbidden             a known key, of too small a scope
     ├── NotFound                  the caller named something that is not here
     │   ├── UnknownModel
     │   ├── UnknownPath
@@ -18,7 +22,7 @@
     │   └── CallerGone            there is nobody left to answer
     └── InvalidModel              a model's files are damaged or break the contract
 
-What each means to an HTTP caller is decided in one table, in `service.app`; nothing here knows of HTTP.
+What each means to an HTTP caller is decided in one table, in `service.refusals`; nothing here knows of HTTP.
 """
 
 from typing import Any, ClassVar
@@ -57,6 +61,22 @@ class BodyTooLarge(InvalidRequest):
 
 class UnsupportedMediaType(InvalidRequest):
     code = "unsupported_media_type"
+
+
+class SlowBody(InvalidRequest):
+    code = "slow_body"
+
+
+class AccessDenied(DropserveError):
+    code = "access_denied"
+
+
+class Unauthenticated(AccessDenied):
+    code = "unauthenticated"
+
+
+class Forbidden(AccessDenied):
+    code = "forbidden"
 
 
 class NotFound(DropserveError):

@@ -12,6 +12,9 @@ STATUS: dict[type[DropserveError], int] = {
     errors.LimitExceeded: 422,
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
+    errors.SlowBody: 408,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.UnknownModel: 404,
     errors.UnknownPath: 404,
     errors.MethodNotAllowed: 405,
@@ -21,13 +24,24 @@ STATUS: dict[type[DropserveError], int] = {
     errors.InvalidModel: 503,
 }
 
-RETRY_AFTER = {429: b"1", 503: b"1"}
-"""Seconds."""
+HEADERS: dict[int, list[Header]] = {
+    401: [(b"www-authenticate", b"Bearer")],
+    408: [(b"connection", b"close")],
+    429: [(b"retry-after", b"1")],
+    503: [(b"retry-after", b"1")],
+}
+"""What a status is sent with; Retry-After is in seconds."""
 
 
 def error_reply(error: DropserveError, status: int | None = None) -> tuple[int, bytes, list[Header]]:
     """Status, JSON and headers of a refusal; an error of no known kind is ours, 500."""
     status = status or STATUS.get(type(error), 500)
     body = {"error": {"code": error.code, "message": error.message, "details": error.details}}
-    headers = [(b"retry-after", RETRY_AFTER[status])] if status in RETRY_AFTER else []
-    return status, encode(body), headers
+    return status, encode(body), _headers(error, status)
+
+
+def _headers(error: DropserveError, status: int) -> list[Header]:
+    """Retry-After tells when, where the error knows."""
+    if "retry_after" in error.details:
+        return [(b"retry-after", str(error.details["retry_after"]).encode())]
+    return HEADERS.get(status, [])
