@@ -16,6 +16,7 @@ from service.errors import DropserveError
 from service.gate import Gate
 from service.inference import Inference
 from service.masks import MaskCache
+from service.oip.http import OpenInference
 from service.refusals import error_reply
 from service.repository import Repository
 from service.routes import make_health_router
@@ -48,7 +49,9 @@ def create_app(settings: Settings | None = None) -> Gate:
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
-    return Gate(app, Inference(repository, scheduler, settings))
+    return Gate(
+        app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings)
+    )
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

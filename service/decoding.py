@@ -100,7 +100,7 @@ def _invalid_value(error: str, spec: TensorSpec, field: str) -> InvalidInput:
     if message == "Number out of range":
         return not_finite("one that is too large", place, spec, field)
     details = where(field, place)
-    return InvalidInput(f"{details['field']}: {_in_words(message)}; expected rows of {describe(spec)}", **details)
+    return InvalidInput(f"{details['field']}: {in_words(message)}; expected rows of {describe(spec)}", **details)
 
 
 def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedBody:
@@ -115,10 +115,10 @@ def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedB
     if name := _quoted("Object missing required field", message):
         return InvalidInput(f"{inside}{name}: is missing", field=f"{inside}{name}")
     if not field:
-        return MalformedBody(f"the body: {_in_words(message)}")
+        return MalformedBody(f"the body: {in_words(message)}")
     if field == "seed":
         return InvalidInput(f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"', field=field)
-    return InvalidInput(f"{field}: {_in_words(message)}", field=field)
+    return InvalidInput(f"{field}: {in_words(message)}", field=field)
 
 
 def _quoted(start: str, message: str) -> str | None:
@@ -126,7 +126,7 @@ def _quoted(start: str, message: str) -> str | None:
     return match[1] if match else None
 
 
-def _in_words(message: str) -> str:
+def in_words(message: str) -> str:
     """«Expected `int | null`, got `str`» → «expected a whole number, found a string»."""
     if types := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", message):
         expected = [WORDS.get(name, name) for name in types[1].split(" | ") if name != "null"]

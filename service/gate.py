@@ -1,6 +1,7 @@
 """The way in: every HTTP request passes here, gets an id, is timed, and is answered in form whatever happens.
 
-Bare ASGI. Inference goes straight to its handler; all else goes on to FastAPI.
+Bare ASGI. Inference goes straight to its handler, what is below /v2 to the Open Inference Protocol's; all
+else goes on to FastAPI.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ import structlog
 from service.calls import Call, Receive, Scope, Send
 from service.errors import CallerGone, DropserveError, MethodNotAllowed
 from service.inference import PATH, Inference
+from service.oip.http import PREFIX, OpenInference, refusal
 from service.refusals import error_reply
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -23,9 +25,10 @@ log = structlog.get_logger(__name__)
 class Gate:
     """The outermost ASGI app, around FastAPI's."""
 
-    def __init__(self, app: ASGIApp, inference: Inference) -> None:
+    def __init__(self, app: ASGIApp, inference: Inference, open_inference: OpenInference) -> None:
         self._app = app
         self._inference = inference
+        self._open_inference = open_inference
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; lifespan and the like go to FastAPI."""
@@ -45,6 +48,9 @@ class Gate:
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
         path = PATH.fullmatch(call.path)
+        if path is None and is_open_inference(call.path):
+            await self._open_inference.answer(call)
+            return
         if path is None:
             await self._app(scope, receive, call.send_on)
             return
@@ -55,5 +61,11 @@ class Gate:
     async def _refuse(self, call: Call, error: DropserveError) -> None:
         if call.status:
             return  # too late: the answer has begun
-        status, content, headers = error_reply(error)
+        form = refusal if is_open_inference(call.path) else error_reply
+        status, content, headers = form(error)
         await call.reply(content, status, headers=headers)
+
+
+def is_open_inference(path: str) -> bool:
+    """Whether the path is below /v2, where requests and refusals have the protocol's form."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")

@@ -1,0 +1,72 @@
+"""The protocol's datatypes and numpy's; tensors as raw bytes, little-endian and row-major."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.errors import InvalidInput
+from service.runtime import Array
+
+DTYPES = {
+    "BOOL": np.dtype("?"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+}
+"""Of numbers. BF16, which numpy lacks, is read as the upper half of FP32; BYTES are strings, and only answered."""
+
+BF16 = "BF16"
+BYTES = "BYTES"
+
+NAMES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
+"""Of the types that a model's inputs have."""
+
+NUMERIC = (*DTYPES, BF16)
+
+
+def check_datatype(datatype: str, field: str) -> None:
+    """Raises InvalidInput for anything but a type of numbers."""
+    if datatype not in NUMERIC:
+        found = f"{BYTES}, and the model takes numbers" if datatype == BYTES else repr(datatype[:100])
+        message = f"{field}.datatype: expected one of {', '.join(NUMERIC)}; found {found}"
+        raise InvalidInput(message, field=f"{field}.datatype", expected=list(NUMERIC))
+
+
+def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> Array:
+    """Raw bytes → an array of this shape, which must be non-negative; raises InvalidInput unless they fill it."""
+    dtype = np.dtype("<u2") if datatype == BF16 else DTYPES[datatype]
+    expected = math.prod(shape) * dtype.itemsize
+    if len(raw) != expected:
+        sizes = "×".join(map(str, shape))
+        message = f"{field}: expected {expected} bytes, {sizes} of {datatype}; found {len(raw)}"
+        raise InvalidInput(message, field=field, expected=expected, found=len(raw))
+    if datatype == "BOOL":
+        return _from_bool(np.frombuffer(raw, dtype=np.uint8), field).reshape(shape)
+    array = np.frombuffer(raw, dtype=dtype)
+    if datatype == BF16:
+        array = (array.astype("<u4") << 16).view("<f4")
+    return array.reshape(shape)
+
+
+def to_bytes(array: Array, datatype: str) -> bytes:
+    """An array → raw bytes; of strings, each with its length in four bytes before it."""
+    if datatype == BYTES:
+        strings = [text.encode() for text in array.ravel().tolist()]
+        return b"".join(part for text in strings for part in (len(text).to_bytes(4, "little"), text))
+    return array.astype(DTYPES[datatype], copy=False).tobytes()
+
+
+def _from_bool(octets: Array, field: str) -> Array:
+    """0 and 1 as numbers, which is what a model takes; any other byte is no truth value."""
+    if (octets > 1).any():
+        raise InvalidInput(f"{field}: expected bytes 0 and 1 of BOOL, found {octets.max()}", field=field)
+    return octets

@@ -1,0 +1,143 @@
+"""The protocol over HTTP: the paths below /v2, on bare ASGI."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from service.calls import JSON, Call, Header
+from service.config import Settings
+from service.decoding import decode_request
+from service.engine import Engine, Steps
+from service.errors import DropserveError, MethodNotAllowed, UnknownPath, UnsupportedMediaType
+from service.inference import DECODE_SECONDS_PER_BYTE, parse_version
+from service.oip import metadata
+from service.oip.compression import decompress
+from service.oip.infer import infer_steps
+from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
+from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
+from service.refusals import error_reply
+from service.replies import encode
+from service.repository import Repository
+from service.scheduling import Scheduler
+from service.stages import Stopwatch
+
+PREFIX = "/v2"
+
+READ_SECONDS_PER_BYTE = 5e-10
+"""Of raw bytes into a checked array."""
+
+Reply = tuple[bytes, bytes, list[Header]]
+Answer = Callable[[Call, re.Match[str]], Awaitable[None]]
+
+
+class OpenInference:
+    """Answers everything below /v2."""
+
+    def __init__(self, repository: Repository, scheduler: Scheduler, settings: Settings) -> None:
+        self._repository = repository
+        self._scheduler = scheduler
+        self._settings = settings
+        model = r"/models/([^/]+)(?:/versions/([^/]+))?"
+        self._routes: list[tuple[re.Pattern[str], str, Answer]] = [
+            (re.compile(f"{PREFIX}{path}"), method, answer)
+            for path, method, answer in (
+                (f"{model}/infer", "POST", self._infer),
+                ("/?", "GET", self._server),
+                ("/health/live", "GET", self._live),
+                ("/health/ready", "GET", self._ready),
+                (model, "GET", self._model),
+                (f"{model}/ready", "GET", self._model_ready),
+                ("/repository/index", "POST", self._index),
+                ("/repository/models/([^/]+)/load", "POST", self._load),
+                ("/repository/models/([^/]+)/unload", "POST", self._unload),
+            )
+        ]
+
+    async def answer(self, call: Call) -> None:
+        """Answer a call whose path begins with /v2; raises what `service.errors` lists."""
+        for pattern, method, answer in self._routes:
+            if path := pattern.fullmatch(call.path):
+                if call.method != method and (call.method, method) != ("HEAD", "GET"):
+                    raise MethodNotAllowed(f"{call.path[:200]}: expected {method}, found {call.method}")
+                await answer(call, path)
+                return
+        raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists what there is")
+
+    async def _infer(self, call: Call, path: re.Match[str]) -> None:
+        engine = self._find(path)
+        _expect_json_or_octets(call)
+        call.manifest = engine.manifest
+        seconds = call.seconds_allowed(self._settings.request_timeout)
+        body = await call.body(self._settings.max_body_bytes, seconds)
+        content, content_type, headers = await self._scheduler.run(self._steps(call, engine, body), seconds, call.gone)
+        await call.reply(content, content_type=content_type, headers=headers)
+
+    def _steps(self, call: Call, engine: Engine, body: bytes) -> Steps[Reply]:
+        json_length = call.headers.get(JSON_LENGTH)
+        yield len(body) * (READ_SECONDS_PER_BYTE if json_length else DECODE_SECONDS_PER_BYTE)
+        watch: Stopwatch = call.watch
+        watch.lap("queue")
+        encoding = call.headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
+        body = decompress(body, encoding, self._settings.max_body_bytes)
+        request = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
+        answer = yield from infer_steps(engine, request, self._settings, watch)
+        call.outcome = answer.outcome
+        reply = encode_reply(answer)
+        watch.lap("encode")
+        return reply
+
+    async def _server(self, call: Call, _: re.Match[str]) -> None:
+        await call.reply(encode(metadata.SERVER))
+
+    async def _live(self, call: Call, _: re.Match[str]) -> None:
+        await call.reply(encode({"live": True}))
+
+    async def _ready(self, call: Call, _: re.Match[str]) -> None:
+        self._repository.check_ready()
+        await call.reply(encode({"ready": True, "live": True}))
+
+    async def _model(self, call: Call, path: re.Match[str]) -> None:
+        manifest = self._find(path).manifest
+        await call.reply(encode(metadata.describe_model(manifest, versions_of(self._repository, manifest.name))))
+
+    async def _model_ready(self, call: Call, path: re.Match[str]) -> None:
+        manifest = self._find(path).manifest
+        await call.reply(encode({"name": manifest.name, "ready": True}))
+
+    async def _index(self, call: Call, _: re.Match[str]) -> None:
+        asked = await self._read(call, IndexBody)
+        await call.reply(encode(index(self._repository, only_ready=bool(asked.ready))))
+
+    async def _load(self, call: Call, path: re.Match[str]) -> None:
+        check_load((await self._read(call, LoadBody)).parameters or {})
+        await self._repository.load(path[1])
+        await call.reply(b"{}")
+
+    async def _unload(self, call: Call, path: re.Match[str]) -> None:
+        await self._read(call, LoadBody)
+        await self._repository.unload(path[1])
+        await call.reply(b"{}")
+
+    async def _read(self, call: Call, kind: type[Any]) -> Any:
+        """A small body, or none."""
+        _expect_json_or_octets(call)
+        body = await call.body(self._settings.max_body_bytes, self._settings.request_timeout)
+        return decode_request(body or b"{}", kind)
+
+    def _find(self, path: re.Match[str]) -> Engine:
+        return self._repository.find(path[1], parse_version(path[2]))
+
+
+def refusal(error: DropserveError) -> tuple[int, bytes, list[Header]]:
+    """Status, JSON and headers in the protocol's own form, in which a wrong request is 400."""
+    status, _, headers = error_reply(error)
+    return 400 if status == 422 else status, encode({"error": error.message}), headers
+
+
+def _expect_json_or_octets(call: Call) -> None:
+    """Clients send bodies as either, or do not say; raises UnsupportedMediaType for what is said to be something else."""
+    kind = call.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+    if kind not in (JSON, OCTETS):
+        expected = f"{JSON.decode()} or {OCTETS.decode()}"
+        message = f"content-type: expected {expected}, found {kind[:100].decode('latin-1')}"
+        raise UnsupportedMediaType(message, field="content-type", expected=expected)

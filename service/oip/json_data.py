@@ -1,0 +1,54 @@
+"""The values of a tensor in JSON: a list, flat in row-major order or nested as the shape is."""
+
+import math
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from service.decoding import in_words
+from service.errors import InvalidInput
+from service.oip.datatypes import BF16, DTYPES
+from service.runtime import Array
+
+NESTED = re.compile(rb"\s*\[\s*\[")
+VALUES: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
+"""What numpy's kinds of numbers are in JSON."""
+
+
+def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str) -> Array:
+    """JSON → an array of this shape; raises InvalidInput naming what does not fit."""
+    if datatype == BF16:
+        raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
+    dtype = DTYPES[datatype]
+    nested = NESTED.match(data) is not None
+    try:
+        values = _decoder(len(shape) if nested else 1, VALUES[dtype.kind]).decode(data)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            array = np.array(values, dtype=dtype)
+    except msgspec.ValidationError as error:
+        raise _misfit(f"{in_words(str(error))}", datatype, shape, field) from None
+    except (ValueError, OverflowError, RecursionError):  # ragged, or not of this type
+        raise _misfit("found lists of different lengths, or a number out of range", datatype, shape, field) from None
+    if array.shape != tuple(shape) and (nested or array.size != math.prod(shape)):
+        found = f"found {'×'.join(map(str, array.shape))}"
+        raise _misfit(found, datatype, shape, field)
+    return (array.view(np.uint8) if datatype == "BOOL" else array).reshape(shape)
+
+
+@cache
+def _decoder(depth: int, value: type) -> msgspec.json.Decoder[Any]:
+    """Of lists, so many deep; that values are of their type is checked while they are read."""
+    kind: Any = value
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind)
+
+
+def _misfit(found: str, datatype: str, shape: Sequence[int], field: str) -> InvalidInput:
+    sizes = "×".join(map(str, shape))
+    message = f"{field}.data: expected {sizes} values of {datatype}, in one list or nested as the shape is; {found}"
+    return InvalidInput(message, field=f"{field}.data", expected=list(shape))

@@ -1,0 +1,35 @@
+"""What the server and its models say of themselves."""
+
+from typing import Any
+
+from service import __version__
+from service.manifest import Manifest
+from service.oip.datatypes import NAMES
+from service.oip.outputs import outputs_of
+
+Json = dict[str, Any]
+
+PLATFORM = "onnxruntime_onnx"
+
+SERVER: Json = {
+    "name": "dropserve",
+    "version": __version__,
+    "extensions": ["binary_tensor_data", "model_repository", "parameters"],
+}
+
+
+def describe_model(manifest: Manifest, versions: list[str]) -> Json:
+    """Its inputs, and all outputs that can be asked for; -1 is an axis of any length."""
+    sizes = {"passes": -1, "outputs": manifest.output.shape[0]}
+    return {
+        "name": manifest.name,
+        "versions": versions,
+        "platform": PLATFORM,
+        "inputs": [
+            {"name": spec.name, "datatype": NAMES[spec.dtype], "shape": [-1, *spec.shape]} for spec in manifest.inputs
+        ],
+        "outputs": [
+            {"name": name, "datatype": output.datatype, "shape": [-1, *(sizes[axis] for axis in output.shape)]}
+            for name, output in outputs_of(manifest).items()
+        ],
+    }

@@ -1,0 +1,157 @@
+"""HTTP bodies ⇄ messages: JSON, followed where tensors are sent as raw bytes by those bytes, one tensor's after another's.
+
+A header tells how long the JSON is; without it, the body is JSON alone.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from service.calls import Header
+from service.decoding import decode_request
+from service.errors import InvalidInput, MalformedBody
+from service.inputs import FIELD, check_inputs
+from service.manifest import Manifest
+from service.oip.datatypes import BYTES, from_bytes, to_bytes
+from service.oip.json_data import from_json
+from service.oip.messages import InferReply, InferRequest, OutputTensor, RequestedOutput
+from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
+from service.replies import encode
+from service.runtime import Array
+
+JSON_LENGTH = b"inference-header-content-length"
+OCTETS = b"application/octet-stream"
+
+Json = dict[str, Any]
+
+
+class InputTensor(msgspec.Struct):
+    """An input as JSON describes it, with its values unless they follow as raw bytes."""
+
+    name: str
+    shape: list[Annotated[int, msgspec.Meta(le=2**63 - 1)]]
+    datatype: str
+    parameters: Json | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class AskedOutput(msgspec.Struct):
+    """An output asked for."""
+
+    name: str
+    parameters: Json | None = None
+
+
+class Body(msgspec.Struct):
+    """The JSON of a question."""
+
+    inputs: list[InputTensor]
+    outputs: list[AskedOutput] | None = None
+    id: str | None = None
+    parameters: Json | None = None
+
+
+def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max_rows: int) -> InferRequest:
+    """A body → a question whose inputs fit the model; raises what `service.errors` lists under InvalidRequest."""
+    length = _json_length(json_length, body)
+    asked = decode_request(body[:length], Body)
+    check_repeated([tensor.name for tensor in asked.inputs], FIELD)
+    parameters = asked.parameters or {}
+    binary = _flag(parameters, "binary_data_output", "parameters", default=False)
+    arrays = _read_inputs(asked.inputs, body, length, manifest, max_rows)
+    return InferRequest(
+        inputs=check_inputs(arrays, manifest, max_rows),
+        outputs=_read_outputs(asked.outputs or [], binary),
+        parameters=parameters,
+        id=asked.id,
+        binary=binary,
+    )
+
+
+def encode_reply(reply: InferReply) -> tuple[bytes, bytes, list[Header]]:
+    """An answer → body, content type and headers."""
+    described: Json = {"model_name": reply.model_name, "model_version": reply.model_version}
+    described |= {"id": reply.id} if reply.id is not None else {}
+    described |= {"parameters": reply.parameters} if reply.parameters else {}
+    tails = [to_bytes(tensor.values, tensor.datatype) if tensor.binary else None for tensor in reply.outputs]
+    outputs = [_describe(tensor, tail) for tensor, tail in zip(reply.outputs, tails, strict=True)]
+    head = encode(described | {"outputs": outputs})
+    raw = [tail for tail in tails if tail is not None]
+    if not raw:
+        return head, b"application/json", []
+    return b"".join([head, *raw]), OCTETS, [(JSON_LENGTH, str(len(head)).encode())]
+
+
+def _json_length(told: bytes | None, body: bytes) -> int:
+    if told is None:
+        return len(body)
+    if not (told.isdigit() and len(told) < 20 and int(told) <= len(body)):
+        found = told[:100].decode("latin-1")
+        message = f"{JSON_LENGTH.decode()}: expected the bytes of JSON, at most the body's {len(body)}; found {found}"
+        raise MalformedBody(message, field=JSON_LENGTH.decode())
+    return int(told)
+
+
+def _read_inputs(
+    tensors: list[InputTensor], body: bytes, start: int, manifest: Manifest, max_rows: int
+) -> dict[str, Array]:
+    """Arrays by input; the raw bytes from `start` on belong to those without data, in their order."""
+    arrays: dict[str, Array] = {}
+    for tensor in tensors:
+        spec = input_spec(tensor.name, manifest)
+        field = f"{FIELD}.{spec.name}"
+        parameters = tensor.parameters or {}
+        check_parameters(parameters, field)
+        check_tensor(tensor.datatype, tensor.shape, spec, max_rows)
+        size = _binary_size(parameters, bool(bytes(tensor.data)), len(body) - start, field)
+        if size is None:
+            arrays[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field)
+        else:  # a slice is a copy, which starts at an address that suits every type
+            arrays[spec.name] = from_bytes(body[start : start + size], tensor.datatype, tensor.shape, field)
+            start += size
+    if start != len(body):
+        raise InvalidInput(f"{FIELD}: {len(body) - start} of the bytes behind the JSON belong to no input", field=FIELD)
+    return arrays
+
+
+def _binary_size(parameters: Json, has_data: bool, left: int, field: str) -> int | None:
+    """How many raw bytes are this input's; None where its values are in the JSON."""
+    size = parameters.get("binary_data_size")
+    if (size is None) != has_data:
+        found = "both" if has_data else "neither"
+        message = f"{field}: expected either data or parameters.binary_data_size, found {found}"
+        raise InvalidInput(message, field=field)
+    if size is None:
+        return None
+    if type(size) is not int or not 0 <= size <= left:
+        name = f"{field}.parameters.binary_data_size"
+        message = f"{name}: expected a whole number, at most the {left} bytes left behind the JSON; found {size!r}"
+        raise InvalidInput(message[:500], field=name, expected=left)
+    return size
+
+
+def _read_outputs(asked: list[AskedOutput], binary: bool) -> tuple[RequestedOutput, ...]:
+    check_repeated([output.name for output in asked], "outputs")
+    outputs = []
+    for output in asked:
+        field = f"outputs.{output.name[:100]}"
+        parameters = output.parameters or {}
+        check_parameters(parameters, field)
+        wanted = _flag(parameters, "binary_data", f"{field}.parameters", default=binary)
+        outputs.append(RequestedOutput(output.name, wanted))
+    return tuple(outputs)
+
+
+def _flag(parameters: Json, name: str, field: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{field}.{name}: expected true or false", field=f"{field}.{name}")
+    return value
+
+
+def _describe(tensor: OutputTensor, tail: bytes | None) -> Json:
+    described: Json = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.values.shape}
+    if tail is not None:
+        return described | {"parameters": {"binary_data_size": len(tail)}}
+    flat = tensor.values.ravel()
+    return described | {"data": flat.tolist() if tensor.datatype == BYTES else flat}
