@@ -2,10 +2,11 @@
 
 import io
 import zipfile
+import zlib
 
 import numpy as np
 
-from service.engine import Engine, Inputs
+from service.engine import Engine, Inputs, count_rows
 from service.errors import InvalidInput, InvalidModel
 from service.inputs import check_inputs
 from service.manifest import GOLDEN
@@ -17,6 +18,9 @@ TOLERANCE = 1e-4
 another order, which costs about 1e-6, and a changed weight costs more than this."""
 
 INPUT_PREFIX = "input."
+
+MAX_UNPACKED_BYTES = 2**28
+"""Golden answers are a few rows; a file that claims to unpack to more than this is no golden file."""
 
 
 def record(engine: Engine, inputs: Inputs, passes: int, seed: int) -> bytes:
@@ -42,6 +46,9 @@ def replay(engine: Engine, content: bytes) -> float:
         passes, seed = len(expected_sample), int(golden["seed"])
     except (InvalidInput, KeyError, TypeError, ValueError) as error:
         raise InvalidModel(f"{GOLDEN}: does not fit the model: {error}", file=GOLDEN) from None
+    answers = (count_rows(inputs), *engine.manifest.output.shape)
+    _check_shape("predict", expected_predict, answers)
+    _check_shape("sample", expected_sample, (passes, *answers))
     engine.examples = inputs
     return max(
         _compare("predict", engine.predict(inputs).values, expected_predict),
@@ -51,15 +58,23 @@ def replay(engine: Engine, content: bytes) -> float:
 
 def _read(content: bytes) -> dict[str, Array]:
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            unpacked = sum(entry.file_size for entry in packed.infolist())
+        if unpacked > MAX_UNPACKED_BYTES:
+            raise ValueError(f"it unpacks to {unpacked} bytes; at most {MAX_UNPACKED_BYTES} are read")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidModel(f"{GOLDEN}: cannot be read: {error}", file=GOLDEN) from None
 
 
+def _check_shape(name: str, expected: Array, shape: tuple[int, ...]) -> None:
+    """Before anything is computed, so that a wrong file costs nothing."""
+    if expected.shape != shape:
+        raise InvalidModel(f"{GOLDEN}: {name}: the answer is {shape}, not {expected.shape}", file=GOLDEN)
+
+
 def _compare(name: str, found: Array, expected: Array) -> float:
-    if found.shape != expected.shape:
-        raise InvalidModel(f"{GOLDEN}: {name}: the answer is {found.shape}, not {expected.shape}", file=GOLDEN)
     error = float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
     if not error <= TOLERANCE:  # so that a NaN fails too
         raise InvalidModel(

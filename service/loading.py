@@ -7,7 +7,16 @@ from typing import NamedTuple
 from service import golden
 from service.engine import Engine
 from service.errors import InvalidModel
-from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file, read_manifest
+from service.external_data import refuse_external_data
+from service.manifest import (
+    GOLDEN,
+    MAX_MODEL_BYTES,
+    PREDICT_GRAPH,
+    SAMPLE_GRAPH,
+    Manifest,
+    read_file,
+    read_manifest,
+)
 from service.masks import MaskCache
 from service.runtime import Graph, TensorInfo
 
@@ -21,8 +30,15 @@ class Check(NamedTuple):
     detail: str
 
 
-def load_model(folder: Path, masks: MaskCache, *, threads: int = 1, checks: list[Check] | None = None) -> Engine:
-    """Verify digests, graph contract and golden answers, in this order, and warm the engine up.
+def load_model(
+    folder: Path,
+    masks: MaskCache,
+    *,
+    threads: int = 1,
+    max_bytes: int = MAX_MODEL_BYTES,
+    checks: list[Check] | None = None,
+) -> Engine:
+    """Verify size, digests, graph contract and golden answers, in this order, and warm the engine up.
 
     What passed is added to `checks`. Raises InvalidModel with the reason of the first that did not.
     """
@@ -30,9 +46,12 @@ def load_model(folder: Path, masks: MaskCache, *, threads: int = 1, checks: list
     manifest = read_manifest(folder)
     passed.append(Check("manifest", _describe(manifest)))
 
-    files = {name: read_file(manifest, folder, name) for name in manifest.files}
+    check_size(manifest, folder, max_bytes)
+    files = {name: read_file(manifest, folder, name, max_bytes) for name in manifest.files}
     passed.append(Check("digests", f"{len(files)} files agree with their SHA-256"))
 
+    for name in (PREDICT_GRAPH, SAMPLE_GRAPH):
+        refuse_external_data(files[name], name)
     predict = Graph(files[PREDICT_GRAPH], name=PREDICT_GRAPH, threads=threads)
     sample = Graph(files[SAMPLE_GRAPH], name=SAMPLE_GRAPH, threads=threads)
     check_graphs(manifest, predict, sample)
@@ -44,6 +63,14 @@ def load_model(folder: Path, masks: MaskCache, *, threads: int = 1, checks: list
 
     engine.warm_up()
     return engine
+
+
+def check_size(manifest: Manifest, folder: Path, max_bytes: int) -> None:
+    """A model too large to hold is refused before a byte of it is read; what is missing is told later."""
+    paths = [folder / name for name in manifest.files]
+    size = sum(path.stat().st_size for path in paths if path.exists())
+    if size > max_bytes:
+        raise InvalidModel(f"{folder}: has {size} bytes; at most {max_bytes} are loaded", limit=max_bytes)
 
 
 def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:

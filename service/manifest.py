@@ -10,7 +10,9 @@ A published model is a folder `<name>/<version>/` with
 """
 
 import hashlib
+import os
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,6 +25,10 @@ PREDICT_GRAPH = "predict.onnx"
 SAMPLE_GRAPH = "sample.onnx"
 GOLDEN = "golden.npz"
 REQUIRED_FILES = (PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN)
+
+MAX_MANIFEST_BYTES = 2**20
+MAX_MODEL_BYTES = 2**30
+"""What is read of a model unless a setting says otherwise."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a model may be called: safe in a path and in a URL."""
@@ -137,7 +143,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and validate a model folder's manifest; raises InvalidModel that names the field at fault."""
     path = folder / MANIFEST
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(path, MAX_MANIFEST_BYTES).decode("utf-8")
     except FileNotFoundError:
         raise InvalidModel(f"{path}: no such file; a published model has one", file=MANIFEST) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -153,9 +159,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _check_place(manifest: Manifest, folder: Path) -> None:
-    """A manifest says whose it is; the folders it lies in must agree, or a copy passes for another version."""
-    resolved = folder.resolve()
-    found = (resolved.parent.name, resolved.name)
+    """A manifest says whose it is; the folders it lies in must agree, or a copy passes for another version.
+
+    What a link is called counts, not what it leads to.
+    """
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, links must stay
+    found = (place.parent.name, place.name)
     if found != (manifest.name, str(manifest.version)):
         raise InvalidModel(
             f"{folder}: the manifest is that of {manifest.name}/{manifest.version}, the folder is {'/'.join(found)}",
@@ -172,13 +181,28 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_file(manifest: Manifest, folder: Path, name: str) -> bytes:
+def read_plain(path: Path, max_bytes: int) -> bytes:
+    """What a plain file holds; raises InvalidModel for a device, a pipe or a longer file, else OSError.
+
+    Links are followed: mounted volumes (Kubernetes' `..data`, git-sync) are made of them, and whoever may
+    write to the folder of models decides anyway what is served. No name from a request comes here.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidModel(f"{path}: cannot be read: it is not a plain file", file=path.name)
+    if status.st_size > max_bytes:
+        raise InvalidModel(f"{path}: has {status.st_size} bytes; at most {max_bytes} are read", file=path.name)
+    with path.open("rb") as file:
+        return file.read(max_bytes)
+
+
+def read_file(manifest: Manifest, folder: Path, name: str, max_bytes: int = MAX_MODEL_BYTES) -> bytes:
     """The bytes of one of the model's files, after they agreed with the digest; raises InvalidModel.
 
     The bytes that were verified are the bytes to use: nobody can change the file in between.
     """
     try:
-        content = (folder / name).read_bytes()
+        content = read_plain(folder / name, max_bytes)
     except OSError as error:
         raise InvalidModel(f"{folder / name}: cannot be read: {error.strerror}", file=name) from None
     if (digest := sha256(content)) != manifest.files[name]:

@@ -75,7 +75,7 @@ def test_a_flipped_bit(folder: Path, name: str, place: float) -> None:
 @pytest.mark.parametrize("name", [PREDICT_GRAPH, SAMPLE_GRAPH])
 def test_what_is_no_graph(folder: Path, name: str) -> None:
     replace(folder, name, b"not a graph")
-    with pytest.raises(InvalidModel, match=f"{name}: onnxruntime cannot load it"):
+    with pytest.raises(InvalidModel, match=f"{name}: is no ONNX file"):
         load(folder)
 
 
