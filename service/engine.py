@@ -6,12 +6,12 @@ may share an engine, and how the work is cut into runs changes no answer.
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.costs import Cost, measure
 from service.manifest import Manifest
 from service.masks import PASSES_PER_BLOCK, MaskCache
 from service.runtime import Array, Graph
@@ -89,8 +89,8 @@ class Engine:
         self._masks = masks
         self._mask_names = [f"mask_{i}" for i in range(len(manifest.sites))]
         self._row_passes_per_run = _row_passes_per_run(sample.size)
-        self._seconds_per_row = 0.0
-        self._seconds_per_row_pass = 0.0
+        self._row_cost = Cost()
+        self._row_pass_cost = Cost()
 
     def predict(self, inputs: Inputs) -> Prediction:
         """One pass of the network without dropout."""
@@ -101,7 +101,7 @@ class Engine:
         rows = count_rows(inputs)
         parts: list[Float64] = []
         for some in _cut(rows, self._row_passes_per_run):
-            yield self._seconds_per_row * (rows - some[0])
+            yield self._row_cost.seconds(rows - some[0])
             watch.lap("queue")
             parts.append(self.predict(_take(inputs, some)).values)
             watch.lap("run")
@@ -118,7 +118,8 @@ class Engine:
         first dropout is then computed once a row.
         """
         rows = count_rows(inputs)
-        yield rows * (self._seconds_per_row + sampling.passes * self._seconds_per_row_pass)
+        first_look = next(iter(sampling.looks()))
+        yield self._row_cost.seconds(rows) + self._row_pass_cost.seconds(rows * first_look)
         watch.lap("queue")
         parts: list[Part] = []
         for some in _cut(rows, self._row_passes_per_run // min(sampling.passes, PASSES_PER_BLOCK)):
@@ -139,7 +140,7 @@ class Engine:
             masks = sampling.ablate(self._masks.masks(sampling.seed, sites, first, last))
             samples[first - start : last - start] = self._run_masked(inputs, masks)
             watch.lap("run")
-            yield self._seconds_per_row_pass * rows * (stop - last)
+            yield self._row_pass_cost.seconds(rows * (stop - last))
             watch.lap("queue")
         return samples
 
@@ -157,10 +158,11 @@ class Engine:
 
     def warm_up(self) -> None:
         """Run both graphs a few times, so that the first caller need not wait, and learn what they cost."""
-        inputs = {spec.name: np.zeros((1, *spec.shape), dtype=spec.dtype) for spec in self.manifest.inputs}
-        sampling = Sampling(passes=min(32, self._row_passes_per_run), seed=0)
-        self._seconds_per_row = _seconds(lambda: self.predict(inputs))
-        self._seconds_per_row_pass = _seconds(lambda: self.sample(inputs, sampling)) / sampling.passes
+        passes = min(32, self._row_passes_per_run)
+        rows = self._row_passes_per_run // passes
+        self._row_cost = measure(lambda count: self.predict(self._zeros(count)), 1, self._row_passes_per_run)
+        cost = measure(lambda count: self.sample(self._zeros(count), Sampling(passes, seed=0)), 1, rows)
+        self._row_pass_cost = Cost(cost.each / passes, cost.run, self._row_passes_per_run)
 
     def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch) -> Steps[list[Part]]:
         """These rows, in parts of as many passes each."""
@@ -187,11 +189,14 @@ class Engine:
         masks = sampling.ablate(keep_all)
         parts: list[Float64] = []
         for some in _cut(count_rows(inputs), self._row_passes_per_run):
-            yield self._seconds_per_row_pass
+            yield self._row_pass_cost.seconds(len(some))
             watch.lap("queue")
             parts.append(self.values(self._run_masked(_take(inputs, some), masks)[0]))
             watch.lap("run")
         return Prediction(np.concatenate(parts))
+
+    def _zeros(self, rows: int) -> Inputs:
+        return {spec.name: np.zeros((rows, *spec.shape), dtype=spec.dtype) for spec in self.manifest.inputs}
 
     def _run_masked(self, inputs: Inputs, masks: Sequence[Array]) -> Array:
         return self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})
@@ -258,14 +263,3 @@ def _row_passes_per_run(graph_bytes: int) -> int:
     """
     weights = max(1, graph_bytes // 4)
     return max(1, min(MAX_ROW_PASSES_PER_RUN, MULTIPLY_ADDS_PER_RUN // weights))
-
-
-def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The shortest of a few runs; the first, which allocates, is not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = perf_counter()
-        work()
-        times.append(perf_counter() - start)
-    return min(times)

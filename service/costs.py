@@ -1,0 +1,38 @@
+"""How long work will take: measured at warm-up, so that a scheduler can choose, and refuse, before it begins."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+
+class Cost(NamedTuple):
+    """Work on n things, cut into runs of at most `per_run`, takes a constant a run and as much again for each."""
+
+    each: float = 0.0
+    run: float = 0.0
+    per_run: int = 1
+
+    def seconds(self, count: int) -> float:
+        """About as long as this many take."""
+        runs = -(-count // self.per_run)
+        return count * self.each + runs * self.run
+
+
+def measure(work: Callable[[int], object], few: int, per_run: int) -> Cost:
+    """The line through the times of a few things and of a full run."""
+    first, full = _seconds(lambda: work(few)), _seconds(lambda: work(per_run))
+    if per_run <= few:
+        return Cost(each=full / per_run, per_run=per_run)
+    each = max(0.0, full - first) / (per_run - few)
+    return Cost(each, max(0.0, first - few * each), per_run)
+
+
+def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
+    """The shortest of a few runs; the first, which allocates, is not counted."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = perf_counter()
+        work()
+        times.append(perf_counter() - start)
+    return min(times)
