@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -33,7 +33,8 @@ def create_app(settings: Settings | None = None) -> Gate:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = asyncio.create_task(asyncio.to_thread(repository.load_all))
-        yield
+        async with _grpc(repository, scheduler, settings):
+            yield
         await loading
         scheduler.close()
 
@@ -52,6 +53,17 @@ def create_app(settings: Settings | None = None) -> Gate:
     return Gate(
         app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings)
     )
+
+
+def _grpc(repository: Repository, scheduler: Scheduler, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """The gRPC server, where a port is set for it; what it needs is an extra, and only then imported."""
+    if settings.grpc_port is None:
+        return nullcontext()
+    try:
+        from service.grpc_server import grpc_server
+    except ModuleNotFoundError as error:
+        raise RuntimeError("DROPSERVE_GRPC_PORT is set: expected gRPC, pip install 'dropserve[grpc]'") from error
+    return grpc_server(repository, scheduler, settings)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

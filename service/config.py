@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
 
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """The port of the Open Inference Protocol over gRPC; 0 takes a free one. Unset: HTTP only."""
+
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     """The seed of requests that give none, so that they too can be repeated."""
 

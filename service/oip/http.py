@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.calls import JSON, Call, Header
 from service.config import Settings
@@ -27,7 +27,17 @@ READ_SECONDS_PER_BYTE = 5e-10
 """Of raw bytes into a checked array."""
 
 Reply = tuple[bytes, bytes, list[Header]]
-Answer = Callable[[Call, re.Match[str]], Awaitable[None]]
+
+
+class Route(NamedTuple):
+    """A path and what answers it."""
+
+    name: str
+    """What metrics call it, whatever model is meant."""
+    path: str
+    """A regular expression: the model and its version are its groups."""
+    method: str
+    answer: Callable[[Call, re.Match[str]], Awaitable[None]]
 
 
 class OpenInference:
@@ -37,29 +47,27 @@ class OpenInference:
         self._repository = repository
         self._scheduler = scheduler
         self._settings = settings
-        model = r"/models/([^/]+)(?:/versions/([^/]+))?"
-        self._routes: list[tuple[re.Pattern[str], str, Answer]] = [
-            (re.compile(f"{PREFIX}{path}"), method, answer)
-            for path, method, answer in (
-                (f"{model}/infer", "POST", self._infer),
-                ("/?", "GET", self._server),
-                ("/health/live", "GET", self._live),
-                ("/health/ready", "GET", self._ready),
-                (model, "GET", self._model),
-                (f"{model}/ready", "GET", self._model_ready),
-                ("/repository/index", "POST", self._index),
-                ("/repository/models/([^/]+)/load", "POST", self._load),
-                ("/repository/models/([^/]+)/unload", "POST", self._unload),
-            )
+        model = "/v2/models/([^/]+)(?:/versions/([^/]+))?"
+        self._routes = [
+            Route("/v2/infer", f"{model}/infer", "POST", self._infer),
+            Route("/v2", "/v2/?", "GET", self._server),
+            Route("/v2/health", "/v2/health/live", "GET", self._live),
+            Route("/v2/health", "/v2/health/ready", "GET", self._ready),
+            Route("/v2/models", model, "GET", self._model),
+            Route("/v2/health", f"{model}/ready", "GET", self._model_ready),
+            Route("/v2/repository", "/v2/repository/index", "POST", self._index),
+            Route("/v2/repository", "/v2/repository/models/([^/]+)/load", "POST", self._load),
+            Route("/v2/repository", "/v2/repository/models/([^/]+)/unload", "POST", self._unload),
         ]
 
     async def answer(self, call: Call) -> None:
         """Answer a call whose path begins with /v2; raises what `service.errors` lists."""
-        for pattern, method, answer in self._routes:
-            if path := pattern.fullmatch(call.path):
-                if call.method != method and (call.method, method) != ("HEAD", "GET"):
-                    raise MethodNotAllowed(f"{call.path[:200]}: expected {method}, found {call.method}")
-                await answer(call, path)
+        for route in self._routes:
+            if path := re.fullmatch(route.path, call.path):
+                call.route = route.name
+                if call.method != route.method and (call.method, route.method) != ("HEAD", "GET"):
+                    raise MethodNotAllowed(f"{call.path[:200]}: expected {route.method}, found {call.method}")
+                await route.answer(call, path)
                 return
         raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists what there is")
 
@@ -135,7 +143,7 @@ def refusal(error: DropserveError) -> tuple[int, bytes, list[Header]]:
 
 
 def _expect_json_or_octets(call: Call) -> None:
-    """Clients send bodies as either, or do not say; raises UnsupportedMediaType for what is said to be something else."""
+    """Clients send bodies as either, or do not say; raises UnsupportedMediaType for anything else."""
     kind = call.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
     if kind not in (JSON, OCTETS):
         expected = f"{JSON.decode()} or {OCTETS.decode()}"

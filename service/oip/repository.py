@@ -24,13 +24,16 @@ class LoadBody(msgspec.Struct):
 
 
 def versions_of(repository: Repository, name: str) -> list[str]:
-    """Those that can be asked, the oldest first."""
-    return [str(version) for model in repository.models() if model.name == name for version in sorted(model.versions)]
+    """Those that can be asked."""
+    return [str(version) for version in repository.models().get(name, [])]
 
 
 def index(repository: Repository, *, only_ready: bool) -> list[dict[str, str]]:
-    """Every version found: `name`, `version`, `state` (READY or UNAVAILABLE) and, if not READY, the `reason`."""
-    rows = [{name: str(value) for name, value in row.items()} for row in repository.index()]
+    """Every version: `name`, `version`, `state` (READY, LOADING or UNAVAILABLE) and the `reason` if it is not READY."""
+    rows = [
+        {"name": name, "version": str(version), "state": state.upper(), "reason": reason}
+        for name, version, state, reason in repository.index()
+    ]
     return [row for row in rows if row["state"] == READY or not only_ready]
 
 

@@ -1,4 +1,4 @@
-"""HTTP bodies ⇄ messages: JSON, followed where tensors are sent as raw bytes by those bytes, one tensor's after another's.
+"""HTTP bodies ⇄ messages: JSON, with tensors inside it or, as raw bytes, one after another behind it.
 
 A header tells how long the JSON is; without it, the body is JSON alone.
 """

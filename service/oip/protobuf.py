@@ -1,0 +1,124 @@
+"""Protobuf ⇄ messages. Answers are always raw bytes, as Triton's are, since its clients read nothing else."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from service.errors import InvalidInput
+from service.inputs import FIELD, check_inputs
+from service.manifest import Manifest
+from service.oip.datatypes import DTYPES, from_bytes, to_bytes
+from service.oip.messages import InferReply, InferRequest, Parameter, RequestedOutput
+from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
+from service.proto import open_inference_pb2 as pb
+from service.runtime import Array
+
+InputTensor = pb.ModelInferRequest.InferInputTensor
+
+CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
+"""Where values of a type are that are not sent as raw bytes; the 16-bit floats are only sent so."""
+
+
+def read_request(asked: pb.ModelInferRequest, manifest: Manifest, max_rows: int) -> InferRequest:
+    """A question whose inputs fit the model; raises InvalidInput or LimitExceeded."""
+    check_repeated([tensor.name for tensor in asked.inputs], FIELD)
+    check_repeated([output.name for output in asked.outputs], "outputs")
+    raw: list[bytes | None] = list(asked.raw_input_contents) or [None] * len(asked.inputs)
+    if len(raw) != len(asked.inputs):
+        message = f"raw_input_contents: expected one for each of {len(asked.inputs)} inputs, found {len(raw)}"
+        raise InvalidInput(message, field="raw_input_contents", expected=len(asked.inputs))
+    for output in asked.outputs:
+        check_parameters(output.parameters, f"outputs.{output.name[:100]}")
+    arrays = {
+        tensor.name: _read_tensor(tensor, content, manifest, max_rows)
+        for tensor, content in zip(asked.inputs, raw, strict=True)
+    }
+    return InferRequest(
+        inputs=check_inputs(arrays, manifest, max_rows),
+        outputs=tuple(RequestedOutput(output.name, binary=True) for output in asked.outputs),
+        parameters=_read_parameters(asked.parameters),
+        id=asked.id or None,
+        binary=True,
+    )
+
+
+def write_reply(reply: InferReply) -> pb.ModelInferResponse:
+    """An answer as protobuf."""
+    return pb.ModelInferResponse(
+        model_name=reply.model_name,
+        model_version=reply.model_version,
+        id=reply.id or "",
+        parameters={name: _write_parameter(value) for name, value in reply.parameters.items()},
+        outputs=[
+            pb.ModelInferResponse.InferOutputTensor(
+                name=tensor.name, datatype=tensor.datatype, shape=tensor.values.shape
+            )
+            for tensor in reply.outputs
+        ],
+        raw_output_contents=[to_bytes(tensor.values, tensor.datatype) for tensor in reply.outputs],
+    )
+
+
+def _read_tensor(tensor: InputTensor, raw: bytes | None, manifest: Manifest, max_rows: int) -> Array:
+    spec = input_spec(tensor.name, manifest)
+    field = f"{FIELD}.{spec.name}"
+    check_parameters(tensor.parameters, field)
+    check_tensor(tensor.datatype, tensor.shape, spec, max_rows)
+    if raw is None:
+        return _from_contents(tensor, field)
+    if tensor.HasField("contents"):
+        raise InvalidInput(f"{field}: expected either contents or raw_input_contents, found both", field=field)
+    return from_bytes(raw, tensor.datatype, tensor.shape, field)
+
+
+def _from_contents(tensor: InputTensor, field: str) -> Array:
+    name = CONTENTS.get(tensor.datatype)
+    if name is None:
+        raise InvalidInput(f"{field}: {tensor.datatype} has no contents; expected raw_input_contents", field=field)
+    filled = [descriptor.name for descriptor, _ in tensor.contents.ListFields()]
+    values = getattr(tensor.contents, name)
+    if filled != [name] or len(values) != math.prod(tensor.shape):
+        found = f"{len(values)}" if filled == [name] else ", ".join(filled) or "none"
+        message = f"{field}.contents: expected {math.prod(tensor.shape)} {name}, found {found}"
+        raise InvalidInput(message, field=f"{field}.contents", expected=name)
+    dtype = np.dtype(np.uint8) if tensor.datatype == "BOOL" else DTYPES[tensor.datatype]
+    try:
+        return np.fromiter(values, dtype, len(values)).reshape(tensor.shape)
+    except OverflowError:
+        message = f"{field}.contents: expected numbers that fit {tensor.datatype}"
+        raise InvalidInput(message, field=f"{field}.contents") from None
+
+
+def _read_parameters(parameters: Mapping[str, pb.InferParameter]) -> dict[str, object]:
+    read: dict[str, object] = {}
+    for name, parameter in parameters.items():
+        choice = parameter.WhichOneof("parameter_choice")
+        value = getattr(parameter, choice) if choice else None
+        if isinstance(value, float) and not math.isfinite(value):
+            field = f"parameters.{name[:100]}"
+            raise InvalidInput(f"{field}: expected a finite number, found {value}", field=field)
+        read[name] = value
+    return read
+
+
+def _write_parameter(value: Parameter) -> pb.InferParameter:
+    if isinstance(value, bool):
+        return pb.InferParameter(bool_param=value)
+    if isinstance(value, int):
+        return pb.InferParameter(int64_param=value)
+    if isinstance(value, float):
+        return pb.InferParameter(double_param=value)
+    return pb.InferParameter(string_param=value)

@@ -1,0 +1,1 @@
+"""Generated from the .proto files here by `make proto`; not to be edited."""
