@@ -1,28 +1,47 @@
 """One HTTP request and its answer, on bare ASGI: what the hot path needs of HTTP, and no more."""
 
+import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from time import perf_counter
 from typing import Any
 
-from service.errors import BodyTooLarge, CallerGone, InvalidInput, UnsupportedMediaType
+from service.errors import BodyTooLarge, CallerGone, InvalidInput, SlowBody, UnsupportedMediaType
+from service.manifest import Manifest
+from service.outcomes import Outcome
 from service.stages import Stopwatch
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
+Receive = Callable[[], Coroutine[Any, Any, Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
+OTHER = "other"
+"""The route of paths that are not known, so that callers cannot make up names of metrics."""
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class Call:
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send", "headers", "method", "path", "request_id", "started", "status", "watch")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "caller",
+        "headers",
+        "manifest",
+        "method",
+        "outcome",
+        "path",
+        "request_id",
+        "route",
+        "started",
+        "status",
+        "watch",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
@@ -32,32 +51,43 @@ class Call:
         self.started = perf_counter()
         self.watch = Stopwatch()
         self.status = 0
+        self.route = OTHER
+        self.caller: str | None = None
+        """The name of the key that was shown."""
+        self.manifest: Manifest | None = None
+        """Of the model that answers, once it is known."""
+        self.outcome: Outcome | None = None
+        """What it answered."""
         self._receive = receive
         self._send = send
 
-    async def body(self, max_bytes: int) -> bytes:
-        """The whole body, read no further than allowed; raises BodyTooLarge or CallerGone."""
+    async def body(self, max_bytes: int, seconds: float) -> bytes:
+        """The whole body, read no further than allowed; raises BodyTooLarge, SlowBody or CallerGone."""
         if int(self.headers.get(b"content-length", b"0")) > max_bytes:
-            raise BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)
-        message = await self._receive()
-        if not message.get("more_body") and message["type"] == "http.request":
-            content: bytes = message.get("body", b"")
-            return _limited(content, max_bytes)
-        return await self._rest_of_body(message, max_bytes)
+            raise _too_large(max_bytes)
+        message = _at_hand(self._receive())
+        if message is None or message.get("more_body"):
+            try:
+                async with asyncio.timeout(seconds):
+                    content = await self._read(message, max_bytes)
+            except TimeoutError:
+                raise SlowBody(f"the body: did not arrive within {seconds:g} s", seconds=seconds) from None
+        else:
+            content = _content(message, max_bytes)
+        self.watch.lap("receive")
+        return content
 
-    async def _rest_of_body(self, message: Message, max_bytes: int) -> bytes:
+    async def _read(self, message: Message | None, max_bytes: int) -> bytes:
+        """From this message on."""
         chunks: list[bytes] = []
-        size = 0
+        left = max_bytes
         while True:
-            if message["type"] == "http.disconnect":
-                raise CallerGone("the caller hung up while sending")
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > max_bytes:
-                raise BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)
+            message = message or await self._receive()
+            chunks.append(_content(message, left))
+            left -= len(chunks[-1])
             if not message.get("more_body"):
                 return b"".join(chunks)
-            message = await self._receive()
+            message = None
 
     async def gone(self) -> None:
         """Returns when the caller has hung up; to be awaited once the body has been read."""
@@ -112,10 +142,28 @@ class Call:
         return min(seconds, default)
 
 
-def _limited(content: bytes, max_bytes: int) -> bytes:
+def _at_hand(receiving: Coroutine[Any, Any, Message]) -> Message | None:
+    """The message, when it need not be waited for: mostly the body comes with the headers, and a timer for it
+    would cost as much as the rest of HTTP."""
+    try:
+        receiving.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    receiving.close()
+    return None
+
+
+def _content(message: Message, max_bytes: int) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise CallerGone("the caller hung up while sending")
+    content: bytes = message.get("body", b"")
     if len(content) > max_bytes:
-        raise BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)
+        raise _too_large(max_bytes)
     return content
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)
 
 
 def _request_id(given: bytes | None) -> bytes:

@@ -6,10 +6,12 @@ from typing import Annotated
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.manifest import MAX_MODEL_BYTES
 from service.masks import MAX_SEED
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 
 
 class Settings(BaseSettings):
@@ -19,11 +21,29 @@ class Settings(BaseSettings):
         env_prefix="DROPSERVE_", frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True
     )
 
-    models: Path = Path("models")
-    """The folder of published models, `<name>/<version>/`."""
+    models: Url | Path = Path("models")
+    """The folder of published models, `<name>/<version>/`, or its URL: s3://…, gs://…, https://…"""
 
     default_model: str | None = None
     """The model that `/predict` and `/uncertainty` ask when none is named; unset: the first by name."""
+
+    pins: dict[str, Count] = {}
+    """The version of a model that answers when none is named, as JSON: `{"digits": 1}`; else the highest does."""
+
+    watch: bool = True
+    """Whether the operating system is asked to tell at once of changes in the folder of models."""
+
+    poll_seconds: Seconds = 30.0
+    """Seconds after which the models, in the folder or behind the URL, are looked at again in any case."""
+
+    cache: Path | None = None
+    """Where models behind a URL are kept; unset: the user's own cache folder."""
+
+    state: Path | None = None
+    """A folder in which the workers of one service share what was unloaded by request; unset: each for itself."""
+
+    max_model_bytes: Count = MAX_MODEL_BYTES
+    """The most bytes that the files of one version may have together."""
 
     host: str = "127.0.0.1"
     """The address to listen on; 0.0.0.0 for all of the machine's."""
@@ -33,6 +53,21 @@ class Settings(BaseSettings):
 
     grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """The port of the Open Inference Protocol over gRPC; 0 takes a free one. Unset: HTTP only."""
+
+    workers: Count = 1
+    """Processes that answer requests; each loads all models."""
+
+    api_keys: Path | None = None
+    """The file of API keys, read at the start; unset: everybody may do everything."""
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages a browser lets ask, a JSON list such as `["https://app.example.org"]`."""
+
+    ssl_certfile: Path | None = None
+    """The certificate, with those that vouch for it, in PEM; then HTTPS alone is spoken."""
+
+    ssl_keyfile: Path | None = None
+    """The key of the certificate, in PEM, where it is not in the same file."""
 
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     """The seed of requests that give none, so that they too can be repeated."""
@@ -61,6 +96,9 @@ class Settings(BaseSettings):
     drain_timeout: Seconds = 30.0
     """Seconds that requests in flight are given to finish once the service is told to stop."""
 
+    drain_delay: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds that the service, told to stop, says it is not ready and goes on answering, until balancers have seen."""
+
     queue_size: Count = 64
     """How many long requests may wait or be worked on at a time; more are refused at once."""
 
@@ -75,3 +113,6 @@ class Settings(BaseSettings):
 
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     """The least severe messages to log: debug, info, warning or error."""
+
+    access_log: bool = False
+    """Log a line a request; those that end in an error of the service are always logged."""

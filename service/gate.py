@@ -1,16 +1,21 @@
-"""The way in: every HTTP request passes here, gets an id, is timed, and is answered in form whatever happens.
+"""The way in: every HTTP request passes here, gets an id, is let in or not, is timed, and
+is answered in form whatever happens.
 
 Bare ASGI. Inference goes straight to its handler, what is below /v2 to the Open Inference Protocol's; all
 else goes on to FastAPI.
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
-from service.calls import Call, Receive, Scope, Send
+from service.access import Access, given_key, needed_scope
+from service.calls import OTHER, Call, Receive, Scope, Send
 from service.errors import CallerGone, DropserveError, MethodNotAllowed
 from service.inference import PATH, Inference
+from service.logs import REQUEST_ID, log_call
+from service.metrics import Metrics
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.refusals import error_reply
 
@@ -22,13 +27,37 @@ NOBODY_THERE = 499
 log = structlog.get_logger(__name__)
 
 
+class Tracer(Protocol):
+    """Where spans go: `service.tracing.Traces`."""
+
+    def watch(self, call: Call) -> None:
+        """Have its stages noted; at the beginning of a call."""
+
+    def record(self, call: Call) -> None:
+        """Its spans; at its end."""
+
+
 class Gate:
     """The outermost ASGI app, around FastAPI's."""
 
-    def __init__(self, app: ASGIApp, inference: Inference, open_inference: OpenInference) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        inference: Inference,
+        open_inference: OpenInference,
+        metrics: Metrics,
+        *,
+        access: Access | None = None,
+        traces: Tracer | None = None,
+        log_all: bool = False,
+    ) -> None:
         self._app = app
         self._inference = inference
         self._open_inference = open_inference
+        self._metrics = metrics
+        self._access = access
+        self._traces = traces
+        self._log_all = log_all
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; lifespan and the like go to FastAPI."""
@@ -36,15 +65,34 @@ class Gate:
             await self._app(scope, receive, send)
             return
         call = Call(scope, receive, send)
+        REQUEST_ID.set(call.request_id)
+        if self._traces:
+            self._traces.watch(call)
         try:
+            self._check_access(call)
             await self._answer(call, scope, receive)
         except CallerGone:
             call.status = NOBODY_THERE
         except DropserveError as error:
             await self._refuse(call, error)
         except Exception as error:
-            log.error("unexpected error", request_id=call.request_id.decode(), path=call.path, exc_info=error)
+            log.error("unexpected error", path=call.path[:200], exc_info=error)
             await self._refuse(call, DropserveError("something went wrong in the service; its log says what"))
+        finally:
+            self._take_note(call)
+
+    def _check_access(self, call: Call) -> None:
+        """Before anything of the body is read. Raises Unauthenticated or Forbidden."""
+        if self._access and (needed := needed_scope(call.path)):
+            call.caller = self._access.check(needed, given_key(call.headers)).name
+
+    def _take_note(self, call: Call) -> None:
+        """Count, log, trace."""
+        self._metrics.count_call(call)
+        if self._log_all or call.status >= 500:
+            log_call(call)
+        if self._traces:
+            self._traces.record(call)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
         path = PATH.fullmatch(call.path)
@@ -53,6 +101,7 @@ class Gate:
             return
         if path is None:
             await self._app(scope, receive, call.send_on)
+            call.route = getattr(scope.get("route"), "path", OTHER)
             return
         if call.method != "POST":
             raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}")

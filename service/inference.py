@@ -12,6 +12,7 @@ from service.config import Settings
 from service.decoding import decode_inputs, decode_request
 from service.engine import Engine, Steps, count_rows
 from service.errors import InvalidInput
+from service.outcomes import Outcome, describe
 from service.replies import Extras, encode_prediction, encode_uncertainty
 from service.repository import Repository
 from service.requests import PredictRequest, UncertaintyRequest, plan_sampling
@@ -21,10 +22,13 @@ from service.stages import Stopwatch
 PATH = re.compile(r"(?:/v1/models/([^/]+)(?:/versions/([^/]+))?)?/(predict|uncertainty)")
 """Model, version, question."""
 
+ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
+"""By question: the route that metrics name, whatever model was asked."""
+
 DECODE_SECONDS_PER_BYTE = 5e-9
 """Of JSON numbers into an array; so a long body is decoded in the thread, not on the event loop."""
 
-Question = Callable[[Engine, bytes, Stopwatch], Steps[bytes]]
+Question = Callable[[Engine, bytes, Stopwatch], Steps[tuple[bytes, Outcome]]]
 
 
 class Inference:
@@ -39,15 +43,17 @@ class Inference:
     async def answer(self, call: Call, path: re.Match[str]) -> None:
         """Answer a call whose path matched; raises what `service.errors` lists."""
         name, version, question = path.groups()
+        call.route = ROUTES[question]
         engine = self._repository.find(name, parse_version(version))
+        call.manifest = engine.manifest
         call.expect_json()
-        body = await call.body(self._settings.max_body_bytes)
-        watch = call.watch
         seconds = call.seconds_allowed(self._settings.request_timeout)
-        steps = self._questions[question](engine, body, watch)
-        await call.reply(await self._scheduler.run(steps, seconds, call.gone))
+        body = await call.body(self._settings.max_body_bytes, seconds)
+        steps = self._questions[question](engine, body, call.watch)
+        content, call.outcome = await self._scheduler.run(steps, seconds, call.gone)
+        await call.reply(content)
 
-    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[bytes]:
+    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[tuple[bytes, Outcome]]:
         yield len(body) * DECODE_SECONDS_PER_BYTE
         watch.lap("queue")
         request = decode_request(body, PredictRequest)
@@ -56,9 +62,9 @@ class Inference:
         prediction = yield from engine.predict_steps(inputs, watch)
         content = encode_prediction(engine.manifest, prediction, request.coverage)
         watch.lap("encode")
-        return content
+        return content, Outcome(len(prediction.values))
 
-    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[bytes]:
+    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[tuple[bytes, Outcome]]:
         yield len(body) * DECODE_SECONDS_PER_BYTE
         watch.lap("queue")
         request = decode_request(body, UncertaintyRequest)
@@ -69,7 +75,7 @@ class Inference:
         extras = Extras(request.quantiles, request.return_samples, request.error_rate, request.coverage)
         content = encode_uncertainty(engine.manifest, sampling, sampled, extras)
         watch.lap("encode")
-        return content
+        return content, describe(engine.manifest, sampling, sampled, request.error_rate)
 
 
 def parse_version(text: str | None) -> int | None:

@@ -2,12 +2,47 @@
 
 import logging
 import sys
+from contextvars import ContextVar
+from time import perf_counter
 
 import structlog
-from structlog.types import Processor
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from service.calls import Call
+
+REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
+"""Of the request that is being answered; set by `service.gate`."""
+
+log = structlog.get_logger("service.access")
+
+
+def log_call(call: Call) -> None:
+    """How a call ended, never with what it held: neither body nor key."""
+    level = logging.INFO if call.status < 500 else logging.ERROR if call.status == 500 else logging.WARNING
+    facts: dict[str, object] = {
+        "method": call.method,
+        "path": call.path[:200],
+        "status": call.status,
+        "milliseconds": round(1000 * (perf_counter() - call.started), 3),
+    }
+    if call.manifest is not None:
+        facts["model"] = f"{call.manifest.name}/{call.manifest.version}"
+    if call.outcome is not None:
+        facts |= {"rows": call.outcome.rows, "passes": call.outcome.passes, "seed": call.outcome.seed}
+    if call.caller is not None:
+        facts["caller"] = call.caller
+    log.log(level, "request", **facts)
+
+
+def add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """So that all lines of a request can be found by its id."""
+    if request_id := REQUEST_ID.get(None):
+        event.setdefault("request_id", request_id.decode())
+    return event
+
 
 SHARED: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
+    add_request_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -2,11 +2,13 @@
 
 Work comes as a generator of short steps (`service.engine.Steps`) that tells how long its rest will take.
 The thread takes one step of one piece of work, then one of the next, round and round: a heavy request
-slows a light one by a step, not by its whole length. Admission is bounded, each piece has a deadline, and
-work that nobody waits for any more is dropped.
+slows a light one by a step, not by its whole length. Admission is bounded, each piece has a deadline, work
+that would miss it is refused before it begins, and work that nobody waits for any more is dropped.
 """
 
 import asyncio
+import contextvars
+import math
 import queue
 import threading
 from collections.abc import Awaitable, Callable, Generator
@@ -14,19 +16,25 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
-from service.errors import CallerGone, DeadlineExceeded, Overloaded
+from service.errors import CallerGone, DeadlineExceeded, Overloaded, Unavailable
 
 T = TypeVar("T")
+Gone = Callable[[], Awaitable[None]]
+"""Returns when nobody waits for the answer any more."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """A piece of work and the caller who waits for it."""
 
     steps: Generator[float, None, Any]
+    remaining: float
+    """Seconds of work left, as far as is known."""
     deadline: float
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
+    context: contextvars.Context
+    """The request's, so that what its steps log bears its id."""
     abandoned: bool = False
 
 
@@ -36,38 +44,68 @@ class Scheduler:
     def __init__(self, max_jobs: int, inline_seconds: float) -> None:
         self._max_jobs = max_jobs
         self._inline_seconds = inline_seconds
-        self.depth = 0
-        """How many pieces of work are waiting or being worked on."""
+        self._jobs: set[Job] = set()
+        self.steps_taken = 0
+        """By the thread, since it began."""
         self._turns: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="dropserve-worker", daemon=True)
         self._thread.start()
 
-    async def run(self, steps: Generator[float, None, T], seconds: float, gone: Callable[[], Awaitable[None]]) -> T:
+    async def run(self, steps: Generator[float, None, T], seconds: float, gone: Gone | None = None) -> T:
         """The work's result, within so many seconds, unless `gone` returns first: nobody waits any more.
 
-        Raises Overloaded at once, DeadlineExceeded in time, CallerGone, and what the work raises.
+        Raises Overloaded or DeadlineExceeded, at once where it can be foreseen; CallerGone; what the work raises.
         """
         try:
-            while next(steps) <= self._inline_seconds:
+            while (remaining := next(steps)) <= self._inline_seconds:
                 pass
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-        return await self._queue(steps, seconds, gone)
-
-    async def _queue(self, steps: Generator[float, None, T], seconds: float, gone: Callable[[], Awaitable[None]]) -> T:
-        if self.depth >= self._max_jobs:
+        try:
+            self._check_room(remaining, seconds)
+        except Unavailable:
             steps.close()
-            raise Overloaded(f"{self.depth} requests are being worked on already; try again shortly")
+            raise
+        return await self._queue(steps, remaining, seconds, gone)
+
+    @property
+    def depth(self) -> int:
+        """How many pieces of work are waiting or being worked on."""
+        return len(self._jobs)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds of work that these still need, as far as is known."""
+        return sum(job.remaining for job in self._jobs)
+
+    def _check_room(self, needed: float, seconds: float) -> None:
+        """Raise DeadlineExceeded when the work alone takes too long, Overloaded when it does because of others."""
+        if needed > seconds:
+            raise _too_long(needed, seconds)
+        if self.depth >= self._max_jobs:
+            soonest = min(job.remaining for job in self._jobs) * self.depth
+            message = f"{self.depth} requests are being worked on already; try again shortly"
+            raise Overloaded(message, retry_after=max(1, math.ceil(soonest)))
+        # in turns, none of the others gets more time before this is done than this itself
+        expected = needed + sum(min(job.remaining, needed) for job in self._jobs)
+        if expected > seconds:
+            message = f"with what waits already, the answer would take about {expected:.1f} s; {seconds:g} s are allowed"
+            raise Overloaded(message, retry_after=max(1, math.ceil(expected - seconds)))
+
+    async def _queue(
+        self, steps: Generator[float, None, T], remaining: float, seconds: float, gone: Gone | None
+    ) -> T:
         loop = asyncio.get_running_loop()
-        job = Job(steps, monotonic() + seconds, loop, loop.create_future())
-        hangup = asyncio.ensure_future(gone())
-        self.depth += 1
+        deadline = monotonic() + seconds
+        job = Job(steps, remaining, deadline, loop, loop.create_future(), contextvars.copy_context())
+        hangup = asyncio.ensure_future(gone() if gone else loop.create_future())
+        self._jobs.add(job)
         self._turns.put(job)
         try:
             done, _ = await asyncio.wait({job.answer, hangup}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             job.abandoned = True
-            self.depth -= 1
+            self._jobs.discard(job)
             hangup.cancel()
         if job.answer in done:
             return job.answer.result()  # type: ignore[no-any-return]
@@ -89,15 +127,29 @@ class Scheduler:
 
     def _step(self, job: Job) -> bool:
         """Take one step; whether there are more."""
+        started = monotonic()
+        self.steps_taken += 1
         try:
-            next(job.steps)
+            said = job.context.run(next, job.steps)
+            if said > job.remaining and monotonic() + said > job.deadline:
+                job.steps.close()
+                raise _too_long(said, job.deadline - monotonic())
         except StopIteration as done:
             _deliver(job, done.value, None)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's, and the thread lives on
             _deliver(job, None, error)
         else:
+            job.remaining = max(said, job.remaining - (monotonic() - started))
             return True
         return False
+
+
+def _too_long(needed: float, seconds: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"the answer would take about {needed:.1f} s, more than the {max(0.0, seconds):.3g} s allowed; "
+        "ask for fewer rows or samples",
+        seconds=seconds,
+    )
 
 
 def _deliver(job: Job, result: object, error: BaseException | None) -> None:

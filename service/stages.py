@@ -2,7 +2,8 @@
 
 from time import perf_counter
 
-STAGES = ("parse", "queue", "run", "summarise", "encode")
+STAGES = ("receive", "queue", "parse", "run", "summarise", "encode")
+"""Reading the body, waiting for a turn, JSON → arrays, the network, the numbers of its samples, arrays → JSON."""
 
 
 class Stopwatch:
@@ -19,3 +20,19 @@ class Stopwatch:
         now = perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
+
+
+class Intervals(Stopwatch):
+    """A stopwatch that knows too when each stage first began and last ended, for traces."""
+
+    __slots__ = ("spans",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spans: dict[str, tuple[float, float]] = {}
+
+    def lap(self, stage: str) -> None:
+        """The time since the last lap was spent on this."""
+        began = self._last
+        super().lap(stage)
+        self.spans[stage] = (self.spans.get(stage, (began, 0.0))[0], self._last)
