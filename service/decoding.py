@@ -104,8 +104,8 @@ def _invalid_value(error: str, spec: TensorSpec, field: str) -> InvalidInput:
 
 
 def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedBody:
-    message, _, path = error.rstrip("`").partition(" - at `$")
-    field = path.removeprefix(".").replace("[...]", "")
+    message, _, path = error.partition(" - at `$")
+    field = path.rstrip("`").removeprefix(".").replace("[...]", "")
     inside = f"{field}." if field else ""
     known = list(STRUCTS.get(re.split(r"[.\[]", field)[0], kind).__struct_fields__)
     if name := _quoted("Object contains unknown field", message):
@@ -122,7 +122,7 @@ def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedB
 
 
 def _quoted(start: str, message: str) -> str | None:
-    match = re.fullmatch(rf"{start} `(.*?)`?", message, re.DOTALL)
+    match = re.fullmatch(rf"{start} `(.*)`", message, re.DOTALL)
     return match[1] if match else None
 
 

@@ -30,7 +30,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
             array = np.array(values, dtype=dtype)
     except msgspec.ValidationError as error:
-        raise _misfit(f"{in_words(str(error))}", datatype, shape, field) from None
+        raise _misfit(in_words(str(error).partition(" - at ")[0]), datatype, shape, field) from None
     except (ValueError, OverflowError, RecursionError):  # ragged, or not of this type
         raise _misfit("found lists of different lengths, or a number out of range", datatype, shape, field) from None
     if array.shape != tuple(shape) and (nested or array.size != math.prod(shape)):
