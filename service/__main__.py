@@ -5,22 +5,22 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
 
 from service import __version__
-from service.app import create_app
+from service.access import KeyScope, make_key
 from service.config import Settings
 from service.engine import Engine
 from service.errors import DropserveError
 from service.files import guess_kind, read_rows
+from service.folder import find_models
 from service.loading import Check, load_model
-from service.logs import configure_logging
 from service.masks import MaskCache
+from service.mirror import open_mirror
 from service.replies import encode_prediction, encode_uncertainty
-from service.repository import find_models
 from service.sampling import Sampling
+from service.server import run_server
 
 cli = typer.Typer(
     name="python -m service",
@@ -32,7 +32,7 @@ cli = typer.Typer(
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
-Models = Annotated[Path | None, typer.Option(help="Folder of published models. [DROPSERVE_MODELS; models]")]
+Models = Annotated[str | None, typer.Option(help="Folder or URL of published models. [DROPSERVE_MODELS; models]")]
 
 
 @cli.command()
@@ -40,19 +40,24 @@ def serve(
     models: Models = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [DROPSERVE_HOST; 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [DROPSERVE_PORT; 8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. [DROPSERVE_WORKERS; 1]")] = None,
 ) -> None:
     """Answer HTTP requests. Every other setting is an environment variable: see docs/settings.md."""
-    settings = _settings(models=models, host=host, port=port)
-    configure_logging(settings.log_level)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.drain_timeout),
-    )
+    run_server(_settings(models=models, host=host, port=port, workers=workers))
+
+
+@cli.command()
+def key(
+    name: Annotated[str, typer.Option(help="Whose key it is; one word.")],
+    scope: Annotated[KeyScope, typer.Option(help="infer: ask models; admin: load and unload them too.")] = "infer",
+) -> None:
+    """Make an API key. Prints it, once, and the line for the key file, which tells nobody the key."""
+    try:
+        secret, stored = make_key(name, scope)
+    except DropserveError as error:
+        _stop(error.message, code=2)
+    out.print(f"key:  {secret}", highlight=False, markup=False)
+    out.print(f"line: {stored.line()}", highlight=False, markup=False)
 
 
 @cli.command()
@@ -117,12 +122,25 @@ def _read(file: str) -> bytes:
 
 
 def _default_model(settings: Settings) -> Path:
-    folders = list(find_models(settings.models))
+    folders = list(find_models(_folder(settings)))
     wanted = settings.default_model or (folders[0].parent.name if folders else "")
-    versions = [folder for folder in folders if folder.parent.name == wanted]
+    pinned = settings.pins.get(wanted)
+    versions = [folder for folder in folders if folder.parent.name == wanted and pinned in (None, int(folder.name))]
     if not versions:
         _stop(f"there is no model {wanted or ''} in {settings.models}; say which with --model")
     return versions[-1]
+
+
+def _folder(settings: Settings) -> Path:
+    """The folder of models; behind a URL, its mirror as far as the store can be reached."""
+    mirror = open_mirror(settings)
+    if mirror is None:
+        return Path(settings.models)
+    try:
+        mirror.sync()
+    except OSError as error:
+        err.print(f"{mirror.location}: {error}", highlight=False)
+    return mirror.folder
 
 
 def _settings(**given: Any) -> Settings:

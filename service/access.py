@@ -19,7 +19,7 @@ KeyScope = Literal["infer", "admin"]
 
 OPEN = re.compile(r"/|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json")
 """Paths that need no key: health, and the description of the service."""
-ADMIN = re.compile(r".*/(load|unload)/?")
+ADMIN = re.compile(r".*/(load|unload|refresh)/?")
 
 LINE = re.compile(r"(\S+)\s+(\S+)\s+([0-9a-f]{64})")
 PREFIX = "ds_"
@@ -132,4 +132,4 @@ def _parse(line: str, file: Path, number: int) -> Key:
     name, scope, digest = match.groups()
     if scope not in get_args(KeyScope):
         raise InvalidKeyFile(f"{file}, line {number}: expected the scope infer or admin, found {scope!r}")
-    return Key(name, cast(KeyScope, scope), digest)
+    return Key(name, cast("KeyScope", scope), digest)

@@ -1,58 +1,128 @@
 """The application: settings in, an ASGI app out. Nothing here is global."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, errors
+from service.access import describe_access, read_keys
 from service.config import Settings
 from service.documentation import describe_api
+from service.draining import listen_for_the_end
 from service.errors import DropserveError
-from service.gate import Gate
+from service.exposition import Exposition
+from service.gate import ASGIApp, Gate, Tracer
 from service.inference import Inference
 from service.masks import MaskCache
+from service.metrics import Metrics
+from service.models_api import make_models_router
 from service.oip.http import OpenInference
+from service.pages import make_docs_router
 from service.refusals import error_reply
-from service.repository import Repository
-from service.routes import make_health_router
+from service.repository import Repository, open_repository
+from service.routes import make_health_router, make_metrics_router
 from service.scheduling import Scheduler
+from service.watching import watch_repository
+from service.workers import Slot
+
+log = structlog.get_logger(__name__)
+
+COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""OpenTelemetry's own variables."""
 
 
-def create_app(settings: Settings | None = None) -> Gate:
+def create_app(settings: Settings | None = None) -> ASGIApp:
     """The service. It answers at once that it is alive; it is ready when the models have been verified."""
     settings = settings or Settings()
     masks = MaskCache(settings.mask_cache_bytes)
-    repository = Repository(settings.models, masks, default_model=settings.default_model, threads=settings.threads)
+    repository = open_repository(settings, masks)
     scheduler = Scheduler(settings.queue_size, settings.inline_seconds)
+    access = read_keys(settings.api_keys) if settings.api_keys else None
+    traces = _make_traces()
+    slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
+    metrics = Metrics(slot.inherited if slot else None)
+    exposition = Exposition(metrics, scheduler, repository, slot)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(asyncio.to_thread(repository.load_all))
+        listen_for_the_end(repository.stop, settings.drain_delay)
+        tasks = [
+            asyncio.create_task(watch_repository(repository, settings)),
+            asyncio.create_task(exposition.share()),
+        ]
         async with _grpc(repository, scheduler, settings):
             yield
-        await loading
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         scheduler.close()
+        exposition.close()
+        if traces:
+            await asyncio.to_thread(traces.close)
 
     app = FastAPIOffline(
         title="Dropserve",
         version=__version__,
         summary="A fast deterministic answer, and on request how much to trust it.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
     )
+    app.include_router(make_docs_router(app.title))
     app.include_router(make_health_router(repository))
-    app.openapi = lambda: describe_api(app, repository, settings)  # type: ignore[method-assign]
+    app.include_router(make_models_router(repository))
+    app.include_router(make_metrics_router(exposition))
+    app.openapi = lambda: _describe(app, repository, settings)  # type: ignore[method-assign]
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
-    return Gate(
-        app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings)
+    gate = Gate(
+        app,
+        Inference(repository, scheduler, settings),
+        OpenInference(repository, scheduler, settings),
+        metrics,
+        access=access,
+        traces=traces,
+        log_all=settings.access_log,
     )
+    return _with_cors(gate, settings.cors_origins) if settings.cors_origins else gate
+
+
+def _with_cors(gate: Gate, origins: Sequence[str]) -> ASGIApp:
+    """Browsers ask first, without a key, whether a page of another origin may."""
+    return CORSMiddleware(
+        gate,  # type: ignore[arg-type]  # ASGI's `receive` is a coroutine here, not any awaitable
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+    )
+
+
+def _describe(app: FastAPI, repository: Repository, settings: Settings) -> dict[str, Any]:
+    api = describe_api(app, repository, settings)
+    return describe_access(api) if settings.api_keys else api
+
+
+def _make_traces() -> Tracer | None:
+    """Spans, where a collector is named for them; what they need is an extra, and only then imported."""
+    if not any(os.environ.get(name) for name in COLLECTORS):
+        return None
+    try:
+        from service.tracing import Traces
+    except ModuleNotFoundError:
+        log.warning("a collector of traces is set, but not what sends them: pip install 'dropserve[tracing]'")
+        return None
+    return Traces()
 
 
 def _grpc(repository: Repository, scheduler: Scheduler, settings: Settings) -> AbstractAsyncContextManager[None]:

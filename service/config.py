@@ -1,5 +1,6 @@
 """The service's settings: from the environment (`DROPSERVE_…`), never read when a module is imported."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -116,3 +117,11 @@ class Settings(BaseSettings):
 
     access_log: bool = False
     """Log a line a request; those that end in an error of the service are always logged."""
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables from which another process reads the same settings."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {
+            f"{self.model_config['env_prefix']}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in values.items()
+        }

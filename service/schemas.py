@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData
 from service.requests import MAX_JSON_SEED
 
 Row = float | list[Any]
@@ -151,3 +152,59 @@ class Ready(Described):
     """The versions that serve, by model."""
     failures: dict[str, str]
     """What was refused, and why."""
+
+
+class VersionState(Described):
+    """A version of a model."""
+
+    version: int
+    state: Literal["ready", "loading", "unavailable"]
+    reason: str
+    """Why it is unavailable; of a ready one, why its newer files are not served. Else empty."""
+
+
+class ModelState(Described):
+    """A model and its versions."""
+
+    model: str
+    default_version: int | None
+    """The one that answers when none is named: pinned, else the highest; null when none does."""
+    versions: list[VersionState]
+
+
+class Models(Described):
+    """All models."""
+
+    default_model: str | None
+    """The one that `/predict` and `/uncertainty` ask."""
+    models: list[ModelState]
+
+
+class ModelDetail(ModelState):
+    """What a version says of itself, from its manifest."""
+
+    version: int
+    """The version that the rest tells of."""
+    task: Literal["classification", "regression"]
+    description: str
+    created: str
+    """ISO 8601, UTC."""
+    inputs: list[TensorSpec]
+    output: TensorSpec
+    features: list[str]
+    """Names of the values of a row, when they have any."""
+    labels: list[str]
+    """The classes, in the order of all lists; a regression has none."""
+    sites: list[DropoutSite]
+    """Where units are dropped, and with which probability."""
+    temperature: float
+    """Divides the logits before the softmax."""
+    noise: Noise | None
+    conformal: list[ConformalQuantile]
+    abstention: list[AbstentionThreshold]
+    evaluation: dict[str, dict[str, float]]
+    """Test figures by kind of answer: deterministic, mc."""
+    training_data: TrainingData | None
+    git_commit: str | None
+    files: dict[str, str]
+    """SHA-256 of each, to prove which files answer."""
