@@ -144,7 +144,8 @@ class Call:
 
 def _at_hand(receiving: Coroutine[Any, Any, Message]) -> Message | None:
     """The message, when it need not be waited for: mostly the body comes with the headers, and a timer for it
-    would cost as much as the rest of HTTP."""
+    would cost as much as the rest of HTTP.
+    """
     try:
         receiving.send(None)
     except StopIteration as done:

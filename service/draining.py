@@ -3,41 +3,29 @@
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
 import structlog
 
-from service.errors import NotReady
-
 log = structlog.get_logger(__name__)
 
 
-class Drain:
-    """Whether the service has been told to stop."""
+def listen_for_the_end(begin: Callable[[], None], delay: float) -> None:
+    """From now on SIGTERM calls `begin`, and reaches the server `delay` seconds later; it answers meanwhile.
 
-    def __init__(self, delay: float) -> None:
-        self._delay = delay
-        self.begun = False
+    To be called in the event loop, once the server has set its own handler. Where the server runs in another
+    than the main thread, signals are not its affair.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    stop = signal.getsignal(signal.SIGTERM)
 
-    def listen(self) -> None:
-        """From now on, SIGTERM is passed on to the server `delay` seconds late; requests are answered meanwhile.
+    def end(number: int, frame: FrameType | None) -> None:
+        log.info("stopping", delay=delay)
+        begin()
+        if callable(stop):
+            loop.call_soon_threadsafe(loop.call_later, delay, stop, number, frame)
 
-        To be called in the event loop, when the server has set its own handler.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            return  # signals are another's
-        loop = asyncio.get_running_loop()
-        stop = signal.getsignal(signal.SIGTERM)
-
-        def begin(number: int, frame: FrameType | None) -> None:
-            self.begun = True
-            log.info("stopping", delay=self._delay)
-            if callable(stop):
-                loop.call_soon_threadsafe(loop.call_later, self._delay, stop, number, frame)
-
-        signal.signal(signal.SIGTERM, begin)
-
-    def check_ready(self) -> None:
-        """Raises NotReady once the end has begun."""
-        if self.begun:
-            raise NotReady("the service is stopping")
+    signal.signal(signal.SIGTERM, end)

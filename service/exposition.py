@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from service.catalogue import LOADING, UNLOADED
-from service.metrics import COUNTED, Family, Key, Metrics, Numbers, add_up
+from service.metrics import COUNTED, STEPS, Family, Key, Metrics, Numbers, add_up
 from service.repository import Repository
 from service.scheduling import Scheduler
 from service.workers import Slot
@@ -38,6 +38,7 @@ class Exposition:
         self._scheduler = scheduler
         self._repository = repository
         self._slot = slot
+        self._steps_before = sum(metrics.numbers.get((STEPS.name,), ()))
         self._process = ProcessCollector(registry=None)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
@@ -60,13 +61,14 @@ class Exposition:
     def close(self) -> None:
         """Leave what was counted to a successor."""
         if self._slot:
-            self._slot.close(self._metrics.numbers)
+            self._slot.close(self._numbers())
 
     def _numbers(self) -> Numbers:
         worker = str(self._slot.number if self._slot else 0)
         samples = [sample for metric in self._process.collect() for sample in metric.samples]
         return {
             **self._metrics.numbers,
+            (STEPS.name,): [self._steps_before + self._scheduler.steps_taken],
             (QUEUE_DEPTH.name,): [self._scheduler.depth],
             (QUEUE_SECONDS.name,): [self._scheduler.remaining],
             (WORKERS.name,): [1],

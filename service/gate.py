@@ -36,6 +36,9 @@ class Tracer(Protocol):
     def record(self, call: Call) -> None:
         """Its spans; at its end."""
 
+    def close(self) -> None:
+        """Send what is left."""
+
 
 class Gate:
     """The outermost ASGI app, around FastAPI's."""

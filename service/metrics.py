@@ -42,9 +42,7 @@ REQUESTS = Family("dropserve_requests", "Requests answered; 499: the caller hung
 REQUEST_SECONDS = Family(
     "dropserve_request_seconds", "From a request to its answer.", ("route", *MODEL), "histogram", SECONDS
 )
-STAGE = Family(
-    "dropserve_stage_seconds", "Where that time went.", ("route", "stage"), "histogram", STAGE_SECONDS
-)
+STAGE = Family("dropserve_stage_seconds", "Where that time went.", ("route", "stage"), "histogram", STAGE_SECONDS)
 REQUEST_ROWS = Family("dropserve_request_rows", "Rows sent in a request.", ("route", *MODEL), "histogram", ROWS)
 ENTROPY = Family(
     "dropserve_predictive_entropy", "Total uncertainty of sampled rows, in nats.", MODEL, "histogram", NATS
@@ -57,8 +55,9 @@ INFORMATION = Family(
     NATS,
 )
 DECISIONS = Family("dropserve_decisions", "Sampled rows accepted, and referred to a person.", (*MODEL, "decision"))
+STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
 
-COUNTED = (REQUESTS, REQUEST_SECONDS, STAGE, REQUEST_ROWS, ENTROPY, INFORMATION, DECISIONS)
+COUNTED = (REQUESTS, REQUEST_SECONDS, STAGE, REQUEST_ROWS, ENTROPY, INFORMATION, DECISIONS, STEPS)
 """Never fall: what a worker counted outlives it."""
 
 

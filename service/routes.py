@@ -1,9 +1,10 @@
 """The routes beside inference: health, and whatever else manages the service."""
 
-from fastapi import APIRouter, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from service import schemas
+from service.exposition import Exposition
 from service.replies import encode
 from service.repository import Repository
 
@@ -27,6 +28,19 @@ def make_health_router(repository: Repository) -> APIRouter:
     @router.get("/", include_in_schema=False)
     async def home() -> Response:
         return RedirectResponse("docs")
+
+    return router
+
+
+def make_metrics_router(exposition: Exposition) -> APIRouter:
+    """What Prometheus asks."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/metrics", response_class=PlainTextResponse, summary="What was counted, for Prometheus")
+    async def metrics(request: Request) -> Response:
+        """The sum over all workers, whichever answers."""
+        content, content_type = exposition.expose(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": content_type})
 
     return router
 

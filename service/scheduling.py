@@ -89,12 +89,10 @@ class Scheduler:
         # in turns, none of the others gets more time before this is done than this itself
         expected = needed + sum(min(job.remaining, needed) for job in self._jobs)
         if expected > seconds:
-            message = f"with what waits already, the answer would take about {expected:.1f} s; {seconds:g} s are allowed"
+            message = f"after what waits already, this would take about {expected:.1f} s; {seconds:g} s are allowed"
             raise Overloaded(message, retry_after=max(1, math.ceil(expected - seconds)))
 
-    async def _queue(
-        self, steps: Generator[float, None, T], remaining: float, seconds: float, gone: Gone | None
-    ) -> T:
+    async def _queue(self, steps: Generator[float, None, T], remaining: float, seconds: float, gone: Gone | None) -> T:
         loop = asyncio.get_running_loop()
         deadline = monotonic() + seconds
         job = Job(steps, remaining, deadline, loop, loop.create_future(), contextvars.copy_context())

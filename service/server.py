@@ -1,0 +1,77 @@
+"""The processes: one or several workers below uvicorn's supervisor, all with the same settings."""
+
+import os
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+
+import structlog
+import uvicorn
+
+from service.access import read_keys
+from service.app import create_app
+from service.config import Settings
+from service.gate import ASGIApp
+from service.logs import configure_logging
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+log = structlog.get_logger(__name__)
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until told to stop. Raises InvalidKeyFile, or ssl.SSLError or OSError for a certificate of no use."""
+    configure_logging(settings.log_level)
+    _check_access(settings)
+    _check_certificate(settings)
+    with _shared_state(settings) as settings:
+        os.environ.update(settings.to_environment())  # which the workers inherit
+        uvicorn.run(
+            "service.server:create_worker",
+            factory=True,
+            workers=settings.workers,
+            host=settings.host,
+            port=settings.port,
+            ssl_certfile=settings.ssl_certfile,
+            ssl_keyfile=settings.ssl_keyfile,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=round(settings.drain_timeout),
+        )
+
+
+def create_worker() -> ASGIApp:
+    """The application of one process, by its environment."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    return create_app(settings)
+
+
+def _check_access(settings: Settings) -> None:
+    if settings.api_keys:
+        read_keys(settings.api_keys)
+    elif settings.host not in LOOPBACK:
+        log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Before any worker starts, so that the reason is told once and plainly."""
+    if settings.ssl_certfile:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+
+
+@contextmanager
+def _shared_state(settings: Settings) -> Iterator[Settings]:
+    """Where several workers keep what they share: the folder set, or one for as long as they run."""
+    if settings.workers == 1:
+        yield settings
+    elif settings.state:
+        rmtree(settings.state / "metrics", ignore_errors=True)  # counters begin with the service
+        yield settings
+    else:
+        with tempfile.TemporaryDirectory(prefix="dropserve-") as folder:
+            yield settings.model_copy(update={"state": Path(folder)})
