@@ -18,13 +18,13 @@ class Cost(NamedTuple):
         return count * self.each + runs * self.run
 
 
-def measure(work: Callable[[int], object], few: int, per_run: int) -> Cost:
-    """The line through the times of a few things and of a full run."""
-    first, full = _seconds(lambda: work(few)), _seconds(lambda: work(per_run))
-    if per_run <= few:
-        return Cost(each=full / per_run, per_run=per_run)
-    each = max(0.0, full - first) / (per_run - few)
-    return Cost(each, max(0.0, first - few * each), per_run)
+def measure(work: Callable[[int], object], few: int, many: int) -> Cost:
+    """The line through the times of a few things and of many, as one run."""
+    first = _seconds(lambda: work(few))
+    if many <= few:
+        return Cost(each=first / few, per_run=few)
+    each = max(0.0, _seconds(lambda: work(many)) - first) / (many - few)
+    return Cost(each, max(0.0, first - few * each), many)
 
 
 def _seconds(work: Callable[[], object], repeats: int = 5) -> float:

@@ -4,7 +4,7 @@ Everything here is a pure function of (model, rows, sampling): no state is chang
 may share an engine, and how the work is cut into runs changes no answer.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,6 +42,8 @@ stop there, see to others, or go on in a thread."""
 MULTIPLY_ADDS_PER_RUN = 2**28
 """A few milliseconds of one core: the longest that a run keeps others waiting."""
 MAX_ROW_PASSES_PER_RUN = 4096
+ROWS_TRIED = 256
+"""At warm-up: enough to tell what one more costs, and few, as onnxruntime keeps the memory of the largest run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +160,12 @@ class Engine:
 
     def warm_up(self) -> None:
         """Run both graphs a few times, so that the first caller need not wait, and learn what they cost."""
-        passes = min(32, self._row_passes_per_run)
-        rows = self._row_passes_per_run // passes
-        self._row_cost = measure(lambda count: self.predict(self._zeros(count)), 1, self._row_passes_per_run)
+        per_run = self._row_passes_per_run
+        passes, rows = min(32, per_run), min(ROWS_TRIED, per_run)
+        self._row_cost = measure(lambda count: self.predict(self._zeros(count)), 1, rows)._replace(per_run=per_run)
+        rows = max(1, rows // passes)
         cost = measure(lambda count: self.sample(self._zeros(count), Sampling(passes, seed=0)), 1, rows)
-        self._row_pass_cost = Cost(cost.each / passes, cost.run, self._row_passes_per_run)
+        self._row_pass_cost = Cost(cost.each / passes, cost.run, per_run)
 
     def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch) -> Steps[list[Part]]:
         """These rows, in parts of as many passes each."""
