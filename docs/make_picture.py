@@ -11,6 +11,7 @@ import numpy as np
 
 from service.loading import load_model
 from service.masks import MaskCache
+from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty
 from training.data import load_data, split_data
 
@@ -31,7 +32,7 @@ def main() -> None:
     right, sure, unsure_each, disagree, answers = [], [], [], [], []
     for share in SHARES:
         noisy = np.where(order < share, noise, images)
-        sampled = engine.sample({"input": noisy.reshape(-1, 64).astype(np.float32)}, SAMPLES, SEED)
+        sampled = engine.sample({"input": noisy.reshape(-1, 64).astype(np.float32)}, Sampling(SAMPLES, SEED))
         assert isinstance(sampled.uncertainty, ClassUncertainty)
         probabilities = sampled.deterministic.values
         right.append((probabilities.argmax(axis=1) == truth).mean())

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine import Engine, Inputs
+from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, Float64
 
 Int64 = NDArray[np.int64]
@@ -25,7 +26,7 @@ class Answers:
 
 def ask(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
     """What the engine would serve; raises TypeError when it is not a classifier's."""
-    sampled = engine.sample(inputs, passes, seed)
+    sampled = engine.sample(inputs, Sampling(passes, seed))
     if not isinstance(sampled.uncertainty, ClassUncertainty):
         raise TypeError(f"expected a classification, not {engine.manifest.task}")
     return Answers(sampled.deterministic.values, sampled.uncertainty)

@@ -12,6 +12,8 @@ from service.engine import Engine, Sampled, finish
 from service.manifest import Manifest
 from service.masks import MaskCache, draw_masks
 from service.runtime import Graph
+from service.sampling import Sampling
+from service.stages import Stopwatch
 from tests.toy import HIDDEN, Floats, P, ToyNet
 
 TEMPERATURE = 1.5
@@ -29,7 +31,7 @@ def rows(toy: ToyNet) -> Floats:
 
 def draw(engine: Engine, rows: Floats, passes: int, seed: int = 0) -> Floats:
     """(passes, rows, outputs)."""
-    return finish(engine.draw({"input": rows}, passes, seed))
+    return engine.draw_all({"input": rows}, Sampling(passes, seed))
 
 
 def assert_same(one: Sampled, other: Sampled, atol: float = 1e-6) -> None:
@@ -59,7 +61,7 @@ def test_masks_of_ones_give_the_prediction(toy: ToyNet, rows: Floats) -> None:
 
 
 def test_the_sample_says_what_was_asked_and_holds_the_prediction(engine: Engine, rows: Floats) -> None:
-    sampled = engine.sample({"input": rows}, passes=20, seed=7)
+    sampled = engine.sample({"input": rows}, Sampling(20, 7))
     assert (sampled.passes, sampled.seed) == (20, 7)
     np.testing.assert_array_equal(sampled.deterministic.values, engine.predict({"input": rows}).values)
     summary = engine.summarise(draw(engine, rows, 20, 7))
@@ -81,22 +83,20 @@ def test_32_passes_are_the_first_32_of_100(engine: Engine, rows: Floats) -> None
 
 
 def test_a_row_does_not_depend_on_its_batch_mates(engine: Engine, rows: Floats) -> None:
-    together = engine.sample({"input": rows}, passes=40, seed=3)
+    together = engine.sample({"input": rows}, Sampling(40, 3))
     for i in range(len(rows)):
-        alone = engine.sample({"input": rows[i : i + 1]}, passes=40, seed=3)
+        alone = engine.sample({"input": rows[i : i + 1]}, Sampling(40, 3))
         for name, value in asdict(alone.uncertainty).items():
             np.testing.assert_allclose(asdict(together.uncertainty)[name][i : i + 1], value, atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(
-            together.deterministic.values[i : i + 1], alone.deterministic.values, atol=1e-6
-        )
+        np.testing.assert_allclose(together.deterministic.values[i : i + 1], alone.deterministic.values, atol=1e-6)
 
 
 def test_the_cache_changes_no_answer(toy: ToyNet, rows: Floats) -> None:
     graphs = Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True))
     with_cache = Engine(toy.manifest(), *graphs, MaskCache(2**20))
-    with_cache.sample({"input": rows}, passes=50, seed=5)
+    with_cache.sample({"input": rows}, Sampling(50, 5))
     without = Engine(toy.manifest(), *graphs, MaskCache(0))
-    one, other = (engine.sample({"input": rows}, passes=200, seed=5) for engine in (with_cache, without))
+    one, other = (engine.sample({"input": rows}, Sampling(200, 5)) for engine in (with_cache, without))
     assert_same(one, other, atol=0)
 
 
@@ -109,10 +109,10 @@ def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 def test_how_the_work_is_cut_changes_no_answer(engine: Engine, toy: ToyNet, rows: Floats, cut: int) -> None:
     pieces = toy.engine(temperature=TEMPERATURE)
-    whole = engine.sample({"input": rows}, passes=150, seed=4)
-    assert_same(whole, pieces.sample({"input": rows}, passes=150, seed=4))
+    whole = engine.sample({"input": rows}, Sampling(150, 4))
+    assert_same(whole, pieces.sample({"input": rows}, Sampling(150, 4)))
     np.testing.assert_allclose(draw(pieces, rows, 150, 4), draw(engine, rows, 150, 4), atol=1e-6)
-    predicted = finish(pieces.predict_steps({"input": rows}))
+    predicted = finish(pieces.predict_steps({"input": rows}, Stopwatch()))
     np.testing.assert_allclose(predicted.values, engine.predict({"input": rows}).values, atol=1e-6)
 
 
@@ -121,13 +121,13 @@ def test_a_network_too_large_for_two_row_passes_in_a_run_takes_one(
 ) -> None:
     monkeypatch.setattr(engine_module, "MULTIPLY_ADDS_PER_RUN", 1)
     pieces = toy.engine(temperature=TEMPERATURE)
-    assert_same(engine.sample({"input": rows}, 10, 0), pieces.sample({"input": rows}, 10, 0))
+    assert_same(engine.sample({"input": rows}, Sampling(10, 0)), pieces.sample({"input": rows}, Sampling(10, 0)))
 
 
 def test_long_work_comes_in_steps_that_tell_how_much_is_left(engine: Engine, toy: ToyNet) -> None:
     warm = toy.engine()
     warm.warm_up()
-    steps = list(warm.sample_steps({"input": toy.rows(1000)}, passes=500, seed=0))
+    steps = list(warm.sample_steps({"input": toy.rows(1000)}, Sampling(500, 0), Stopwatch()))
     assert len(steps) > 20
     assert steps[0] == max(steps) > 0
 
@@ -138,7 +138,7 @@ def test_a_regression_answers_in_its_own_unit() -> None:
     rows = net.rows(5)
     np.testing.assert_allclose(engine.predict({"input": rows}).values, net.predict(rows), atol=1e-5)
 
-    found = asdict(engine.sample({"input": rows}, passes=64, seed=2).uncertainty)
+    found = asdict(engine.sample({"input": rows}, Sampling(64, 2)).uncertainty)
     samples = net.sample(rows, draw_masks(2, 0, P, (HIDDEN,), 0, 64)).astype(np.float64)
     np.testing.assert_allclose(found["mean"], samples.mean(0), atol=1e-5)
     np.testing.assert_allclose(found["epistemic_std"], samples.std(0), atol=1e-5)
@@ -148,6 +148,6 @@ def test_a_regression_answers_in_its_own_unit() -> None:
 def test_a_regression_that_states_no_noise_has_none(toy: ToyNet) -> None:
     manifest: Manifest = toy.manifest(task="regression", labels=())
     engine = Engine(manifest, Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True)), MaskCache(0))
-    found = asdict(engine.sample({"input": toy.rows(2)}, passes=8, seed=0).uncertainty)
+    found = asdict(engine.sample({"input": toy.rows(2)}, Sampling(8, 0)).uncertainty)
     assert (found["aleatoric_std"] == 0).all()
     np.testing.assert_array_equal(found["total_std"], found["epistemic_std"])

@@ -52,9 +52,7 @@ def test_chunks_are_the_whole(
 
 
 def test_32_passes_are_the_first_32_of_100() -> None:
-    np.testing.assert_array_equal(
-        draw_masks(7, 0, 0.3, (5, 7), 0, 32), draw_masks(7, 0, 0.3, (5, 7), 0, 100)[:32]
-    )
+    np.testing.assert_array_equal(draw_masks(7, 0, 0.3, (5, 7), 0, 32), draw_masks(7, 0, 0.3, (5, 7), 0, 100)[:32])
 
 
 @given(SEEDS, SITES, PROBABILITIES, SHAPES)

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from service import schemas
 from service.engine import Engine
 from service.replies import encode, encode_prediction, encode_uncertainty
+from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, RegressionUncertainty
 from tests.toy import ToyNet
 
@@ -30,7 +31,9 @@ def validated(kind: type[BaseModel], reply: bytes) -> Any:
 
 
 def uncertainty(engine: Engine, rows: int, passes: int) -> bytes:
-    return encode_uncertainty(engine.manifest, engine.sample({"input": ToyNet().rows(rows)}, passes, SEED))
+    return encode_uncertainty(
+        engine.manifest, Sampling(passes, SEED), engine.sample({"input": ToyNet().rows(rows)}, Sampling(passes, SEED))
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -60,10 +63,10 @@ def test_predictions_of_classes_are_the_engines(toy: ToyNet) -> None:
 
 def test_spreads_of_classes_are_the_engines(toy: ToyNet) -> None:
     engine = toy.engine()
-    sampled = engine.sample({"input": toy.rows(4)}, 50, SEED)
+    sampled = engine.sample({"input": toy.rows(4)}, Sampling(50, SEED))
     found = sampled.uncertainty
     assert isinstance(found, ClassUncertainty)
-    reply = json.loads(encode_uncertainty(engine.manifest, sampled))
+    reply = json.loads(encode_uncertainty(engine.manifest, Sampling(50, SEED), sampled))
     for i, row in enumerate(reply["predictions"]):
         np.testing.assert_allclose(row["mean_probabilities"], found.mean[i], atol=1e-7)
         np.testing.assert_allclose(row["standard_deviation"], found.std[i], atol=1e-7)
@@ -78,10 +81,10 @@ def test_spreads_of_classes_are_the_engines(toy: ToyNet) -> None:
 def test_spreads_of_a_regression_are_the_engines() -> None:
     net = ToyNet(outputs=2)
     engine = net.engine(task="regression", labels=(), noise={"std": 0.3})
-    sampled = engine.sample({"input": net.rows(4)}, 50, SEED)
+    sampled = engine.sample({"input": net.rows(4)}, Sampling(50, SEED))
     found = sampled.uncertainty
     assert isinstance(found, RegressionUncertainty)
-    reply = json.loads(encode_uncertainty(engine.manifest, sampled))
+    reply = json.loads(encode_uncertainty(engine.manifest, Sampling(50, SEED), sampled))
     assert "labels" not in reply
     for i, row in enumerate(reply["predictions"]):
         for name in ("mean", "epistemic_std", "aleatoric_std", "total_std", "standard_error"):

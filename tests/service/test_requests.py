@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.config import Settings
+from service.decoding import decode_inputs, decode_request
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.manifest import Manifest
 from service.requests import (
@@ -15,15 +17,14 @@ from service.requests import (
     MAX_JSON_SEED,
     PredictRequest,
     UncertaintyRequest,
-    check_samples,
     choose_seed,
-    decode_inputs,
-    decode_request,
+    plan_sampling,
 )
 from service.runtime import Array
 from tests.toy import ToyNet
 
 MAX_ROWS = 5
+MANIFEST = ToyNet().manifest()
 
 TOKENS = {"name": "tokens", "dtype": "int32", "shape": (3,)}
 IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 3)}
@@ -164,12 +165,13 @@ def test_wrong_seed(seed: Any) -> None:
 
 
 def test_too_many_samples() -> None:
-    check_samples(10, 5, max_samples=10, max_row_samples=50)
+    limits = Settings(max_samples=10, max_row_samples=50)
+    assert plan_sampling(ask(samples=10), MANIFEST, 5, limits).passes == 10
     with pytest.raises(LimitExceeded, match="samples: expected at most 10, found 11") as refusal:
-        check_samples(11, 1, max_samples=10, max_row_samples=50)
+        plan_sampling(ask(samples=11), MANIFEST, 1, limits)
     assert refusal.value.details == {"field": "samples", "given": 11, "limit": 10}
     with pytest.raises(LimitExceeded, match="at most 50 rows × samples, found 6 × 10"):
-        check_samples(10, 6, max_samples=10, max_row_samples=50)
+        plan_sampling(ask(samples=10), MANIFEST, 6, limits)
 
 
 def test_the_seed_is_the_one_asked_or_the_default_or_drawn() -> None:
@@ -212,7 +214,11 @@ def test_a_list_of_rows_with_or_without_the_inputs_name(body: str, manifest: Man
         ("[[0, 0, 0, 0], [1, 2, NaN, 4]]", "inputs[1][2]", "expected a finite number, found NaN or an infinity"),
         ("[[Infinity, 2, 3, 4]]", "inputs[0][0]", "expected a finite number, found NaN or an infinity"),
         ("[[1, 2, 3, -Infinity]]", "inputs[0][3]", "expected a finite number, found NaN or an infinity"),
-        ("[[1, 1e999, 3, 4]]", "inputs[0][1]", "expected a finite number that fits float32, found one that is too large"),
+        (
+            "[[1, 1e999, 3, 4]]",
+            "inputs[0][1]",
+            "expected a finite number that fits float32, found one that is too large",
+        ),
         ("[[1, 1e300, 3, 4]]", "inputs[0][1]", "expected a finite number that fits float32, found 1e+300"),
     ],
 )
@@ -302,7 +308,9 @@ def test_wrong_token_ids(value: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8) | st.just("input"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8) | st.just("input"), inner, max_size=3)
+    ),
     max_leaves=30,
 )
 ROWS = st.lists(st.lists(st.floats() | st.integers(), min_size=4, max_size=4), max_size=6)
