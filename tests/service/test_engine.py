@@ -86,9 +86,7 @@ def test_a_row_does_not_depend_on_its_batch_mates(engine: Engine, rows: Floats) 
         alone = engine.sample({"input": rows[i : i + 1]}, passes=40, seed=3)
         for name, value in asdict(alone.uncertainty).items():
             np.testing.assert_allclose(asdict(together.uncertainty)[name][i : i + 1], value, atol=1e-6, err_msg=name)
-        np.testing.assert_allclose(
-            together.deterministic.values[i : i + 1], alone.deterministic.values, atol=1e-6
-        )
+        np.testing.assert_allclose(together.deterministic.values[i : i + 1], alone.deterministic.values, atol=1e-6)
 
 
 def test_the_cache_changes_no_answer(toy: ToyNet, rows: Floats) -> None:

@@ -1,5 +1,7 @@
 """Arrays from a caller: what fits passes, the rest is named by field and row."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 3)}
 PRICE = {"name": "price", "dtype": "float64", "shape": ()}
 
 
-def of(*inputs: dict[str, object]) -> Manifest:
+def of(*inputs: Mapping[str, object]) -> Manifest:
     return ToyNet().manifest(inputs=inputs)
 
 

@@ -93,9 +93,7 @@ def test_bounds_of_the_entropies(logits: NDArray[np.float32], temperature: float
     assert (found.expected_entropy >= 0).all()
     assert (found.mutual_information <= found.predictive_entropy + 1e-12).all()
     assert (found.predictive_entropy <= math.log(classes) + 1e-12).all()
-    np.testing.assert_allclose(
-        found.expected_entropy + found.mutual_information, found.predictive_entropy, atol=1e-12
-    )
+    np.testing.assert_allclose(found.expected_entropy + found.mutual_information, found.predictive_entropy, atol=1e-12)
 
 
 @given(LOGITS)
