@@ -23,7 +23,8 @@ FROM base AS serving-packages
 COPY --from=requirements /app/serving.txt .
 COPY constraints.txt .
 RUN python -m venv --without-pip /venv
-RUN --mount=type=cache,target=/root/.cache/pip \
+ENV PIP_CACHE_DIR=/var/cache/pip
+RUN --mount=type=cache,target=/var/cache/pip \
     /usr/local/bin/pip --python /venv/bin/python install -r serving.txt -c constraints.txt
 
 
@@ -33,7 +34,7 @@ FROM scratch AS wheels
 
 FROM serving-packages AS training-packages
 COPY --from=requirements /app/training.txt .
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+RUN --mount=type=cache,target=/var/cache/pip --mount=type=bind,from=wheels,target=/wheels \
     /usr/local/bin/pip --python /venv/bin/python install -r training.txt -c constraints.txt --find-links /wheels
 
 

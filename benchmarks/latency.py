@@ -58,7 +58,7 @@ CASES = (Case(1), Case(32), Case(1, 100), Case(1, 100, new_seeds=True), Case(32,
 def main(
     model: Annotated[Path, typer.Option(help="Folder of the model to serve.")] = Path("models/digits/1"),
     requests: Annotated[int, typer.Option(help="Requests of each kind.", min=1)] = 1000,
-    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("benchmarks/latency.json"),
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("build/latency.json"),
 ) -> None:
     """Serve a model, measure, print a table and write it as JSON."""
     engine = load_model(model, MaskCache(MASK_BYTES))
@@ -72,6 +72,7 @@ def main(
             table.add_row(str(case), f"{p50:.3f}", f"{p99:.3f}")
             measured.append(case._asdict() | {"verb": case.verb, "p50_ms": p50, "p99_ms": p99})
     console.print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(describe(engine, requests) | {"measured": measured}, indent=2) + "\n")
     console.print(f"Every answer was the model's own. Written to {out}.")
 
