@@ -22,21 +22,7 @@ PROBES = (101, 103)
 KEEPS_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 """Operators that change a tensor's dimensions and leave its elements where they are in memory."""
 
-MAKES_SHAPES = {
-    "Add",
-    "Cast",
-    "Concat",
-    "Div",
-    "Gather",
-    "Identity",
-    "Mod",
-    "Mul",
-    "Reshape",
-    "Slice",
-    "Squeeze",
-    "Sub",
-    "Unsqueeze",
-}
+MAKES_SHAPES = {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mod", "Mul", "Slice", "Sub"}
 """Operators with which exporters compute shapes."""
 
 Array = NDArray[Any]
@@ -128,6 +114,9 @@ def _shape_value(
     if node.op_type == "Shape" and None not in (dims := shapes.get(node.input[0], (None,))):
         bounds = {attribute.name: attribute.i for attribute in node.attribute}
         return np.array(dims[bounds.get("start", 0) : bounds.get("end")], dtype=np.int64)
+    made = shapes.get(node.output[0], (None,))
+    if node.op_type in KEEPS_ORDER and node.input[0] in values and None not in made:
+        return values[node.input[0]].reshape([dim for dim in made if dim is not None])
     if node.op_type in MAKES_SHAPES and all(name in values for name in node.input):
         evaluator = ReferenceEvaluator(node, opsets={"": version})
         results: list[Any] = list(evaluator.run(None, {name: values[name] for name in node.input}))
