@@ -1,8 +1,7 @@
 # Two images: `serve`, the default, answers requests; `training` (--target training) trains, and has torch.
 
 FROM python:3.11-slim AS base
-# onnxruntime reports its use to its maker unless told not to
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
 

@@ -1,5 +1,6 @@
 """The command line: serve models, check one, or score a file without a server."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -8,18 +9,20 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from service import __version__
 from service.app import create_app
 from service.config import Settings
 from service.engine import Engine
 from service.errors import DropserveError
-from service.files import guess_kind, read_rows
+from service.files import guess_kind, read_request, read_rows
 from service.loading import Check, load_model
 from service.logs import configure_logging
 from service.masks import MaskCache
 from service.replies import encode_prediction, encode_uncertainty
 from service.repository import find_models
+from service.requests import choose_seed
 
 cli = typer.Typer(
     name="python -m service",
@@ -43,6 +46,8 @@ def serve(
     """Answer HTTP requests. Every other setting is an environment variable: see docs/settings.md."""
     settings = _settings(models=models, host=host, port=port)
     configure_logging(settings.log_level)
+    # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -62,10 +67,10 @@ def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as 
         load_model(model, MaskCache(0), checks=checks)
     except DropserveError as error:
         _tell(checks)
-        err.print(f"[red]✗[/] {error.message}", highlight=False)
+        _say(err, "✗", "red", error.message)
         raise typer.Exit(1) from None
     _tell(checks)
-    out.print(f"[green]{model} can be served.[/]", highlight=False)
+    out.print(f"{model} can be served.", style="green", markup=False, highlight=False)
 
 
 @cli.command()
@@ -80,10 +85,10 @@ def predict(
     """Score a file from the shell; prints the same JSON as the service."""
     if not uncertainty and not (samples is None and seed is None):
         _stop("--samples and --seed go with --uncertainty", code=2)
-    settings = _settings(models=models, samples=samples, seed=seed)
+    settings = _settings(models=models)
     try:
         engine = load_model(model or _default_model(settings), MaskCache(settings.mask_cache_bytes))
-        answer = _score(engine, file, uncertainty, settings)
+        answer = _score(engine, file, uncertainty, samples, seed, settings)
     except DropserveError as error:
         _stop(error.message)
     sys.stdout.buffer.write(answer + b"\n")
@@ -97,12 +102,20 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-def _score(engine: Engine, file: str, uncertainty: bool, settings: Settings) -> bytes:
+def _score(
+    engine: Engine, file: str, uncertainty: bool, samples: int | None, seed: int | None, settings: Settings
+) -> bytes:
+    """The answer as the service gives it; the command line goes before what a JSON file asks for."""
     content = _read(file)
-    inputs = read_rows(content, guess_kind(file, content), engine.manifest)
+    kind = guess_kind(file, content)
+    inputs = read_rows(content, kind, engine.manifest)
     if not uncertainty:
         return encode_prediction(engine.manifest, engine.predict(inputs))
-    return encode_uncertainty(engine.manifest, engine.sample(inputs, settings.samples, settings.seed))
+    request = read_request(content, kind)
+    asked = (request.samples, request.seed) if request else (None, None)
+    passes = samples or asked[0] or settings.samples
+    sampled = engine.sample(inputs, passes, choose_seed(asked[1] if seed is None else seed, settings.seed))
+    return encode_uncertainty(engine.manifest, sampled)
 
 
 def _read(file: str) -> bytes:
@@ -129,17 +142,25 @@ def _settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        _stop(f"DROPSERVE_{name.upper()} or --{name}: {first['msg']}, found {first['input']!r}", code=2)
+        names = [
+            f"--{name}" if given.get(str(name)) is not None else f"DROPSERVE_{name!s}".upper() for name in first["loc"]
+        ]
+        found = f", found {first['input']!r}" if names else ""
+        _stop(f"{names[0] if names else 'settings'}: {first['msg'].removeprefix('Value error, ')}{found}", code=2)
 
 
 def _tell(checks: list[Check]) -> None:
     for passed in checks:
-        out.print(f"[green]✓[/] {passed.name}: {passed.detail}", highlight=False)
+        _say(out, "✓", "green", f"{passed.name}: {passed.detail}")
+
+
+def _say(where: Console, mark: str, style: str, message: str) -> None:
+    """A marked line; brackets in the message are brackets, not markup."""
+    where.print(Text.assemble((mark, style), f" {message}"))
 
 
 def _stop(message: str, code: int = 1) -> NoReturn:
-    err.print(f"[red]Error:[/] {message}", highlight=False)
+    _say(err, "Error:", "red", message)
     raise typer.Exit(code)
 
 

@@ -29,6 +29,8 @@ STATUS: dict[type[DropserveError], int] = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.UnknownModel: 404,
+    errors.UnknownPath: 404,
+    errors.MethodNotAllowed: 405,
     errors.NotReady: 503,
     errors.Overloaded: 429,
     errors.DeadlineExceeded: 504,
@@ -95,7 +97,8 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     """No such path, or not with this method."""
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
-    response = error_response(errors.NotFound(message), error.status_code)
+    kind = errors.MethodNotAllowed if error.status_code == 405 else errors.UnknownPath
+    response = error_response(kind(message), error.status_code)
     response.headers.update(error.headers or {})
     return response
 

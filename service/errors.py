@@ -8,7 +8,9 @@
     │   ├── BodyTooLarge          the body has more bytes than this service reads
     │   └── UnsupportedMediaType  the body is not of a content type that is read here
     ├── NotFound                  the caller named something that is not here
-    │   └── UnknownModel
+    │   ├── UnknownModel
+    │   ├── UnknownPath
+    │   └── MethodNotAllowed      the path is here, but not for this HTTP method
     ├── Unavailable               a good request, at a bad moment
     │   ├── NotReady              no verified model is loaded
     │   ├── Overloaded            the queue is full; come back later
@@ -62,6 +64,14 @@ class NotFound(DropserveError):
 
 class UnknownModel(NotFound):
     code = "unknown_model"
+
+
+class UnknownPath(NotFound):
+    code = "unknown_path"
+
+
+class MethodNotAllowed(NotFound):
+    code = "method_not_allowed"
 
 
 class Unavailable(DropserveError):

@@ -1,14 +1,16 @@
 """Golden answers: what the publisher's machine answered, replayed wherever the model is loaded."""
 
 import io
-import zipfile
+import sys
 
 import numpy as np
 
+from service.arrays import read_npz
 from service.engine import Engine, Inputs, finish
 from service.errors import InvalidInput, InvalidModel
 from service.inputs import check_inputs
 from service.manifest import GOLDEN
+from service.masks import MAX_SEED
 from service.runtime import Array
 
 TOLERANCE = 1e-4
@@ -33,27 +35,21 @@ def replay(engine: Engine, content: bytes) -> float:
 
     The inputs become the engine's examples.
     """
-    golden = _read(content)
-    given = {name.removeprefix(INPUT_PREFIX): array for name, array in golden.items() if name.startswith(INPUT_PREFIX)}
     try:
-        inputs = check_inputs(given, engine.manifest, max_rows=max(map(len, given.values()), default=0))
-        expected_predict, expected_sample = golden["predict"], golden["sample"]
-        passes, seed = len(expected_sample), int(golden["seed"])
+        golden = read_npz(content)
+        given = {
+            name.removeprefix(INPUT_PREFIX): rows for name, rows in golden.items() if name.startswith(INPUT_PREFIX)
+        }
+        inputs = check_inputs(given, engine.manifest, max_rows=sys.maxsize)
+        expected = {name: golden[name].astype(np.float64) for name in ("predict", "sample")}
+        passes, seed = len(expected["sample"]), int(golden["seed"])
+        if passes < 1 or not 0 <= seed <= MAX_SEED:
+            raise ValueError(f"{passes} passes of seed {seed}")
+        answers = {"predict": engine.predict(inputs).values, "sample": finish(engine.draw(inputs, passes, seed))}
     except (InvalidInput, KeyError, TypeError, ValueError) as error:
         raise InvalidModel(f"{GOLDEN}: does not fit the model: {error}", file=GOLDEN) from None
     engine.examples = inputs
-    return max(
-        _compare("predict", engine.predict(inputs).values, expected_predict),
-        _compare("sample", finish(engine.draw(inputs, passes, seed)), expected_sample),
-    )
-
-
-def _read(content: bytes) -> dict[str, Array]:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidModel(f"{GOLDEN}: cannot be read: {error}", file=GOLDEN) from None
+    return max(_compare(name, answers[name], expected[name]) for name in expected)
 
 
 def _compare(name: str, found: Array, expected: Array) -> float:

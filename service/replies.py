@@ -41,7 +41,7 @@ def _answers(manifest: Manifest, prediction: Prediction) -> Iterator[dict[str, A
         return _rows(values=prediction.values)
     return _rows(
         label=_labels(manifest, prediction.values),
-        probability=prediction.values.max(axis=-1),
+        probability=prediction.values.max(axis=-1).astype(np.float32),
         probabilities=prediction.values,
     )
 
@@ -82,5 +82,7 @@ def _rows(**columns: Array) -> Iterator[dict[str, Any]]:
 def _cells(column: Array) -> list[Any]:
     if column.ndim > 1:
         return list(column.astype(np.float32) if column.dtype == np.float64 else column)
+    if column.dtype == np.float32:  # kept as it is: as a Python float it would be written with the digits of a double
+        return list(column)
     cells: list[Any] = column.tolist()
     return cells

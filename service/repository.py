@@ -40,21 +40,29 @@ class Repository:
         try:
             engine = load_model(folder, self._masks, threads=self._threads)
         except InvalidModel as error:
-            self.failures[identity] = error.message
-            log.error("model refused", model=identity, reason=error.message)
+            self._refuse(identity, error.message)
+            return
+        except Exception as error:  # one model, however odd, must not keep the others from serving
+            log.exception("unexpected error", model=identity)
+            self._refuse(identity, f"unexpected error: {error}")
             return
         self._engines.setdefault(engine.manifest.name, {})[engine.manifest.version] = engine
         log.info("model loaded", model=identity)
 
+    def _refuse(self, identity: str, reason: str) -> None:
+        self.failures[identity] = reason
+        log.error("model refused", model=identity, reason=reason)
+
     def find(self, name: str | None = None, version: int | None = None) -> Engine:
         """The engine asked for: no name means the default model, no version the highest.
 
-        Raises NotReady when nothing is loaded, UnknownModel when what was named is not.
+        Raises NotReady when it was refused or nothing is loaded, UnknownModel when there is no such model.
         """
-        self.check_ready()
+        self._check_loaded()
         name = name or self.default_model
         versions = self._engines.get(name)
         if versions is None:
+            self._check_not_refused(name)
             raise UnknownModel(
                 f"model: there is no model {name!r}; there are: {', '.join(self._engines)}",
                 field="model",
@@ -88,15 +96,26 @@ class Repository:
 
     def check_ready(self) -> None:
         """Raise NotReady, with the reason, unless each model found has a version that serves."""
+        self._check_loaded()
+        for identity in self.failures:
+            self._check_not_refused(identity.split("/")[0])
+
+    def _check_loaded(self) -> None:
         if not self.loaded:
             raise NotReady("the models are being loaded")
-        lost = sorted({identity.split("/")[0] for identity in self.failures} - set(self._engines))
-        if lost:
-            raise NotReady(f"no version of {', '.join(lost)} can be served", failures=self.failures)
+        if not self._engines and self.failures:
+            raise NotReady(f"no model can be served: {'; '.join(self.failures.values())}", failures=self.failures)
         if not self._engines:
             raise NotReady(f"there is no model in {self.folder}; publish one with `python -m training train`")
         if self._default_model and self._default_model not in self._engines:
+            self._check_not_refused(self._default_model)
             raise NotReady(f"the default model {self._default_model!r} is not among {', '.join(self._engines)}")
+
+    def _check_not_refused(self, name: str) -> None:
+        """Raise NotReady, with the reasons, when no version of the model can be served."""
+        reasons = {identity: why for identity, why in self.failures.items() if identity.split("/")[0] == name}
+        if reasons and name not in self._engines:
+            raise NotReady(f"no version of {name} can be served: {'; '.join(reasons.values())}", failures=reasons)
 
 
 def find_models(folder: Path) -> Iterator[Path]:

@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.inputs import FIELD, check_inputs, check_names, describe, empty, field_name, not_finite, to_array, where
+from service.inputs import FIELD, check_inputs, check_names, describe, empty, field_name, not_fitting, to_array, where
 from service.manifest import Manifest, TensorSpec
 from service.runtime import Array
 
-MAX_JSON_SEED = 2**63 - 1
+MAX_JSON_INTEGER = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
 """A seed drawn here is read back exactly even by clients whose numbers are all doubles."""
 
@@ -43,11 +43,11 @@ class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Rows to answer, by how many thinned networks, and by which."""
 
     inputs: msgspec.Raw
-    samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_SEED)] | Literal["random"] | None = None
+    samples: Annotated[int, msgspec.Meta(ge=1, le=MAX_JSON_INTEGER)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_INTEGER)] | Literal["random"] | None = None
 
 
-Request = TypeVar("Request", PredictRequest, UncertaintyRequest)
+Request = TypeVar("Request", PredictRequest, UncertaintyRequest, msgspec.Raw)
 
 
 def decode_request(body: bytes, kind: type[Request]) -> Request:
@@ -58,6 +58,8 @@ def decode_request(body: bytes, kind: type[Request]) -> Request:
         raise _invalid_field(str(error), kind) from None
     except msgspec.DecodeError as error:
         raise _not_json(error, body) from None
+    except UnicodeDecodeError:
+        raise MalformedBody("the body is not UTF-8") from None
     except RecursionError:
         raise MalformedBody("the body is nested too deeply") from None
 
@@ -107,7 +109,10 @@ def _rows_decoder(depth: int, floats: bool) -> msgspec.json.Decoder[Any]:
 
 def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw]:
     if bytes(raw).lstrip()[:1] == b"{":
-        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        try:
+            return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        except UnicodeDecodeError:
+            raise MalformedBody(f"{FIELD}: has a name that is not UTF-8", field=FIELD) from None
     if len(manifest.inputs) > 1:
         names = ", ".join(spec.name for spec in manifest.inputs)
         raise InvalidInput(f"{FIELD}: expected an object with a list of rows for each of {names}", field=FIELD)
@@ -130,15 +135,15 @@ def _invalid_value(error: str, spec: TensorSpec, field: str) -> InvalidInput:
     message, _, path = error.partition(" - at `$")
     place = [int(index) for index in re.findall(r"\[(\d+)\]", path)]
     if message == "Number out of range":
-        return not_finite("one that is too large", place, spec, field)
+        return not_fitting("one that is too large", place, spec, field)
     details = where(field, place)
     return InvalidInput(f"{details['field']}: {_in_words(message)}; expected rows of {describe(spec)}", **details)
 
 
 def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedBody:
     message, _, path = error.partition(" - at `$.")
-    known = list(kind.__struct_fields__)
-    if name := _quoted("Object contains unknown field", message):
+    known = list(getattr(kind, "__struct_fields__", ()))
+    if (name := _quoted("Object contains unknown field", message)) is not None:
         nearest = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {nearest[0]}?" if nearest else f"; expected {', '.join(known)}"
         return InvalidInput(f"{name}: there is no such field{hint}", field=name, expected=known)
@@ -148,7 +153,7 @@ def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedB
         return MalformedBody(f"the body: {_in_words(message)}")
     field = path.rstrip("`")
     if field == "seed":
-        return InvalidInput(f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"', field=field)
+        return InvalidInput(f'seed: expected a whole number from 0 to {MAX_JSON_INTEGER}, or "random"', field=field)
     return InvalidInput(f"{field}: {_in_words(message)}", field=field)
 
 
@@ -175,8 +180,9 @@ def _not_json(error: msgspec.DecodeError, body: bytes) -> InvalidRequest:
         place = None
     if place is None:
         return MalformedBody(f"the body is not JSON: {error}")
-    field = ".".join(part for part in place if isinstance(part, str)) or FIELD
-    return not_finite("NaN or an infinity", [part for part in place if isinstance(part, int)], None, field)
+    names = [part.encode(errors="replace").decode() for part in place if isinstance(part, str)]
+    field = ".".join(names) or FIELD
+    return not_fitting("NaN or an infinity", [part for part in place if isinstance(part, int)], None, field)
 
 
 def _first_non_finite(value: Any) -> tuple[str | int, ...] | None:

@@ -82,7 +82,7 @@ class Inference:
         settings = self._settings
         request = decode_request(body, UncertaintyRequest)
         inputs = decode_inputs(request.inputs, engine.manifest, settings.max_rows)
-        passes = settings.samples if request.samples is None else request.samples
+        passes = request.samples or min(settings.samples, settings.max_samples)
         check_samples(passes, len(next(iter(inputs.values()))), settings.max_samples, settings.max_row_samples)
         sampled = yield from engine.sample_steps(inputs, passes, choose_seed(request.seed, settings.seed))
         return encode_uncertainty(engine.manifest, sampled)

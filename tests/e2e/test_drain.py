@@ -73,4 +73,4 @@ def test_a_request_in_flight_is_answered_and_no_other_taken(
         answer = in_flight.result()
     assert answer.status_code == 200
     assert len(answer.json()["predictions"]) == 100
-    process.wait(PATIENCE)
+    assert process.wait(PATIENCE) == 0

@@ -156,12 +156,12 @@ def test_the_default_model_is_that_of_the_settings(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("rows.csv", b"1,2,3,4\n1,2,x,4\n", "line 2, column 3: expected a number, found 'x'"),
+        ("rows.csv", b"1,2,3,4\n1,2,x,4\n", "line 2, column 3: expected a number that fits float32, found 'x'"),
         ("rows.csv", b"x0,x1,x2\n1,2,3\n", "line 1: the header lacks x3; expected x0, x1, x2, x3"),
         ("rows.json", b"[[1, 2, 3]]", "inputs[0]: expected 4 values, found 3 values; a row is 4 numbers"),
         ("rows.json", b"[[1, 2, 3, NaN]]", "inputs[0][3]: expected a finite number, found NaN or an infinity"),
-        ("rows.npz", b"junk", "the file is not NPZ: "),
-        ("rows.npy", b"junk", "the file is not NPY: "),
+        ("rows.npz", b"junk", "the file is not an NPZ file: "),
+        ("rows.npy", b"junk", "the file is not an NPY file: "),
     ],
 )
 def test_a_wrong_file_is_told_in_a_line(model: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -200,8 +200,8 @@ def test_wrong_options(model: Path, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["--port", "70000"], {}, "DROPSERVE_PORT or --port: "),
-        ([], {"DROPSERVE_PORT": "http"}, "DROPSERVE_PORT or --port: "),
+        (["--port", "70000"], {}, "--port: "),
+        ([], {"DROPSERVE_PORT": "http"}, "DROPSERVE_PORT: "),
         ([], {"DROPSERVE_QUEUE_SIZE": "0"}, "DROPSERVE_QUEUE_SIZE"),
         ([], {"DROPSERVE_LOG_LEVEL": "loud"}, "DROPSERVE_LOG_LEVEL"),
     ],

@@ -13,7 +13,7 @@ from service.errors import InvalidInput, InvalidRequest, LimitExceeded, Malforme
 from service.manifest import Manifest
 from service.requests import (
     MAX_DRAWN_SEED,
-    MAX_JSON_SEED,
+    MAX_JSON_INTEGER,
     PredictRequest,
     UncertaintyRequest,
     check_samples,
@@ -132,7 +132,7 @@ def ask(**fields: Any) -> UncertaintyRequest:
 
 
 @pytest.mark.parametrize("samples", [None, 1, 100])
-@pytest.mark.parametrize("seed", [None, 0, 7, MAX_JSON_SEED, "random"])
+@pytest.mark.parametrize("seed", [None, 0, 7, MAX_JSON_INTEGER, "random"])
 def test_samples_and_seed_are_read(samples: int | None, seed: Any) -> None:
     asked = ask(samples=samples, seed=seed)
     assert (asked.samples, asked.seed) == (samples, seed)
@@ -156,11 +156,11 @@ def test_wrong_samples(samples: Any, expected: str) -> None:
     assert refusal.value.details == {"field": "samples"}
 
 
-@pytest.mark.parametrize("seed", [-1, MAX_JSON_SEED + 1, 2**64, 10**30, 1.5, True, "7", "Random", [7], {}])
+@pytest.mark.parametrize("seed", [-1, MAX_JSON_INTEGER + 1, 2**64, 10**30, 1.5, True, "7", "Random", [7], {}])
 def test_wrong_seed(seed: Any) -> None:
     with pytest.raises(InvalidInput) as refusal:
         ask(seed=seed)
-    assert refusal.value.message == f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"'
+    assert refusal.value.message == f'seed: expected a whole number from 0 to {MAX_JSON_INTEGER}, or "random"'
     assert refusal.value.details == {"field": "seed"}
 
 
