@@ -1,8 +1,7 @@
 # Two images: `serve`, the default, answers requests; `training` (--target training) trains, and has torch.
 
 FROM python:3.11-slim AS base
-# onnxruntime reports its use to its maker unless told not to
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 
 
@@ -23,7 +22,8 @@ FROM base AS serving-packages
 COPY --from=requirements /app/serving.txt .
 COPY constraints.txt .
 RUN python -m venv --without-pip /venv
-RUN --mount=type=cache,target=/root/.cache/pip \
+ENV PIP_CACHE_DIR=/var/cache/pip
+RUN --mount=type=cache,target=/var/cache/pip \
     /usr/local/bin/pip --python /venv/bin/python install -r serving.txt -c constraints.txt
 
 
@@ -33,7 +33,7 @@ FROM scratch AS wheels
 
 FROM serving-packages AS training-packages
 COPY --from=requirements /app/training.txt .
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=bind,from=wheels,target=/wheels \
+RUN --mount=type=cache,target=/var/cache/pip --mount=type=bind,from=wheels,target=/wheels \
     /usr/local/bin/pip --python /venv/bin/python install -r training.txt -c constraints.txt --find-links /wheels
 
 

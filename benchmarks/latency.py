@@ -28,6 +28,7 @@ from service.engine import Engine
 from service.loading import load_model
 from service.masks import MaskCache
 from service.replies import encode_prediction, encode_uncertainty
+from service.sampling import Sampling
 
 MASK_BYTES = 2**26
 LIBRARIES = ("numpy", "onnxruntime", "uvicorn")
@@ -58,7 +59,7 @@ CASES = (Case(1), Case(32), Case(1, 100), Case(1, 100, new_seeds=True), Case(32,
 def main(
     model: Annotated[Path, typer.Option(help="Folder of the model to serve.")] = Path("models/digits/1"),
     requests: Annotated[int, typer.Option(help="Requests of each kind.", min=1)] = 1000,
-    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("benchmarks/latency.json"),
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("build/latency.json"),
 ) -> None:
     """Serve a model, measure, print a table and write it as JSON."""
     engine = load_model(model, MaskCache(MASK_BYTES))
@@ -72,6 +73,7 @@ def main(
             table.add_row(str(case), f"{p50:.3f}", f"{p99:.3f}")
             measured.append(case._asdict() | {"verb": case.verb, "p50_ms": p50, "p99_ms": p99})
     console.print(table)
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(describe(engine, requests) | {"measured": measured}, indent=2) + "\n")
     console.print(f"Every answer was the model's own. Written to {out}.")
 
@@ -102,7 +104,8 @@ def expected(engine: Engine, inputs: dict[str, Any], case: Case, seed: int) -> b
     """What the model answers in this process."""
     if not case.samples:
         return encode_prediction(engine.manifest, engine.predict(inputs))
-    return encode_uncertainty(engine.manifest, engine.sample(inputs, case.samples, seed))
+    sampling = Sampling(case.samples, seed)
+    return encode_uncertainty(engine.manifest, sampling, engine.sample(inputs, sampling))
 
 
 @contextmanager

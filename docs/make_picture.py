@@ -64,7 +64,12 @@ def plot(answers: list, right: np.ndarray, sure: np.ndarray, unsure_each: np.nda
     below = figure.add_subplot(grid[2, :])
     names = ("expected entropy: each network is unsure by itself", "mutual information: the networks disagree")
     below.stackplot(SHARES, unsure_each, disagree, labels=names, colors=["#cbd5e1", "#f59e0b"])
-    below.set(xlim=(-0.01, 1.01), xticks=SHOWN, xlabel=f"share of pixels replaced by noise ({SAMPLES} samples of each test row)", ylabel="nats")
+    below.set(
+        xlim=(-0.01, 1.01),
+        xticks=SHOWN,
+        xlabel=f"share of pixels replaced by noise ({SAMPLES} samples of each test row)",
+        ylabel="nats",
+    )
     below.legend(frameon=False, loc="upper left", fontsize=9)
     figure.savefig(HERE / "noisy_digits.png", dpi=110)
 

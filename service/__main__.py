@@ -4,22 +4,24 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import msgspec
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from service import __version__
 from service.access import KeyScope, make_key
 from service.config import Settings
-from service.engine import Engine
+from service.engine import Engine, count_rows
 from service.errors import DropserveError
-from service.files import guess_kind, read_rows
+from service.files import guess_kind, read_request, read_rows
 from service.folder import find_models
 from service.loading import Check, load_model
 from service.masks import MaskCache
 from service.mirror import open_mirror
 from service.replies import encode_prediction, encode_uncertainty
-from service.sampling import Sampling
+from service.requests import UncertaintyRequest, plan_sampling
 from service.server import run_server
 
 cli = typer.Typer(
@@ -68,10 +70,10 @@ def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as 
         load_model(model, MaskCache(0), checks=checks)
     except DropserveError as error:
         _tell(checks)
-        err.print(f"[red]✗[/] {error.message}", highlight=False)
+        _say(err, "✗", "red", error.message)
         raise typer.Exit(1) from None
     _tell(checks)
-    out.print(f"[green]{model} can be served.[/]", highlight=False)
+    out.print(f"{model} can be served.", style="green", markup=False, highlight=False)
 
 
 @cli.command()
@@ -86,10 +88,10 @@ def predict(
     """Score a file from the shell; prints the same JSON as the service."""
     if not uncertainty and not (samples is None and seed is None):
         _stop("--samples and --seed go with --uncertainty", code=2)
-    settings = _settings(models=models, samples=samples, seed=seed)
+    settings = _settings(models=models)
     try:
         engine = load_model(model or _default_model(settings), MaskCache(settings.mask_cache_bytes))
-        answer = _score(engine, file, uncertainty, settings)
+        answer = _score(engine, file, uncertainty, samples, seed, settings)
     except DropserveError as error:
         _stop(error.message)
     sys.stdout.buffer.write(answer + b"\n")
@@ -103,13 +105,20 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-def _score(engine: Engine, file: str, uncertainty: bool, settings: Settings) -> bytes:
+def _score(
+    engine: Engine, file: str, uncertainty: bool, samples: int | None, seed: int | None, settings: Settings
+) -> bytes:
+    """The answer as the service gives it; the command line goes before what a JSON file asks for."""
     content = _read(file)
-    inputs = read_rows(content, guess_kind(file, content), engine.manifest)
+    kind = guess_kind(file, content)
+    inputs = read_rows(content, kind, engine.manifest)
     if not uncertainty:
         return encode_prediction(engine.manifest, engine.predict(inputs))
-    sampling = Sampling(settings.samples, settings.seed)
-    return encode_uncertainty(engine.manifest, sampling, engine.sample(inputs, sampling))
+    request = read_request(content, kind) or UncertaintyRequest(inputs=msgspec.Raw())
+    request.samples = samples or request.samples
+    request.seed = request.seed if seed is None else seed
+    sampling = plan_sampling(request, engine.manifest, count_rows(inputs), settings)
+    return encode_uncertainty(engine.manifest, sampling, engine.sample(inputs, sampling), request)
 
 
 def _read(file: str) -> bytes:
@@ -149,17 +158,25 @@ def _settings(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        _stop(f"DROPSERVE_{name.upper()} or --{name}: {first['msg']}, found {first['input']!r}", code=2)
+        names = [
+            f"--{name}" if given.get(str(name)) is not None else f"DROPSERVE_{name!s}".upper() for name in first["loc"]
+        ]
+        found = f", found {first['input']!r}" if names else ""
+        _stop(f"{names[0] if names else 'settings'}: {first['msg'].removeprefix('Value error, ')}{found}", code=2)
 
 
 def _tell(checks: list[Check]) -> None:
     for passed in checks:
-        out.print(f"[green]✓[/] {passed.name}: {passed.detail}", highlight=False)
+        _say(out, "✓", "green", f"{passed.name}: {passed.detail}")
+
+
+def _say(where: Console, mark: str, style: str, message: str) -> None:
+    """A marked line; brackets in the message are brackets, not markup."""
+    where.print(Text.assemble((mark, style), f" {message}"))
 
 
 def _stop(message: str, code: int = 1) -> NoReturn:
-    err.print(f"[red]Error:[/] {message}", highlight=False)
+    _say(err, "Error:", "red", message)
     raise typer.Exit(code)
 
 

@@ -8,7 +8,6 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.manifest import MAX_MODEL_BYTES
-from service.masks import MAX_SEED
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -70,11 +69,11 @@ class Settings(BaseSettings):
     ssl_keyfile: Path | None = None
     """The key of the certificate, in PEM, where it is not in the same file."""
 
-    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     """The seed of requests that give none, so that they too can be repeated."""
 
     samples: Count = 100
-    """The number of passes of requests that give none."""
+    """The number of passes of requests that give none; never more than max_samples."""
 
     max_samples: Count = 10_000
     """The most passes that a request may ask for."""

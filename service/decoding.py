@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from service.errors import InvalidInput, InvalidRequest, MalformedBody
-from service.inputs import FIELD, check_inputs, check_names, describe, empty, field_name, not_finite, to_array, where
+from service.inputs import FIELD, check_inputs, check_names, describe, empty, field_name, not_fitting, to_array, where
 from service.manifest import Manifest, TensorSpec
-from service.requests import MAX_JSON_SEED, Ablate, AdaptiveSamples
+from service.requests import MAX_JSON_INTEGER, Ablate, AdaptiveSamples
 from service.runtime import Array
 
 WORDS = {
@@ -29,7 +29,7 @@ WORDS = {
 }
 
 
-Request = TypeVar("Request", bound=msgspec.Struct)
+Request = TypeVar("Request", bound=msgspec.Struct | msgspec.Raw)
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {"samples": AdaptiveSamples, "ablate": Ablate}
 """What stands below a field, to name its fields in errors."""
@@ -43,6 +43,8 @@ def decode_request(body: bytes, kind: type[Request]) -> Request:
         raise _invalid_field(str(error), kind) from None
     except msgspec.DecodeError as error:
         raise _not_json(error, body) from None
+    except UnicodeDecodeError:
+        raise MalformedBody("the body is not UTF-8") from None
     except RecursionError:
         raise MalformedBody("the body is nested too deeply") from None
 
@@ -60,7 +62,7 @@ def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> dict[s
 
 
 @cache
-def _decoder(kind: type[Request]) -> msgspec.json.Decoder[Any]:
+def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
@@ -75,7 +77,10 @@ def _rows_decoder(depth: int, floats: bool) -> msgspec.json.Decoder[Any]:
 
 def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw]:
     if bytes(raw).lstrip()[:1] == b"{":
-        return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        try:
+            return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+        except UnicodeDecodeError:
+            raise MalformedBody(f"{FIELD}: has a name that is not UTF-8", field=FIELD) from None
     if len(manifest.inputs) > 1:
         names = ", ".join(spec.name for spec in manifest.inputs)
         raise InvalidInput(f"{FIELD}: expected an object with a list of rows for each of {names}", field=FIELD)
@@ -98,7 +103,7 @@ def _invalid_value(error: str, spec: TensorSpec, field: str) -> InvalidInput:
     message, _, path = error.partition(" - at `$")
     place = [int(index) for index in re.findall(r"\[(\d+)\]", path)]
     if message == "Number out of range":
-        return not_finite("one that is too large", place, spec, field)
+        return not_fitting("one that is too large", place, spec, field)
     details = where(field, place)
     return InvalidInput(f"{details['field']}: {in_words(message)}; expected rows of {describe(spec)}", **details)
 
@@ -107,8 +112,8 @@ def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedB
     message, _, path = error.partition(" - at `$")
     field = path.rstrip("`").removeprefix(".").replace("[...]", "")
     inside = f"{field}." if field else ""
-    known = list(STRUCTS.get(re.split(r"[.\[]", field)[0], kind).__struct_fields__)
-    if name := _quoted("Object contains unknown field", message):
+    known = list(getattr(STRUCTS.get(re.split(r"[.\[]", field)[0], kind), "__struct_fields__", ()))
+    if (name := _quoted("Object contains unknown field", message)) is not None:
         nearest = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {nearest[0]}?" if nearest else f"; expected {', '.join(known)}"
         return InvalidInput(f"{inside}{name}: there is no such field{hint}", field=f"{inside}{name}", expected=known)
@@ -117,7 +122,7 @@ def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedB
     if not field:
         return MalformedBody(f"the body: {in_words(message)}")
     if field == "seed":
-        return InvalidInput(f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"', field=field)
+        return InvalidInput(f'seed: expected a whole number from 0 to {MAX_JSON_INTEGER}, or "random"', field=field)
     return InvalidInput(f"{field}: {in_words(message)}", field=field)
 
 
@@ -144,8 +149,9 @@ def _not_json(error: msgspec.DecodeError, body: bytes) -> InvalidRequest:
         place = None
     if place is None:
         return MalformedBody(f"the body is not JSON: {error}")
-    field = ".".join(part for part in place if isinstance(part, str)) or FIELD
-    return not_finite("NaN or an infinity", [part for part in place if isinstance(part, int)], None, field)
+    names = [part.encode(errors="replace").decode() for part in place if isinstance(part, str)]
+    field = ".".join(names) or FIELD
+    return not_fitting("NaN or an infinity", [part for part in place if isinstance(part, int)], None, field)
 
 
 def _first_non_finite(value: Any) -> tuple[str | int, ...] | None:

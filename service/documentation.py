@@ -120,14 +120,23 @@ def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
     one_row = {name: array[:1] for name, array in engine.examples.items()}
     body = {"inputs": _to_json(one_row)}
     prediction = encode_prediction(engine.manifest, engine.predict(one_row))
-    sampling = Sampling(settings.samples, seed=7)
+    sampling = Sampling(min(settings.samples, settings.max_samples), seed=7)
     uncertainty = encode_uncertainty(engine.manifest, sampling, engine.sample(one_row, sampling))
     for path, operations in api["paths"].items():
+        for operation in operations.values():
+            _name_model(operation, engine)
         if path.endswith("/predict"):
             _add_example(operations["post"], body, prediction)
         elif path.endswith("/uncertainty"):
-            asked = body | {"samples": settings.samples, "seed": 7}
+            asked = body | {"samples": sampling.passes, "seed": sampling.seed}
             _add_example(operations["post"], asked, uncertainty)
+
+
+def _name_model(operation: Json, engine: Engine) -> None:
+    """Let the examples of a path's parameters name the model that is served."""
+    examples = {"name": engine.manifest.name, "version": engine.manifest.version}
+    for parameter in operation.get("parameters", ()):
+        parameter["example"] = examples[parameter["name"]]
 
 
 def _add_example(operation: Json, body: Json, reply: bytes) -> None:

@@ -1,15 +1,16 @@
 """Golden answers: what the publisher's machine answered, replayed wherever the model is loaded."""
 
 import io
-import zipfile
-import zlib
+import sys
 
 import numpy as np
 
+from service.arrays import read_npz
 from service.engine import Engine, Inputs, count_rows
 from service.errors import InvalidInput, InvalidModel
 from service.inputs import check_inputs
 from service.manifest import GOLDEN
+from service.masks import MAX_SEED
 from service.runtime import Array
 from service.sampling import Sampling
 
@@ -38,34 +39,22 @@ def replay(engine: Engine, content: bytes) -> float:
 
     The inputs become the engine's examples.
     """
-    golden = _read(content)
-    given = {name.removeprefix(INPUT_PREFIX): array for name, array in golden.items() if name.startswith(INPUT_PREFIX)}
     try:
-        inputs = check_inputs(given, engine.manifest, max_rows=max(map(len, given.values()), default=0))
-        expected_predict, expected_sample = golden["predict"], golden["sample"]
-        passes, seed = len(expected_sample), int(golden["seed"])
+        golden = read_npz(content, MAX_UNPACKED_BYTES)
+        given = {spec.name: golden[INPUT_PREFIX + spec.name] for spec in engine.manifest.inputs}
+        inputs = check_inputs(given, engine.manifest, max_rows=sys.maxsize)
+        expected = {name: golden[name].astype(np.float64) for name in ("predict", "sample")}
+        sampling = Sampling(passes=len(expected["sample"]), seed=int(golden["seed"]))
+        if sampling.passes < 1 or not 0 <= sampling.seed <= MAX_SEED:
+            raise ValueError(f"{sampling.passes} passes of seed {sampling.seed}")
+        shape = (count_rows(inputs), *engine.manifest.output.shape)
+        _check_shape("predict", expected["predict"], shape)
+        _check_shape("sample", expected["sample"], (sampling.passes, *shape))
+        answers = {"predict": engine.predict(inputs).values, "sample": engine.draw_all(inputs, sampling)}
     except (InvalidInput, KeyError, TypeError, ValueError) as error:
         raise InvalidModel(f"{GOLDEN}: does not fit the model: {error}", file=GOLDEN) from None
-    answers = (count_rows(inputs), *engine.manifest.output.shape)
-    _check_shape("predict", expected_predict, answers)
-    _check_shape("sample", expected_sample, (passes, *answers))
     engine.examples = inputs
-    return max(
-        _compare("predict", engine.predict(inputs).values, expected_predict),
-        _compare("sample", engine.draw_all(inputs, Sampling(passes, seed)), expected_sample),
-    )
-
-
-def _read(content: bytes) -> dict[str, Array]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            unpacked = sum(entry.file_size for entry in packed.infolist())
-        if unpacked > MAX_UNPACKED_BYTES:
-            raise ValueError(f"it unpacks to {unpacked} bytes; at most {MAX_UNPACKED_BYTES} are read")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidModel(f"{GOLDEN}: cannot be read: {error}", file=GOLDEN) from None
+    return max(_compare(name, answers[name], expected[name]) for name in expected)
 
 
 def _check_shape(name: str, expected: Array, shape: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ from service.decoding import decode_inputs, decode_request
 from service.engine import Engine, Steps, count_rows
 from service.errors import InvalidInput
 from service.outcomes import Outcome, describe
-from service.replies import Extras, encode_prediction, encode_uncertainty
+from service.replies import encode_prediction, encode_uncertainty
 from service.repository import Repository
 from service.requests import PredictRequest, UncertaintyRequest, plan_sampling
 from service.scheduling import Scheduler
@@ -72,8 +72,7 @@ class Inference:
         sampling = plan_sampling(request, engine.manifest, count_rows(inputs), self._settings)
         watch.lap("parse")
         sampled = yield from engine.sample_steps(inputs, sampling, watch)
-        extras = Extras(request.quantiles, request.return_samples, request.error_rate, request.coverage)
-        content = encode_uncertainty(engine.manifest, sampling, sampled, extras)
+        content = encode_uncertainty(engine.manifest, sampling, sampled, request)
         watch.lap("encode")
         return content, describe(engine.manifest, sampling, sampled, request.error_rate)
 

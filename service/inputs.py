@@ -52,7 +52,9 @@ def field_name(spec: TensorSpec, manifest: Manifest) -> str:
 def describe(spec: TensorSpec) -> str:
     """What a row looks like, in words: «64 numbers», «28×28 numbers»."""
     kind = "number" if spec.dtype.startswith("float") else "whole number"
-    return f"{'×'.join(map(str, spec.shape))} {kind}s" if spec.shape else f"one {kind}"
+    if not spec.shape:
+        return f"one {kind}"
+    return f"{'×'.join(map(str, spec.shape))} {kind}{'' if spec.shape == (1,) else 's'}"
 
 
 def to_array(rows: Sequence[Any], spec: TensorSpec, field: str) -> Array:
@@ -61,16 +63,17 @@ def to_array(rows: Sequence[Any], spec: TensorSpec, field: str) -> Array:
     try:
         return np.array(rows, dtype=kind)
     except OverflowError:
-        raise InvalidInput(f"{field}: has a whole number that does not fit {spec.dtype}", field=field) from None
+        return np.array(rows, dtype=object)  # whole numbers beyond 64 bits: they will be found not to fit
     except ValueError:
         raise _misshapen(rows, spec, field) from None
 
 
-def not_finite(found: object, place: Sequence[int], spec: TensorSpec | None, field: str) -> InvalidInput:
-    """The refusal of a NaN, an infinity, or a number that becomes one in the model's type."""
+def not_fitting(found: object, place: Sequence[int], spec: TensorSpec | None, field: str) -> InvalidInput:
+    """The refusal of a NaN, an infinity, or a number that the model's type cannot hold."""
+    kind = "whole" if spec and spec.dtype.startswith("int") else "finite"
     fits = f" that fits {spec.dtype}" if spec else ""
     return InvalidInput(
-        f"{field}{subscripts(place)}: expected a finite number{fits}, found {found}", **where(field, place)
+        f"{field}{subscripts(place)}: expected a {kind} number{fits}, found {found}", **where(field, place)
     )
 
 
@@ -91,7 +94,14 @@ def empty(spec: TensorSpec, field: str) -> InvalidInput:
 
 
 def _check_array(array: Array, spec: TensorSpec, field: str, max_rows: int) -> Array:
-    if array.ndim == 0 or len(array) == 0:
+    if array.ndim != len(spec.shape) + 1:
+        raise InvalidInput(
+            f"{field}: expected {len(spec.shape) + 1} dimensions, rows of {describe(spec)}; found {array.ndim}",
+            field=field,
+            expected=len(spec.shape) + 1,
+            found=array.ndim,
+        )
+    if len(array) == 0:
         raise empty(spec, field)
     if len(array) > max_rows:
         raise LimitExceeded(
@@ -102,19 +112,24 @@ def _check_array(array: Array, spec: TensorSpec, field: str, max_rows: int) -> A
         )
     if array.shape[1:] != spec.shape:
         raise _misshapen(array.tolist(), spec, field)
-    if array.dtype.kind not in ("fiu" if spec.dtype.startswith("float") else "iu"):
+    if array.dtype.kind not in ("fiu" if spec.dtype.startswith("float") else "iuO"):
         raise InvalidInput(f"{field}: expected values of type {spec.dtype}, found {array.dtype}", field=field)
     return _convert(array, spec, field)
 
 
 def _convert(array: Array, spec: TensorSpec, field: str) -> Array:
     """To the model's type, unless a value does not fit it."""
-    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused as such
-        converted = np.ascontiguousarray(array, dtype=spec.dtype)
-    fits = np.isfinite(converted) if spec.dtype.startswith("float") else converted == array
+    if spec.dtype.startswith("float"):
+        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused as such
+            converted = np.ascontiguousarray(array, dtype=spec.dtype)
+        fits = np.isfinite(converted)
+    else:
+        limits = np.iinfo(spec.dtype)
+        fits = np.asarray((array >= limits.min) & (array <= limits.max), dtype=bool)
+        converted = np.ascontiguousarray(np.where(fits, array, 0), dtype=spec.dtype)
     if not fits.all():
         place = np.argwhere(~fits)[0].tolist()
-        raise not_finite(array[tuple(place)], place, spec, field)
+        raise not_fitting(array[tuple(place)], place, spec, field)
     return converted
 
 

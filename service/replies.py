@@ -1,15 +1,16 @@
 """Answers → JSON, written by orjson straight from the arrays. `service.schemas` says what each field means."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 
 from service.decisions import accept, choose_quantile, choose_threshold, prediction_sets
 from service.engine import Prediction, Sampled
 from service.manifest import Manifest
+from service.requests import UncertaintyRequest
 from service.runtime import Array
 from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty
@@ -23,41 +24,30 @@ def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: floa
     return encode(_heading(manifest) | {"predictions": _rows(_answer(manifest, prediction, coverage))})
 
 
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What an answer to `/uncertainty` may hold beside the usual."""
-
-    quantiles: Sequence[float] = ()
-    """Of the samples' values, such as 0.05 and 0.95."""
-    return_samples: bool = False
-    """Every sample's values."""
-    error_rate: float | None = None
-    """Which of the model's abstention thresholds decides; the strictest where None."""
-    coverage: float | None = None
-    """Of the deterministic answer's conformal set or interval; none where None."""
+PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
+"""Asks for nothing beside the usual."""
 
 
-PLAIN = Extras()
-
-
-def encode_uncertainty(manifest: Manifest, sampling: Sampling, sampled: Sampled, extras: Extras = PLAIN) -> bytes:
+def encode_uncertainty(
+    manifest: Manifest, sampling: Sampling, sampled: Sampled, request: UncertaintyRequest = PLAIN
+) -> bytes:
     """As `schemas.Uncertainties` describes it; raises InvalidInput for a threshold that the model has not."""
     columns = _spread(manifest, sampled)
     heading = _heading(manifest) | {"samples": int(sampled.passes.max()), "seed": sampling.seed}
     if sampling.stop:
         columns |= {"samples": sampled.passes.tolist(), "stopped": sampled.stopped}
-    if extras.quantiles:
-        quantiles = [np.quantile(values, extras.quantiles, axis=0) for values in sampled.values]
+    if request.quantiles:
+        quantiles = [np.quantile(values, request.quantiles, axis=0) for values in sampled.values]
         columns |= {"quantiles": [list(map(_single, rows)) for rows in quantiles]}
-        heading |= {"quantiles": extras.quantiles}
-    if extras.return_samples:
+        heading |= {"quantiles": request.quantiles}
+    if request.return_samples:
         columns |= {"sampled": [list(map(_single, values)) for values in sampled.values]}
-    threshold = choose_threshold(manifest, extras.error_rate)
+    threshold = choose_threshold(manifest, request.error_rate)
     if threshold and isinstance(sampled.uncertainty, ClassUncertainty):
         accepted = accept(sampled.uncertainty.predictive_entropy, threshold)
         columns |= {"decision": np.where(accepted, "accept", "refer").tolist()}
         heading |= {"decided": threshold.model_dump()}
-    columns |= {"deterministic": _rows(_answer(manifest, sampled.deterministic, extras.coverage))}
+    columns |= {"deterministic": _rows(_answer(manifest, sampled.deterministic, request.coverage))}
     return encode(heading | {"predictions": _rows(columns)})
 
 
@@ -81,7 +71,7 @@ def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) 
         return columns
     columns = {
         "label": labels(manifest, values),
-        "probability": values.max(axis=-1).tolist(),
+        "probability": list(values.max(axis=-1).astype(np.float32)),
         "probabilities": _vectors(values),
     }
     if quantile:

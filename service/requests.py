@@ -11,11 +11,11 @@ from service.errors import InvalidInput, LimitExceeded
 from service.manifest import Manifest
 from service.sampling import Ablation, Sampling, StopRule
 
-MAX_JSON_SEED = 2**63 - 1
+MAX_JSON_INTEGER = 2**63 - 1
 MAX_DRAWN_SEED = 2**53 - 1
 """A seed drawn here is read back exactly even by clients whose numbers are all doubles."""
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_JSON_INTEGER)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
 
@@ -32,7 +32,7 @@ class Ablate(msgspec.Struct, forbid_unknown_fields=True):
     """Units to do without: by number, or a fraction that the seed chooses."""
 
     site: int | str
-    units: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    units: list[Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_INTEGER)]] | None = None
     fraction: Share | None = None
 
 
@@ -48,7 +48,7 @@ class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     inputs: msgspec.Raw
     samples: Count | AdaptiveSamples | None = None
-    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_SEED)] | Literal["random"] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_INTEGER)] | Literal["random"] | None = None
     dropout_rate: Annotated[float, msgspec.Meta(ge=0, lt=1)] | None = None
     ablate: list[Ablate] = []
     quantiles: list[Annotated[float, msgspec.Meta(ge=0, le=1)]] = []
@@ -59,7 +59,7 @@ class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, settings: Settings) -> Sampling:
     """What to ask of the thinned networks; raises InvalidInput or LimitExceeded."""
-    asked = settings.samples if request.samples is None else request.samples
+    asked = request.samples or min(settings.samples, settings.max_samples)
     passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
     outputs = manifest.output.shape[0]
     _limit("samples", passes, settings.max_samples)
@@ -80,12 +80,8 @@ def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, se
 
 def _limit(field: str, given: int, limit: int, found: str | None = None) -> None:
     if given > limit:
-        message = (
-            f"{field}: expected at most {limit} {found}"
-            if found
-            else f"{field}: expected at most {limit}, found {given}"
-        )
-        raise LimitExceeded(message, field=field, given=given, limit=limit)
+        rest = f" {found}" if found else f", found {given}"
+        raise LimitExceeded(f"{field}: expected at most {limit}{rest}", field=field, given=given, limit=limit)
 
 
 def _stop_rule(asked: AdaptiveSamples, manifest: Manifest) -> StopRule:

@@ -1,13 +1,17 @@
 """The door to onnxruntime: a graph in, arrays through it. Nothing else imports onnxruntime."""
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.errors import InvalidModel
+# onnxruntime reports its use to its maker unless told otherwise before it is imported; here it is for each to choose
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
+
+from service.errors import InvalidInput, InvalidModel
 
 Array = NDArray[Any]
 
@@ -56,8 +60,11 @@ class Graph:
         self._output_names = [output.name for output in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """The graph's first output."""
-        return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
+        """The graph's first output; raises InvalidInput for values that it cannot take, such as unknown tokens."""
+        try:
+            return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+            raise InvalidInput(f"inputs: {self.name} cannot be run on them: {error}", field="inputs") from None
 
 
 def _tensor_info(tensor: Any) -> TensorInfo:

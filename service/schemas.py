@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData
-from service.requests import MAX_JSON_SEED
+from service.requests import MAX_JSON_INTEGER
 
 Row = float | list[Any]
 """A row's numbers, nested as deep as the model's input is."""
@@ -133,7 +133,7 @@ class UncertaintyBody(PredictBody):
 
     samples: int | None = Field(default=None, ge=1)
     """How many thinned networks to ask; the service's default when absent."""
-    seed: int | Literal["random"] | None = Field(default=None, ge=0, le=MAX_JSON_SEED)
+    seed: int | Literal["random"] | None = Field(default=None, ge=0, le=MAX_JSON_INTEGER)
     """Which ones: the same seed, the same networks, the same answer. The service's fixed default when absent."""
 
 

@@ -54,7 +54,8 @@ class ToyNet:
 
     def graph(self, *, masked: bool) -> bytes:
         """predict.onnx or sample.onnx."""
-        rows, outputs = ["rows", self.features], ["rows", self.outputs]
+        rows: list[str | int | None] = ["rows", self.features]
+        outputs: list[str | int | None] = ["rows", self.outputs]
         inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, rows)]
         nodes = [
             helper.make_node("MatMul", ["input", "w0"], ["m0"]),
@@ -63,7 +64,7 @@ class ToyNet:
         ]
         kept = "h"
         if masked:
-            shape = ["passes", 1, self.hidden]
+            shape: list[str | int | None] = ["passes", 1, self.hidden]
             inputs.append(helper.make_tensor_value_info("mask_0", TensorProto.FLOAT, shape))
             nodes.append(helper.make_node("Mul", ["h", "mask_0"], ["kept"]))
             kept, outputs = "kept", ["passes", *outputs]

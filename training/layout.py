@@ -13,28 +13,17 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from training.graphs import real_inputs, shape_of
+from training.graphs import opset, real_inputs, shape_of
 
 PROBES = (101, 103)
 KEEPS_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 """Operators that change a tensor's dimensions and leave its elements where they are in memory."""
 
-SHAPE_ARITHMETIC = {
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Concat",
-    "Gather",
-    "Slice",
-    "Squeeze",
-    "Unsqueeze",
-    "Reshape",
-    "Identity",
-}
+MAKES_SHAPES = {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mod", "Mul", "Slice", "Sub"}
+"""Operators with which exporters compute shapes."""
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
@@ -98,18 +87,20 @@ def _infer(model: ModelProto, rows: int) -> dict[str, tuple[int, Shape]]:
         inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
         values = [*inferred.input, *inferred.value_info, *inferred.output]
         known = {v.name: (v.type.tensor_type.elem_type, shape) for v in values if (shape := shape_of(v)) is not None}
-        complete = all(None not in shape for _, shape in known.values())
-        if complete or not _compute_shapes(fixed.graph, {name: shape for name, (_, shape) in known.items()}):
+        made = [name for node in fixed.graph.node for name in node.output if name]
+        complete = all(name in known and None not in known[name][1] for name in made)
+        if complete or not _compute_shapes(fixed, {name: shape for name, (_, shape) in known.items()}):
             return known
 
 
-def _compute_shapes(graph: GraphProto, shapes: Mapping[str, Shape]) -> bool:
+def _compute_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> bool:
     """Turn what can be computed from known shapes into constants, where the inference gave up; False if nothing can."""
+    graph, version = model.graph, opset(model)
     small = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.INT64 and _is_small(tensor)]
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in small}
     before = len(graph.node)
     for node in list(graph.node):
-        value = _shape_value(node, values, shapes)
+        value = _shape_value(node, version, values, shapes)
         if value is not None:
             values[node.output[0]] = value
             graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
@@ -117,12 +108,18 @@ def _compute_shapes(graph: GraphProto, shapes: Mapping[str, Shape]) -> bool:
     return len(graph.node) < before
 
 
-def _shape_value(node: NodeProto, values: Mapping[str, Array], shapes: Mapping[str, Shape]) -> Array | None:
+def _shape_value(
+    node: NodeProto, version: int, values: Mapping[str, Array], shapes: Mapping[str, Shape]
+) -> Array | None:
     if node.op_type == "Shape" and None not in (dims := shapes.get(node.input[0], (None,))):
         bounds = {attribute.name: attribute.i for attribute in node.attribute}
         return np.array(dims[bounds.get("start", 0) : bounds.get("end")], dtype=np.int64)
-    if node.op_type in SHAPE_ARITHMETIC and all(name in values for name in node.input):
-        results: list[Any] = list(ReferenceEvaluator(node).run(None, {name: values[name] for name in node.input}))
+    made = shapes.get(node.output[0], (None,))
+    if node.op_type in KEEPS_ORDER and node.input[0] in values and None not in made:
+        return values[node.input[0]].reshape([dim for dim in made if dim is not None])
+    if node.op_type in MAKES_SHAPES and all(name in values for name in node.input):
+        evaluator = ReferenceEvaluator(node, opsets={"": version})
+        results: list[Any] = list(evaluator.run(None, {name: values[name] for name in node.input}))
         return np.asarray(results[0])
     return None
 

@@ -84,4 +84,4 @@ def test_an_unknown_setting_is_refused() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().port = 80
+        Settings().port = 80  # type: ignore[misc]

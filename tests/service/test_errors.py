@@ -34,6 +34,8 @@ def test_codes_are_stable_and_one_each() -> None:
         "unsupported_media_type",
         "not_found",
         "unknown_model",
+        "unknown_path",
+        "method_not_allowed",
         "unavailable",
         "not_ready",
         "overloaded",

@@ -1,5 +1,7 @@
 """Arrays from a caller: what fits passes, the rest is named by field and row."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 3)}
 PRICE = {"name": "price", "dtype": "float64", "shape": ()}
 
 
-def of(*inputs: dict[str, object]) -> Manifest:
+def of(*inputs: Mapping[str, object]) -> Manifest:
     return ToyNet().manifest(inputs=inputs)
 
 
@@ -47,7 +49,7 @@ def test_several_inputs() -> None:
     [
         (np.zeros((0, 4)), "inputs", "is empty"),
         (np.ones((3, 5)), "inputs[0]", "expected 4 values, found 5 values"),
-        (np.ones(4), "inputs[0]", "expected 4 values, found 1 value"),
+        (np.ones(4), "inputs", "expected 2 dimensions, rows of 4 numbers; found 1"),
         (np.array([["a"] * 4]), "inputs", "expected values of type float32, found <U1"),
         (np.ones((1, 4), dtype=bool), "inputs", "expected values of type float32, found bool"),
         (np.ones((1, 4), dtype=complex), "inputs", "expected values of type float32, found complex128"),

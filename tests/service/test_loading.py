@@ -105,9 +105,10 @@ def test_a_mask_of_another_width(folder: Path) -> None:
         load(folder)
 
 
-def test_an_output_of_another_width(folder: Path) -> None:
-    replace(folder, PREDICT_GRAPH, ToyNet(outputs=5).graph(masked=False))
-    with pytest.raises(InvalidModel, match=r"output is float32 \['rows', 5\]; expected float32 \[any, 3\]"):
+@pytest.mark.parametrize(("name", "free"), [(PREDICT_GRAPH, "any"), (SAMPLE_GRAPH, "any, any")])
+def test_an_output_of_another_width(folder: Path, name: str, free: str) -> None:
+    replace(folder, name, ToyNet(outputs=5).graph(masked=name == SAMPLE_GRAPH))
+    with pytest.raises(InvalidModel, match=rf"{name}: output is float32 .*, 5\]; expected float32 \[{free}, 3\]"):
         load(folder)
 
 

@@ -94,7 +94,7 @@ def test_a_missing_field_is_named(folder: Path) -> None:
 def test_numbers_are_finite(folder: Path, value: str) -> None:
     path = folder / MANIFEST
     path.write_text(path.read_text().replace('"temperature": 1.5', f'"temperature": {value}'))
-    with pytest.raises(InvalidModel, match="temperature: .*finite"):
+    with pytest.raises(InvalidModel, match=r"temperature: .*finite"):
         read_manifest(folder)
 
 
@@ -133,4 +133,4 @@ def test_a_damaged_file_is_refused(folder: Path) -> None:
 
 def test_a_manifest_cannot_be_changed(manifest: Manifest) -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        manifest.temperature = 2.0
+        manifest.temperature = 2.0  # type: ignore[misc]

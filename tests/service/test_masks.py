@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import stats
 
 from service.manifest import DropoutSite
 from service.masks import MAX_SEED, PASSES_PER_BLOCK, MaskCache, draw_masks, keep_scale
-from tests.toy import Floats
+
+Bools = NDArray[np.bool_]
 
 ALPHA = 1e-4
 RATES = [0.5, 0.1, 0.3, 0.005, 0.75, 0.9]
@@ -28,9 +30,9 @@ PROBABILITIES = st.floats(0, 1, exclude_max=True)
 SHAPES = st.lists(st.integers(1, 20), max_size=3).map(tuple)
 
 
-def kept(p: float, *, seed: int = 0, site: int = 0, units: int = 1000, start: int = 0, stop: int = 100) -> Floats:
+def kept(p: float, *, seed: int = 0, site: int = 0, units: int = 1000, start: int = 0, stop: int = 100) -> Bools:
     """(passes, units), true where a unit is kept."""
-    return draw_masks(seed, site, p, (units,), start, stop)[:, 0] > 0
+    return np.asarray(draw_masks(seed, site, p, (units,), start, stop)[:, 0] > 0)
 
 
 def site(units: int = 64, p: float = 0.5) -> DropoutSite:

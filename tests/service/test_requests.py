@@ -1,6 +1,7 @@
 """JSON from a caller: what is right is read, what is wrong is named by field, row and what was expected."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from service.errors import InvalidInput, InvalidRequest, LimitExceeded, Malforme
 from service.manifest import Manifest
 from service.requests import (
     MAX_DRAWN_SEED,
-    MAX_JSON_SEED,
+    MAX_JSON_INTEGER,
     PredictRequest,
     UncertaintyRequest,
     choose_seed,
@@ -31,7 +32,7 @@ IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 3)}
 PRICE = {"name": "price", "dtype": "float64", "shape": ()}
 
 
-def of(*inputs: dict[str, object]) -> Manifest:
+def of(*inputs: Mapping[str, object]) -> Manifest:
     return ToyNet().manifest(inputs=inputs)
 
 
@@ -132,7 +133,7 @@ def ask(**fields: Any) -> UncertaintyRequest:
 
 
 @pytest.mark.parametrize("samples", [None, 1, 100])
-@pytest.mark.parametrize("seed", [None, 0, 7, MAX_JSON_SEED, "random"])
+@pytest.mark.parametrize("seed", [None, 0, 7, MAX_JSON_INTEGER, "random"])
 def test_samples_and_seed_are_read(samples: int | None, seed: Any) -> None:
     asked = ask(samples=samples, seed=seed)
     assert (asked.samples, asked.seed) == (samples, seed)
@@ -156,11 +157,11 @@ def test_wrong_samples(samples: Any, expected: str) -> None:
     assert refusal.value.details == {"field": "samples"}
 
 
-@pytest.mark.parametrize("seed", [-1, MAX_JSON_SEED + 1, 2**64, 10**30, 1.5, True, "7", "Random", [7], {}])
+@pytest.mark.parametrize("seed", [-1, MAX_JSON_INTEGER + 1, 2**64, 10**30, 1.5, True, "7", "Random", [7], {}])
 def test_wrong_seed(seed: Any) -> None:
     with pytest.raises(InvalidInput) as refusal:
         ask(seed=seed)
-    assert refusal.value.message == f'seed: expected a whole number from 0 to {MAX_JSON_SEED}, or "random"'
+    assert refusal.value.message == f'seed: expected a whole number from 0 to {MAX_JSON_INTEGER}, or "random"'
     assert refusal.value.details == {"field": "seed"}
 
 
@@ -184,6 +185,8 @@ def test_the_seed_is_the_one_asked_or_the_default_or_drawn() -> None:
 
 
 # inputs
+
+FINITE = "expected a finite number that fits float32"
 
 
 @pytest.mark.parametrize("body", ['{"inputs": [[1, 2.5, -3e-2, 4]]}', '{"inputs": {"input": [[1, 2.5, -0.03, 4]]}}'])
@@ -214,12 +217,8 @@ def test_a_list_of_rows_with_or_without_the_inputs_name(body: str, manifest: Man
         ("[[0, 0, 0, 0], [1, 2, NaN, 4]]", "inputs[1][2]", "expected a finite number, found NaN or an infinity"),
         ("[[Infinity, 2, 3, 4]]", "inputs[0][0]", "expected a finite number, found NaN or an infinity"),
         ("[[1, 2, 3, -Infinity]]", "inputs[0][3]", "expected a finite number, found NaN or an infinity"),
-        (
-            "[[1, 1e999, 3, 4]]",
-            "inputs[0][1]",
-            "expected a finite number that fits float32, found one that is too large",
-        ),
-        ("[[1, 1e300, 3, 4]]", "inputs[0][1]", "expected a finite number that fits float32, found 1e+300"),
+        ("[[1, 1e999, 3, 4]]", "inputs[0][1]", f"{FINITE}, found one that is too large"),
+        ("[[1, 1e300, 3, 4]]", "inputs[0][1]", f"{FINITE}, found 1e+300"),
     ],
 )
 def test_a_wrong_row_is_named(inputs: str, place: str, message: str, manifest: Manifest) -> None:

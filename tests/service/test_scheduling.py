@@ -145,7 +145,7 @@ def test_a_caller_who_left_is_not_worked_for(scheduler: Scheduler) -> None:
             closed.set()
 
     async def leave() -> None:
-        caller = asyncio.create_task(scheduler.run(endless(), PATIENCE))
+        caller = asyncio.create_task(scheduler.run(endless(), seconds=100 * PATIENCE))
         await asyncio.sleep(0)
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):

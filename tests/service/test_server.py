@@ -16,7 +16,7 @@ from service import schemas
 from service.app import create_app
 from service.config import Settings
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
-from service.requests import MAX_JSON_SEED
+from service.requests import MAX_JSON_INTEGER
 from tests.conftest import Serve, running_server
 from tests.toy import ToyNet
 
@@ -110,7 +110,8 @@ def test_a_random_seed_is_named_and_can_be_sent_again(client: httpx.Client, rows
 
 
 def test_the_largest_seed_is_read_back(client: httpx.Client, rows: list[list[float]]) -> None:
-    assert client.post("/uncertainty", json={"inputs": rows, "seed": MAX_JSON_SEED}).json()["seed"] == MAX_JSON_SEED
+    asked = {"inputs": rows, "seed": MAX_JSON_INTEGER}
+    assert client.post("/uncertainty", json=asked).json()["seed"] == MAX_JSON_INTEGER
 
 
 def test_a_row_does_not_depend_on_its_batch_mates(client: httpx.Client, rows: list[list[float]]) -> None:
@@ -215,14 +216,14 @@ def test_a_version_that_is_no_number(client: httpx.Client, version: str) -> None
 
 
 def test_no_such_path(client: httpx.Client) -> None:
-    error = refusal(client.get("/predictions"), 404, "not_found")
+    error = refusal(client.get("/predictions"), 404, "unknown_path")
     assert error["message"].startswith("GET /predictions: ")
 
 
 def test_no_such_method(client: httpx.Client) -> None:
     response = client.get("/predict")
     assert response.headers["allow"] == "POST"
-    refusal(response, 405, "not_found")
+    refusal(response, 405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("size", [1001, 5_000_000])

@@ -122,7 +122,7 @@ def test_a_constant_added_to_all_logits_changes_nothing(logits: NDArray[np.float
 
 @given(VALUES, st.floats(0, 100))
 def test_law_of_total_variance(values: NDArray[np.float32], noise: float) -> None:
-    found = summarise_regression(values, noise)
+    found = summarise_regression(values.astype(np.float64), noise)
     np.testing.assert_allclose(found.total_std**2, found.epistemic_std**2 + found.aleatoric_std**2, rtol=1e-9)
     np.testing.assert_allclose(found.mean, values.astype(np.float64).mean(axis=0), atol=1e-9)
     np.testing.assert_array_equal(found.aleatoric_std, np.full(values.shape[1:], noise))
@@ -141,7 +141,7 @@ def test_total_variance_is_that_of_answers_with_noise() -> None:
 def test_standard_error_is_s_by_root_t(values: NDArray[np.float32]) -> None:
     wide = values.astype(np.float64)
     expected = wide.std(axis=0, ddof=1) / math.sqrt(len(wide))
-    np.testing.assert_allclose(summarise_regression(values).standard_error, expected, atol=1e-9)
+    np.testing.assert_allclose(summarise_regression(wide).standard_error, expected, atol=1e-9)
 
 
 def test_a_single_pass_tells_nothing_of_the_error() -> None:

@@ -133,6 +133,19 @@ def test_shapes_taken_from_the_input_become_those_of_the_longer_batch() -> None:
     np.testing.assert_allclose(run(to_sample(model), masks), np.stack([(2 * X * m) @ WEIGHT for m in masks[:, 0]]))
 
 
+def test_shapes_that_inference_gives_up_on_are_computed() -> None:
+    """Products of vectors are such; here with the attributes of an old opset."""
+    model = graph(
+        "s = Shape(x) m = Gather(s, one) p = Mod(m, seven) q = Mul(p, one) e = Unsqueeze <axes = [0]> (q) "
+        "f = Squeeze <axes = [0]> (e) k = Concat <axis = 0> (any, f) r = Reshape(x, k) d = Dropout(r) y = MatMul(d, w)",
+        opset=11,
+        weights="int64[1] any = {-1}, int64[1] one = {1}, int64[1] seven = {7}",
+    )
+    assert [site.shape for site in find_sites(model)] == [(3,)]
+    masks = mask([2, 0, 2])
+    np.testing.assert_allclose(run(to_sample(model), masks)[0], (X * masks[0]) @ WEIGHT)
+
+
 def test_rows_behind_another_axis() -> None:
     model = graph("t = Transpose(x) d = Dropout(t) b = Transpose(d) y = MatMul(b, w)")
     (site,) = find_sites(model)

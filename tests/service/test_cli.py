@@ -1,0 +1,243 @@
+"""The command line: what it prints, and one plain line and an exit code for what is wrong."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from service import __version__
+from service.__main__ import cli
+from service.manifest import SAMPLE_GRAPH
+from tests.toy import Floats, ToyNet
+
+
+def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], input=stdin)
+
+
+def error_of(result: Result, code: int = 1) -> str:
+    """The one line that says what is wrong."""
+    assert result.exit_code == code
+    assert not result.stdout
+    [line] = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    return line.removeprefix("Error: ")
+
+
+@pytest.fixture(scope="module")
+def rows(toy: ToyNet) -> Floats:
+    return toy.rows(3)
+
+
+@pytest.fixture
+def model(published: Path) -> Path:
+    return published / "toy" / "2"
+
+
+# help
+
+
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["predict"]])
+def test_help(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage: python -m service" in result.stdout
+
+
+def test_help_names_the_environment() -> None:
+    text = run("serve", "--help").stdout
+    for name in ("DROPSERVE_MODELS", "DROPSERVE_HOST", "DROPSERVE_PORT", "docs/settings.md"):
+        assert name in text
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"{__version__}\n"
+
+
+# check
+
+
+def test_check_says_what_it_found(model: Path) -> None:
+    result = run("check", model)
+    assert result.exit_code == 0
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [
+        "✓ manifest",
+        "✓ digests",
+        "✓ graphs",
+        "✓ golden answers",
+        f"{model} can be served.",
+    ]
+
+
+def test_check_of_a_damaged_model(toy: ToyNet, tmp_path: Path) -> None:
+    folder = toy.publish(tmp_path)
+    (folder / SAMPLE_GRAPH).write_bytes(b"damaged")
+    result = run("check", folder)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("✓ manifest")
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"✗ {folder / SAMPLE_GRAPH}: is damaged")
+
+
+def test_check_of_nothing(tmp_path: Path) -> None:
+    result = run("check", tmp_path / "nowhere")
+    assert result.exit_code == 1
+    assert "no such file" in result.stderr
+
+
+# predict
+
+
+def written(tmp_path: Path, name: str, rows: Floats) -> Path:
+    """The rows in a file of the kind that its name says."""
+    path = tmp_path / name
+    if path.suffix == ".npy":
+        np.save(path, rows)
+    elif path.suffix == ".npz":
+        np.savez(path, input=rows)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps({"inputs": rows.tolist()}))
+    else:
+        header = ["x3,x1,x0,x2"] if name == "shuffled.csv" else ["x0,x1,x2,x3"] if name == "header.csv" else []
+        order = [3, 1, 0, 2] if name == "shuffled.csv" else [0, 1, 2, 3]
+        path.write_text("\n".join([*header, *(",".join(map(repr, row)) for row in rows[:, order].tolist())]))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.json", "rows.npz", "rows.npy", "rows.csv", "header.csv", "shuffled.csv", "rows.txt"]
+)
+def test_a_file_is_scored_as_the_service_would(
+    client: httpx.Client, published: Path, tmp_path: Path, rows: Floats, name: str
+) -> None:
+    result = run("predict", written(tmp_path, name, rows), "--models", published)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == client.post("/predict", json={"inputs": rows.tolist()}).json()
+
+
+def test_uncertainty_is_that_of_the_service(
+    client: httpx.Client, published: Path, tmp_path: Path, rows: Floats
+) -> None:
+    file = written(tmp_path, "rows.json", rows)
+    result = run("predict", file, "--models", published, "--uncertainty", "--samples", "30", "--seed", "7")
+    expected = client.post("/uncertainty", json={"inputs": rows.tolist(), "samples": 30, "seed": 7}).content
+    assert result.stdout_bytes == expected + b"\n"
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.npz", "rows.npy", "rows.csv"])
+def test_stdin_is_scored(model: Path, tmp_path: Path, rows: Floats, name: str) -> None:
+    file = written(tmp_path, name, rows)
+    result = run("predict", "-", "--model", model, stdin=file.read_bytes())
+    assert result.exit_code == 0
+    assert result.stdout == run("predict", file, "--model", model).stdout
+
+
+def test_a_model_is_chosen(published: Path, tmp_path: Path, rows: Floats) -> None:
+    file = written(tmp_path, "rows.csv", rows)
+    assert json.loads(run("predict", file, "--model", published / "yield" / "1").stdout)["model"] == "yield"
+
+
+def test_the_default_model_is_that_of_the_settings(
+    published: Path, tmp_path: Path, rows: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DROPSERVE_MODELS", str(published))
+    monkeypatch.setenv("DROPSERVE_DEFAULT_MODEL", "yield")
+    assert json.loads(run("predict", written(tmp_path, "rows.csv", rows)).stdout)["model"] == "yield"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", b"1,2,3,4\n1,2,x,4\n", "line 2, column 3: expected a number that fits float32, found 'x'"),
+        ("rows.csv", b"x0,x1,x2\n1,2,3\n", "line 1: the header lacks x3; expected x0, x1, x2, x3"),
+        ("rows.json", b"[[1, 2, 3]]", "inputs[0]: expected 4 values, found 3 values; a row is 4 numbers"),
+        ("rows.json", b"[[1, 2, 3, NaN]]", "inputs[0][3]: expected a finite number, found NaN or an infinity"),
+        ("rows.npz", b"junk", "the file is not an NPZ file: "),
+        ("rows.npy", b"junk", "the file is not an NPY file: "),
+    ],
+)
+def test_a_wrong_file_is_told_in_a_line(model: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    assert error_of(run("predict", file, "--model", model)).startswith(message)
+
+
+def test_no_file(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.csv"
+    assert error_of(run("predict", file, "--model", model)) == f"{file}: cannot be read: No such file or directory"
+    assert "Is a directory" in error_of(run("predict", tmp_path, "--model", model))
+
+
+def test_no_model(tmp_path: Path) -> None:
+    assert "no such file" in error_of(run("predict", "-", "--model", tmp_path, stdin=b"1,2,3,4"))
+    assert "there is no model" in error_of(run("predict", "-", "--models", tmp_path, stdin=b"1,2,3,4"))
+
+
+@pytest.mark.parametrize("option", ["--samples", "--seed"])
+def test_options_of_uncertainty_need_it(model: Path, option: str) -> None:
+    message = error_of(run("predict", "-", "--model", model, option, "5", stdin=b"1,2,3,4"), code=2)
+    assert message == "--samples and --seed go with --uncertainty"
+
+
+@pytest.mark.parametrize("arguments", [["--samples", "0"], ["--seed", "-1"], ["--samples", "many"], ["--sample", "5"]])
+def test_wrong_options(model: Path, arguments: list[str]) -> None:
+    result = run("predict", "-", "--model", model, "--uncertainty", *arguments, stdin=b"1,2,3,4")
+    assert result.exit_code == 2
+    assert arguments[0] in result.stderr
+
+
+# settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["--port", "70000"], {}, "--port: "),
+        ([], {"DROPSERVE_PORT": "http"}, "DROPSERVE_PORT: "),
+        ([], {"DROPSERVE_QUEUE_SIZE": "0"}, "DROPSERVE_QUEUE_SIZE"),
+        ([], {"DROPSERVE_LOG_LEVEL": "loud"}, "DROPSERVE_LOG_LEVEL"),
+    ],
+)
+def test_wrong_settings_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], environment: dict[str, str], message: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert error_of(run("serve", *arguments), code=2).startswith(message)
+
+
+# as a user runs it
+
+
+def shell(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-W", "error", "-m", "service", *arguments]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
+
+
+def test_the_module_runs_as_a_command_and_reads_a_pipe(model: Path, rows: Floats) -> None:
+    file = io.BytesIO()
+    np.save(file, rows)
+    done = shell("predict", "-", "--model", str(model), input=file.getvalue())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(json.loads(done.stdout)["predictions"]) == 3
+
+
+def test_an_error_is_a_line_and_no_trace() -> None:
+    done = shell("predict", "nowhere.csv", "--models", os.devnull)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_torch_is_never_imported() -> None:
+    script = "import service.__main__, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert not {b"torch", b"onnx", b"sklearn", b"matplotlib"} & set(done.stdout.split())
