@@ -103,7 +103,7 @@ class Engine:
         rows = count_rows(inputs)
         parts: list[Float64] = []
         for some in _cut(rows, self._row_passes_per_run):
-            yield self._row_cost.seconds(rows - some[0])
+            yield self._row_cost.seconds(rows - int(some[0]))
             watch.lap("queue")
             parts.append(self.predict(_take(inputs, some)).values)
             watch.lap("run")
