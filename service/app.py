@@ -15,12 +15,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, errors
 from service.access import describe_access, read_keys
+from service.admission import Admission, Tracer
 from service.config import Settings
 from service.documentation import describe_api
 from service.draining import listen_for_the_end
 from service.errors import DropserveError
 from service.exposition import Exposition
-from service.gate import ASGIApp, Gate, Tracer
+from service.gate import ASGIApp, Gate
 from service.inference import Inference
 from service.masks import MaskCache
 from service.metrics import Metrics
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
     metrics = Metrics(slot.inherited if slot else None)
     exposition = Exposition(metrics, scheduler, repository, slot)
+    admission = Admission(metrics, access=access, traces=traces, log_all=settings.access_log)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,7 +61,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             asyncio.create_task(watch_repository(repository, settings)),
             asyncio.create_task(exposition.share()),
         ]
-        async with _grpc(repository, scheduler, settings):
+        async with _grpc(repository, scheduler, settings, admission):
             yield
         for task in tasks:
             task.cancel()
@@ -86,13 +88,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
     gate = Gate(
-        app,
-        Inference(repository, scheduler, settings),
-        OpenInference(repository, scheduler, settings),
-        metrics,
-        access=access,
-        traces=traces,
-        log_all=settings.access_log,
+        app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings), admission
     )
     return _with_cors(gate, settings.cors_origins) if settings.cors_origins else gate
 
@@ -125,7 +121,9 @@ def _make_traces() -> Tracer | None:
     return Traces()
 
 
-def _grpc(repository: Repository, scheduler: Scheduler, settings: Settings) -> AbstractAsyncContextManager[None]:
+def _grpc(
+    repository: Repository, scheduler: Scheduler, settings: Settings, admission: Admission
+) -> AbstractAsyncContextManager[None]:
     """The gRPC server, where a port is set for it; what it needs is an extra, and only then imported."""
     if settings.grpc_port is None:
         return nullcontext()
@@ -133,7 +131,7 @@ def _grpc(repository: Repository, scheduler: Scheduler, settings: Settings) -> A
         from service.grpc_server import grpc_server
     except ModuleNotFoundError as error:
         raise RuntimeError("DROPSERVE_GRPC_PORT is set: expected gRPC, pip install 'dropserve[grpc]'") from error
-    return grpc_server(repository, scheduler, settings)
+    return grpc_server(repository, scheduler, settings, admission)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

@@ -1,16 +1,11 @@
 """One HTTP request and its answer, on bare ASGI: what the hot path needs of HTTP, and no more."""
 
 import asyncio
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
-from time import perf_counter
 from typing import Any
 
 from service.errors import BodyTooLarge, CallerGone, InvalidInput, SlowBody, UnsupportedMediaType
-from service.manifest import Manifest
-from service.outcomes import Outcome
-from service.stages import Stopwatch
+from service.records import Record
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,45 +14,15 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
-OTHER = "other"
-"""The route of paths that are not known, so that callers cannot make up names of metrics."""
-REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
-class Call:
+class Call(Record):
     """A request being answered."""
 
-    __slots__ = (
-        "_receive",
-        "_send",
-        "caller",
-        "headers",
-        "manifest",
-        "method",
-        "outcome",
-        "path",
-        "request_id",
-        "route",
-        "started",
-        "status",
-        "watch",
-    )
+    __slots__ = ("_receive", "_send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.request_id = _request_id(self.headers.get(b"x-request-id"))
-        self.started = perf_counter()
-        self.watch = Stopwatch()
-        self.status = 0
-        self.route = OTHER
-        self.caller: str | None = None
-        """The name of the key that was shown."""
-        self.manifest: Manifest | None = None
-        """Of the model that answers, once it is known."""
-        self.outcome: Outcome | None = None
-        """What it answered."""
+        super().__init__(scope["method"], scope["path"], dict(scope["headers"]))
         self._receive = receive
         self._send = send
 
@@ -165,10 +130,3 @@ def _content(message: Message, max_bytes: int) -> bytes:
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)
-
-
-def _request_id(given: bytes | None) -> bytes:
-    """The caller's own, so that he finds his request in the logs, or a new one."""
-    if given is not None and REQUEST_ID.fullmatch(given):
-        return given
-    return secrets.token_hex(8).encode()

@@ -6,61 +6,31 @@ else goes on to FastAPI.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import structlog
 
-from service.access import Access, given_key, needed_scope
-from service.calls import OTHER, Call, Receive, Scope, Send
+from service.access import needed_scope
+from service.admission import NOBODY_THERE, Admission
+from service.calls import Call, Receive, Scope, Send
 from service.errors import CallerGone, DropserveError, MethodNotAllowed
 from service.inference import PATH, Inference
-from service.logs import REQUEST_ID, log_call
-from service.metrics import Metrics
 from service.oip.http import PREFIX, OpenInference, refusal
+from service.records import OTHER
 from service.refusals import error_reply
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-NOBODY_THERE = 499
-"""As nginx counts a caller who hung up."""
-
 log = structlog.get_logger(__name__)
-
-
-class Tracer(Protocol):
-    """Where spans go: `service.tracing.Traces`."""
-
-    def watch(self, call: Call) -> None:
-        """Have its stages noted; at the beginning of a call."""
-
-    def record(self, call: Call) -> None:
-        """Its spans; at its end."""
-
-    def close(self) -> None:
-        """Send what is left."""
 
 
 class Gate:
     """The outermost ASGI app, around FastAPI's."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        inference: Inference,
-        open_inference: OpenInference,
-        metrics: Metrics,
-        *,
-        access: Access | None = None,
-        traces: Tracer | None = None,
-        log_all: bool = False,
-    ) -> None:
+    def __init__(self, app: ASGIApp, inference: Inference, open_inference: OpenInference, admission: Admission) -> None:
         self._app = app
         self._inference = inference
         self._open_inference = open_inference
-        self._metrics = metrics
-        self._access = access
-        self._traces = traces
-        self._log_all = log_all
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; lifespan and the like go to FastAPI."""
@@ -68,11 +38,9 @@ class Gate:
             await self._app(scope, receive, send)
             return
         call = Call(scope, receive, send)
-        REQUEST_ID.set(call.request_id)
-        if self._traces:
-            self._traces.watch(call)
+        self._admission.begin(call)
         try:
-            self._check_access(call)
+            self._admission.check(call, needed_scope(call.path))
             await self._answer(call, scope, receive)
         except CallerGone:
             call.status = NOBODY_THERE
@@ -82,20 +50,7 @@ class Gate:
             log.error("unexpected error", path=call.path[:200], exc_info=error)
             await self._refuse(call, DropserveError("something went wrong in the service; its log says what"))
         finally:
-            self._take_note(call)
-
-    def _check_access(self, call: Call) -> None:
-        """Before anything of the body is read. Raises Unauthenticated or Forbidden."""
-        if self._access and (needed := needed_scope(call.path)):
-            call.caller = self._access.check(needed, given_key(call.headers)).name
-
-    def _take_note(self, call: Call) -> None:
-        """Count, log, trace."""
-        self._metrics.count_call(call)
-        if self._log_all or call.status >= 500:
-            log_call(call)
-        if self._traces:
-            self._traces.record(call)
+            self._admission.end(call)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
         path = PATH.fullmatch(call.path)

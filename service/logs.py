@@ -8,7 +8,7 @@ from time import perf_counter
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from service.calls import Call
+from service.records import Record
 
 REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
 """Of the request that is being answered; set by `service.gate`."""
@@ -16,21 +16,21 @@ REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
 log = structlog.get_logger("service.access")
 
 
-def log_call(call: Call) -> None:
-    """How a call ended, never with what it held: neither body nor key."""
-    level = logging.INFO if call.status < 500 else logging.ERROR if call.status == 500 else logging.WARNING
+def log_record(record: Record) -> None:
+    """How a request ended, never with what it held: neither body nor key."""
+    level = logging.INFO if record.status < 500 else logging.ERROR if record.status == 500 else logging.WARNING
     facts: dict[str, object] = {
-        "method": call.method,
-        "path": call.path[:200],
-        "status": call.status,
-        "milliseconds": round(1000 * (perf_counter() - call.started), 3),
+        "method": record.method,
+        "path": record.path[:200],
+        "status": record.status,
+        "milliseconds": round(1000 * (perf_counter() - record.started), 3),
     }
-    if call.manifest is not None:
-        facts["model"] = f"{call.manifest.name}/{call.manifest.version}"
-    if call.outcome is not None:
-        facts |= {"rows": call.outcome.rows, "passes": call.outcome.passes, "seed": call.outcome.seed}
-    if call.caller is not None:
-        facts["caller"] = call.caller
+    if record.manifest is not None:
+        facts["model"] = f"{record.manifest.name}/{record.manifest.version}"
+    if record.outcome is not None:
+        facts |= {"rows": record.outcome.rows, "passes": record.outcome.passes, "seed": record.outcome.seed}
+    if record.caller is not None:
+        facts["caller"] = record.caller
     log.log(level, "request", **facts)
 
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.calls import Call
 from service.outcomes import Outcome
+from service.records import Record
 from service.uncertainty import Float64
 
 Key = tuple[str, ...]
@@ -67,16 +67,16 @@ class Metrics:
     def __init__(self, numbers: Numbers | None = None) -> None:
         self.numbers = numbers or {}
 
-    def count_call(self, call: Call) -> None:
-        """A call has been answered, or has ended otherwise."""
-        route = call.route
-        model = (call.manifest.name, str(call.manifest.version)) if call.manifest else ("", "")
-        self.count(REQUESTS, (route, *model, str(call.status)))
-        self.observe(REQUEST_SECONDS, (route, *model), perf_counter() - call.started)
-        if call.outcome is not None:
-            for stage, seconds in call.watch.seconds.items():
+    def count_record(self, record: Record) -> None:
+        """A request has been answered, or has ended otherwise."""
+        route = record.route
+        model = (record.manifest.name, str(record.manifest.version)) if record.manifest else ("", "")
+        self.count(REQUESTS, (route, *model, str(record.status)))
+        self.observe(REQUEST_SECONDS, (route, *model), perf_counter() - record.started)
+        if record.outcome is not None:
+            for stage, seconds in record.watch.seconds.items():
                 self.observe(STAGE, (route, stage), seconds)
-            self.count_outcome(route, model, call.outcome)
+            self.count_outcome(route, model, record.outcome)
 
     def count_outcome(self, route: str, model: tuple[str, str], outcome: Outcome) -> None:
         """What a model answered."""

@@ -9,17 +9,21 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
+
 from service.config import Settings
 from service.errors import InvalidModel
 from service.folder import Identity, find_models, identify
 from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest
+
+log = structlog.get_logger(__name__)
 
 
 class StoreUnreachable(OSError):
@@ -56,6 +60,7 @@ class Mirror:
                 raise StoreUnreachable("there is no model in it")  # a wrong page or an absent mount look the same
             self.folder.mkdir(parents=True, exist_ok=True)
             failures = {identity: self._fetch(store, identity) for identity in found}
+            self._tell(failures)
             self.failures = {identity: reason for identity, reason in failures.items() if reason}
             self._drop_all_but(found)
 
@@ -78,16 +83,22 @@ class Mirror:
     def _fetch_files(self, store: "Store", identity: Identity, beside: Path) -> None:
         manifest = read_manifest(beside)
         place = self.folder / identity.name / str(identity.version)
-        place.mkdir(parents=True, exist_ok=True)
         left = self._max_bytes
         for name, digest in manifest.files.items():
             if _digest(place / name) != digest:
                 left -= store.fetch(identity, name, beside, left)
                 _check(beside / name, digest)
+        place.mkdir(parents=True, exist_ok=True)
         for name in (*manifest.files, MANIFEST):
             if (beside / name).exists():
                 (beside / name).replace(place / name)
         _remove_others(place, manifest)
+
+    def _tell(self, failures: Mapping[Identity, str]) -> None:
+        """Once, not at every look."""
+        for identity, reason in failures.items():
+            if reason and reason != self.failures.get(identity):
+                log.error("model not fetched", model=str(identity), store=self.location, reason=reason)
 
     def _drop_all_but(self, found: list[Identity]) -> None:
         for folder in list(find_models(self.folder)):

@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from service import __version__
-from service.calls import Call
+from service.records import Record
 from service.stages import Intervals
 
 
@@ -30,31 +30,31 @@ class Traces:
         self._tracer = self._provider.get_tracer("dropserve", __version__)
         self._propagator = TraceContextTextMapPropagator()
 
-    def watch(self, call: Call) -> None:
-        """Have the call's stages noted with their times; at its beginning."""
-        call.watch = Intervals()
+    def watch(self, record: Record) -> None:
+        """Have the request's stages noted with their times; at its beginning."""
+        record.watch = Intervals()
 
-    def record(self, call: Call) -> None:
-        """The spans of a call that has ended, below that of its caller (W3C traceparent), where it names one."""
+    def record(self, record: Record) -> None:
+        """The spans of a request that has ended, below that of its caller (W3C traceparent), where it names one."""
         now, ended = time_ns(), perf_counter()
 
         def at(instant: float) -> int:
             return now - round((ended - instant) * 1e9)
 
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in record.headers.items()}
         span = self._tracer.start_span(
-            f"{call.method} {call.route}",
+            f"{record.method} {record.route}",
             self._propagator.extract(headers),
             SpanKind.SERVER,
-            attributes=_attributes(call),
-            start_time=at(call.started),
+            attributes=_attributes(record),
+            start_time=at(record.started),
         )
         inside = trace.set_span_in_context(span)
-        assert isinstance(call.watch, Intervals)
-        for stage, (began, stopped) in call.watch.spans.items():
-            attributes = {"dropserve.seconds": call.watch.seconds[stage]}
+        assert isinstance(record.watch, Intervals)
+        for stage, (began, stopped) in record.watch.spans.items():
+            attributes = {"dropserve.seconds": record.watch.seconds[stage]}
             self._tracer.start_span(stage, inside, attributes=attributes, start_time=at(began)).end(at(stopped))
-        if call.status >= 500:
+        if record.status >= 500:
             span.set_status(StatusCode.ERROR)
         span.end(now)
 
@@ -63,19 +63,19 @@ class Traces:
         self._provider.shutdown()
 
 
-def _attributes(call: Call) -> dict[str, AttributeValue]:
+def _attributes(record: Record) -> dict[str, AttributeValue]:
     """Named by OpenTelemetry's conventions for HTTP, and by ours for models."""
     attributes: dict[str, AttributeValue] = {
-        "http.request.method": call.method,
-        "http.route": call.route,
-        "http.response.status_code": call.status,
-        "url.path": call.path[:200],
-        "dropserve.request_id": call.request_id.decode(),
+        "http.request.method": record.method,
+        "http.route": record.route,
+        "http.response.status_code": record.status,
+        "url.path": record.path[:200],
+        "dropserve.request_id": record.request_id.decode(),
     }
-    if call.manifest is not None:
-        attributes |= {"dropserve.model": call.manifest.name, "dropserve.version": call.manifest.version}
-    if call.outcome is not None:
-        attributes |= {"dropserve.rows": call.outcome.rows, "dropserve.passes": call.outcome.passes}
-        if call.outcome.seed is not None:
-            attributes["dropserve.seed"] = str(call.outcome.seed)  # may be wider than a 64-bit integer
+    if record.manifest is not None:
+        attributes |= {"dropserve.model": record.manifest.name, "dropserve.version": record.manifest.version}
+    if record.outcome is not None:
+        attributes |= {"dropserve.rows": record.outcome.rows, "dropserve.passes": record.outcome.passes}
+        if record.outcome.seed is not None:
+            attributes["dropserve.seed"] = str(record.outcome.seed)  # may be wider than a 64-bit integer
     return attributes

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ TOKENS = {"name": "tokens", "dtype": "int32", "shape": (3,)}
 IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 3)}
 
 
-def of(*inputs: dict[str, object]) -> Manifest:
+def of(*inputs: Mapping[str, object]) -> Manifest:
     return ToyNet().manifest(inputs=inputs)
 
 

@@ -9,13 +9,12 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from tritonclient.http import InferenceServerClient as Client
 from tritonclient.http import aio
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from tests.conftest import Serve
 from tests.toy import ToyNet
-
-Client = triton.InferenceServerClient
 
 
 @pytest.fixture

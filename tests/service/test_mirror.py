@@ -1,0 +1,246 @@
+"""A store behind a URL: what is fetched, what is refused, and what goes on when the store does not answer."""
+
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from service.errors import NotReady
+from service.folder import Identity
+from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
+from service.masks import MaskCache
+from service.mirror import Mirror, StoreUnreachable, without_secrets
+from service.repository import Repository
+from tests.conftest import Serve, wait_until
+from tests.toy import ToyNet
+
+ONE = Identity("toy", 1)
+
+
+@pytest.fixture
+def models(toy: ToyNet, tmp_path: Path) -> Path:
+    """A folder with toy/1, to be changed."""
+    toy.publish(tmp_path / "models")
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def memory(models: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The same in a store in memory, and the URL of it."""
+    store = fsspec.filesystem("memory")
+    store.put(f"{models}/toy", "/models/toy", recursive=True)
+    yield store
+    store.rm("/models", recursive=True)
+
+
+URL = "memory://models"
+
+
+class Silent(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def web(models: Path) -> Iterator[http.server.ThreadingHTTPServer]:
+    """The folder behind a real HTTP server."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(models)))
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def address(server: http.server.ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def open_mirrored(mirror: Mirror) -> Repository:
+    repository = Repository(mirror.folder, MaskCache(0), mirror=mirror)
+    repository.refresh()
+    return repository
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "http"])
+def test_the_folder_follows_the_store(
+    kind: str, memory: Any, web: http.server.ThreadingHTTPServer, models: Path, tmp_path: Path
+) -> None:
+    url = {"memory": URL, "file": models.as_uri(), "http": address(web)}[kind]
+    mirror = Mirror(url, tmp_path / "cache")
+    mirror.sync()
+    assert contents(mirror.folder) == contents(models)
+    assert mirror.failures == {}
+
+
+def test_a_new_version_comes_and_an_old_one_goes(web: Any, models: Path, tmp_path: Path) -> None:
+    mirror = Mirror(address(web), tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    ToyNet(seed=1).publish(models, version=2)
+    repository.refresh()
+    assert repository.find().manifest.version == 2
+    shutil.rmtree(models / "toy" / "1")
+    repository.refresh()
+    assert repository.models() == {"toy": [2]}
+    assert contents(mirror.folder) == contents(models)
+
+
+def test_a_replaced_version_is_fetched_again(memory: Any, models: Path, tmp_path: Path) -> None:
+    mirror = Mirror(URL, tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    before = repository.find()
+    folder = ToyNet(seed=9).publish(tmp_path / "new")
+    memory.put(f"{folder}/*", "/models/toy/1/")
+    repository.refresh()
+    assert repository.find() is not before
+    assert contents(mirror.folder / "toy" / "1") == contents(folder)
+
+
+@pytest.mark.parametrize("name", [PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN])
+def test_what_is_damaged_never_reaches_the_folder(memory: Any, models: Path, tmp_path: Path, name: str) -> None:
+    folder = ToyNet(seed=1).publish(models, version=2)
+    content = bytearray((folder / name).read_bytes())
+    content[50] ^= 1
+    (folder / name).write_bytes(content)
+    memory.put(f"{folder}/*", "/models/toy/2/")
+    mirror = Mirror(URL, tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    assert repository.find().manifest.version == 1
+    assert f"{URL}/toy/2/{name}: is damaged" in repository.status()["failures"]["toy/2"]
+    assert not (mirror.folder / "toy" / "2").exists()
+
+
+def test_a_damaged_replacement_leaves_the_old_one_serving(memory: Any, tmp_path: Path) -> None:
+    mirror = Mirror(URL, tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    before = repository.find()
+    kept = contents(mirror.folder)
+    folder = ToyNet(seed=9).publish(tmp_path / "new")
+    (folder / GOLDEN).write_bytes(b"damaged")
+    memory.put(f"{folder}/*", "/models/toy/1/")
+    repository.refresh()
+    assert repository.find() is before
+    assert "golden.npz: is damaged" in repository.status()["failures"]["toy/1"]
+    assert contents(mirror.folder) == kept
+
+
+def test_an_upload_under_way_is_told_and_then_fetched(web: Any, models: Path, tmp_path: Path) -> None:
+    folder = ToyNet(seed=1).publish(models, version=2)
+    manifest = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).unlink()
+    repository = open_mirrored(Mirror(address(web), tmp_path / "cache"))
+    assert "manifest.json: no such file" in repository.status()["failures"]["toy/2"]
+    (folder / MANIFEST).write_bytes(manifest)
+    repository.refresh()
+    assert repository.find().manifest.version == 2
+    assert repository.status()["failures"] == {}
+
+
+def test_a_damaged_cache_is_mended(memory: Any, models: Path, tmp_path: Path) -> None:
+    mirror = Mirror(URL, tmp_path / "cache")
+    mirror.sync()
+    (mirror.folder / "toy" / "1" / PREDICT_GRAPH).write_bytes(b"damaged")
+    Mirror(URL, tmp_path / "cache").sync()
+    assert contents(mirror.folder) == contents(models)
+
+
+def test_a_store_that_is_away_takes_nothing_away(web: Any, models: Path, tmp_path: Path) -> None:
+    mirror = Mirror(address(web), tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    before = repository.find()
+    web.shutdown()
+    web.server_close()
+    repository.refresh()
+    assert repository.find() is before
+    assert list(repository.status()["failures"]) == [address(web)]
+    restarted = open_mirrored(Mirror(address(web), tmp_path / "cache"))
+    assert restarted.find().manifest.version == 1
+
+
+def test_a_store_that_is_suddenly_empty_is_not_believed(memory: Any, models: Path, tmp_path: Path) -> None:
+    repository = open_mirrored(Mirror(URL, tmp_path / "cache"))
+    memory.rm("/models/toy", recursive=True)
+    memory.pipe("/models/login.html", b"please log in")
+    repository.refresh()
+    assert repository.find().manifest.version == 1
+    assert repository.status()["failures"] == {URL: "there is no model in it"}
+
+
+def test_not_ready_until_the_store_is_there(tmp_path: Path, models: Path) -> None:
+    away = tmp_path / "away"
+    models.rename(away)
+    repository = open_mirrored(Mirror(models.as_uri(), tmp_path / "cache"))
+    with pytest.raises(NotReady, match=f"there is no model in {models.as_uri()}: .*No such file"):
+        repository.check_ready()
+    away.rename(models)
+    repository.refresh()
+    repository.check_ready()
+
+
+def test_a_model_that_is_too_large_is_not_fetched(web: Any, models: Path, tmp_path: Path) -> None:
+    mirror = Mirror(address(web), tmp_path / "cache", max_bytes=3000)
+    mirror.sync()
+    assert "that may be fetched" in mirror.failures[ONE]
+    assert contents(mirror.folder) == {}
+
+
+def test_only_what_may_be_a_model_is_fetched(memory: Any, models: Path, tmp_path: Path) -> None:
+    for path in ("..%2f/1/x", ".hidden/1/x", "toy/latest/x", "toy/01/x", "toy/0/x", "toy/..1/x", "a b/1/x", "README"):
+        memory.pipe(f"/models/{path}", b"")
+    mirror = Mirror(URL, tmp_path / "cache")
+    mirror.sync()
+    assert contents(mirror.folder) == contents(models)
+
+
+@pytest.mark.parametrize("name", ["../../../secret", "/tmp/secret", "a/b", ".."])
+def test_no_file_is_written_elsewhere(memory: Any, models: Path, tmp_path: Path, name: str) -> None:
+    manifest = json.loads((models / "toy" / "1" / MANIFEST).read_text())
+    manifest["files"][name] = "0" * 64
+    memory.pipe(f"/models/toy/1/{MANIFEST}", json.dumps(manifest).encode())
+    mirror = Mirror(URL, tmp_path / "cache")
+    mirror.sync()
+    assert "files" in mirror.failures[ONE]
+    assert contents(tmp_path / "cache") == {}
+
+
+def test_a_kind_of_store_that_is_not_known(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnreachable, match="gopher"):
+        Mirror("gopher://models", tmp_path).sync()
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://user:secret@host:1/models?sig=secret#secret", "https://host:1/models"),
+        ("s3://bucket/models", "s3://bucket/models"),
+    ],
+)
+def test_no_secret_is_told(url: str, told: str) -> None:
+    assert without_secrets(url) == told
+
+
+def test_no_secret_is_told_when_it_fails(tmp_path: Path, web: Any) -> None:
+    mirror = Mirror(address(web).replace("//", "//user:secret@") + "/nowhere?sig=hidden", tmp_path)
+    with pytest.raises(StoreUnreachable) as failure:
+        mirror.sync()
+    assert "nowhere" in str(failure.value)
+    assert "secret" not in str(failure.value)
+    assert "hidden" not in str(failure.value)
+
+
+def test_a_server_of_a_store(serve: Serve, web: Any, models: Path, tmp_path: Path) -> None:
+    with serve(models=address(web), cache=tmp_path / "cache", poll_seconds=0.05) as client:
+        assert client.get("/readyz").json()["models"] == {"toy": [1]}
+        ToyNet(seed=1).publish(models, version=2)
+        wait_until(lambda: client.post("/predict", json={"inputs": [[0] * 4]}).json()["version"] == 2)

@@ -1,0 +1,171 @@
+"""The routes that tell of the models and manage them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service import schemas
+from service.access import needed_scope
+from service.manifest import PREDICT_GRAPH, Manifest, read_manifest
+from service.models_api import UNTOLD
+from tests.conftest import Serve
+from tests.toy import ToyNet
+
+ROWS = [[0.3, -0.2, 1.0, 0.5]]
+
+
+@pytest.fixture
+def models(published: Path, tmp_path: Path) -> Path:
+    """A copy, to be changed."""
+    return shutil.copytree(published, tmp_path / "models")
+
+
+@pytest.fixture
+def own(serve: Serve, models: Path) -> Iterator[httpx.Client]:
+    """Of a server that looks at its models only when it is asked to."""
+    with serve(models=models, watch=False, poll_seconds=3600) as client:
+        yield client
+
+
+def refusal(response: httpx.Response, status: int, code: str) -> str:
+    assert response.status_code == status
+    error = schemas.ErrorReply.model_validate_json(response.content, strict=True).error
+    assert error.code == code
+    return error.message
+
+
+def states(response: httpx.Response) -> dict[int, str]:
+    assert response.status_code == 200, response.text
+    state = schemas.ModelState.model_validate_json(response.content, strict=True)
+    return {version.version: version.state for version in state.versions}
+
+
+def test_all_models_are_listed(client: httpx.Client) -> None:
+    listed = client.get("/v1/models")
+    assert listed.status_code == 200
+    schemas.Models.model_validate_json(listed.content, strict=True)
+
+    def ready(version: int) -> dict[str, Any]:
+        return {"version": version, "state": "ready", "reason": ""}
+
+    assert listed.json() == {
+        "default_model": "toy",
+        "models": [
+            {"model": "toy", "default_version": 2, "versions": [ready(1), ready(2)]},
+            {"model": "yield", "default_version": 1, "versions": [ready(1)]},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "version"),
+    [("toy", "toy", 2), ("toy/versions/1", "toy", 1), ("toy/versions/2", "toy", 2), ("yield", "yield", 1)],
+)
+def test_a_model_tells_of_itself(client: httpx.Client, published: Path, path: str, name: str, version: int) -> None:
+    answer = client.get(f"/v1/models/{path}")
+    told = schemas.ModelDetail.model_validate_json(answer.content).model_dump(mode="json")
+    assert told == answer.json()
+    manifest = read_manifest(published / name / str(version)).model_dump(mode="json")
+    assert {field: told[field] for field in manifest if field not in UNTOLD} == {
+        field: value for field, value in manifest.items() if field not in UNTOLD
+    }
+    assert (told["model"], told["version"]) == (name, version)
+
+
+def test_what_is_told_of_a_model_is_decided_field_by_field() -> None:
+    told = set(schemas.ModelDetail.model_fields) - set(schemas.ModelState.model_fields)
+    assert told == set(Manifest.model_fields) - UNTOLD
+
+
+def test_how_a_model_was_made_is_not_told(own: httpx.Client, models: Path) -> None:
+    ToyNet().publish(models, version=3, training={"data": "/home/someone/secret.csv"}, libraries={"torch": "2.9"})
+    assert states(own.post("/v1/models/toy/load"))[3] == "ready"
+    assert "secret" not in own.get("/v1/models/toy").text
+    assert "torch" not in own.get("/v1/models/toy").text
+
+
+def test_the_figures_of_the_evaluation_are_told(own: httpx.Client, models: Path) -> None:
+    figures = {"deterministic": {"accuracy": 0.5}, "mc": {"accuracy": 0.6}}
+    ToyNet().publish(models, version=3, evaluation=figures)
+    assert states(own.post("/v1/models/toy/load"))[3] == "ready"
+    assert own.get("/v1/models/toy").json()["evaluation"] == figures
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("nope", 404, "unknown_model"),
+        ("toy/versions/7", 404, "unknown_model"),
+        ("toy/versions/0", 422, "invalid_input"),
+        ("toy/versions/one", 422, "invalid_input"),
+        ("..%2f..%2fetc%2fpasswd/versions/1", 404, "unknown_path"),
+    ],
+)
+def test_what_is_not_there(client: httpx.Client, method: str, path: str, status: int, code: str) -> None:
+    commands = [""] if method == "GET" else ["/load", "/unload"]
+    for command in commands:
+        refusal(client.request(method, f"/v1/models/{path}{command}"), status, code)
+
+
+def test_unload_and_load_a_version(own: httpx.Client) -> None:
+    assert states(own.post("/v1/models/toy/versions/2/unload")) == {1: "ready", 2: "unavailable"}
+    assert own.post("/predict", json={"inputs": ROWS}).json()["version"] == 1
+    assert "toy/2 does not serve: unloaded" in refusal(own.get("/v1/models/toy/versions/2"), 503, "not_ready")
+    refusal(own.post("/v1/models/toy/versions/2/predict", json={"inputs": ROWS}), 503, "not_ready")
+    assert states(own.post("/v1/models/toy/versions/2/load")) == {1: "ready", 2: "ready"}
+    assert own.post("/predict", json={"inputs": ROWS}).json()["version"] == 2
+
+
+def test_unloading_the_default_model_leaves_the_process_and_the_others(own: httpx.Client) -> None:
+    assert states(own.post("/v1/models/toy/unload")) == {1: "unavailable", 2: "unavailable"}
+    assert "'toy' is unloaded" in refusal(own.get("/readyz"), 503, "not_ready")
+    assert "'toy' is unloaded" in refusal(own.post("/predict", json={"inputs": ROWS}), 503, "not_ready")
+    assert own.get("/healthz").status_code == 200
+    assert own.post("/v1/models/yield/predict", json={"inputs": ROWS}).status_code == 200
+    assert own.get("/v1/models").json()["models"][0]["default_version"] is None
+    assert states(own.post("/v1/models/toy/load")) == {1: "ready", 2: "ready"}
+    assert own.get("/readyz").status_code == 200
+
+
+def test_a_damaged_version_is_refused_with_the_reason(own: httpx.Client, models: Path) -> None:
+    folder = ToyNet(seed=3).publish(models, version=3)
+    good = (folder / PREDICT_GRAPH).read_bytes()
+    (folder / PREDICT_GRAPH).write_bytes(b"damaged")
+    message = refusal(own.post("/v1/models/toy/versions/3/load"), 503, "invalid_model")
+    assert "toy/3" in message
+    assert "predict.onnx: is damaged" in message
+    assert own.post("/predict", json={"inputs": ROWS}).json()["version"] == 2
+    assert "is damaged" in own.get("/readyz").json()["failures"]["toy/3"]
+    (folder / PREDICT_GRAPH).write_bytes(good)
+    assert states(own.post("/v1/models/toy/versions/3/load"))[3] == "ready"
+    assert own.get("/readyz").json()["failures"] == {}
+
+
+def test_new_models_are_found_when_asked_for(own: httpx.Client, models: Path) -> None:
+    ToyNet().publish(models, name="new")
+    shutil.rmtree(models / "yield")
+    listed = own.post("/v1/models/refresh")
+    assert [model["model"] for model in listed.json()["models"]] == ["new", "toy"]
+    assert listed.json() == own.get("/v1/models").json()
+
+
+def test_a_pinned_version_is_the_default_one(serve: Serve, published: Path) -> None:
+    with serve(models=published, pins={"toy": 1}) as client:
+        assert client.get("/v1/models").json()["models"][0]["default_version"] == 1
+        assert client.get("/v1/models/toy").json()["version"] == 1
+        assert client.post("/predict", json={"inputs": ROWS}).json()["version"] == 1
+
+
+def test_only_an_administrator_changes_what_serves(client: httpx.Client) -> None:
+    described = client.get("/openapi.json").json()["paths"]
+    commands = {path for path in described if path.endswith(("load", "refresh"))}
+    assert len(commands) == 5
+    assert {needed_scope(path) for path in commands} == {"admin"}
+    assert {needed_scope(path) for path in described if path.startswith("/v1/models") and path not in commands} == {
+        "infer"
+    }
