@@ -1,0 +1,172 @@
+"""What is counted, as Prometheus' own parser reads it from a live server; and the sums that it is made of."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.metrics import ENTROPY, REQUEST_ROWS, STAGE, Metrics, Numbers, add_up, keep_counted
+from service.stages import STAGES
+from tests.conftest import Serve
+from tests.toy import ToyNet
+
+ABSTENTION = ({"error_rate": 0.05, "threshold": 0.9, "coverage": 0.8},)
+
+
+def scrape(client: httpx.Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample by name and labels."""
+    response = client.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def value(client: httpx.Client, name: str, **labels: str) -> float:
+    """Of one sample; 0 where there is none yet."""
+    return scrape(client).get((name, frozenset(labels.items())), 0.0)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A toy that decides, and a regression."""
+    models = tmp_path_factory.mktemp("models")
+    ToyNet().publish(models, abstention=ABSTENTION)
+    ToyNet(seed=2, outputs=1).publish(models, name="yield", task="regression", labels=(), noise={"std": 0.3})
+    return models
+
+
+@pytest.fixture
+def fresh(serve: Serve, models: Path) -> Iterator[httpx.Client]:
+    """Of a server that has counted nothing of models yet."""
+    with serve(models=models) as client:
+        yield client
+
+
+def test_requests_are_counted_by_route_model_and_status(fresh: httpx.Client, toy: ToyNet) -> None:
+    rows = toy.rows(3).tolist()
+    for path in ("/predict", "/v1/models/toy/predict", "/v1/models/toy/versions/1/predict"):
+        assert fresh.post(path, json={"inputs": rows}).status_code == 200
+    fresh.post("/predict", json={"inputs": [[1]]})
+    fresh.post("/v1/models/yield/uncertainty", json={"inputs": rows})
+    fresh.post("/v1/models/nobody/predict", json={"inputs": rows})
+    toys = {"route": "/predict", "model": "toy", "version": "1"}
+    assert value(fresh, "dropserve_requests_total", **toys, status="200") == 3
+    assert value(fresh, "dropserve_requests_total", **toys, status="422") == 1
+    regression = {"route": "/uncertainty", "model": "yield", "version": "1"}
+    assert value(fresh, "dropserve_requests_total", **regression, status="200") == 1
+    unknown = {"route": "/predict", "model": "", "version": ""}
+    assert value(fresh, "dropserve_requests_total", **unknown, status="404") == 1
+    assert value(fresh, "dropserve_request_seconds_count", **toys) == 4
+    assert value(fresh, "dropserve_request_rows_sum", **toys) == 9
+    assert value(fresh, "dropserve_request_rows_bucket", **toys, le="2.0") == 0
+    assert value(fresh, "dropserve_request_rows_bucket", **toys, le="5.0") == 3
+
+
+def test_a_request_takes_as_long_as_its_stages(fresh: httpx.Client, toy: ToyNet) -> None:
+    fresh.post("/uncertainty", json={"inputs": toy.rows(50).tolist(), "samples": 500})
+    stages = {
+        stage: value(fresh, "dropserve_stage_seconds_sum", route="/uncertainty", stage=stage) for stage in STAGES
+    }
+    assert all(seconds > 0 for seconds in stages.values()), stages
+    total = value(fresh, "dropserve_request_seconds_sum", route="/uncertainty", model="toy", version="1")
+    assert sum(stages.values()) <= total
+
+
+def test_the_answers_themselves_are_counted(fresh: httpx.Client, toy: ToyNet) -> None:
+    reply = fresh.post("/uncertainty", json={"inputs": toy.rows(40).tolist()}).json()["predictions"]
+    model = {"model": "toy", "version": "1"}
+    for name in ("predictive_entropy", "mutual_information"):
+        told = [row[name] for row in reply]
+        assert value(fresh, f"dropserve_{name}_count", **model) == 40
+        assert value(fresh, f"dropserve_{name}_sum", **model) == pytest.approx(sum(told))
+        assert value(fresh, f"dropserve_{name}_bucket", **model, le="0.1") == sum(x <= 0.1 for x in told)
+    referred = sum(row["decision"] == "refer" for row in reply)
+    assert 0 < referred < 40
+    assert value(fresh, "dropserve_decisions_total", **model, decision="refer") == referred
+    assert value(fresh, "dropserve_decisions_total", **model, decision="accept") == 40 - referred
+
+
+def test_labels_are_never_what_a_caller_wrote(fresh: httpx.Client) -> None:
+    before = len(scrape(fresh))
+    for nonsense in ("/zzz", "/v1/models/zzz/predict", "/v1/models/zzz", "/v2/models/zzz/infer", "/v2/zzz", "/zzz/load"):
+        for method in ("GET", "POST"):
+            fresh.request(method, nonsense)
+    fresh.get("/metrics", headers={"user-agent": "zzz", "x-request-id": "zzz"})
+    assert "zzz" not in fresh.get("/metrics").text
+    grown = len(scrape(fresh))
+    for number in range(50):
+        fresh.get(f"/zzz/{number}")
+        fresh.post(f"/v1/models/zzz{number}/predict")
+        fresh.get(f"/v1/models/zzz{number}")
+    assert len(scrape(fresh)) == grown > before
+
+
+def test_loaded_and_refused_versions(serve: Serve, tmp_path: Path, toy: ToyNet) -> None:
+    toy.publish(tmp_path)
+    damaged = toy.publish(tmp_path, version=2)
+    (damaged / "predict.onnx").write_bytes(b"damaged")
+    with serve(models=tmp_path) as client:
+        found = scrape(client)
+        of = {version: frozenset({("model", "toy"), ("version", version)}) for version in ("1", "2")}
+        assert found["dropserve_model_loaded", of["1"]] == 1
+        assert ("dropserve_model_loaded", of["2"]) not in found
+        assert found["dropserve_model_refused", of["2"]] == 1
+
+
+def test_the_process_is_described(client: httpx.Client) -> None:
+    assert value(client, "process_resident_memory_bytes", worker="0") > 2**20
+    assert value(client, "process_cpu_seconds_total", worker="0") > 0
+    assert value(client, "dropserve_workers") == 1
+    assert "python_info{" in client.get("/metrics").text
+
+
+def test_openmetrics_is_spoken_to_those_who_ask(client: httpx.Client) -> None:
+    response = client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
+
+
+# the sums
+
+
+def test_a_bound_belongs_to_its_bucket() -> None:
+    metrics = Metrics()
+    for seen in (1, 2, 2.5, math.inf):
+        metrics.observe(REQUEST_ROWS, ("route", "toy", "1"), seen)
+    numbers = metrics.numbers[REQUEST_ROWS.name, "route", "toy", "1"]
+    assert numbers[:3] == [1, 1, 1]
+    assert numbers[len(REQUEST_ROWS.bounds)] == 1
+    assert numbers[-1] == math.inf
+
+
+def test_values_at_once_are_those_one_by_one() -> None:
+    values = np.random.default_rng(0).gamma(0.5, size=1000)
+    values[:3] = (0.0, ENTROPY.bounds[2], 1e9)
+    at_once, one_by_one = Metrics(), Metrics()
+    at_once.observe_all(ENTROPY, ("toy", "1"), values)
+    for single in values.tolist():
+        one_by_one.observe(ENTROPY, ("toy", "1"), single)
+    (some,), (others,) = at_once.numbers.values(), one_by_one.numbers.values()
+    assert some[:-1] == others[:-1]
+    assert some[-1] == pytest.approx(others[-1])
+
+
+def test_workers_add_up_and_only_counters_outlive_them() -> None:
+    stage = (STAGE.name, "/predict", "run")
+    one: Numbers = {stage: [1.0, 2.0], ("dropserve_queue_depth",): [3.0]}
+    other: Numbers = {stage: [10.0, 20.0], (STAGE.name, "/predict", "parse"): [5.0]}
+    assert add_up([one, other]) == {
+        stage: [11.0, 22.0],
+        ("dropserve_queue_depth",): [3.0],
+        (STAGE.name, "/predict", "parse"): [5.0],
+    }
+    assert one[stage] == [1.0, 2.0]
+    assert keep_counted(one) == {stage: [1.0, 2.0]}
