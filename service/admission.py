@@ -3,11 +3,13 @@
 from typing import Protocol
 
 from service.access import Access, KeyScope, given_key
+from service.errors import CallerGone
 from service.logs import REQUEST_ID, log_record
 from service.metrics import Metrics
 from service.records import Record
+from service.refusals import STATUS
 
-NOBODY_THERE = 499
+NOBODY_THERE = STATUS[CallerGone]
 """As nginx counts a caller who hung up."""
 
 

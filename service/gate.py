@@ -5,6 +5,7 @@ Bare ASGI. Inference goes straight to its handler, what is below /v2 to the Open
 else goes on to FastAPI.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -12,7 +13,7 @@ import structlog
 from service.access import needed_scope
 from service.admission import NOBODY_THERE, Admission
 from service.calls import Call, Receive, Scope, Send
-from service.errors import CallerGone, DropserveError, MethodNotAllowed
+from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady
 from service.inference import PATH, Inference
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.records import OTHER
@@ -27,7 +28,7 @@ class Gate:
     """The outermost ASGI app, around FastAPI's."""
 
     def __init__(self, app: ASGIApp, inference: Inference, open_inference: OpenInference, admission: Admission) -> None:
-        self._app = app
+        self.app = app
         self._inference = inference
         self._open_inference = open_inference
         self._admission = admission
@@ -35,7 +36,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; lifespan and the like go to FastAPI."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         call = Call(scope, receive, send)
         self._admission.begin(call)
@@ -46,6 +47,8 @@ class Gate:
             call.status = NOBODY_THERE
         except DropserveError as error:
             await self._refuse(call, error)
+        except asyncio.CancelledError:  # the service stops, and this took longer than its drain timeout
+            await self._refuse(call, NotReady("the service stopped before the answer was ready"))
         except Exception as error:
             log.error("unexpected error", path=call.path[:200], exc_info=error)
             await self._refuse(call, DropserveError("something went wrong in the service; its log says what"))
@@ -58,11 +61,11 @@ class Gate:
             await self._open_inference.answer(call)
             return
         if path is None:
-            await self._app(scope, receive, call.send_on)
+            await self.app(scope, receive, call.send_on)
             call.route = getattr(scope.get("route"), "path", OTHER)
             return
         if call.method != "POST":
-            raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}")
+            raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}", allowed="POST")
         await self._inference.answer(call, path)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:

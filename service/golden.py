@@ -41,7 +41,11 @@ def replay(engine: Engine, content: bytes) -> float:
     """
     try:
         golden = read_npz(content, MAX_UNPACKED_BYTES)
-        given = {spec.name: golden[INPUT_PREFIX + spec.name] for spec in engine.manifest.inputs}
+    except ValueError as error:
+        raise InvalidModel(f"{GOLDEN}: cannot be read: {error}", file=GOLDEN) from None
+    try:
+        named = [name for name in golden if name.startswith(INPUT_PREFIX)]
+        given = {name.removeprefix(INPUT_PREFIX): golden[name] for name in named}
         inputs = check_inputs(given, engine.manifest, max_rows=sys.maxsize)
         expected = {name: golden[name].astype(np.float64) for name in ("predict", "sample")}
         sampling = Sampling(passes=len(expected["sample"]), seed=int(golden["seed"]))

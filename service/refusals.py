@@ -21,6 +21,7 @@ STATUS: dict[type[DropserveError], int] = {
     errors.NotReady: 503,
     errors.Overloaded: 429,
     errors.DeadlineExceeded: 504,
+    errors.CallerGone: 499,  # as nginx counts them; nobody is there to be told
     errors.InvalidModel: 503,
 }
 
@@ -41,7 +42,9 @@ def error_reply(error: DropserveError, status: int | None = None) -> tuple[int, 
 
 
 def _headers(error: DropserveError, status: int) -> list[Header]:
-    """Retry-After tells when, where the error knows."""
+    """Retry-After tells when, and Allow what instead, where the error knows."""
+    if isinstance(error, errors.MethodNotAllowed) and "allowed" in error.details:
+        return [(b"allow", error.details["allowed"].encode())]
     if "retry_after" in error.details:
         return [(b"retry-after", str(error.details["retry_after"]).encode())]
     return HEADERS.get(status, [])

@@ -40,6 +40,11 @@ def test_codes_are_stable_and_one_each() -> None:
         "not_ready",
         "overloaded",
         "deadline_exceeded",
+        "caller_gone",
+        "slow_body",
+        "access_denied",
+        "unauthenticated",
+        "forbidden",
         "invalid_model",
     }
 

@@ -80,5 +80,5 @@ def test_answers_that_do_not_fit(engine: Engine, content: bytes, changes: dict[s
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"PK\x03\x04nothing"])
 def test_what_is_no_npz(engine: Engine, content: bytes) -> None:
-    with pytest.raises(InvalidModel, match=r"golden\.npz: does not fit the model: not an NPZ file"):
+    with pytest.raises(InvalidModel, match=r"golden\.npz: cannot be read: not an NPZ file"):
         golden.replay(engine, content)

@@ -136,7 +136,7 @@ def test_golden_answers_that_unpack_to_too_much(folder: Path) -> None:
             entry.write(bytes(2**20))
     assert len(file.getvalue()) < 2**20
     replace(folder, GOLDEN, file.getvalue())
-    with pytest.raises(InvalidModel, match=r"golden\.npz: cannot be read: it unpacks to \d+ bytes"):
+    with pytest.raises(InvalidModel, match=r"golden\.npz: cannot be read: not an NPZ file: it unpacks to \d+ bytes"):
         load_model(folder, MaskCache(0))
 
 

@@ -98,7 +98,7 @@ def test_deep_nesting(deep: str, manifest: Manifest) -> None:
         ("Inputs", "did you mean inputs?"),
         ("sample", "did you mean samples?"),
         ("seeds", "did you mean seed?"),
-        ("temperature", "expected inputs, samples, seed"),
+        ("temperature", f"expected {', '.join(UncertaintyRequest.__struct_fields__)}"),
     ],
 )
 def test_an_unknown_field_is_told_the_nearest(given: str, hint: str) -> None:
@@ -106,7 +106,7 @@ def test_an_unknown_field_is_told_the_nearest(given: str, hint: str) -> None:
     with pytest.raises(InvalidInput) as refusal:
         decode_request(body, UncertaintyRequest)
     assert refusal.value.message == f"{given}: there is no such field; {hint}"
-    assert refusal.value.details == {"field": given, "expected": ["inputs", "samples", "seed"]}
+    assert refusal.value.details == {"field": given, "expected": list(UncertaintyRequest.__struct_fields__)}
 
 
 def test_predict_has_no_samples() -> None:
@@ -144,10 +144,10 @@ def test_samples_and_seed_are_read(samples: int | None, seed: Any) -> None:
     [
         (0, "expected a whole number >= 1"),
         (-3, "expected a whole number >= 1"),
-        (2.5, "expected a whole number, found a number"),
-        (True, "expected a whole number, found true or false"),
-        ("100", "expected a whole number, found a string"),
-        ([100], "expected a whole number, found a list"),
+        (2.5, "expected a whole number or an object, found a number"),
+        (True, "expected a whole number or an object, found true or false"),
+        ("100", "expected a whole number or an object, found a string"),
+        ([100], "expected a whole number or an object, found a list"),
     ],
 )
 def test_wrong_samples(samples: Any, expected: str) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 
 from service import schemas
 from service.app import create_app
 from service.config import Settings
+from service.gate import Gate
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from service.requests import MAX_JSON_INTEGER
 from tests.conftest import Serve, running_server
@@ -235,13 +237,15 @@ def test_a_body_too_large(serve: Serve, published: Path, size: int) -> None:
 
 
 def test_a_mistake_of_ours_is_told_without_its_trace(published: Path) -> None:
-    app = create_app(Settings(models=published))
+    gate = create_app(Settings(models=published))
+    assert isinstance(gate, Gate)
+    assert isinstance(gate.app, FastAPI)
 
-    @app.get("/broken")
+    @gate.app.get("/broken")
     async def broken() -> None:
         raise RuntimeError("a secret")
 
-    with running_server(app) as client:
+    with running_server(gate) as client:
         response = client.get("/broken")
     assert "secret" not in response.text
     assert "Traceback" not in response.text
