@@ -38,7 +38,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {"samples": AdaptiveSamples, "ablate"
 def decode_request(body: bytes, kind: type[Request]) -> Request:
     """The body as a request of this kind; raises MalformedBody or InvalidInput."""
     try:
-        return _decoder(kind).decode(body)  # type: ignore[no-any-return]
+        return _decoder(kind).decode(body)  # type: ignore[no-any-return, arg-type]
     except msgspec.ValidationError as error:
         raise _invalid_field(str(error), kind) from None
     except msgspec.DecodeError as error:

@@ -146,7 +146,7 @@ def test_standard_error_is_s_by_root_t(values: NDArray[np.float32]) -> None:
 
 def test_a_single_pass_tells_nothing_of_the_error() -> None:
     assert np.isnan(summarise_classes(softmax(random_logits(passes=1))).standard_error).all()
-    assert np.isnan(summarise_regression(random_logits(passes=1)).standard_error).all()
+    assert np.isnan(summarise_regression(random_logits(passes=1).astype(np.float64)).standard_error).all()
 
 
 @pytest.mark.parametrize("huge", [1e4, 1e30, float(np.finfo(np.float32).max)])
