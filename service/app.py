@@ -21,7 +21,7 @@ from service.documentation import describe_api
 from service.draining import listen_for_the_end
 from service.errors import DropserveError
 from service.exposition import Exposition
-from service.gate import ASGIApp, Gate
+from service.gate import MISTAKE, ASGIApp, Gate
 from service.inference import Inference
 from service.masks import MaskCache
 from service.metrics import Metrics
@@ -87,6 +87,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
+    app.add_exception_handler(Exception, _fail)
     gate = Gate(
         app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings), admission
     )
@@ -155,6 +156,11 @@ async def _refuse_route(request: Request, error: Exception) -> Response:
     response = _response(kind(message), error.status_code)
     response.headers.update(error.headers or {})
     return response
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    """A mistake of ours; starlette raises it again, and the gate logs it."""
+    return _response(DropserveError(MISTAKE))
 
 
 def _response(error: DropserveError, status: int | None = None) -> Response:

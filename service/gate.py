@@ -21,6 +21,9 @@ from service.refusals import error_reply
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+MISTAKE = "something went wrong in the service; its log says what"
+"""All that a caller is told of a mistake of ours."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -51,7 +54,7 @@ class Gate:
             await self._refuse(call, NotReady("the service stopped before the answer was ready"))
         except Exception as error:
             log.error("unexpected error", path=call.path[:200], exc_info=error)
-            await self._refuse(call, DropserveError("something went wrong in the service; its log says what"))
+            await self._refuse(call, DropserveError(MISTAKE))
         finally:
             self._admission.end(call)
 
