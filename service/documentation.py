@@ -11,6 +11,7 @@ from service import schemas
 from service.config import Settings
 from service.engine import Engine, Inputs
 from service.errors import DropserveError
+from service.oip.description import describe_paths
 from service.replies import encode_prediction, encode_uncertainty
 from service.repository import Repository
 from service.sampling import Sampling
@@ -28,12 +29,19 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         routes=[*_inference_routes().routes, *app.routes],
     )
     _add_bodies(api)
-    try:
-        engine = repository.find()
-    except DropserveError:
-        return api
-    _add_examples(api, engine, settings)
+    engine = _engine_at_hand(repository)
+    api["paths"] |= describe_paths(engine, settings)
+    if engine:
+        _add_examples(api, engine, settings)
     return api
+
+
+def _engine_at_hand(repository: Repository) -> Engine | None:
+    """Whose answers can be examples."""
+    try:
+        return repository.find()
+    except DropserveError:
+        return None
 
 
 _DESCRIPTION = """
@@ -41,7 +49,8 @@ _DESCRIPTION = """
 other units dropped, and tells their consensus and their disagreement. Send the same seed again and the
 same networks answer, to the byte.
 
-Errors always have the form `{"error": {"code", "message", "details"}}`.
+Errors always have the form `{"error": {"code", "message", "details"}}`; below `/v2`, where clients of the
+Open Inference Protocol ask the same models, that protocol's: `{"error": message}`.
 """
 
 
