@@ -92,10 +92,9 @@ def test_new_versions_take_over_without_a_lost_request(serve: Serve, models: Pat
 
 def test_a_version_that_is_removed_gives_way_without_a_lost_request(serve: Serve, models: Path) -> None:
     publish(models, 2)
-    with serve(models=models) as client:
-        with load(client) as answers:
-            (models / "toy" / "2").rename(models / ".trash")
-            wait_until(lambda: serving(client) == [1])
+    with serve(models=models) as client, load(client) as answers:
+        (models / "toy" / "2").rename(models / ".trash")
+        wait_until(lambda: serving(client) == [1])
     for versions in check(answers):
         assert versions == sorted(versions, reverse=True)
         assert (versions[0], versions[-1]) == (2, 1)
@@ -103,11 +102,10 @@ def test_a_version_that_is_removed_gives_way_without_a_lost_request(serve: Serve
 
 def test_unloading_and_loading_by_request_loses_no_request(serve: Serve, models: Path) -> None:
     publish(models, 2)
-    with serve(models=models) as client:
-        with load(client) as answers:
-            for _ in range(3):
-                for command in ("unload", "load"):
-                    assert client.post(f"/v1/models/toy/versions/2/{command}").status_code == 200
+    with serve(models=models) as client, load(client) as answers:
+        for _ in range(3):
+            for command in ("unload", "load"):
+                assert client.post(f"/v1/models/toy/versions/2/{command}").status_code == 200
     assert {version for versions in check(answers) for version in versions} == {1, 2}
 
 
