@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import schemas
+from service import models_api, schemas
 from service.config import Settings
 from service.engine import Engine, Inputs
 from service.errors import DropserveError
@@ -33,6 +33,7 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
     api["paths"] |= describe_paths(engine, settings)
     if engine:
         _add_examples(api, engine, settings)
+        models_api.add_examples(api, repository.catalogue, engine.manifest)
     return api
 
 
