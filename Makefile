@@ -8,7 +8,7 @@ TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train test lint format bench pin clean
+.PHONY: help serve train test lint format proto bench pin clean
 
 help: ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,9 @@ lint: $(VENV)/.test ## Check style, types, and who may import whom
 format: $(VENV)/.test ## Put the code into the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+proto: $(VENV)/.test ## Generate the messages of the gRPC protocol from service/proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. service/proto/open_inference.proto
 
 bench: $(VENV)/.serving ## Measure the latency of served models/, every answer verified
 	@$(BIN)/python -m benchmarks.latency $(ARGS)

@@ -45,7 +45,11 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes. [DROPSERVE_WORKERS; 1]")] = None,
 ) -> None:
     """Answer HTTP requests. Every other setting is an environment variable: see docs/settings.md."""
-    run_server(_settings(models=models, host=host, port=port, workers=workers))
+    settings = _settings(models=models, host=host, port=port, workers=workers)
+    try:
+        run_server(settings)
+    except DropserveError as error:
+        _stop(error.message)
 
 
 @cli.command()

@@ -97,7 +97,7 @@ def needed_scope(path: str) -> KeyScope | None:
     """What a key must allow for this path; None where none is needed. What is not known to be open is not."""
     if OPEN.fullmatch(path):
         return None
-    return "admin" if ADMIN.fullmatch(path) else "infer"
+    return "admin" if path.rstrip("/").endswith(ADMIN) else "infer"
 
 
 def given_key(headers: Mapping[bytes, bytes]) -> str | None:

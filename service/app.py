@@ -101,7 +101,7 @@ def _with_cors(gate: Gate, origins: Sequence[str]) -> ASGIApp:
         allow_origins=origins,
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
-        expose_headers=["X-Request-ID", "Retry-After"],
+        expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
     )
 
 

@@ -7,10 +7,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from service import schemas
+from service import models_api, schemas
 from service.config import Settings
 from service.engine import Engine, Inputs
 from service.errors import DropserveError
+from service.oip.description import describe_paths
 from service.replies import encode_prediction, encode_uncertainty
 from service.repository import Repository
 from service.sampling import Sampling
@@ -28,12 +29,20 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         routes=[*_inference_routes().routes, *app.routes],
     )
     _add_bodies(api)
-    try:
-        engine = repository.find()
-    except DropserveError:
-        return api
-    _add_examples(api, engine, settings)
+    engine = _engine_at_hand(repository)
+    api["paths"] |= describe_paths(engine, settings)
+    if engine:
+        _add_examples(api, engine, settings)
+        models_api.add_examples(api, repository.catalogue, engine.manifest)
     return api
+
+
+def _engine_at_hand(repository: Repository) -> Engine | None:
+    """Whose answers can be examples."""
+    try:
+        return repository.find()
+    except DropserveError:
+        return None
 
 
 _DESCRIPTION = """
@@ -41,7 +50,8 @@ _DESCRIPTION = """
 other units dropped, and tells their consensus and their disagreement. Send the same seed again and the
 same networks answer, to the byte.
 
-Errors always have the form `{"error": {"code", "message", "details"}}`.
+Errors always have the form `{"error": {"code", "message", "details"}}`; below `/v2`, where clients of the
+Open Inference Protocol ask the same models, that protocol's: `{"error": message}`.
 """
 
 

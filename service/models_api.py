@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from service import schemas
-from service.catalogue import Catalogue
+from service.catalogue import UNLOADED, Catalogue
 from service.manifest import Manifest
 from service.replies import encode
 from service.repository import Repository
@@ -114,7 +114,7 @@ def describe_model(catalogue: Catalogue, name: str) -> Json:
         "model": name,
         "default_version": catalogue.default_version(name),
         "versions": [
-            {"version": version, "state": state, "reason": reason} for _, version, state, reason in catalogue.of(name)
+            {"version": entry.version, "state": entry.state, "reason": entry.reason} for entry in catalogue.of(name)
         ],
     }
 
@@ -122,6 +122,21 @@ def describe_model(catalogue: Catalogue, name: str) -> Json:
 def describe_manifest(manifest: Manifest) -> Json:
     """What `schemas.ModelDetail` adds to it."""
     return manifest.model_dump(mode="json", exclude=UNTOLD)
+
+
+def add_examples(api: Json, catalogue: Catalogue, manifest: Manifest) -> None:
+    """To an OpenAPI description: what this service answers of one of its models."""
+    everything = describe_all(catalogue)
+    state = describe_model(catalogue, manifest.name)
+    gone = {"state": "unavailable", "reason": UNLOADED}
+    unloaded = {**state, "default_version": None, "versions": [version | gone for version in state["versions"]]}
+    answers = {"models": everything, "refresh": everything, "load": state, "unload": unloaded}
+    detail = state | describe_manifest(manifest)
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            if operation.get("tags") == ["models"]:
+                content = operation["responses"]["200"]["content"]["application/json"]
+                content["example"] = answers.get(path.rpartition("/")[2], detail)
 
 
 def _reply(answer: Json) -> Response:

@@ -15,6 +15,7 @@ import uvicorn
 from service.access import read_keys
 from service.app import create_app
 from service.config import Settings
+from service.errors import DropserveError
 from service.gate import ASGIApp
 from service.logs import configure_logging
 
@@ -23,13 +24,25 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 log = structlog.get_logger(__name__)
 
 
+class InvalidCertificate(DropserveError):
+    """The certificate cannot be read, or its key does not fit."""
+
+    code = "invalid_certificate"
+
+
 def run_server(settings: Settings) -> None:
-    """Serve until told to stop. Raises InvalidKeyFile, or ssl.SSLError or OSError for a certificate of no use."""
-    configure_logging(settings.log_level)
-    _check_access(settings)
+    """Serve until told to stop. Raises InvalidKeyFile or InvalidCertificate."""
     _check_certificate(settings)
+<<<<<<< HEAD
     # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+=======
+    if settings.api_keys:
+        read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
+    configure_logging(settings.log_level)
+    if not settings.api_keys and settings.host not in LOOPBACK:
+        log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
+>>>>>>> inference-server
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
         uvicorn.run(
@@ -54,17 +67,14 @@ def create_worker() -> ASGIApp:
     return create_app(settings)
 
 
-def _check_access(settings: Settings) -> None:
-    if settings.api_keys:
-        read_keys(settings.api_keys)
-    elif settings.host not in LOOPBACK:
-        log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
-
-
 def _check_certificate(settings: Settings) -> None:
-    """Before any worker starts, so that the reason is told once and plainly."""
-    if settings.ssl_certfile:
+    if not settings.ssl_certfile:
+        return
+    try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:  # of which SSLError is one
+        message = f"ssl_certfile {settings.ssl_certfile}, ssl_keyfile {settings.ssl_keyfile or 'the same'}: {error}"
+        raise InvalidCertificate(message) from None
 
 
 @contextmanager

@@ -13,8 +13,6 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
     Raises UnsupportedMediaType, MalformedBody or BodyTooLarge.
     """
-    if encoding == "identity":
-        return body
     if encoding not in WINDOW_BITS:
         expected = ", ".join([*WINDOW_BITS, "identity"])
         message = f"content-encoding: expected one of {expected}; found {encoding[:100]}"

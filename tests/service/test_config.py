@@ -34,7 +34,10 @@ def test_nothing_else_is_documented() -> None:
     ("name", "text", "value"),
     [
         ("models", "/srv/models", Path("/srv/models")),
+        ("models", "s3://bucket/models", "s3://bucket/models"),
         ("default_model", "digits", "digits"),
+        ("pins", '{"digits": 1}', {"digits": 1}),
+        ("watch", "false", False),
         ("port", "0", 0),
         ("seed", str(2**53), 2**53),
         ("request_timeout", "0.5", 0.5),
@@ -70,6 +73,9 @@ def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("log_level", "loud"),
         ("threads", 0),
         ("mask_cache_bytes", -1),
+        ("pins", {"digits": 0}),
+        ("poll_seconds", 0),
+        ("max_model_bytes", 0),
     ],
 )
 def test_wrong_values_are_refused(name: str, value: Any) -> None:

@@ -163,9 +163,27 @@ def test_a_pinned_version_is_the_default_one(serve: Serve, published: Path) -> N
 
 def test_only_an_administrator_changes_what_serves(client: httpx.Client) -> None:
     described = client.get("/openapi.json").json()["paths"]
-    commands = {path for path in described if path.endswith(("load", "refresh"))}
+    commands = {path for path in described if path.startswith("/v1") and path.endswith(("load", "refresh"))}
     assert len(commands) == 5
     assert {needed_scope(path) for path in commands} == {"admin"}
     assert {needed_scope(path) for path in described if path.startswith("/v1/models") and path not in commands} == {
         "infer"
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/v1/models", "get"),
+        ("/v1/models/refresh", "post"),
+        ("/v1/models/{name}", "get"),
+        ("/v1/models/{name}/versions/{version}", "get"),
+        ("/v1/models/{name}/unload", "post"),
+        ("/v1/models/{name}/load", "post"),
+        ("/v1/models/{name}/versions/{version}/load", "post"),
+    ],
+)
+def test_the_examples_are_what_is_answered(own: httpx.Client, path: str, method: str) -> None:
+    operation = own.get("/openapi.json").json()["paths"][path][method]
+    answer = own.request(method, path.format(name="toy", version=2))
+    assert answer.json() == operation["responses"]["200"]["content"]["application/json"]["example"]

@@ -114,11 +114,9 @@ def test_a_request_in_flight_finishes_on_the_version_that_it_began_with(serve: S
     models = tmp_path / "models"
     ToyNet(hidden=4096).publish(models)
     with serve(models=models) as client, ThreadPoolExecutor() as pool:
-        asked = {"inputs": ROWS * 100, "samples": 10_000}
+        asked = {"inputs": ROWS * 100, "samples": 5_000}
         long = pool.submit(client.post, "/v1/models/toy/uncertainty", json=asked)
-        wait_until(lambda: long.running())
-        while not long.done() and client.post("/v1/models/toy/predict", json={"inputs": ROWS}).status_code != 200:
-            pass
+        wait_until(lambda: "dropserve_queue_depth 1" in client.get("/metrics").text)
         assert client.post("/v1/models/toy/unload").status_code == 200
         assert not long.done()
         assert client.post("/v1/models/toy/predict", json={"inputs": ROWS}).status_code == 503
