@@ -19,7 +19,8 @@ KeyScope = Literal["infer", "admin"]
 
 OPEN = re.compile(r"/|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json")
 """Paths that need no key: health, and the description of the service."""
-ADMIN = re.compile(r".*/(load|unload|refresh)/?")
+ADMIN = ("/load", "/unload", "/refresh")
+"""Ends of the paths that need a key of the scope admin."""
 
 LINE = re.compile(r"(\S+)\s+(\S+)\s+([0-9a-f]{64})")
 PREFIX = "ds_"

@@ -33,16 +33,13 @@ class InvalidCertificate(DropserveError):
 def run_server(settings: Settings) -> None:
     """Serve until told to stop. Raises InvalidKeyFile or InvalidCertificate."""
     _check_certificate(settings)
-<<<<<<< HEAD
-    # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-=======
     if settings.api_keys:
         read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
     configure_logging(settings.log_level)
     if not settings.api_keys and settings.host not in LOOPBACK:
         log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
->>>>>>> inference-server
+    # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
         uvicorn.run(

@@ -124,7 +124,7 @@ def test_a_passed_deadline_is_told_and_the_work_dropped(scheduler: Scheduler) ->
     def endless() -> Work:
         try:
             while True:
-                yield 0.02
+                yield 2 * INLINE_SECONDS
         finally:
             closed.set()
 
