@@ -3,12 +3,15 @@
 They describe; `service.requests` reads and `service.replies` writes, faster. Tests hold them together.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData
 from service.requests import MAX_JSON_INTEGER
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+"""Of 1, strictly between nothing and all."""
 
 Row = float | list[Any]
 """A row's numbers, nested as deep as the model's input is."""
@@ -29,6 +32,8 @@ class ClassAnswer(Described):
     """Its calibrated probability."""
     probabilities: list[float]
     """Of every class, in the order of `labels`."""
+    prediction_set: list[str] | None = None
+    """The classes that cannot be ruled out; contains the truth as often as the coverage asked for."""
 
 
 class RegressionAnswer(Described):
@@ -36,9 +41,24 @@ class RegressionAnswer(Described):
 
     values: list[float]
     """In the target's own unit."""
+    interval: list[list[float]] | None = None
+    """Low and high end for each value; contains the truth as often as the coverage asked for."""
 
 
-class ClassSpread(Described):
+class Spread(Described):
+    """What is told of a row's samples when the request asks for it."""
+
+    samples: int | None = None
+    """Adaptive sampling: how many networks were asked about this row."""
+    stopped: Literal["tolerance", "confidence", "max"] | None = None
+    """Adaptive sampling: why no more were asked."""
+    quantiles: list[list[float]] | None = None
+    """For each quantile asked for, that of every class's probability or of every value."""
+    sampled: list[list[float]] | None = None
+    """`return_samples`: what each network answered, in the order of the samples."""
+
+
+class ClassSpread(Spread):
     """What the thinned networks say of a row. Entropies are in nats."""
 
     label: str
@@ -59,10 +79,12 @@ class ClassSpread(Described):
     """Share of samples that voted against the most voted class."""
     votes: list[int]
     """How many samples put each class first."""
+    decision: Literal["accept", "refer"] | None = None
+    """Accept the answer, or refer the row to a person: by the threshold in `decided`."""
     deterministic: ClassAnswer
 
 
-class RegressionSpread(Described):
+class RegressionSpread(Spread):
     """What the thinned networks say of a row, in the target's own unit."""
 
     mean: list[float]
@@ -95,11 +117,15 @@ class Uncertainties(Described):
     model: str
     version: int
     samples: int
-    """How many thinned networks were asked."""
+    """How many thinned networks were asked; with adaptive sampling, about the row that needed most."""
     seed: int
     """Send it again to ask the same ones."""
     labels: list[str] | None = None
     """The classes, in the order of all lists; a regression has none."""
+    quantiles: list[float] | None = None
+    """Those asked for, in the order of each row's."""
+    decided: AbstentionThreshold | None = None
+    """The threshold that decisions go by, and the error rate to expect of what is accepted."""
     predictions: list[ClassSpread | RegressionSpread]
     """One a row, in the order sent."""
 
@@ -126,15 +152,47 @@ class PredictBody(Described):
 
     inputs: list[Row] | dict[str, list[Row]]
     """A list of rows; for a model of several inputs, an object with such a list for each, by name."""
+    coverage: Share | None = None
+    """Adds the conformal set or interval of this coverage, one of the model's."""
+
+
+class AdaptiveBody(Described):
+    """As many samples as each row needs: until one of the rules holds, which is looked at now and then."""
+
+    max: int = Field(ge=1)
+    """The most."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest standard error of a mean: of every class's probability, or of a regression's values."""
+    confidence: Share | None = None
+    """That the leading class leads in truth, by a sequential test that holds at however many looks."""
+
+
+class AblateBody(Described):
+    """Units of a dropout site that are zero throughout: by number, or a fraction that the seed chooses."""
+
+    site: int | str
+    """Its number or its name."""
+    units: list[int] | None = None
+    fraction: Share | None = None
 
 
 class UncertaintyBody(PredictBody):
     """Rows to answer, by how many thinned networks, and by which."""
 
-    samples: int | None = Field(default=None, ge=1)
+    samples: Annotated[int, Field(ge=1)] | AdaptiveBody | None = None
     """How many thinned networks to ask; the service's default when absent."""
-    seed: int | Literal["random"] | None = Field(default=None, ge=0, le=MAX_JSON_INTEGER)
+    seed: Annotated[int, Field(ge=0, le=MAX_JSON_INTEGER)] | Literal["random"] | None = None
     """Which ones: the same seed, the same networks, the same answer. The service's fixed default when absent."""
+    dropout_rate: float | None = Field(default=None, ge=0, lt=1)
+    """What if p were this, at every site?"""
+    ablate: list[AblateBody] = []
+    """What if these units were not there?"""
+    quantiles: list[Annotated[float, Field(ge=0, le=1)]] = []
+    """Adds these quantiles of the samples."""
+    return_samples: bool = False
+    """Adds what each network answered."""
+    error_rate: Share | None = None
+    """Which of the model's abstention thresholds decides; the strictest when absent."""
 
 
 class Alive(Described):

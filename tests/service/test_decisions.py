@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from service import schemas
 from service.app import create_app
 from service.config import Settings
 from tests.conftest import running_server
@@ -40,6 +41,8 @@ def inputs(toy: ToyNet) -> list[list[float]]:
 def ask(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
     response = client.post(path, json=body)
     assert response.status_code == 200, response.text
+    schema = schemas.Predictions if path.endswith("predict") else schemas.Uncertainties
+    schema.model_validate_json(response.content, strict=True)
     answer: dict[str, Any] = response.json()
     return answer
 
