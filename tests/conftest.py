@@ -9,10 +9,10 @@ from time import monotonic, sleep
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
 
 from service.app import create_app
 from service.config import Settings
+from service.gate import ASGIApp
 from service.manifest import Manifest
 from tests.toy import ToyNet
 
@@ -63,7 +63,7 @@ def serve() -> Serve:
 
 
 @contextmanager
-def running_server(app: FastAPI) -> Iterator[httpx.Client]:
+def running_server(app: ASGIApp) -> Iterator[httpx.Client]:
     """A real server on a free port, and a client of it once it has been through its models."""
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False)
     server = uvicorn.Server(config)

@@ -72,9 +72,7 @@ def test_requests_are_counted_by_route_model_and_status(fresh: httpx.Client, toy
 
 def test_a_request_takes_as_long_as_its_stages(fresh: httpx.Client, toy: ToyNet) -> None:
     fresh.post("/uncertainty", json={"inputs": toy.rows(50).tolist(), "samples": 500})
-    stages = {
-        stage: value(fresh, "dropserve_stage_seconds_sum", route="/uncertainty", stage=stage) for stage in STAGES
-    }
+    stages = {stage: value(fresh, "dropserve_stage_seconds_sum", route="/uncertainty", stage=stage) for stage in STAGES}
     assert all(seconds > 0 for seconds in stages.values()), stages
     total = value(fresh, "dropserve_request_seconds_sum", route="/uncertainty", model="toy", version="1")
     assert sum(stages.values()) <= total
@@ -96,7 +94,14 @@ def test_the_answers_themselves_are_counted(fresh: httpx.Client, toy: ToyNet) ->
 
 def test_labels_are_never_what_a_caller_wrote(fresh: httpx.Client) -> None:
     before = len(scrape(fresh))
-    for nonsense in ("/zzz", "/v1/models/zzz/predict", "/v1/models/zzz", "/v2/models/zzz/infer", "/v2/zzz", "/zzz/load"):
+    for nonsense in (
+        "/zzz",
+        "/v1/models/zzz/predict",
+        "/v1/models/zzz",
+        "/v2/models/zzz/infer",
+        "/v2/zzz",
+        "/zzz/load",
+    ):
         for method in ("GET", "POST"):
             fresh.request(method, nonsense)
     fresh.get("/metrics", headers={"user-agent": "zzz", "x-request-id": "zzz"})
