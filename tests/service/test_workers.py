@@ -125,6 +125,24 @@ def test_workers_are_counted_from_one(given: str) -> None:
     assert CliRunner().invoke(cli, ["serve", "--workers", given]).exit_code == 2
 
 
+def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
+    result = CliRunner().invoke(cli, ["serve", "--workers", "2"], env={"DROPSERVE_GRPC_PORT": "0"})
+    assert result.exit_code == 1
+    assert "grpc_port: expected a port that all workers can share" in " ".join(result.output.split())
+
+
+def test_workers_are_replaced_one_by_one_on_request(tmp_path: Path, published: Path) -> None:
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        before = worker_pids(running)
+        ask(running, 10)
+        running.process.send_signal(signal.SIGHUP)
+        while worker_pids(running) & before or len(worker_pids(running)) > 2:
+            ask(running, 1)  # and none is lost
+        assert len(running.said("Application shutdown complete.")) == 2
+        wait_until(lambda: counts(running, "dropserve_workers") == 2)
+        assert counts(running, "dropserve_requests_total", **COUNTED) >= 10
+
+
 def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As workers are told them."""
     changes: dict[str, Any] = {
