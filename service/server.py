@@ -1,6 +1,7 @@
 """The processes: one or several workers below uvicorn's supervisor, all with the same settings."""
 
 import os
+import signal
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ def run_server(settings: Settings) -> None:
     configure_logging(settings.log_level)
     if not settings.api_keys and settings.host not in LOOPBACK:
         log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
+    if settings.workers == 1:
+        # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
         uvicorn.run(

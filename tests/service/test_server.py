@@ -346,10 +346,10 @@ def test_heavy_work_does_not_keep_others_waiting(serve: Serve, heavy_models: Pat
 
 
 def test_a_full_queue_is_told_to_come_back(serve: Serve, heavy_models: Path) -> None:
-    with serve(models=heavy_models, queue_size=1, request_timeout=1.0) as client, ThreadPoolExecutor(2) as threads:
+    with serve(models=heavy_models, queue_size=1) as client, ThreadPoolExecutor(2) as threads:
         _, refused = post_heavy(client, threads)
         assert "try again" in refusal(refused, 429, "overloaded")["message"]
-        assert refused.headers["retry-after"] == "1"
+        assert int(refused.headers["retry-after"]) >= 1
 
 
 def test_a_passed_deadline_is_told_and_the_queue_is_free_again(serve: Serve, heavy_models: Path) -> None:
