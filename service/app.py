@@ -32,7 +32,7 @@ from service.refusals import error_reply
 from service.repository import Repository, open_repository
 from service.routes import make_health_router, make_metrics_router
 from service.scheduling import Scheduler
-from service.watching import watch_repository
+from service.watching import refresh, watch_repository
 from service.workers import Slot
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,8 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         listen_for_the_end(repository.stop, settings.drain_delay)
+        if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
+            await refresh(repository)
         tasks = [
             asyncio.create_task(watch_repository(repository, settings)),
             asyncio.create_task(exposition.share()),

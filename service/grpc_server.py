@@ -218,7 +218,8 @@ async def _refuse(call: Call, error: DropserveError) -> NoReturn:
 
 def _listen(server: grpc.aio.Server, address: str, settings: Settings) -> int:
     """The port; with the certificate that HTTP has, if it has one."""
-    if not (settings.ssl_certfile and settings.ssl_keyfile):
+    if not settings.ssl_certfile:
         return server.add_insecure_port(address)
-    pair = settings.ssl_keyfile.read_bytes(), settings.ssl_certfile.read_bytes()
+    key = settings.ssl_keyfile or settings.ssl_certfile
+    pair = key.read_bytes(), settings.ssl_certfile.read_bytes()
     return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))

@@ -24,22 +24,25 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 log = structlog.get_logger(__name__)
 
 
-class InvalidCertificate(DropserveError):
-    """The certificate cannot be read, or its key does not fit."""
+class InvalidSetting(DropserveError):
+    """A setting that cannot be served by, such as a certificate whose key does not fit."""
 
-    code = "invalid_certificate"
+    code = "invalid_setting"
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until told to stop. Raises InvalidKeyFile or InvalidCertificate."""
+    """Serve until told to stop. Raises InvalidKeyFile or InvalidSetting."""
     _check_certificate(settings)
+    if settings.workers > 1 and settings.grpc_port == 0:
+        raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
     if settings.api_keys:
         read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
     configure_logging(settings.log_level)
     if not settings.api_keys and settings.host not in LOOPBACK:
         log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
-    # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if settings.workers == 1:
+        # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
         uvicorn.run(
@@ -71,7 +74,7 @@ def _check_certificate(settings: Settings) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
     except OSError as error:  # of which SSLError is one
         message = f"ssl_certfile {settings.ssl_certfile}, ssl_keyfile {settings.ssl_keyfile or 'the same'}: {error}"
-        raise InvalidCertificate(message) from None
+        raise InvalidSetting(message) from None
 
 
 @contextmanager

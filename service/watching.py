@@ -29,7 +29,7 @@ async def keep_fresh(repository: Repository, changes: AsyncIterator[None]) -> No
         change = asyncio.ensure_future(anext(changes))
         try:
             await asyncio.sleep(0)  # it begins to listen before we look, so that nothing in between is missed
-            await _refresh(repository)
+            await refresh(repository)
             await change
         finally:
             change.cancel()
@@ -50,7 +50,8 @@ async def changes(*folders: Path, poll_seconds: float, watch: bool = True) -> As
         yield
 
 
-async def _refresh(repository: Repository) -> None:
+async def refresh(repository: Repository) -> None:
+    """Look at the models once, in a thread; whatever goes wrong is logged."""
     try:
         await asyncio.to_thread(repository.refresh)
     except Exception as error:

@@ -138,6 +138,7 @@ def test_costs_are_the_line_through_what_was_measured(monkeypatch: pytest.Monkey
         now += 3.0 + 0.5 * count
 
     monkeypatch.setattr("service.costs.perf_counter", lambda: now)
+    monkeypatch.setattr("service.costs.process_time", lambda: now)
     cost = measure(take, 2, 10)
     assert (cost.run, cost.each) == pytest.approx((3.0, 0.5))
     assert cost.seconds(7) == pytest.approx(6.5)

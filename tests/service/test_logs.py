@@ -1,0 +1,120 @@
+"""What a service logs: JSON, a request's lines by its id, and never what a request held."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.access import make_key
+from service.logs import REQUEST_ID, configure_logging
+from tests.conftest import Serve
+from tests.toy import ToyNet
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What is logged from here on."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    configure_logging("info")
+    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.WARNING)  # the test's own client
+    yield stream
+    root.handlers, root.level = handlers, level
+
+
+def requests(lines: io.StringIO) -> list[dict[str, Any]]:
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    return [line for line in logged if line["event"] == "request"]
+
+
+def test_every_request_is_logged_when_asked_for(serve: Serve, published: Path, lines: io.StringIO, toy: ToyNet) -> None:
+    with serve(models=published, access_log=True) as client:
+        asked = {"inputs": toy.rows(3).tolist(), "samples": 20, "seed": 5}
+        client.post("/v1/models/toy/uncertainty", json=asked, headers={"x-request-id": "mine"})
+        client.get("/nowhere")
+    answered = next(line for line in requests(lines) if line.get("request_id") == "mine")
+    expected = {
+        "method": "POST",
+        "path": "/v1/models/toy/uncertainty",
+        "status": 200,
+        "model": "toy/2",
+        "rows": 3,
+        "passes": 20,
+        "seed": 5,
+        "level": "info",
+    }
+    assert expected.items() <= answered.items()
+    assert answered["milliseconds"] > 0
+    assert [line["status"] for line in requests(lines) if line["path"] == "/nowhere"] == [404]
+
+
+def test_by_default_only_errors_of_ours_are(serve: Serve, published: Path, lines: io.StringIO) -> None:
+    with serve(models=published) as client:
+        body = {"inputs": [[0.5] * 4] * 1000, "samples": 1000}
+        refused = client.post("/uncertainty", json=body, headers={"x-request-timeout": "0.05"})
+        assert refused.status_code == 504
+        client.post("/predict", json={"inputs": [[1]]})
+    late = [line for line in requests(lines) if line["path"] != "/readyz"]
+    assert [(line["status"], line["level"]) for line in late] == [(504, "warning")]
+    assert late[0]["request_id"] == refused.headers["x-request-id"]
+
+
+def test_a_mistake_of_ours_is_logged_with_its_trace_and_id(
+    client: httpx.Client, lines: io.StringIO, toy: ToyNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr("service.inference.encode_prediction", broken)
+    response = client.post("/predict", json={"inputs": toy.rows(1).tolist()})
+    assert response.status_code == 500
+    assert "ZeroDivisionError" not in response.text
+    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
+    trace = next(line for line in logged if line["event"] == "unexpected error")
+    assert trace["request_id"] == response.headers["x-request-id"]
+    assert "ZeroDivisionError: of ours" in trace["exception"]
+    assert [line["status"] for line in requests(lines)] == [500]
+
+
+def test_neither_keys_nor_bodies_are_logged(serve: Serve, published: Path, lines: io.StringIO, tmp_path: Path) -> None:
+    secret, stored = make_key("alice", "infer")
+    (tmp_path / "keys").write_text(stored.line())
+    with serve(models=published, api_keys=tmp_path / "keys", access_log=True, log_level="debug") as client:
+        for headers in ({"authorization": f"Bearer {secret}"}, {"x-api-key": secret}, {"x-api-key": "ds_wrong"}):
+            client.post("/predict", json={"inputs": [[0.123456789] * 4]}, headers=headers)
+            client.post("/predict", json={"inputs": "0.123456789"}, headers=headers)
+            client.post("/predict?x=0.123456789", content="{0.123456789", headers=headers)
+    text = lines.getvalue()
+    assert [line.get("caller") for line in requests(lines) if line["path"] == "/predict"] == ["alice"] * 6 + [None] * 3
+    assert secret not in text
+    assert stored.digest not in text
+    assert "ds_wrong" not in text
+    assert "0.123456789" not in text
+
+
+def test_the_lines_of_other_modules_bear_the_id_too(lines: io.StringIO) -> None:
+    token = REQUEST_ID.set(b"abc")
+    logging.getLogger("elsewhere").warning("of %s", "theirs")
+    REQUEST_ID.reset(token)
+    logging.getLogger("elsewhere").warning("of nobody")
+    with_id, without = (json.loads(line) for line in lines.getvalue().splitlines())
+    assert (with_id["event"], with_id["request_id"]) == ("of theirs", "abc")
+    assert "request_id" not in without
+
+
+@pytest.mark.parametrize("given", ["", "a" * 129, "with space", "ümlaut".encode()])
+def test_an_id_that_is_no_id_is_replaced(client: httpx.Client, given: str | bytes) -> None:
+    found = client.get("/healthz", headers={b"x-request-id": given if isinstance(given, bytes) else given.encode()})
+    assert len(found.headers["x-request-id"]) == 16
+
+
+def test_an_id_is_echoed_even_on_refusals(client: httpx.Client) -> None:
+    for path in ("/healthz", "/nowhere", "/predict", "/v2/nowhere", "/docs"):
+        assert client.get(path, headers={"x-request-id": "mine/1"}).headers["x-request-id"] == "mine/1"

@@ -1,0 +1,187 @@
+"""Several workers as one service: one count, one set of settings, one end. Real processes throughout."""
+
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from service.__main__ import cli
+from service.config import Settings
+from service.metrics import REQUESTS, Numbers
+from service.workers import Slot
+from tests.conftest import PATIENCE, wait_until
+from tests.service.processes import Service, service
+from tests.service.test_metrics import scrape
+from tests.toy import ToyNet
+
+COUNTED = {"route": "/predict", "model": "toy", "version": "2", "status": "200"}
+
+
+def ask(running: Service, times: int) -> None:
+    """Over a connection each, so that the workers share them."""
+    for _ in range(times):
+        with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as client:
+            assert client.post("/predict", json={"inputs": [[0.5] * 4]}).status_code == 200
+
+
+def counts(running: Service, name: str, **labels: str) -> float:
+    """As any worker tells it: by a connection of its own."""
+    with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as client:
+        return scrape(client).get((name, frozenset(labels.items())), 0.0)
+
+
+def worker_pids(running: Service) -> set[int]:
+    """The supervisor's children that serve, not multiprocessing's resource tracker."""
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    return {int(pid) for pid in children if b"spawn_main" in _command(pid)}
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_workers_share_settings_counts_and_an_end(tmp_path: Path, published: Path) -> None:
+    options = ("--workers", "2", "--models", str(published), "--host", "127.0.0.1")
+    with service(tmp_path, *options, DROPSERVE_MAX_ROWS="1") as running:
+        wait_until(lambda: counts(running, "dropserve_workers") == 2)
+        ask(running, 20)
+        for _ in range(5):  # whichever worker is asked
+            wait_until(lambda: counts(running, "dropserve_requests_total", **COUNTED) == 20)
+        too_many = running.client.post("/predict", json={"inputs": [[0.5] * 4] * 2})
+        assert too_many.json()["error"]["details"]["limit"] == 1
+        for worker in "01":
+            assert counts(running, "process_resident_memory_bytes", worker=worker) > 2**20
+
+        # one is killed: another takes its place and its count
+        before = worker_pids(running)
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: len(worker_pids(running)) == 2 and worker_pids(running) != before)
+        wait_until(lambda: len(running.said("Application startup complete.")) == 3)
+        wait_until(lambda: counts(running, "dropserve_workers") == 2)
+        ask(running, 10)
+        wait_until(lambda: counts(running, "dropserve_requests_total", **COUNTED) >= 10)
+        assert counts(running, "dropserve_requests_total", **COUNTED) <= 30
+
+        pids = worker_pids(running)
+        assert running.stop() == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not [line for line in running.log() if line["level"] == "error"]
+
+
+def test_all_that_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
+    ToyNet(hidden=4096).publish(tmp_path / "models")
+    body = {"inputs": [[0.5] * 4] * 100, "samples": 10_000}
+    with (
+        service(tmp_path, "--workers", "2", "--models", str(tmp_path / "models")) as running,
+        ThreadPoolExecutor(3) as pool,
+        httpx.Client(base_url=running.client.base_url) as idle,
+    ):
+        assert idle.get("/healthz").status_code == 200  # and its connection is kept alive
+        url = f"{running.client.base_url}/uncertainty"
+        heavy = [pool.submit(httpx.post, url, json=body, timeout=PATIENCE) for _ in range(3)]
+        wait_until(lambda: counts(running, "dropserve_queue_depth") == 3)
+        assert running.stop() == 0
+        assert [answer.result().status_code for answer in heavy] == [200] * 3
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(str(running.client.base_url))
+
+
+def test_one_worker_drains_too(tmp_path: Path) -> None:
+    """Told to stop, it says at once that it is not ready, and answers until the balancer has had its time."""
+    ToyNet().publish(tmp_path / "models")
+    options = ("--models", str(tmp_path / "models"))
+    with service(tmp_path, *options, DROPSERVE_DRAIN_DELAY="2") as running:
+        assert running.client.get("/readyz").status_code == 200
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: len(running.said("stopping")) == 1)
+        unready = httpx.get(f"{running.client.base_url}/readyz")  # over a new connection
+        assert unready.status_code == 503
+        assert unready.json()["error"]["message"] == "the service is stopping"
+        assert running.client.post("/predict", json={"inputs": [[0.5] * 4]}).status_code == 200
+        assert running.process.wait(PATIENCE) == 0
+
+
+def test_a_port_that_is_taken_stops_the_service(tmp_path: Path, published: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        options = ("--port", str(taken.getsockname()[1]), "--workers", "2", "--models", str(published))
+        with pytest.raises(AssertionError, match="Address already in use"), service(tmp_path, *options):
+            pass
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two"])
+def test_workers_are_counted_from_one(given: str) -> None:
+    assert CliRunner().invoke(cli, ["serve", "--workers", given]).exit_code == 2
+
+
+def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
+    result = CliRunner().invoke(cli, ["serve", "--workers", "2"], env={"DROPSERVE_GRPC_PORT": "0"})
+    assert result.exit_code == 1
+    assert "grpc_port: expected a port that all workers can share" in " ".join(result.output.split())
+
+
+def test_workers_are_replaced_one_by_one_on_request(tmp_path: Path, published: Path) -> None:
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        before = worker_pids(running)
+        ask(running, 10)
+        running.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(worker_pids(running)) == 2 and not worker_pids(running) & before)
+        assert len(running.said("Application shutdown complete.")) == 2
+        ask(running, 10)
+        wait_until(lambda: counts(running, "dropserve_requests_total", **COUNTED) == 20)
+        wait_until(lambda: counts(running, "dropserve_workers") == 2)
+
+
+def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As workers are told them."""
+    changes: dict[str, Any] = {
+        "models": tmp_path,
+        "port": 0,
+        "request_timeout": 1.5,
+        "seed": 2**60 + 1,
+        "access_log": True,
+        "cors_origins": ("https://a.example", "https://b.example"),
+        "state": tmp_path / "state",
+    }
+    settings = Settings(**changes)
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+# slots
+
+KEY = (REQUESTS.name, "/predict", "toy", "1", "200")
+
+
+def test_a_slot_is_one_workers_and_its_successors(tmp_path: Path) -> None:
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    assert (first.number, second.number) == (0, 1)
+    first.write({KEY: [3.0], ("dropserve_queue_depth",): [7.0]})
+    assert second.read_others() == [{KEY: [3.0], ("dropserve_queue_depth",): [7.0]}]
+    assert first.read_others() == []
+    os.close(first._lock)  # as the kernel does when a process dies
+    successor = Slot(tmp_path)
+    assert successor.number == 0
+    assert successor.inherited == {KEY: [3.0]}
+    assert Slot(tmp_path).number == 2
+
+
+def test_a_worker_that_ends_leaves_its_count_and_nothing_else(tmp_path: Path) -> None:
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    numbers: Numbers = {KEY: [3.0], ("dropserve_queue_depth",): [7.0]}
+    first.write(numbers)
+    first.close(numbers)
+    assert second.read_others() == [{KEY: [3.0]}]
+    assert Slot(tmp_path).inherited == {KEY: [3.0]}
