@@ -33,8 +33,8 @@ format: $(VENV)/.test ## Put the code into the project's style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-proto: $(VENV)/.test ## Generate the messages of the gRPC protocol from service/proto
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. service/proto/open_inference.proto
+proto: $(VENV)/.test ## Generate the messages of the gRPC protocol from service/oip/proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. service/oip/proto/open_inference.proto
 
 bench: $(VENV)/.serving ## Measure the latency of served models/, every answer verified
 	@$(BIN)/python -m benchmarks.latency $(ARGS)

@@ -24,10 +24,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from service.api.replies import encode_prediction, encode_uncertainty
 from service.engine import Engine
 from service.loading import load_model
 from service.masks import MaskCache
-from service.replies import encode_prediction, encode_uncertainty
 from service.sampling import Sampling
 
 MASK_BYTES = 2**26

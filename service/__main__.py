@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.text import Text
 
 from service import __version__
-from service.access import KeyScope, make_key
+from service.api.replies import encode_prediction, encode_uncertainty
+from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
 from service.engine import Engine, count_rows
 from service.errors import DropserveError
 from service.files import guess_kind, read_request, read_rows
-from service.folder import find_models
+from service.http.access import KeyScope, make_key
+from service.http.server import run_server
 from service.loading import Check, load_model
 from service.masks import MaskCache
-from service.mirror import open_mirror
-from service.replies import encode_prediction, encode_uncertainty
-from service.requests import UncertaintyRequest, plan_sampling
-from service.server import run_server
+from service.repository.folder import find_models
+from service.repository.mirror import open_mirror
 
 cli = typer.Typer(
     name="python -m service",

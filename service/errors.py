@@ -22,7 +22,7 @@
     │   └── CallerGone            there is nobody left to answer
     └── InvalidModel              a model's files are damaged or break the contract
 
-What each means to an HTTP caller is decided in one table, in `service.refusals`; nothing here knows of HTTP.
+What each means to an HTTP caller is decided in one table, in `service.http.refusals`; nothing here knows of HTTP.
 """
 
 from typing import Any, ClassVar

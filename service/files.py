@@ -10,12 +10,12 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from service.api.decoding import decode_inputs, decode_request
+from service.api.requests import UncertaintyRequest
 from service.arrays import read_npy, read_npz
-from service.decoding import decode_inputs, decode_request
 from service.errors import InvalidInput, MalformedBody
 from service.inputs import FIELD, check_inputs
 from service.manifest import Manifest, TensorSpec
-from service.requests import UncertaintyRequest
 from service.runtime import Array
 
 Line = tuple[int, list[str]]

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import uvicorn
 
-from service.app import create_app
 from service.config import Settings
-from service.gate import ASGIApp
+from service.http.app import create_app
+from service.http.gate import ASGIApp
 from service.manifest import Manifest
 from tests.toy import ToyNet
 

@@ -9,5 +9,5 @@
     wire        HTTP bodies ⇄ messages: JSON, with tensors inside or, as raw bytes, behind it
     http        the paths below /v2
 
-gRPC is in `service.grpc_server`.
+gRPC is in `service.oip.grpc_server`.
 """

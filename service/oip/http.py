@@ -4,20 +4,20 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from service.calls import JSON, Call, Header
+from service.api.decoding import decode_request
+from service.api.replies import encode
 from service.config import Settings
-from service.decoding import decode_request
 from service.engine import Engine, Steps
 from service.errors import DropserveError, MethodNotAllowed, UnknownPath, UnsupportedMediaType
-from service.inference import DECODE_SECONDS_PER_BYTE, parse_version
+from service.http.calls import JSON, Call, Header
+from service.http.inference import DECODE_SECONDS_PER_BYTE, parse_version
+from service.http.refusals import error_reply
 from service.oip import metadata
 from service.oip.compression import decompress
 from service.oip.infer import infer_steps
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
-from service.refusals import error_reply
-from service.replies import encode
-from service.repository import Repository
+from service.repository.repository import Repository
 from service.scheduling import Scheduler
 from service.stages import Stopwatch
 

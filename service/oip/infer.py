@@ -5,17 +5,17 @@ from typing import Any
 
 import msgspec
 
+from service.api.decoding import decode_request
+from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
-from service.decoding import decode_request
 from service.engine import Engine, Steps, count_rows
 from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.oip.messages import InferReply, InferRequest, Parameter, Parameters, RequestedOutput
 from service.oip.outputs import choose_outputs, needs_sampling, read_outputs
-from service.outcomes import Outcome, describe
-from service.requests import UncertaintyRequest, plan_sampling
 from service.sampling import Sampling
 from service.stages import Stopwatch
+from service.telemetry.outcomes import Outcome, describe
 
 SAMPLING = ("samples", "seed", "dropout_rate", "tolerance", "confidence")
 PASSED_OVER = ("binary_data_output", "priority", "timeout", "content_type", "headers")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.decoding import in_words
+from service.api.decoding import in_words
 from service.errors import InvalidInput
 from service.oip.datatypes import BF16, DTYPES
 from service.runtime import Array

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from service.engine import Inputs
-from service.outcomes import Outcome
 from service.runtime import Array
+from service.telemetry.outcomes import Outcome
 
 Parameter = bool | int | float | str
 Parameters = Mapping[str, object]

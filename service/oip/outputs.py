@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from service.api.replies import labels
 from service.engine import Prediction, Sampled
 from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.oip.datatypes import BYTES, DTYPES
 from service.oip.messages import OutputTensor, RequestedOutput
-from service.replies import labels
 from service.runtime import Array
 from service.uncertainty import Float64
 

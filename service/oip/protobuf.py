@@ -10,8 +10,8 @@ from service.inputs import FIELD, check_inputs
 from service.manifest import Manifest
 from service.oip.datatypes import DTYPES, from_bytes, to_bytes
 from service.oip.messages import InferReply, InferRequest, Parameter, RequestedOutput
+from service.oip.proto import open_inference_pb2 as pb
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
-from service.proto import open_inference_pb2 as pb
 from service.runtime import Array
 
 InputTensor = pb.ModelInferRequest.InferInputTensor

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from service.errors import InvalidInput
-from service.repository import Repository
+from service.repository.repository import Repository
 
 READY = "READY"
 

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 
 import msgspec
 
-from service.calls import Header
-from service.decoding import decode_request
+from service.api.decoding import decode_request
+from service.api.replies import encode
 from service.errors import InvalidInput, MalformedBody
+from service.http.calls import Header
 from service.inputs import FIELD, check_inputs
 from service.manifest import Manifest
 from service.oip.datatypes import BYTES, from_bytes, to_bytes
 from service.oip.json_data import from_json
 from service.oip.messages import InferReply, InferRequest, OutputTensor, RequestedOutput
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
-from service.replies import encode
 from service.runtime import Array
 
 JSON_LENGTH = b"inference-header-content-length"

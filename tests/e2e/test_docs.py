@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.app import create_app
 from service.config import Settings
+from service.http.app import create_app
 from tests.conftest import running_server
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 
-from service import schemas
-from service.app import create_app
+from service.api import schemas
 from service.config import Settings
+from service.http.app import create_app
 from tests.conftest import running_server
 from tests.toy import ToyNet
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.access import make_key
-from service.logs import REQUEST_ID, configure_logging
+from service.http.access import make_key
+from service.telemetry.logs import REQUEST_ID, configure_logging
 from tests.conftest import Serve
 from tests.toy import ToyNet
 
@@ -72,7 +72,7 @@ def test_a_mistake_of_ours_is_logged_with_its_trace_and_id(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr("service.inference.encode_prediction", broken)
+    monkeypatch.setattr("service.http.inference.encode_prediction", broken)
     response = client.post("/predict", json={"inputs": toy.rows(1).tolist()})
     assert response.status_code == 500
     assert "ZeroDivisionError" not in response.text

@@ -13,11 +13,11 @@ import fsspec
 import pytest
 
 from service.errors import NotReady
-from service.folder import Identity
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from service.masks import MaskCache
-from service.mirror import Mirror, StoreUnreachable, without_secrets
-from service.repository import Repository
+from service.repository.folder import Identity
+from service.repository.mirror import Mirror, StoreUnreachable, without_secrets
+from service.repository.repository import Repository
 from tests.conftest import Serve, wait_until
 from tests.toy import ToyNet
 

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from service import schemas
-from service.access import needed_scope
+from service.api import schemas
+from service.http.access import needed_scope
+from service.http.models_api import UNTOLD
 from service.manifest import PREDICT_GRAPH, Manifest, read_manifest
-from service.models_api import UNTOLD
 from tests.conftest import Serve
 from tests.toy import ToyNet
 

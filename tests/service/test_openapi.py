@@ -6,7 +6,7 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
-from service import schemas
+from service.api import schemas
 from tests.conftest import Serve
 
 Json = dict[str, Any]

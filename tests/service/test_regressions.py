@@ -21,15 +21,15 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 from service.__main__ import cli
-from service.decoding import decode_inputs, decode_request
+from service.api.decoding import decode_inputs, decode_request
+from service.api.requests import PredictRequest
 from service.errors import InvalidInput, InvalidModel, InvalidRequest, MalformedBody
 from service.files import read_rows
 from service.inputs import check_inputs
 from service.loading import load_model
 from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest
 from service.masks import MaskCache
-from service.repository import Repository
-from service.requests import PredictRequest
+from service.repository.repository import Repository
 from tests.conftest import PATIENCE, Serve, wait_until
 from tests.service.test_files import npy, npz
 from tests.service.test_golden import changed

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pydantic import BaseModel
 
-from service import schemas
+from service.api import schemas
+from service.api.replies import encode, encode_prediction, encode_uncertainty
 from service.engine import Engine
-from service.replies import encode, encode_prediction, encode_uncertainty
 from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, RegressionUncertainty
 from tests.toy import ToyNet

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from service.catalogue import Version
 from service.errors import InvalidModel, NotReady, UnknownModel
-from service.folder import find_models
 from service.manifest import MANIFEST, PREDICT_GRAPH
 from service.masks import MaskCache
-from service.repository import Repository
-from service.unloaded import Unloaded
+from service.repository.catalogue import Version
+from service.repository.folder import find_models
+from service.repository.repository import Repository
+from service.repository.unloaded import Unloaded
 from tests.toy import ToyNet
 
 

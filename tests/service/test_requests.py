@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.config import Settings
-from service.decoding import decode_inputs, decode_request
-from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.manifest import Manifest
-from service.requests import (
+from service.api.decoding import decode_inputs, decode_request
+from service.api.requests import (
     MAX_DRAWN_SEED,
     MAX_JSON_INTEGER,
     PredictRequest,
@@ -21,6 +18,9 @@ from service.requests import (
     choose_seed,
     plan_sampling,
 )
+from service.config import Settings
+from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
+from service.manifest import Manifest
 from service.runtime import Array
 from tests.toy import ToyNet
 

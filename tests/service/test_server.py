@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service import schemas
-from service.app import create_app
+from service.api import schemas
+from service.api.requests import MAX_JSON_INTEGER
 from service.config import Settings
-from service.gate import Gate
+from service.http.app import create_app
+from service.http.gate import Gate
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
-from service.requests import MAX_JSON_INTEGER
 from tests.conftest import Serve, running_server
 from tests.toy import ToyNet
 

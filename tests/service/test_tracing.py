@@ -109,10 +109,10 @@ def test_a_span_a_request_and_one_below_it_for_each_stage(
 
 
 def test_without_a_collector_nothing_that_sends_is_imported() -> None:
-    code = "import sys; from service.app import create_app; create_app(); print(*sys.modules)"
+    code = "import sys; from service.http.app import create_app; create_app(); print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"service.tracing", "opentelemetry.sdk", "opentelemetry.exporter"} & set(found)
-    assert "service.admission" in found
+    assert not {"service.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter"} & set(found)
+    assert "service.http.admission" in found
 
 
 def test_a_collector_that_is_away_stops_nobody(tmp_path: Path, published: Path, toy: ToyNet) -> None:

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from service.__main__ import cli
 from service.config import Settings
-from service.metrics import REQUESTS, Numbers
-from service.workers import Slot
+from service.telemetry.metrics import REQUESTS, Numbers
+from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
 from tests.service.processes import Service, service
 from tests.service.test_metrics import scrape

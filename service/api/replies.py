@@ -1,0 +1,123 @@
+"""Answers → JSON, written by orjson straight from the arrays. `service.api.schemas` says what each field means."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from service.api.requests import UncertaintyRequest
+from service.decisions import accept, choose_quantile, choose_threshold, prediction_sets
+from service.engine import Prediction, Sampled
+from service.manifest import Manifest
+from service.runtime import Array
+from service.sampling import Sampling
+from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty
+
+Columns = dict[str, Sequence[Any]]
+"""Fields of an answer, each with one entry a row."""
+
+
+def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
+    """As `schemas.Predictions` describes it; raises InvalidInput for a coverage that the model has not."""
+    return encode(_heading(manifest) | {"predictions": _rows(_answer(manifest, prediction, coverage))})
+
+
+PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
+"""Asks for nothing beside the usual."""
+
+
+def encode_uncertainty(
+    manifest: Manifest, sampling: Sampling, sampled: Sampled, request: UncertaintyRequest = PLAIN
+) -> bytes:
+    """As `schemas.Uncertainties` describes it; raises InvalidInput for a threshold that the model has not."""
+    columns = _spread(manifest, sampled)
+    heading = _heading(manifest) | {"samples": int(sampled.passes.max()), "seed": sampling.seed}
+    if sampling.stop:
+        columns |= {"samples": sampled.passes.tolist(), "stopped": sampled.stopped}
+    if request.quantiles:
+        quantiles = [np.quantile(values, request.quantiles, axis=0) for values in sampled.values]
+        columns |= {"quantiles": [list(map(_single, rows)) for rows in quantiles]}
+        heading |= {"quantiles": request.quantiles}
+    if request.return_samples:
+        columns |= {"sampled": [list(map(_single, values)) for values in sampled.values]}
+    threshold = choose_threshold(manifest, request.error_rate)
+    if threshold and isinstance(sampled.uncertainty, ClassUncertainty):
+        accepted = accept(sampled.uncertainty.predictive_entropy, threshold)
+        columns |= {"decision": np.where(accepted, "accept", "refer").tolist()}
+        heading |= {"decided": threshold.model_dump()}
+    columns |= {"deterministic": _rows(_answer(manifest, sampled.deterministic, request.coverage))}
+    return encode(heading | {"predictions": _rows(columns)})
+
+
+def encode(value: object) -> bytes:
+    """JSON; NaN becomes null."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _heading(manifest: Manifest) -> dict[str, Any]:
+    heading: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
+    return heading | ({"labels": manifest.labels} if manifest.task == "classification" else {})
+
+
+def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) -> Columns:
+    values = prediction.values
+    quantile = None if coverage is None else choose_quantile(manifest, coverage)
+    if manifest.task == "regression":
+        columns: Columns = {"values": _vectors(values)}
+        if quantile:
+            columns |= {"interval": list(np.stack([values - quantile.quantile, values + quantile.quantile], axis=-1))}
+        return columns
+    columns = {
+        "label": labels(manifest, values),
+        "probability": list(values.max(axis=-1).astype(np.float32)),
+        "probabilities": _vectors(values),
+    }
+    if quantile:
+        members = prediction_sets(values, quantile)
+        columns |= {"prediction_set": [[manifest.labels[i] for i in np.flatnonzero(row)] for row in members]}
+    return columns
+
+
+def _spread(manifest: Manifest, sampled: Sampled) -> Columns:
+    summary = sampled.uncertainty
+    if isinstance(summary, RegressionUncertainty):
+        return {
+            "mean": _vectors(summary.mean),
+            "epistemic_std": _vectors(summary.epistemic_std),
+            "aleatoric_std": _vectors(summary.aleatoric_std),
+            "total_std": _vectors(summary.total_std),
+            "standard_error": _vectors(summary.standard_error),
+        }
+    return {
+        "label": labels(manifest, summary.mean),
+        "mean_probabilities": _vectors(summary.mean),
+        "standard_deviation": _vectors(summary.std),
+        "standard_error": _vectors(summary.standard_error),
+        "predictive_entropy": summary.predictive_entropy.tolist(),
+        "expected_entropy": summary.expected_entropy.tolist(),
+        "mutual_information": summary.mutual_information.tolist(),
+        "variation_ratio": summary.variation_ratio.tolist(),
+        "votes": list(summary.votes),
+    }
+
+
+def labels(manifest: Manifest, probabilities: Float64) -> list[str]:
+    """The most probable class of each row."""
+    return [manifest.labels[i] for i in probabilities.argmax(axis=-1).tolist()]
+
+
+def _rows(columns: Columns) -> list[dict[str, Any]]:
+    """Columns → one object a row."""
+    names = list(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _vectors(array: Float64) -> list[Array]:
+    """A vector a row, in float32: the network's own precision, and half the digits."""
+    return list(array.astype(np.float32))
+
+
+def _single(array: Float64) -> Array:
+    return array.astype(np.float32)

@@ -1,0 +1,268 @@
+"""What the JSON of the API means: models for OpenAPI, and for clients that want types.
+
+They describe; `service.api.requests` reads and `service.api.replies` writes, faster. Tests hold them together.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.requests import MAX_JSON_INTEGER
+from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+"""Of 1, strictly between nothing and all."""
+
+Row = float | list[Any]
+"""A row's numbers, nested as deep as the model's input is."""
+
+
+class Described(BaseModel):
+    """A part of a request or of an answer."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ClassAnswer(Described):
+    """A row's deterministic answer, dropout gone."""
+
+    label: str
+    """The most probable class."""
+    probability: float
+    """Its calibrated probability."""
+    probabilities: list[float]
+    """Of every class, in the order of `labels`."""
+    prediction_set: list[str] | None = None
+    """The classes that cannot be ruled out; contains the truth as often as the coverage asked for."""
+
+
+class RegressionAnswer(Described):
+    """A row's deterministic answer, dropout gone."""
+
+    values: list[float]
+    """In the target's own unit."""
+    interval: list[list[float]] | None = None
+    """Low and high end for each value; contains the truth as often as the coverage asked for."""
+
+
+class Spread(Described):
+    """What is told of a row's samples when the request asks for it."""
+
+    samples: int | None = None
+    """Adaptive sampling: how many networks were asked about this row."""
+    stopped: Literal["tolerance", "confidence", "max"] | None = None
+    """Adaptive sampling: why no more were asked."""
+    quantiles: list[list[float]] | None = None
+    """For each quantile asked for, that of every class's probability or of every value."""
+    sampled: list[list[float]] | None = None
+    """`return_samples`: what each network answered, in the order of the samples."""
+
+
+class ClassSpread(Spread):
+    """What the thinned networks say of a row. Entropies are in nats."""
+
+    label: str
+    """The class that is most probable on average."""
+    mean_probabilities: list[float]
+    """The consensus: mean over the samples, in the order of `labels`."""
+    standard_deviation: list[float]
+    """Of each class's probability over the samples (divided by their number)."""
+    standard_error: list[float | None]
+    """Of each mean: how far it may still move with more samples; null when there is one sample."""
+    predictive_entropy: float
+    """H[E p], the total uncertainty."""
+    expected_entropy: float
+    """E H[p], what each network is unsure of by itself (aleatoric): the row is ambiguous."""
+    mutual_information: float
+    """The rest, what they disagree on (epistemic): the model does not know this kind of row."""
+    variation_ratio: float
+    """Share of samples that voted against the most voted class."""
+    votes: list[int]
+    """How many samples put each class first."""
+    decision: Literal["accept", "refer"] | None = None
+    """Accept the answer, or refer the row to a person: by the threshold in `decided`."""
+    deterministic: ClassAnswer
+
+
+class RegressionSpread(Spread):
+    """What the thinned networks say of a row, in the target's own unit."""
+
+    mean: list[float]
+    """The consensus: mean over the samples."""
+    epistemic_std: list[float]
+    """What they disagree on: standard deviation over the samples."""
+    aleatoric_std: list[float]
+    """The noise that the model expects of the target itself."""
+    total_std: list[float]
+    """Both together."""
+    standard_error: list[float | None]
+    """Of the mean; null when there is one sample."""
+    deterministic: RegressionAnswer
+
+
+class Predictions(Described):
+    """The answer of `/predict`."""
+
+    model: str
+    version: int
+    labels: list[str] | None = None
+    """The classes, in the order of all lists; a regression has none."""
+    predictions: list[ClassAnswer | RegressionAnswer]
+    """One a row, in the order sent."""
+
+
+class Uncertainties(Described):
+    """The answer of `/uncertainty`."""
+
+    model: str
+    version: int
+    samples: int
+    """How many thinned networks were asked; with adaptive sampling, about the row that needed most."""
+    seed: int
+    """Send it again to ask the same ones."""
+    labels: list[str] | None = None
+    """The classes, in the order of all lists; a regression has none."""
+    quantiles: list[float] | None = None
+    """Those asked for, in the order of each row's."""
+    decided: AbstentionThreshold | None = None
+    """The threshold that decisions go by, and the error rate to expect of what is accepted."""
+    predictions: list[ClassSpread | RegressionSpread]
+    """One a row, in the order sent."""
+
+
+class ErrorBody(Described):
+    """What went wrong."""
+
+    code: str
+    """Stable, for programs."""
+    message: str
+    """For people: names the field and what was expected."""
+    details: dict[str, Any] = Field(examples=[{"field": "inputs[0]", "row": 0, "expected": 64, "found": 63}])
+    """The same for programs."""
+
+
+class ErrorReply(Described):
+    """The answer to every request that is refused."""
+
+    error: ErrorBody
+
+
+class PredictBody(Described):
+    """Rows to answer."""
+
+    inputs: list[Row] | dict[str, list[Row]]
+    """A list of rows; for a model of several inputs, an object with such a list for each, by name."""
+    coverage: Share | None = None
+    """Adds the conformal set or interval of this coverage, one of the model's."""
+
+
+class AdaptiveBody(Described):
+    """As many samples as each row needs: until one of the rules holds, which is looked at now and then."""
+
+    max: int = Field(ge=1)
+    """The most."""
+    tolerance: float | None = Field(default=None, gt=0)
+    """Largest standard error of a mean: of every class's probability, or of a regression's values."""
+    confidence: Share | None = None
+    """That the leading class leads in truth, by a sequential test that holds at however many looks."""
+
+
+class AblateBody(Described):
+    """Units of a dropout site that are zero throughout: by number, or a fraction that the seed chooses."""
+
+    site: int | str
+    """Its number or its name."""
+    units: list[int] | None = None
+    fraction: Share | None = None
+
+
+class UncertaintyBody(PredictBody):
+    """Rows to answer, by how many thinned networks, and by which."""
+
+    samples: Annotated[int, Field(ge=1)] | AdaptiveBody | None = None
+    """How many thinned networks to ask; the service's default when absent."""
+    seed: Annotated[int, Field(ge=0, le=MAX_JSON_INTEGER)] | Literal["random"] | None = None
+    """Which ones: the same seed, the same networks, the same answer. The service's fixed default when absent."""
+    dropout_rate: float | None = Field(default=None, ge=0, lt=1)
+    """What if p were this, at every site?"""
+    ablate: list[AblateBody] = []
+    """What if these units were not there?"""
+    quantiles: list[Annotated[float, Field(ge=0, le=1)]] = []
+    """Adds these quantiles of the samples."""
+    return_samples: bool = False
+    """Adds what each network answered."""
+    error_rate: Share | None = None
+    """Which of the model's abstention thresholds decides; the strictest when absent."""
+
+
+class Alive(Described):
+    """The process runs."""
+
+    status: Literal["alive"]
+
+
+class Ready(Described):
+    """Models are loaded and verified."""
+
+    status: Literal["ready"]
+    default_model: str
+    models: dict[str, list[int]]
+    """The versions that serve, by model."""
+    failures: dict[str, str]
+    """What was refused, and why."""
+
+
+class VersionState(Described):
+    """A version of a model."""
+
+    version: int
+    state: Literal["ready", "loading", "unavailable"]
+    reason: str
+    """Why it is unavailable; of a ready one, why its newer files are not served. Else empty."""
+
+
+class ModelState(Described):
+    """A model and its versions."""
+
+    model: str
+    default_version: int | None
+    """The one that answers when none is named: pinned, else the highest; null when none does."""
+    versions: list[VersionState]
+
+
+class Models(Described):
+    """All models."""
+
+    default_model: str | None
+    """The one that `/predict` and `/uncertainty` ask."""
+    models: list[ModelState]
+
+
+class ModelDetail(ModelState):
+    """What a version says of itself, from its manifest."""
+
+    version: int
+    """The version that the rest tells of."""
+    task: Literal["classification", "regression"]
+    description: str
+    created: str
+    """ISO 8601, UTC."""
+    inputs: list[TensorSpec]
+    output: TensorSpec
+    features: list[str]
+    """Names of the values of a row, when they have any."""
+    labels: list[str]
+    """The classes, in the order of all lists; a regression has none."""
+    sites: list[DropoutSite]
+    """Where units are dropped, and with which probability."""
+    temperature: float
+    """Divides the logits before the softmax."""
+    noise: Noise | None
+    conformal: list[ConformalQuantile]
+    abstention: list[AbstentionThreshold]
+    evaluation: dict[str, dict[str, float]]
+    """Test figures by kind of answer: deterministic, mc."""
+    training_data: TrainingData | None
+    git_commit: str | None
+    files: dict[str, str]
+    """SHA-256 of each, to prove which files answer."""

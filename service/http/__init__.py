@@ -1,0 +1,1 @@
+"""HTTP: the way in, the routes, and the processes that answer."""

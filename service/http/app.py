@@ -1,0 +1,172 @@
+"""The application: settings in, an ASGI app out. Nothing here is global."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from service import __version__, errors
+from service.config import Settings
+from service.errors import DropserveError
+from service.http.access import describe_access, read_keys
+from service.http.admission import Admission, Tracer
+from service.http.documentation import describe_api
+from service.http.draining import listen_for_the_end
+from service.http.gate import MISTAKE, ASGIApp, Gate
+from service.http.inference import Inference
+from service.http.models_api import make_models_router
+from service.http.pages import make_docs_router
+from service.http.refusals import error_reply
+from service.http.routes import make_health_router, make_metrics_router
+from service.masks import MaskCache
+from service.oip.http import OpenInference
+from service.repository.repository import Repository, open_repository
+from service.repository.watching import refresh, watch_repository
+from service.scheduling import Scheduler
+from service.telemetry.exposition import Exposition
+from service.telemetry.metrics import Metrics
+from service.telemetry.workers import Slot
+
+log = structlog.get_logger(__name__)
+
+COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""OpenTelemetry's own variables."""
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """The service. It answers at once that it is alive; it is ready when the models have been verified."""
+    settings = settings or Settings()
+    masks = MaskCache(settings.mask_cache_bytes)
+    repository = open_repository(settings, masks)
+    scheduler = Scheduler(settings.queue_size, settings.inline_seconds)
+    access = read_keys(settings.api_keys) if settings.api_keys else None
+    traces = _make_traces()
+    slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
+    metrics = Metrics(slot.inherited if slot else None)
+    exposition = Exposition(metrics, scheduler, repository, slot)
+    admission = Admission(metrics, access=access, traces=traces, log_all=settings.access_log)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        listen_for_the_end(repository.stop, settings.drain_delay)
+        if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
+            await refresh(repository)
+        tasks = [
+            asyncio.create_task(watch_repository(repository, settings)),
+            asyncio.create_task(exposition.share()),
+        ]
+        async with _grpc(repository, scheduler, settings, admission):
+            yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        scheduler.close()
+        exposition.close()
+        if traces:
+            await asyncio.to_thread(traces.close)
+
+    app = FastAPIOffline(
+        title="Dropserve",
+        version=__version__,
+        summary="A fast deterministic answer, and on request how much to trust it.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(make_docs_router(app.title))
+    app.include_router(make_health_router(repository))
+    app.include_router(make_models_router(repository))
+    app.include_router(make_metrics_router(exposition))
+    app.openapi = lambda: _describe(app, repository, settings)  # type: ignore[method-assign]
+    app.add_exception_handler(DropserveError, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_parameter)
+    app.add_exception_handler(HTTPException, _refuse_route)
+    app.add_exception_handler(Exception, _fail)
+    gate = Gate(
+        app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings), admission
+    )
+    return _with_cors(gate, settings.cors_origins) if settings.cors_origins else gate
+
+
+def _with_cors(gate: Gate, origins: Sequence[str]) -> ASGIApp:
+    """Browsers ask first, without a key, whether a page of another origin may."""
+    return CORSMiddleware(
+        gate,  # type: ignore[arg-type]  # ASGI's `receive` is a coroutine here, not any awaitable
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
+    )
+
+
+def _describe(app: FastAPI, repository: Repository, settings: Settings) -> dict[str, Any]:
+    api = describe_api(app, repository, settings)
+    return describe_access(api) if settings.api_keys else api
+
+
+def _make_traces() -> Tracer | None:
+    """Spans, where a collector is named for them; what they need is an extra, and only then imported."""
+    if not any(os.environ.get(name) for name in COLLECTORS):
+        return None
+    try:
+        from service.telemetry.tracing import Traces
+    except ModuleNotFoundError:
+        log.warning("a collector of traces is set, but not what sends them: pip install 'dropserve[tracing]'")
+        return None
+    return Traces()
+
+
+def _grpc(
+    repository: Repository, scheduler: Scheduler, settings: Settings, admission: Admission
+) -> AbstractAsyncContextManager[None]:
+    """The gRPC server, where a port is set for it; what it needs is an extra, and only then imported."""
+    if settings.grpc_port is None:
+        return nullcontext()
+    try:
+        from service.oip.grpc_server import grpc_server
+    except ModuleNotFoundError as error:
+        raise RuntimeError("DROPSERVE_GRPC_PORT is set: expected gRPC, pip install 'dropserve[grpc]'") from error
+    return grpc_server(repository, scheduler, settings, admission)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DropserveError)
+    return _response(error)
+
+
+async def _refuse_parameter(_: Request, error: Exception) -> Response:
+    """A path or query parameter is of the wrong type; bodies never come this way."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    field = str(first["loc"][-1])
+    return _response(errors.InvalidInput(f"{field}: {first['msg']}", field=field))
+
+
+async def _refuse_route(request: Request, error: Exception) -> Response:
+    """No such path, or not with this method."""
+    assert isinstance(error, HTTPException)
+    kind = errors.MethodNotAllowed if error.status_code == 405 else errors.UnknownPath
+    message = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
+    response = _response(kind(message), error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _fail(_: Request, __: Exception) -> Response:
+    """A mistake of ours; starlette raises it again, and the gate logs it."""
+    return _response(DropserveError(MISTAKE))
+
+
+def _response(error: DropserveError, status: int | None = None) -> Response:
+    status, content, headers = error_reply(error, status)
+    response = Response(content, status, media_type="application/json")
+    response.raw_headers.extend(headers)
+    return response

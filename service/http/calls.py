@@ -1,0 +1,132 @@
+"""One HTTP request and its answer, on bare ASGI: what the hot path needs of HTTP, and no more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from typing import Any
+
+from service.errors import BodyTooLarge, CallerGone, InvalidInput, SlowBody, UnsupportedMediaType
+from service.telemetry.records import Record
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Coroutine[Any, Any, Message]]
+Send = Callable[[Message], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON = b"application/json"
+
+
+class Call(Record):
+    """A request being answered."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope["method"], scope["path"], dict(scope["headers"]))
+        self._receive = receive
+        self._send = send
+
+    async def body(self, max_bytes: int, seconds: float) -> bytes:
+        """The whole body, read no further than allowed; raises BodyTooLarge, SlowBody or CallerGone."""
+        if int(self.headers.get(b"content-length", b"0")) > max_bytes:
+            raise _too_large(max_bytes)
+        message = _at_hand(self._receive())
+        if message is None or message.get("more_body"):
+            try:
+                async with asyncio.timeout(seconds):
+                    content = await self._read(message, max_bytes)
+            except TimeoutError:
+                raise SlowBody(f"the body: did not arrive within {seconds:g} s", seconds=seconds) from None
+        else:
+            content = _content(message, max_bytes)
+        self.watch.lap("receive")
+        return content
+
+    async def _read(self, message: Message | None, max_bytes: int) -> bytes:
+        """From this message on."""
+        chunks: list[bytes] = []
+        left = max_bytes
+        while True:
+            message = message or await self._receive()
+            chunks.append(_content(message, left))
+            left -= len(chunks[-1])
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = None
+
+    async def gone(self) -> None:
+        """Returns when the caller has hung up; to be awaited once the body has been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def reply(
+        self, content: bytes, status: int = 200, content_type: bytes = JSON, headers: Iterable[Header] = ()
+    ) -> None:
+        """Send the answer."""
+        self.status = status
+        start = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", content_type),
+                (b"content-length", str(len(content)).encode()),
+                (b"x-request-id", self.request_id),
+                *headers,
+            ],
+        }
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": content})
+
+    async def send_on(self, message: Message) -> None:
+        """Send what another app answers, with the request's id."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
+        await self._send(message)
+
+    def expect_json(self) -> None:
+        """Raises UnsupportedMediaType when the body is said to be something else."""
+        found = self.headers.get(b"content-type", JSON)
+        if found != JSON and (kind := found.partition(b";")[0].strip().lower()) != JSON:
+            message = f"content-type: expected application/json, found {kind.decode('latin-1')}"
+            raise UnsupportedMediaType(message, field="content-type", expected="application/json")
+
+    def seconds_allowed(self, default: float) -> float:
+        """The deadline asked for by `X-Request-Timeout`, never later than the service's own."""
+        asked = self.headers.get(b"x-request-timeout")
+        if asked is None:
+            return default
+        try:
+            seconds = float(asked)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < float("inf"):
+            raise InvalidInput(
+                f"x-request-timeout: expected seconds > 0, found {asked.decode('latin-1')}", field="x-request-timeout"
+            )
+        return min(seconds, default)
+
+
+def _at_hand(receiving: Coroutine[Any, Any, Message]) -> Message | None:
+    """The message, when it need not be waited for: mostly the body comes with the headers, and a timer for it
+    would cost as much as the rest of HTTP.
+    """
+    try:
+        receiving.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    receiving.close()
+    return None
+
+
+def _content(message: Message, max_bytes: int) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise CallerGone("the caller hung up while sending")
+    content: bytes = message.get("body", b"")
+    if len(content) > max_bytes:
+        raise _too_large(max_bytes)
+    return content
+
+
+def _too_large(max_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)

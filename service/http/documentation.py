@@ -1,0 +1,160 @@
+"""The OpenAPI description, with examples that the served model itself answers."""
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from service.api import schemas
+from service.api.replies import encode_prediction, encode_uncertainty
+from service.config import Settings
+from service.engine import Engine, Inputs
+from service.errors import DropserveError
+from service.http import models_api
+from service.oip.description import describe_paths
+from service.repository.repository import Repository
+from service.sampling import Sampling
+
+Json = dict[str, Any]
+
+
+def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Json:
+    """The description of `app`; once a model is ready, with a real row of it as the example."""
+    api = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=_DESCRIPTION,
+        routes=[*_inference_routes().routes, *app.routes],
+    )
+    _add_bodies(api)
+    engine = _engine_at_hand(repository)
+    api["paths"] |= describe_paths(engine, settings)
+    if engine:
+        _add_examples(api, engine, settings)
+        models_api.add_examples(api, repository.catalogue, engine.manifest)
+    return api
+
+
+def _engine_at_hand(repository: Repository) -> Engine | None:
+    """Whose answers can be examples."""
+    try:
+        return repository.find()
+    except DropserveError:
+        return None
+
+
+_DESCRIPTION = """
+`/predict` runs the network once, without dropout. `/uncertainty` asks many thinned networks, each with
+other units dropped, and tells their consensus and their disagreement. Send the same seed again and the
+same networks answer, to the byte.
+
+Errors always have the form `{"error": {"code", "message", "details"}}`; below `/v2`, where clients of the
+Open Inference Protocol ask the same models, that protocol's: `{"error": message}`.
+"""
+
+
+MODEL_PATHS = {
+    "": "the default model",
+    "/v1/models/{name}": "the highest version of a model",
+    "/v1/models/{name}/versions/{version}": "one version of a model",
+}
+"""Every way to say which model is meant."""
+
+PARAMETERS: dict[str, Json] = {
+    "name": {"description": "of the model", "schema": {"type": "string"}, "example": "digits"},
+    "version": {"description": "of the model", "schema": {"type": "integer", "minimum": 1}, "example": 1},
+}
+
+REFUSALS = {
+    400: "not JSON",
+    404: "no such model",
+    413: "the body is too large",
+    415: "not application/json",
+    422: "a field has a wrong value",
+    429: "too busy, come back later",
+    503: "no model is ready",
+    504: "took too long",
+}
+
+
+async def _predict(request: Request) -> Response:
+    """One pass without dropout: for each row the label and the calibrated probabilities."""
+    raise NotImplementedError  # `service.http.inference` answers; this is only described
+
+
+async def _uncertainty(request: Request) -> Response:
+    """MC dropout: for each row what many thinned networks agree on, and how far they disagree."""
+    raise NotImplementedError
+
+
+def _inference_routes() -> APIRouter:
+    """`/predict` and `/uncertainty` as FastAPI describes routes; their answers come from `service.http.inference`."""
+    router = APIRouter(tags=["inference"])
+    for path, model in MODEL_PATHS.items():
+        described = {"summary": f"Answers of {model}", **_describe(path, schemas.PredictBody, schemas.Predictions)}
+        router.add_api_route(f"{path}/predict", _predict, methods=["POST"], **described)
+        described = {
+            "summary": f"How sure {model} is",
+            **_describe(path, schemas.UncertaintyBody, schemas.Uncertainties),
+        }
+        router.add_api_route(f"{path}/uncertainty", _uncertainty, methods=["POST"], **described)
+    return router
+
+
+def _describe(path: str, body: type[schemas.Described], reply: type[schemas.Described]) -> dict[str, Any]:
+    """What FastAPI cannot see of a route that reads and writes bytes."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}}
+    parameters = [
+        {"name": name, "in": "path", "required": True, **parameter}
+        for name, parameter in PARAMETERS.items()
+        if f"{{{name}}}" in path
+    ]
+    return {
+        "response_model": reply,
+        "responses": {status: {"model": schemas.ErrorReply, "description": text} for status, text in REFUSALS.items()},
+        "openapi_extra": {"requestBody": {"required": True, "content": content}, "parameters": parameters},
+    }
+
+
+def _add_bodies(api: Json) -> None:
+    bodies = (schemas.PredictBody, schemas.UncertaintyBody)
+    _, definitions = models_json_schema(
+        [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
+    )
+    api["components"]["schemas"] |= definitions["$defs"]
+
+
+def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
+    one_row = {name: array[:1] for name, array in engine.examples.items()}
+    body = {"inputs": _to_json(one_row)}
+    prediction = encode_prediction(engine.manifest, engine.predict(one_row))
+    sampling = Sampling(min(settings.samples, settings.max_samples), seed=7)
+    uncertainty = encode_uncertainty(engine.manifest, sampling, engine.sample(one_row, sampling))
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            _name_model(operation, engine)
+        if path.endswith("/predict"):
+            _add_example(operations["post"], body, prediction)
+        elif path.endswith("/uncertainty"):
+            asked = body | {"samples": sampling.passes, "seed": sampling.seed}
+            _add_example(operations["post"], asked, uncertainty)
+
+
+def _name_model(operation: Json, engine: Engine) -> None:
+    """Let the examples of a path's parameters name the model that is served."""
+    examples = {"name": engine.manifest.name, "version": engine.manifest.version}
+    for parameter in operation.get("parameters", ()):
+        parameter["example"] = examples[parameter["name"]]
+
+
+def _add_example(operation: Json, body: Json, reply: bytes) -> None:
+    operation["requestBody"]["content"]["application/json"]["example"] = body
+    operation["responses"]["200"]["content"]["application/json"]["example"] = orjson.loads(reply)
+
+
+def _to_json(inputs: Inputs) -> Any:
+    arrays = {name: array.tolist() for name, array in inputs.items()}
+    return arrays if len(arrays) > 1 else next(iter(arrays.values()))

@@ -1,0 +1,84 @@
+"""The way in: every HTTP request passes here, gets an id, is let in or not, is timed, and
+is answered in form whatever happens.
+
+Bare ASGI. Inference goes straight to its handler, what is below /v2 to the Open Inference Protocol's; all
+else goes on to FastAPI.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady
+from service.http.access import needed_scope
+from service.http.admission import NOBODY_THERE, Admission
+from service.http.calls import Call, Receive, Scope, Send
+from service.http.inference import PATH, Inference
+from service.http.refusals import error_reply
+from service.oip.http import PREFIX, OpenInference, refusal
+from service.telemetry.records import OTHER
+
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MISTAKE = "something went wrong in the service; its log says what"
+"""All that a caller is told of a mistake of ours."""
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """The outermost ASGI app, around FastAPI's."""
+
+    def __init__(self, app: ASGIApp, inference: Inference, open_inference: OpenInference, admission: Admission) -> None:
+        self.app = app
+        self._inference = inference
+        self._open_inference = open_inference
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; lifespan and the like go to FastAPI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        call = Call(scope, receive, send)
+        self._admission.begin(call)
+        try:
+            self._admission.check(call, needed_scope(call.path))
+            await self._answer(call, scope, receive)
+        except CallerGone:
+            call.status = NOBODY_THERE
+        except DropserveError as error:
+            await self._refuse(call, error)
+        except asyncio.CancelledError:  # the service stops, and this took longer than its drain timeout
+            await self._refuse(call, NotReady("the service stopped before the answer was ready"))
+        except Exception as error:
+            log.error("unexpected error", path=call.path[:200], exc_info=error)
+            await self._refuse(call, DropserveError(MISTAKE))
+        finally:
+            self._admission.end(call)
+
+    async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
+        path = PATH.fullmatch(call.path)
+        if path is None and is_open_inference(call.path):
+            await self._open_inference.answer(call)
+            return
+        if path is None:
+            await self.app(scope, receive, call.send_on)
+            call.route = getattr(scope.get("route"), "path", OTHER)
+            return
+        if call.method != "POST":
+            raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}", allowed="POST")
+        await self._inference.answer(call, path)
+
+    async def _refuse(self, call: Call, error: DropserveError) -> None:
+        if call.status:
+            return  # too late: the answer has begun
+        form = refusal if is_open_inference(call.path) else error_reply
+        status, content, headers = form(error)
+        await call.reply(content, status, headers=headers)
+
+
+def is_open_inference(path: str) -> bool:
+    """Whether the path is below /v2, where requests and refusals have the protocol's form."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")

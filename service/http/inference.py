@@ -1,0 +1,86 @@
+"""The two questions that a model answers, what and how sure: from the bytes of a request to those of the answer.
+
+This is the hot path, on bare ASGI: `service.http.gate` calls it, FastAPI never sees it, `service.http.documentation`
+describes it.
+"""
+
+import re
+from collections.abc import Callable
+
+from service.api.decoding import decode_inputs, decode_request
+from service.api.replies import encode_prediction, encode_uncertainty
+from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
+from service.config import Settings
+from service.engine import Engine, Steps, count_rows
+from service.errors import InvalidInput
+from service.http.calls import Call
+from service.repository.repository import Repository
+from service.scheduling import Scheduler
+from service.stages import Stopwatch
+from service.telemetry.outcomes import Outcome, describe
+
+PATH = re.compile(r"(?:/v1/models/([^/]+)(?:/versions/([^/]+))?)?/(predict|uncertainty)")
+"""Model, version, question."""
+
+ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
+"""By question: the route that metrics name, whatever model was asked."""
+
+DECODE_SECONDS_PER_BYTE = 5e-9
+"""Of JSON numbers into an array; so a long body is decoded in the thread, not on the event loop."""
+
+Question = Callable[[Engine, bytes, Stopwatch], Steps[tuple[bytes, Outcome]]]
+
+
+class Inference:
+    """Answers `/predict` and `/uncertainty`, of the default model or of one that the path names."""
+
+    def __init__(self, repository: Repository, scheduler: Scheduler, settings: Settings) -> None:
+        self._repository = repository
+        self._scheduler = scheduler
+        self._settings = settings
+        self._questions: dict[str, Question] = {"predict": self._predict, "uncertainty": self._uncertainty}
+
+    async def answer(self, call: Call, path: re.Match[str]) -> None:
+        """Answer a call whose path matched; raises what `service.errors` lists."""
+        name, version, question = path.groups()
+        call.route = ROUTES[question]
+        engine = self._repository.find(name, parse_version(version))
+        call.manifest = engine.manifest
+        call.expect_json()
+        seconds = call.seconds_allowed(self._settings.request_timeout)
+        body = await call.body(self._settings.max_body_bytes, seconds)
+        steps = self._questions[question](engine, body, call.watch)
+        content, call.outcome = await self._scheduler.run(steps, seconds, call.gone)
+        await call.reply(content)
+
+    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[tuple[bytes, Outcome]]:
+        yield len(body) * DECODE_SECONDS_PER_BYTE
+        watch.lap("queue")
+        request = decode_request(body, PredictRequest)
+        inputs = decode_inputs(request.inputs, engine.manifest, self._settings.max_rows)
+        watch.lap("parse")
+        prediction = yield from engine.predict_steps(inputs, watch)
+        content = encode_prediction(engine.manifest, prediction, request.coverage)
+        watch.lap("encode")
+        return content, Outcome(len(prediction.values))
+
+    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[tuple[bytes, Outcome]]:
+        yield len(body) * DECODE_SECONDS_PER_BYTE
+        watch.lap("queue")
+        request = decode_request(body, UncertaintyRequest)
+        inputs = decode_inputs(request.inputs, engine.manifest, self._settings.max_rows)
+        sampling = plan_sampling(request, engine.manifest, count_rows(inputs), self._settings)
+        watch.lap("parse")
+        sampled = yield from engine.sample_steps(inputs, sampling, watch)
+        content = encode_uncertainty(engine.manifest, sampling, sampled, request)
+        watch.lap("encode")
+        return content, describe(engine.manifest, sampling, sampled, request.error_rate)
+
+
+def parse_version(text: str | None) -> int | None:
+    """The version in a path; raises InvalidInput when it is no number."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InvalidInput(f"version: expected a whole number, found {text}", field="version")
+    return int(text)

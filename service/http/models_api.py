@@ -1,0 +1,143 @@
+"""Which models there are, what each says of itself, and loading and unloading them.
+
+Of the manifest all is told but `training` and `libraries`: how a model was made belongs in its card, and may name
+paths and software of the machine it was made on. Digests stay: they prove which files answer and give nothing away.
+
+Loading, unloading and refreshing are an administrator's: `service.http.access` knows them by their paths.
+"""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+
+from service.api import schemas
+from service.api.replies import encode
+from service.http.routes import json_response
+from service.manifest import Manifest
+from service.repository.catalogue import UNLOADED, Catalogue
+from service.repository.repository import Repository
+
+UNTOLD = {"schema_version", "name", "training", "libraries"}
+
+Json = dict[str, Any]
+Name = Annotated[str, Path(description="of the model", examples=["digits"])]
+Version = Annotated[int, Path(description="of the model", ge=1, examples=[1])]
+
+UNKNOWN: dict[int | str, Json] = {404: {"model": schemas.ErrorReply, "description": "no such model or version"}}
+SILENT: dict[int | str, Json] = {503: {"model": schemas.ErrorReply, "description": "it does not serve, and why"}}
+
+
+def make_models_router(repository: Repository) -> APIRouter:
+    """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
+    router = APIRouter(prefix="/v1/models", tags=["models"], responses=SILENT)
+    _add_questions(router, repository)
+    _add_commands(router, repository)
+    return router
+
+
+def _add_questions(router: APIRouter, repository: Repository) -> None:
+    @router.get("", response_model=schemas.Models, summary="Which models are there?")
+    async def list_models() -> Response:
+        """All models with all versions: those that serve, and why others do not."""
+        return _reply(describe_all(repository.catalogue))
+
+    @router.get("/{name}", response_model=schemas.ModelDetail, responses=UNKNOWN, summary="What a model says of itself")
+    async def model(name: Name) -> Response:
+        """The manifest of its default version, with the figures of its evaluation."""
+        return _detail(name)
+
+    @router.get(
+        "/{name}/versions/{version}",
+        response_model=schemas.ModelDetail,
+        responses=UNKNOWN,
+        summary="What a version says of itself",
+    )
+    async def model_version(name: Name, version: Version) -> Response:
+        """Its manifest, with the figures of its evaluation."""
+        return _detail(name, version)
+
+    def _detail(name: str, version: int | None = None) -> Response:
+        catalogue = repository.catalogue
+        manifest = catalogue.find(name, version).manifest
+        return _reply(describe_model(catalogue, name) | describe_manifest(manifest))
+
+
+def _add_commands(router: APIRouter, repository: Repository) -> None:
+    def add(path: str, answer: Any, model: type[schemas.Described], summary: str) -> None:
+        router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=UNKNOWN, summary=summary)
+
+    async def refresh() -> Response:
+        """Look at the folder, or at the store behind the URL, without waiting for the next time."""
+        await asyncio.to_thread(repository.refresh)
+        return _reply(describe_all(repository.catalogue))
+
+    async def load(name: Name) -> Response:
+        """All its versions, those that failed before too; an error when none of them can be served."""
+        await repository.load(name)
+        return _state(name)
+
+    async def load_version(name: Name, version: Version) -> Response:
+        """One version; an error, with the reason, when it cannot be served."""
+        await repository.load(name, version)
+        return _state(name)
+
+    async def unload(name: Name) -> Response:
+        """All its versions, and any that is published later, until it is loaded. Requests in flight finish."""
+        await repository.unload(name)
+        return _state(name)
+
+    async def unload_version(name: Name, version: Version) -> Response:
+        """One version, until it is loaded. Requests in flight finish."""
+        await repository.unload(name, version)
+        return _state(name)
+
+    def _state(name: str) -> Response:
+        return _reply(describe_model(repository.catalogue, name))
+
+    add("/refresh", refresh, schemas.Models, "Look for new models now")
+    add("/{name}/load", load, schemas.ModelState, "Serve a model")
+    add("/{name}/unload", unload, schemas.ModelState, "Let go of a model")
+    add("/{name}/versions/{version}/load", load_version, schemas.ModelState, "Serve a version")
+    add("/{name}/versions/{version}/unload", unload_version, schemas.ModelState, "Let go of a version")
+
+
+def describe_all(catalogue: Catalogue) -> Json:
+    """As `schemas.Models`."""
+    models = [describe_model(catalogue, name) for name in catalogue.names]
+    return {"default_model": catalogue.default_model, "models": models}
+
+
+def describe_model(catalogue: Catalogue, name: str) -> Json:
+    """As `schemas.ModelState`."""
+    return {
+        "model": name,
+        "default_version": catalogue.default_version(name),
+        "versions": [
+            {"version": entry.version, "state": entry.state, "reason": entry.reason} for entry in catalogue.of(name)
+        ],
+    }
+
+
+def describe_manifest(manifest: Manifest) -> Json:
+    """What `schemas.ModelDetail` adds to it."""
+    return manifest.model_dump(mode="json", exclude=UNTOLD)
+
+
+def add_examples(api: Json, catalogue: Catalogue, manifest: Manifest) -> None:
+    """To an OpenAPI description: what this service answers of one of its models."""
+    everything = describe_all(catalogue)
+    state = describe_model(catalogue, manifest.name)
+    gone = {"state": "unavailable", "reason": UNLOADED}
+    unloaded = {**state, "default_version": None, "versions": [version | gone for version in state["versions"]]}
+    answers = {"models": everything, "refresh": everything, "load": state, "unload": unloaded}
+    detail = state | describe_manifest(manifest)
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            if operation.get("tags") == ["models"]:
+                content = operation["responses"]["200"]["content"]["application/json"]
+                content["example"] = answers.get(path.rpartition("/")[2], detail)
+
+
+def _reply(answer: Json) -> Response:
+    return json_response(encode(answer))

@@ -1,0 +1,50 @@
+"""The routes beside inference: health, and whatever else manages the service."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse, RedirectResponse
+
+from service.api import schemas
+from service.api.replies import encode
+from service.repository.repository import Repository
+from service.telemetry.exposition import Exposition
+
+
+def make_health_router(repository: Repository) -> APIRouter:
+    """What a load balancer, or a person, asks first."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", response_model=schemas.Alive, summary="Is the process alive?")
+    async def healthz() -> Response:
+        """200 as long as the process answers at all."""
+        return json_response(encode({"status": "alive"}))
+
+    unready = {503: {"model": schemas.ErrorReply, "description": "not ready, and why"}}
+
+    @router.get("/readyz", response_model=schemas.Ready, responses=unready, summary="Can it serve?")  # type: ignore[arg-type]
+    async def readyz() -> Response:
+        """200 when models are loaded and verified, else 503 with the reason."""
+        return json_response(encode(repository.status()))
+
+    @router.get("/", include_in_schema=False)
+    async def home() -> Response:
+        return RedirectResponse("docs")
+
+    return router
+
+
+def make_metrics_router(exposition: Exposition) -> APIRouter:
+    """What Prometheus asks."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/metrics", response_class=PlainTextResponse, summary="What was counted, for Prometheus")
+    async def metrics(request: Request) -> Response:
+        """The sum over all workers, whichever answers."""
+        content, content_type = exposition.expose(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": content_type})
+
+    return router
+
+
+def json_response(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON that is encoded already."""
+    return Response(content, status, headers, "application/json")

@@ -1,0 +1,90 @@
+"""The processes: one or several workers below uvicorn's supervisor, all with the same settings."""
+
+import os
+import signal
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import rmtree
+
+import structlog
+import uvicorn
+
+from service.config import Settings
+from service.errors import DropserveError
+from service.http.access import read_keys
+from service.http.app import create_app
+from service.http.gate import ASGIApp
+from service.telemetry.logs import configure_logging
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+log = structlog.get_logger(__name__)
+
+
+class InvalidSetting(DropserveError):
+    """A setting that cannot be served by, such as a certificate whose key does not fit."""
+
+    code = "invalid_setting"
+
+
+def run_server(settings: Settings) -> None:
+    """Serve until told to stop. Raises InvalidKeyFile or InvalidSetting."""
+    _check_certificate(settings)
+    if settings.workers > 1 and settings.grpc_port == 0:
+        raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
+    if settings.api_keys:
+        read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
+    configure_logging(settings.log_level)
+    if not settings.api_keys and settings.host not in LOOPBACK:
+        log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
+    if settings.workers == 1:
+        # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with _shared_state(settings) as settings:
+        os.environ.update(settings.to_environment())  # which the workers inherit
+        uvicorn.run(
+            "service.http.server:create_worker",
+            factory=True,
+            workers=settings.workers,
+            host=settings.host,
+            port=settings.port,
+            ssl_certfile=settings.ssl_certfile,
+            ssl_keyfile=settings.ssl_keyfile,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=round(settings.drain_timeout),
+        )
+
+
+def create_worker() -> ASGIApp:
+    """The application of one process, by its environment."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    return create_app(settings)
+
+
+def _check_certificate(settings: Settings) -> None:
+    if not settings.ssl_certfile:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:  # of which SSLError is one
+        message = f"ssl_certfile {settings.ssl_certfile}, ssl_keyfile {settings.ssl_keyfile or 'the same'}: {error}"
+        raise InvalidSetting(message) from None
+
+
+@contextmanager
+def _shared_state(settings: Settings) -> Iterator[Settings]:
+    """Where several workers keep what they share: the folder set, or one for as long as they run."""
+    if settings.workers == 1:
+        yield settings
+    elif settings.state:
+        rmtree(settings.state / "metrics", ignore_errors=True)  # counters begin with the service
+        yield settings
+    else:
+        with tempfile.TemporaryDirectory(prefix="dropserve-") as folder:
+            yield settings.model_copy(update={"state": Path(folder)})

@@ -1,0 +1,225 @@
+"""The Open Inference Protocol over gRPC, beside HTTP: a port of its own, the same models, queue and limits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.json_format import ParseDict
+from google.protobuf.message import Message
+
+from service import errors
+from service.config import Settings
+from service.engine import Engine, Steps
+from service.errors import DropserveError, NotReady, UnknownModel
+from service.http.access import KeyScope
+from service.http.admission import NOBODY_THERE, Admission
+from service.http.inference import parse_version
+from service.http.refusals import error_reply
+from service.oip import metadata
+from service.oip.http import READ_SECONDS_PER_BYTE
+from service.oip.infer import infer_steps
+from service.oip.proto import open_inference_pb2 as pb
+from service.oip.protobuf import read_request, write_reply
+from service.oip.repository import check_load, index, versions_of
+from service.repository.repository import Repository
+from service.scheduling import Scheduler
+from service.telemetry.records import Record
+
+SERVICE = "inference.GRPCInferenceService"
+
+STATUS: dict[type[DropserveError], grpc.StatusCode] = {
+    errors.MalformedBody: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.InvalidInput: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.LimitExceeded: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.BodyTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.UnsupportedMediaType: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.SlowBody: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
+    errors.UnknownModel: grpc.StatusCode.NOT_FOUND,
+    errors.UnknownPath: grpc.StatusCode.UNIMPLEMENTED,
+    errors.MethodNotAllowed: grpc.StatusCode.UNIMPLEMENTED,
+    errors.NotReady: grpc.StatusCode.UNAVAILABLE,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.CallerGone: grpc.StatusCode.CANCELLED,
+    errors.InvalidModel: grpc.StatusCode.FAILED_PRECONDITION,
+}
+"""What a refusal is to a gRPC caller."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+log = structlog.get_logger(__name__)
+
+
+class Call(Record):
+    """A call being answered."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, method: str, context: Context) -> None:
+        metadata = context.invocation_metadata() or ()
+        headers = {name.encode(): value.encode() if isinstance(value, str) else value for name, value in metadata}
+        super().__init__("POST", f"/{SERVICE}/{method}", headers)
+        self.route = self.path
+        self.context = context
+
+
+class Method(NamedTuple):
+    """How one method of the service is answered."""
+
+    request: type[Message]
+    answer: Callable[[Any, Call], Awaitable[Message]]
+    needed: KeyScope | None = "infer"
+    """What a key must allow, where keys are needed."""
+
+
+@asynccontextmanager
+async def grpc_server(
+    repository: Repository, scheduler: Scheduler, settings: Settings, admission: Admission
+) -> AsyncIterator[None]:
+    """Listens on `settings.grpc_port`; at the end, calls in flight are given `drain_timeout` to finish."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+        ]
+    )
+    methods = OpenInferenceGrpc(repository, scheduler, settings).methods()
+    handlers = {name: _handler(name, method, admission) for name, method in methods.items()}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    port = _listen(server, f"{host}:{settings.grpc_port}", settings)
+    await server.start()
+    log.info("gRPC listens", host=settings.host, port=port)
+    try:
+        yield
+    finally:
+        await server.stop(settings.drain_timeout)
+
+
+class OpenInferenceGrpc:
+    """Answers the service's methods; each raises what `service.errors` lists."""
+
+    def __init__(self, repository: Repository, scheduler: Scheduler, settings: Settings) -> None:
+        self._repository = repository
+        self._scheduler = scheduler
+        self._settings = settings
+
+    def methods(self) -> Mapping[str, Method]:
+        """By name."""
+        return {
+            "ModelInfer": Method(pb.ModelInferRequest, self._infer),
+            "ServerLive": Method(pb.ServerLiveRequest, self._live, needed=None),
+            "ServerReady": Method(pb.ServerReadyRequest, self._ready, needed=None),
+            "ModelReady": Method(pb.ModelReadyRequest, self._model_ready),
+            "ServerMetadata": Method(pb.ServerMetadataRequest, self._server),
+            "ModelMetadata": Method(pb.ModelMetadataRequest, self._model),
+            "RepositoryIndex": Method(pb.RepositoryIndexRequest, self._index),
+            "RepositoryModelLoad": Method(pb.RepositoryModelLoadRequest, self._load, needed="admin"),
+            "RepositoryModelUnload": Method(pb.RepositoryModelUnloadRequest, self._unload, needed="admin"),
+        }
+
+    async def _infer(self, request: pb.ModelInferRequest, call: Call) -> pb.ModelInferResponse:
+        engine = self._find(request.model_name, request.model_version)
+        call.manifest = engine.manifest
+        left = call.context.time_remaining()
+        seconds = self._settings.request_timeout if left is None else min(left, self._settings.request_timeout)
+        return await self._scheduler.run(self._steps(engine, request, call), seconds)
+
+    def _steps(self, engine: Engine, request: pb.ModelInferRequest, call: Call) -> Steps[pb.ModelInferResponse]:
+        watch = call.watch
+        yield request.ByteSize() * READ_SECONDS_PER_BYTE
+        watch.lap("queue")
+        asked = read_request(request, engine.manifest, self._settings.max_rows)
+        answer = yield from infer_steps(engine, asked, self._settings, watch)
+        call.outcome = answer.outcome
+        reply = write_reply(answer)
+        watch.lap("encode")
+        return reply
+
+    async def _live(self, _: pb.ServerLiveRequest, __: Call) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(self, _: pb.ServerReadyRequest, __: Call) -> pb.ServerReadyResponse:
+        try:
+            self._repository.check_ready()
+        except NotReady:
+            return pb.ServerReadyResponse(ready=False)
+        return pb.ServerReadyResponse(ready=True)
+
+    async def _model_ready(self, request: pb.ModelReadyRequest, _: Call) -> pb.ModelReadyResponse:
+        try:
+            self._find(request.name, request.version)
+        except (NotReady, UnknownModel):
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def _server(self, _: pb.ServerMetadataRequest, __: Call) -> pb.ServerMetadataResponse:
+        return ParseDict(metadata.SERVER, pb.ServerMetadataResponse())
+
+    async def _model(self, request: pb.ModelMetadataRequest, _: Call) -> pb.ModelMetadataResponse:
+        manifest = self._find(request.name, request.version).manifest
+        described = metadata.describe_model(manifest, versions_of(self._repository, manifest.name))
+        return ParseDict(described, pb.ModelMetadataResponse())
+
+    async def _index(self, request: pb.RepositoryIndexRequest, _: Call) -> pb.RepositoryIndexResponse:
+        return ParseDict({"models": index(self._repository, only_ready=request.ready)}, pb.RepositoryIndexResponse())
+
+    async def _load(self, request: pb.RepositoryModelLoadRequest, _: Call) -> pb.RepositoryModelLoadResponse:
+        check_load(request.parameters)
+        await self._repository.load(request.model_name)
+        return pb.RepositoryModelLoadResponse()
+
+    async def _unload(self, request: pb.RepositoryModelUnloadRequest, _: Call) -> pb.RepositoryModelUnloadResponse:
+        await self._repository.unload(request.model_name)
+        return pb.RepositoryModelUnloadResponse()
+
+    def _find(self, name: str, version: str) -> Engine:
+        return self._repository.find(name, parse_version(version or None))
+
+
+def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethodHandler[Any, Any]":
+    """The method, with its refusals as gRPC's."""
+
+    async def answer(request: Any, context: Context) -> Message:
+        call = Call(name, context)
+        admission.begin(call)
+        try:
+            admission.check(call, method.needed)
+            reply = await method.answer(request, call)
+            call.status = 200
+            return reply
+        except DropserveError as error:
+            return await _refuse(call, error)
+        except asyncio.CancelledError:
+            call.status = NOBODY_THERE
+            raise
+        except Exception as error:
+            log.error("unexpected error", path=call.path, exc_info=error)
+            return await _refuse(call, DropserveError("something went wrong in the service; its log says what"))
+        finally:
+            admission.end(call)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer,
+        request_deserializer=method.request.FromString,
+        response_serializer=lambda reply: reply.SerializeToString(),
+    )
+
+
+async def _refuse(call: Call, error: DropserveError) -> NoReturn:
+    call.status, _, _ = error_reply(error)
+    await call.context.abort(STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message)
+
+
+def _listen(server: grpc.aio.Server, address: str, settings: Settings) -> int:
+    """The port; with the certificate that HTTP has, if it has one."""
+    if not settings.ssl_certfile:
+        return server.add_insecure_port(address)
+    key = settings.ssl_keyfile or settings.ssl_certfile
+    pair = key.read_bytes(), settings.ssl_certfile.read_bytes()
+    return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))

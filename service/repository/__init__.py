@@ -1,0 +1,1 @@
+"""The published models: found, mirrored, watched, loaded and swapped."""

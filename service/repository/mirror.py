@@ -1,0 +1,219 @@
+"""A store of models behind a URL (S3, Google Cloud Storage, HTTP, …) → a local folder of the same form.
+
+Any store that fsspec knows. A file is fetched beside its place and moved there once its digest agrees with the
+manifest; the manifest comes last. So what lies in the folder was whole once, and goes on serving when the store
+is away, restarts included. Of the names in a store only those are used that a model or a version may have.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from service.config import Settings
+from service.errors import InvalidModel
+from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest
+from service.repository.folder import Identity, find_models, identify
+
+log = structlog.get_logger(__name__)
+
+
+class StoreUnreachable(OSError):
+    """The store cannot be asked, or what it answers makes no sense."""
+
+
+def open_mirror(settings: Settings) -> "Mirror | None":
+    """The mirror of a URL; None where the models lie in a folder."""
+    if isinstance(settings.models, Path):
+        return None
+    return Mirror(settings.models, settings.cache or _default_cache(), settings.max_model_bytes)
+
+
+class Mirror:
+    """A store and the folder that follows it. Several processes may share the folder."""
+
+    def __init__(self, url: str, cache: Path, max_bytes: int = MAX_MODEL_BYTES) -> None:
+        self.location = without_secrets(url)
+        self.folder = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
+        self.failures: dict[Identity, str] = {}
+        """Versions that are in the store but could not be fetched whole, and why."""
+        self._url = url
+        self._max_bytes = max_bytes
+        self._checked: dict[Identity, bytes] = {}
+        """Manifests whose files have been compared with their digests since this process began."""
+        self._syncing = Lock()
+
+    def sync(self) -> None:
+        """Bring the folder up to the store. Raises StoreUnreachable; the folder is then left as it is."""
+        with self._syncing, self._reaching():
+            store = Store(self._url)
+            found = store.versions()
+            if not found:
+                raise StoreUnreachable("there is no model in it")  # a wrong page or an absent mount look the same
+            self.folder.mkdir(parents=True, exist_ok=True)
+            failures = {identity: self._fetch(store, identity) for identity in found}
+            self._tell(failures)
+            self.failures = {identity: reason for identity, reason in failures.items() if reason}
+            self._drop_all_but(found)
+
+    def _fetch(self, store: "Store", identity: Identity) -> str:
+        """Bring one version up to the store; why not, or nothing."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".fetch-") as staging:
+            beside = Path(staging, identity.name, str(identity.version))
+            beside.mkdir(parents=True)
+            try:
+                store.fetch(identity, MANIFEST, beside, MAX_MANIFEST_BYTES)
+                content = (beside / MANIFEST).read_bytes()
+                if self._checked.get(identity) == content:
+                    return ""
+                self._fetch_files(store, identity, beside)
+                self._checked[identity] = content
+            except InvalidModel as error:
+                return error.message.replace(staging, self.location)
+        return ""
+
+    def _fetch_files(self, store: "Store", identity: Identity, beside: Path) -> None:
+        manifest = read_manifest(beside)
+        place = self.folder / identity.name / str(identity.version)
+        left = self._max_bytes
+        for name, digest in manifest.files.items():
+            if _digest(place / name) != digest:
+                left -= store.fetch(identity, name, beside, left)
+                _check(beside / name, digest)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in (*manifest.files, MANIFEST):
+            if (beside / name).exists():
+                (beside / name).replace(place / name)
+        _remove_others(place, manifest)
+
+    def _tell(self, failures: Mapping[Identity, str]) -> None:
+        """Once, not at every look."""
+        for identity, reason in failures.items():
+            if reason and reason != self.failures.get(identity):
+                log.error("model not fetched", model=str(identity), store=self.location, reason=reason)
+
+    def _drop_all_but(self, found: list[Identity]) -> None:
+        for folder in list(find_models(self.folder)):
+            if identify(folder) not in found:
+                (folder / MANIFEST).unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                self._checked.pop(identify(folder), None)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Each kind of store raises errors of its own; they may quote the URL."""
+        try:
+            yield
+        except ImportError as error:
+            raise StoreUnreachable(f"{error}; install dropserve[remote]") from None
+        except Exception as error:  # noqa: BLE001 - see above
+            raise StoreUnreachable(_redact(str(error) or type(error).__name__, self._url)) from None
+
+
+class Store:
+    """What lies behind a URL, asked anew: nothing that was listed before is remembered."""
+
+    def __init__(self, url: str) -> None:
+        from fsspec.core import url_to_fs  # only with a URL is the package needed
+
+        self._files, root = url_to_fs(url, use_listings_cache=False)
+        self._root = root.rstrip("/")
+        self._files.invalidate_cache()
+
+    def versions(self) -> list[Identity]:
+        """All `<name>/<version>/` of it."""
+        names = [name for name in self._folders(self._root) if NAME.fullmatch(name)]
+        return [
+            Identity(name, int(version))
+            for name in names
+            for version in self._folders(f"{self._root}/{name}")
+            if version.isascii() and version.isdecimal() and not version.startswith("0")
+        ]
+
+    def fetch(self, identity: Identity, name: str, into: Path, max_bytes: int) -> int:
+        """Copy one file; how many bytes. Raises InvalidModel when it is not there, or is longer than that."""
+        try:
+            self._files.get_file(f"{self._root}/{identity}/{name}", str(into / name), callback=_limit(name, max_bytes))
+        except FileNotFoundError:
+            raise InvalidModel(f"{into / name}: no such file; a published model has one", file=name) from None
+        size = (into / name).stat().st_size
+        _check_size(name, size, max_bytes)
+        return size
+
+    def _folders(self, path: str) -> list[str]:
+        entries = self._files.ls(path, detail=True)
+        folders = [entry["name"].rstrip("/") for entry in entries if entry["type"] == "directory"]
+        return sorted({folder.rsplit("/", 1)[-1] for folder in folders if folder != path})
+
+
+def _default_cache() -> Path:
+    """The user's own; a private one where he has none, as in a container with a read-only root."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = Path(base, "dropserve")
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="dropserve-"))
+    return cache
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be told: no password, no signed query."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _redact(message: str, url: str) -> str:
+    """A message that may quote the URL, or another below it."""
+    parts = urlsplit(url)
+    secrets = [f"{parts.netloc.rpartition('@')[0]}@", parts.query, parts.fragment]
+    for secret in secrets:
+        message = message.replace(secret, "") if len(secret) > 1 else message
+    return message
+
+
+def _limit(name: str, max_bytes: int) -> Any:
+    """Told by fsspec of every piece that it fetches; stops it when there are too many."""
+    from fsspec import Callback
+
+    class Limit(Callback):  # type: ignore[misc]
+        def relative_update(self, inc: int = 1) -> None:
+            super().relative_update(inc)
+            _check_size(name, self.value, max_bytes)
+
+    return Limit()
+
+
+def _check_size(name: str, size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise InvalidModel(f"{name}: is longer than the {max_bytes} bytes that may be fetched", file=name)
+
+
+def _check(file: Path, digest: str) -> None:
+    if (found := _digest(file)) != digest:
+        message = f"{file}: is damaged: its SHA-256 is {found}, the manifest says {digest}"
+        raise InvalidModel(message, file=file.name)
+
+
+def _digest(file: Path) -> str:
+    """Empty when there is none."""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _remove_others(folder: Path, manifest: Manifest) -> None:
+    """What an earlier manifest named."""
+    for path in folder.iterdir():
+        if path.name not in {*manifest.files, MANIFEST}:
+            path.unlink()
