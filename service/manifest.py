@@ -113,6 +113,9 @@ class Manifest(Part):
     labels: tuple[str, ...] = Field(default=(), description="names of the classes, in the order of the output")
     sites: tuple[DropoutSite, ...] = Field(min_length=1)
     temperature: float = Field(default=1.0, gt=0)
+    sampled_temperature: float | None = Field(
+        default=None, gt=0, description="divides the logits of each thinned network; null: the temperature does"
+    )
     noise: Noise | None = None
     conformal: tuple[ConformalQuantile, ...] = ()
     abstention: tuple[AbstentionThreshold, ...] = ()
