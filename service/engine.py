@@ -5,6 +5,7 @@ may share an engine, and how the work is cut into runs changes no answer.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.costs import Cost, measure
-from service.manifest import Manifest
-from service.masks import PASSES_PER_BLOCK, MaskCache
+from service.errors import InvalidInput
+from service.manifest import Manifest, Work
+from service.masks import PASSES_PER_BLOCK, MaskCache, passes_per_block
 from service.runtime import Array, Graph
 from service.sampling import Sampling
 from service.stages import Stopwatch
@@ -41,6 +43,10 @@ stop there, see to others, or go on in a thread."""
 
 MULTIPLY_ADDS_PER_RUN = 2**28
 """A few milliseconds of one core: the longest that a run keeps others waiting."""
+BYTES_PER_RUN = 2**26
+"""Written by a run on its way: as much memory as it may need, and again a few milliseconds."""
+VALUES_PER_PART = 2**18
+"""Passes × rows × outputs that are summarised at a time."""
 MAX_ROW_PASSES_PER_RUN = 4096
 ROWS_TRIED = 256
 """At warm-up: enough to tell what one more costs, and few, as onnxruntime keeps the memory of the largest run."""
@@ -64,8 +70,10 @@ class Sampled:
     """(rows,): how many networks were asked about each row."""
     stopped: tuple[str, ...]
     """Why no more were asked about each row: see `Sampling.stops`."""
+    quantiles: Float64
+    """(rows, quantiles, outputs): those asked for."""
     values: tuple[Float64, ...]
-    """Each row's (passes, outputs): every network's probabilities or answers."""
+    """Each row's (passes, outputs), every network's probabilities or answers, where asked for; else none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +81,13 @@ class Part:
     """Some of the rows of a question, all asked of as many networks."""
 
     rows: Rows
-    values: Float64
-    """(passes, rows, outputs)."""
     uncertainty: Uncertainty
+    passes: int
     stopped: str
+    quantiles: Float64
+    """(rows, quantiles, outputs)."""
+    values: Float64 | None
+    """(passes, rows, outputs), where they are to be kept."""
 
 
 class Engine:
@@ -90,13 +101,13 @@ class Engine:
         self._sample = sample
         self._masks = masks
         self._mask_names = [f"mask_{i}" for i in range(len(manifest.sites))]
-        self._row_passes_per_run = _row_passes_per_run(sample.size)
+        self._row_passes_per_run = _row_passes_per_run(manifest, sample.size)
         self._row_cost = Cost()
         self._row_pass_cost = Cost()
 
     def predict(self, inputs: Inputs) -> Prediction:
-        """One pass of the network without dropout."""
-        return Prediction(self.values(self._predict.run(inputs)))
+        """One pass of the network without dropout; raises InvalidInput for rows that it has no finite answer to."""
+        return Prediction(self._values(self._predict.run(inputs), self.manifest.temperature))
 
     def predict_steps(self, inputs: Inputs, watch: Stopwatch) -> Steps[Prediction]:
         """`predict`, cut into short steps."""
@@ -105,7 +116,8 @@ class Engine:
         for some in _cut(rows, self._row_passes_per_run):
             yield self._row_cost.seconds(rows - int(some[0]))
             watch.lap("queue")
-            parts.append(self.predict(_take(inputs, some)).values)
+            with _rows_named(some):
+                parts.append(self.predict(_take(inputs, some)).values)
             watch.lap("run")
         return Prediction(np.concatenate(parts))
 
@@ -124,7 +136,7 @@ class Engine:
         yield self._row_cost.seconds(rows) + self._row_pass_cost.seconds(rows * first_look)
         watch.lap("queue")
         parts: list[Part] = []
-        for some in _cut(rows, self._row_passes_per_run // min(sampling.passes, PASSES_PER_BLOCK)):
+        for some in _cut(rows, self._rows_per_part(sampling)):
             parts += yield from self._sample_rows(inputs, some, sampling, watch)
         deterministic = yield from self._deterministic_steps(inputs, sampling, watch)
         return _join(parts, deterministic)
@@ -138,7 +150,8 @@ class Engine:
         rows = count_rows(inputs)
         sites = sampling.sites(self.manifest)
         samples = np.empty((stop - start, rows, *self.manifest.output.shape), dtype=np.float32)
-        for first, last in _runs(start, stop, self._row_passes_per_run // rows):
+        longest = min(self._row_passes_per_run // rows, passes_per_block(sites))
+        for first, last in _runs(start, stop, longest):
             masks = sampling.ablate(self._masks.masks(sampling.seed, sites, first, last))
             samples[first - start : last - start] = self._run_masked(inputs, masks)
             watch.lap("run")
@@ -146,11 +159,15 @@ class Engine:
             watch.lap("queue")
         return samples
 
-    def values(self, raw: Array) -> Float64:
-        """Raw outputs (…, outputs) → calibrated probabilities, or answers, of the same shape."""
-        if self.manifest.task == "classification":
-            return softmax(raw, self.manifest.temperature)
-        return raw.astype(np.float64)
+    def sampled_values(self, raw: Array) -> Float64:
+        """Raw outputs of thinned networks (passes, rows, outputs) → calibrated probabilities, or answers."""
+        return self._values(raw, self.manifest.sampled_temperature or self.manifest.temperature)
+
+    def _values(self, raw: Array, temperature: float) -> Float64:
+        """Raw outputs (…, rows, outputs) → values; raises NotFinite for rows whose outputs are not."""
+        if not np.isfinite(raw).all():
+            raise _NotFinite(int(np.argwhere(~np.isfinite(raw))[0, -2]))
+        return softmax(raw, temperature) if self.manifest.task == "classification" else raw.astype(np.float64)
 
     def summarise(self, values: Float64) -> Uncertainty:
         """Values (passes, rows, outputs) → what the passes say of each row."""
@@ -167,22 +184,33 @@ class Engine:
         cost = measure(lambda count: self.sample(self._zeros(count), Sampling(passes, seed=0)), 1, rows)
         self._row_pass_cost = Cost(cost.each / passes, cost.run, per_run)
 
+    def _rows_per_part(self, sampling: Sampling) -> int:
+        """As many rows as make runs of a good length, and samples that fit in the processor's cache."""
+        by_run = self._row_passes_per_run // min(sampling.passes, PASSES_PER_BLOCK)
+        return min(by_run, VALUES_PER_PART // (sampling.passes * self.manifest.output.shape[0]))
+
     def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch) -> Steps[list[Part]]:
         """These rows, in parts of as many passes each."""
         parts: list[Part] = []
         drawn = np.empty((0, len(rows), *self.manifest.output.shape))  # (passes, rows, outputs)
         for look in sampling.looks():
             more = yield from self.draw(_take(inputs, rows), sampling, len(drawn), look, watch)
-            drawn = np.concatenate([drawn, self.values(more)])
+            with _rows_named(rows):
+                drawn = np.concatenate([drawn, self.sampled_values(more)])
             stopped = sampling.stops(drawn)
             for reason in np.unique(stopped[stopped != ""]):
                 here = stopped == reason
-                parts.append(Part(rows[here], drawn[:, here], self.summarise(drawn[:, here]), str(reason)))
+                parts.append(self._part(rows[here], drawn[:, here], sampling, str(reason)))
             rows, drawn = rows[stopped == ""], drawn[:, stopped == ""]
             watch.lap("summarise")
             if not len(rows):
                 break
         return parts
+
+    def _part(self, rows: Rows, values: Float64, sampling: Sampling, stopped: str) -> Part:
+        quantiles = np.quantile(values, sampling.quantiles, axis=0).swapaxes(0, 1)  # (rows, quantiles, outputs)
+        kept = values if sampling.keep_samples else None
+        return Part(rows, self.summarise(values), len(values), stopped, quantiles, kept)
 
     def _deterministic_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> Steps[Prediction]:
         """The deterministic answer: of the network as it is, or of what the ablations leave of it."""
@@ -194,7 +222,9 @@ class Engine:
         for some in _cut(count_rows(inputs), self._row_passes_per_run):
             yield self._row_pass_cost.seconds(len(some))
             watch.lap("queue")
-            parts.append(self.values(self._run_masked(_take(inputs, some), masks)[0]))
+            with _rows_named(some):
+                raw = self._run_masked(_take(inputs, some), masks)[0]
+                parts.append(self._values(raw, self.manifest.temperature))
             watch.lap("run")
         return Prediction(np.concatenate(parts))
 
@@ -219,20 +249,40 @@ def count_rows(inputs: Inputs) -> int:
     return len(next(iter(inputs.values())))
 
 
+class _NotFinite(InvalidInput):
+    """A row that the network has no finite answer to; which one it is in the request is known further out."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(
+            f"inputs[{row}]: the network's answer is not a finite number; values so large or so small are beyond it",
+            field=f"inputs[{row}]",
+            row=row,
+        )
+
+
+@contextmanager
+def _rows_named(rows: Rows) -> Iterator[None]:
+    """Name rows as the request numbers them."""
+    try:
+        yield
+    except _NotFinite as error:
+        raise _NotFinite(int(rows[error.details["row"]])) from None
+
+
 def _join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:
     """The parts, back in the order of the rows."""
-    rows = np.concatenate([part.rows for part in parts])
-    order = np.argsort(rows)
-    values = [part.values[:, i] for part in parts for i in range(len(part.rows))]
-    stopped = [part.stopped for part in parts for _ in part.rows]
+    order = np.argsort(np.concatenate([part.rows for part in parts]))
     uncertainties: list[Any] = [part.uncertainty for part in parts]
     joined = join_rows(uncertainties)
+    stopped = [part.stopped for part in parts for _ in part.rows]
+    values = [part.values[:, i] for part in parts if part.values is not None for i in range(len(part.rows))]
     return Sampled(
         uncertainty=joined if len(parts) == 1 else take_rows(joined, order),
         deterministic=deterministic,
-        passes=np.array([len(values[i]) for i in order]),
+        passes=np.repeat([part.passes for part in parts], [len(part.rows) for part in parts])[order],
         stopped=tuple(stopped[i] for i in order),
-        values=tuple(values[i] for i in order),
+        quantiles=np.concatenate([part.quantiles for part in parts])[order],
+        values=tuple(values[i] for i in order) if values else (),
     )
 
 
@@ -259,10 +309,13 @@ def _runs(start: int, stop: int, longest: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _row_passes_per_run(graph_bytes: int) -> int:
-    """How many rows × passes make a run; a graph's size stands for its multiply-adds, 4 bytes a weight.
+def _row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
+    """How many rows × passes make a run.
 
-    From the size and not from a measured time, so that the cuts are the same on every machine.
+    By what the graph computes and not by a measured time, so that the cuts are the same on every machine: some
+    operators round otherwise for one row than for many. Where the manifest does not tell, the graph's size
+    stands for its multiply-adds, 4 bytes a weight.
     """
-    weights = max(1, graph_bytes // 4)
-    return max(1, min(MAX_ROW_PASSES_PER_RUN, MULTIPLY_ADDS_PER_RUN // weights))
+    work = manifest.work or Work(multiply_adds=max(1, graph_bytes // 4), bytes=1)
+    longest = min(MULTIPLY_ADDS_PER_RUN // work.multiply_adds, BYTES_PER_RUN // work.bytes, MAX_ROW_PASSES_PER_RUN)
+    return max(1, longest)

@@ -61,7 +61,9 @@ def load_model(
     try:
         largest = golden.replay(engine, files[GOLDEN])
         engine.warm_up()
-    except InvalidInput as error:
+    except InvalidModel:
+        raise
+    except Exception as error:  # whatever it is, it is the model's
         raise InvalidModel(f"{folder}: cannot answer: {error}") from None
     passed.append(Check("golden answers", f"replayed; largest relative error {largest:.1e}"))
     return engine

@@ -98,6 +98,13 @@ class Noise(Part):
     std: float = Field(gt=0, description="in the target's own unit")
 
 
+class Work(Part):
+    """What sample.onnx computes for one row in one pass; by it a service cuts its work into short runs."""
+
+    multiply_adds: int = Field(ge=1)
+    bytes: int = Field(ge=1, description="of everything written on the way")
+
+
 class Manifest(Part):
     """All that serving needs to know of a model. Temperature divides the logits before the softmax."""
 
@@ -116,6 +123,7 @@ class Manifest(Part):
     sampled_temperature: float | None = Field(
         default=None, gt=0, description="divides the logits of each thinned network; null: the temperature does"
     )
+    work: Work | None = Field(default=None, description="where it is not known, the size of the graph stands for it")
     noise: Noise | None = None
     conformal: tuple[ConformalQuantile, ...] = ()
     abstention: tuple[AbstentionThreshold, ...] = ()

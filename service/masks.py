@@ -29,9 +29,11 @@ DIGITS = 24
 WORDS_PER_BLOCK = 4
 UNITS_PER_BLOCK = 64 * WORDS_PER_BLOCK
 PASSES_PER_BLOCK = 128
+BLOCK_BYTES = 2**22
+"""A block of large masks has fewer passes, so that it can grow, and be forgotten, in small pieces."""
 
 BlockKey = tuple[int, int, float, tuple[int, ...], int]
-"""Seed, site, p, shape of a mask, number of the block."""
+"""Seed, site, p, shape of a mask, first pass of the block."""
 
 
 def keep_scale(p: float) -> np.float32:
@@ -80,10 +82,17 @@ def _octet_table(p: float) -> NDArray[np.void]:
     return values.view(np.dtype((np.void, 32))).reshape(256)
 
 
+def passes_per_block(sites: Sequence[DropoutSite]) -> int:
+    """How many passes are kept together: a power of two, by the sites' largest mask."""
+    largest = max(4 * int(np.prod(site.shape, dtype=np.int64)) for site in sites)
+    fitting = max(1, BLOCK_BYTES // largest)
+    return min(PASSES_PER_BLOCK, 1 << (fitting.bit_length() - 1))
+
+
 class MaskCache:
     """The masks of seeds in use, kept so that they cost nothing a second time; the longest unused go first.
 
-    Kept in blocks of PASSES_PER_BLOCK passes, at most `max_bytes` of them. Threads may share it.
+    Kept in blocks of passes, at most `max_bytes` of them. Threads may share it.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -95,27 +104,32 @@ class MaskCache:
     def masks(self, seed: int, sites: Sequence[DropoutSite], start: int, stop: int) -> list[Float32]:
         """For each site its masks of passes start … stop-1: (stop-start, 1, *shape), read-only views.
 
-        The passes must lie in one block, so that a view will do.
+        The passes must lie in one block, see `passes_per_block`, so that a view will do.
         """
-        block, first = divmod(start, PASSES_PER_BLOCK)
+        length = passes_per_block(sites)
+        block, first = divmod(start, length)
         last = first + stop - start
-        if last > PASSES_PER_BLOCK:
-            raise ValueError(f"passes {start} to {stop - 1} lie in more than one block of {PASSES_PER_BLOCK}")
-        return [self._block((seed, i, site.p, site.shape, block), last)[first:last] for i, site in enumerate(sites)]
+        if last > length:
+            raise ValueError(f"passes {start} to {stop - 1} lie in more than one block of {length}")
+        begin = block * length
+        return [self._passes((seed, i, site.p, site.shape, begin), first, last) for i, site in enumerate(sites)]
 
-    def _block(self, key: BlockKey, passes: int) -> Float32:
-        """At least the first `passes` passes of a block."""
+    def _passes(self, key: BlockKey, first: int, last: int) -> Float32:
+        """Passes of a block; those before them that are not kept are not made, and then these are not kept."""
         with self._lock:
             kept = self._blocks.get(key)
-            if kept is not None and len(kept) >= passes:
+            if kept is not None and len(kept) >= last:
                 self._blocks.move_to_end(key)
-                return kept
-        seed, site, p, shape, block = key
-        start = block * PASSES_PER_BLOCK
-        drawn = draw_masks(seed, site, p, shape, start, start + passes)
-        drawn.flags.writeable = False
-        self._keep(key, drawn)
-        return drawn
+                return kept[first:last]
+        seed, site, p, shape, begin = key
+        known = 0 if kept is None else len(kept)
+        if first > known:
+            return draw_masks(seed, site, p, shape, begin + first, begin + last)
+        drawn = draw_masks(seed, site, p, shape, begin + known, begin + last)
+        grown = drawn if kept is None else np.concatenate([kept, drawn])
+        grown.flags.writeable = False
+        self._keep(key, grown)
+        return grown[first:last]
 
     def _keep(self, key: BlockKey, masks: Float32) -> None:
         with self._lock:

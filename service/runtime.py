@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 # onnxruntime reports its use to its maker unless told otherwise before it is imported; here it is for each to choose
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument  # noqa: E402
 
 from service.errors import InvalidInput, InvalidModel
 
@@ -63,8 +64,9 @@ class Graph:
         """The graph's first output; raises InvalidInput for values that it cannot take, such as unknown tokens."""
         try:
             return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
-        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
-            raise InvalidInput(f"inputs: {self.name} cannot be run on them: {error}", field="inputs") from None
+        except InvalidArgument as error:
+            reason = str(error).rpartition("Status Message: ")[2]
+            raise InvalidInput(f"inputs: the network cannot take these values: {reason}", field="inputs") from None
 
 
 def _tensor_info(tensor: Any) -> TensorInfo:

@@ -4,7 +4,7 @@ Stopping is decided for each row by itself, so that a row's answer does not depe
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,11 @@ class Sampling:
     stop: StopRule | None = None
     dropout_rate: float | None = None
     """p at every site, in the place of the p trained with."""
-    ablations: tuple[Ablation, ...] = field(default=())
+    ablations: tuple[Ablation, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    """Of the samples, to be told."""
+    keep_samples: bool = False
+    """Every network's values, to be told."""
 
     def looks(self) -> Iterator[int]:
         """After how many passes to look whether to stop: 16, 32, 48, 72, … and at the last."""

@@ -37,8 +37,7 @@ def encode_uncertainty(
     if sampling.stop:
         columns |= {"samples": sampled.passes.tolist(), "stopped": sampled.stopped}
     if request.quantiles:
-        quantiles = [np.quantile(values, request.quantiles, axis=0) for values in sampled.values]
-        columns |= {"quantiles": [list(map(_single, rows)) for rows in quantiles]}
+        columns |= {"quantiles": [list(map(_single, rows)) for rows in sampled.quantiles]}
         heading |= {"quantiles": request.quantiles}
     if request.return_samples:
         columns |= {"sampled": [list(map(_single, values)) for values in sampled.values]}

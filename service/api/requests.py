@@ -73,6 +73,8 @@ def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, se
         stop=stop,
         dropout_rate=request.dropout_rate,
         ablations=tuple(_ablation(ablate, i, manifest) for i, ablate in enumerate(request.ablate)),
+        quantiles=tuple(request.quantiles),
+        keep_samples=request.return_samples,
     )
     sampling.sites(manifest)
     return sampling
