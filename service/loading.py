@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from service import golden
 from service.engine import Engine
-from service.errors import InvalidInput, InvalidModel
+from service.errors import InvalidModel
 from service.external_data import refuse_external_data
 from service.manifest import (
     GOLDEN,
@@ -63,7 +63,7 @@ def load_model(
         engine.warm_up()
     except InvalidModel:
         raise
-    except Exception as error:  # whatever it is, it is the model's
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the model's
         raise InvalidModel(f"{folder}: cannot answer: {error}") from None
     passed.append(Check("golden answers", f"replayed; largest relative error {largest:.1e}"))
     return engine

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 # onnxruntime reports its use to its maker unless told otherwise before it is imported; here it is for each to choose
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument  # noqa: E402
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from service.errors import InvalidInput, InvalidModel
 

@@ -28,6 +28,7 @@ from training.export import Exported, export
 from training.publish import publish
 from training.train import Epoch, Trained, train
 from training.verify import verify
+from training.work import measure_work
 
 EXAMPLE_ROWS = 17
 GOLDEN_ROWS = 8
@@ -91,6 +92,7 @@ def _draft(
         labels=data.labels,
         sites=exported.sites,
         temperature=temperature,
+        work=measure_work(exported.sample),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, split, trained),
         libraries=provenance.libraries(),

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from service.stages import STAGES
 from service.telemetry.outcomes import Outcome
 from service.telemetry.records import Record
-from service.stages import STAGES
 from service.uncertainty import Float64
 
 Key = tuple[str, ...]

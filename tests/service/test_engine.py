@@ -1,6 +1,6 @@
 """The engine against the toy's arithmetic; and what must not change an answer: batch-mates and how the work is cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -9,11 +9,13 @@ from scipy import special
 
 from service import engine as engine_module
 from service.engine import Engine, Sampled, finish
+from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.masks import MaskCache, draw_masks
-from service.runtime import Graph
-from service.sampling import Sampling
+from service.runtime import Array, Graph
+from service.sampling import Ablation, Sampling
 from service.stages import Stopwatch
+from service.uncertainty import Float64
 from tests.toy import HIDDEN, Floats, P, ToyNet
 
 TEMPERATURE = 1.5
@@ -65,7 +67,7 @@ def test_the_sample_says_what_was_asked_and_holds_the_prediction(engine: Engine,
     assert sampled.passes.tolist() == [20] * len(rows)
     assert set(sampled.stopped) == {"max"}
     np.testing.assert_array_equal(sampled.deterministic.values, engine.predict({"input": rows}).values)
-    summary = engine.summarise(engine.values(draw(engine, rows, 20, 7)))
+    summary = engine.summarise(engine.sampled_values(draw(engine, rows, 20, 7)))
     np.testing.assert_allclose(asdict(sampled.uncertainty)["mean"], asdict(summary)["mean"], atol=1e-9)
 
 
@@ -152,3 +154,90 @@ def test_a_regression_that_states_no_noise_has_none(toy: ToyNet) -> None:
     found = asdict(engine.sample({"input": toy.rows(2)}, Sampling(8, 0)).uncertainty)
     assert (found["aleatoric_std"] == 0).all()
     np.testing.assert_array_equal(found["total_std"], found["epistemic_std"])
+
+
+# what cannot be answered
+
+
+class Overflowing(ToyNet):
+    """Answers that grow beyond float32 with the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w0 = self.w0 * np.float32(1e30)
+
+
+@pytest.mark.parametrize("row", [0, 5, 8])
+def test_a_row_without_a_finite_answer_is_named(rows: Floats, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "MAX_ROW_PASSES_PER_RUN", 3)  # so that the row is not always in the first run
+    net = Overflowing()
+    engine = net.engine()
+    asked = {"input": rows * np.float32(1e-30)}
+    engine.sample(asked, Sampling(5, 0))
+    asked["input"][row] = 1e15
+    for ask in (
+        lambda: finish(engine.predict_steps(asked, Stopwatch())),
+        lambda: engine.sample(asked, Sampling(5, 0)),
+        lambda: engine.sample(asked, Sampling(5, 0, ablations=(Ablation(0, (1,)),))),
+    ):
+        with pytest.raises(InvalidInput, match=r"the network's answer is not a finite number") as refusal:
+            ask()
+        assert refusal.value.details == {"field": f"inputs[{row}]", "row": row}
+
+
+# how long a run may be
+
+
+def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) -> None:
+    """A small file may compute much: a convolution's weights are few and its products many."""
+    longest: list[int] = []
+
+    class Counting(Graph):
+        def run(self, feeds: Mapping[str, Array]) -> Array:
+            if "mask_0" in feeds:
+                longest.append(len(feeds["input"]) * len(feeds["mask_0"]))
+            return super().run(feeds)
+
+    for work, expected in (
+        ({"multiply_adds": 2**28, "bytes": 1}, 1),
+        ({"multiply_adds": 2**24, "bytes": 1}, 16),
+        ({"multiply_adds": 1, "bytes": 2**24}, 4),
+    ):
+        longest.clear()
+        manifest = toy.manifest(work=work)
+        graphs = Graph(toy.graph(masked=False)), Counting(toy.graph(masked=True))
+        engine = Engine(manifest, *graphs, MaskCache(2**20))
+        answer = engine.sample({"input": rows}, Sampling(40, 1))
+        assert max(longest) <= expected
+        assert sum(longest) == 40 * len(rows)
+        assert_same(answer, toy.engine().sample({"input": rows}, Sampling(40, 1)))
+
+
+def test_samples_are_not_kept_unless_asked_for(engine: Engine, rows: Floats) -> None:
+    assert engine.sample({"input": rows}, Sampling(10, 0)).values == ()
+    kept = engine.sample({"input": rows}, Sampling(10, 0, keep_samples=True)).values
+    assert [values.shape for values in kept] == [(10, 3)] * len(rows)
+
+
+def test_a_summary_takes_no_more_values_at_a_time_than_allowed(
+    engine: Engine, rows: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    summarise = engine.summarise
+
+    def noting(values: Float64) -> object:
+        sizes.append(values.size)
+        return summarise(values)
+
+    monkeypatch.setattr(engine_module, "VALUES_PER_PART", 10 * 3 * 2)
+    monkeypatch.setattr(engine, "summarise", noting)
+    engine.sample({"input": rows}, Sampling(10, 0))
+    assert sizes == [10 * 2 * 3] * 4 + [10 * 1 * 3]
+
+
+def test_the_thinned_networks_have_a_temperature_of_their_own(toy: ToyNet, rows: Floats) -> None:
+    engine = toy.engine(temperature=1.5, sampled_temperature=0.7)
+    found = engine.sample({"input": rows}, Sampling(20, 3, keep_samples=True))
+    raw = draw(engine, rows, 20, 3).astype(np.float64)
+    np.testing.assert_allclose(np.stack(found.values, axis=1), special.softmax(raw / 0.7, axis=-1), atol=1e-6)
+    np.testing.assert_allclose(found.deterministic.values, special.softmax(toy.predict(rows) / 1.5, axis=-1), atol=1e-6)

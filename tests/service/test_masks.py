@@ -8,6 +8,7 @@ import hashlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from service import masks as masks_module
 from service.manifest import DropoutSite
-from service.masks import MAX_SEED, PASSES_PER_BLOCK, MaskCache, draw_masks, keep_scale
+from service.masks import MAX_SEED, PASSES_PER_BLOCK, MaskCache, draw_masks, keep_scale, passes_per_block
 
 Bools = NDArray[np.bool_]
 
@@ -202,3 +204,31 @@ def test_threads_share_a_cache() -> None:
 def test_the_scale_keeps_the_expectation() -> None:
     assert keep_scale(0.5) == 2
     assert keep_scale(0.75) == 4
+
+
+# blocks
+
+
+def sites_of(units: int) -> list[DropoutSite]:
+    return [DropoutSite(name="a", kind="dropout", p=0.5, shape=(units,))]
+
+
+@pytest.mark.parametrize(("units", "passes"), [(1, 128), (8192, 128), (8193, 64), (400_000, 2), (10_000_000, 1)])
+def test_large_masks_are_kept_in_short_blocks(units: int, passes: int) -> None:
+    assert passes_per_block(sites_of(units)) == passes
+
+
+@pytest.mark.parametrize("max_bytes", [0, 2**26])
+def test_no_pass_is_drawn_twice(monkeypatch: pytest.MonkeyPatch, max_bytes: int) -> None:
+    drawn: list[tuple[int, int]] = []
+
+    def noting(*asked: Any) -> Any:
+        drawn.append(asked[-2:])
+        return draw_masks(*asked)
+
+    monkeypatch.setattr(masks_module, "draw_masks", noting)
+    cache = MaskCache(max_bytes)
+    for start in range(0, 256, 4):
+        (found,) = cache.masks(1, sites_of(100), start, start + 4)
+        np.testing.assert_array_equal(found, draw_masks(1, 0, 0.5, (100,), start, start + 4))
+    assert sum(stop - start for start, stop in drawn) == 256

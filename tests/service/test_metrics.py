@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.telemetry.metrics import ENTROPY, STAGE, Metrics, Numbers, add_up, keep_counted
 from service.stages import STAGES
+from service.telemetry.metrics import ENTROPY, STAGE, Metrics, Numbers, add_up, keep_counted
 from tests.conftest import Serve
 from tests.toy import ToyNet
 

@@ -1,5 +1,7 @@
 """What is asked of the thinned networks: adaptive counts, other dropout rates, units taken away."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -49,7 +51,7 @@ def test_without_a_rule_there_is_one_look() -> None:
 @pytest.mark.parametrize("rule", [{"tolerance": 0.02}, {"confidence": 0.95}, {"tolerance": 0.01, "confidence": 0.99}])
 def test_each_row_is_answered_as_with_the_count_it_took(engine: Engine, rows: Floats, rule: dict[str, float]) -> None:
     """Bit for bit, whatever its batch-mates needed."""
-    found = engine.sample({"input": rows}, adaptive(300, **rule))
+    found = engine.sample({"input": rows}, replace(adaptive(300, **rule), keep_samples=True))
     assert isinstance(found.uncertainty, ClassUncertainty)
     assert len(set(found.passes.tolist())) > 1  # else the test would say nothing of batch-mates
     for i, passes in enumerate(found.passes.tolist()):
@@ -62,7 +64,7 @@ def test_each_row_is_answered_as_with_the_count_it_took(engine: Engine, rows: Fl
 
 
 def test_it_stops_as_soon_as_every_mean_is_precise(engine: Engine, rows: Floats) -> None:
-    sampling = adaptive(300, tolerance=0.02)
+    sampling = replace(adaptive(300, tolerance=0.02), keep_samples=True)
     found = engine.sample({"input": rows}, sampling)
     assert isinstance(found.uncertainty, ClassUncertainty)
     looks = list(sampling.looks())
@@ -128,7 +130,7 @@ def test_another_dropout_rate_is_that_of_the_masks(engine: Engine, toy: ToyNet, 
 
 
 def test_without_dropout_every_network_is_the_deterministic_one(engine: Engine, rows: Floats) -> None:
-    found = engine.sample({"input": rows}, Sampling(5, SEED, dropout_rate=0.0))
+    found = engine.sample({"input": rows}, Sampling(5, SEED, dropout_rate=0.0, keep_samples=True))
     for values, answer in zip(found.values, found.deterministic.values, strict=True):
         np.testing.assert_allclose(values, np.tile(answer, (5, 1)), atol=1e-6)
 
@@ -153,7 +155,7 @@ def test_ablated_units_are_zero_in_every_pass(engine: Engine, toy: ToyNet, rows:
 def test_the_deterministic_answer_does_without_them_too(engine: Engine, toy: ToyNet, rows: Floats) -> None:
     mask = np.ones((1, 1, HIDDEN), dtype=np.float32)
     mask[..., :5] = 0
-    expected = engine.values(toy.sample(rows, mask)[0])
+    expected = engine.sampled_values(toy.sample(rows, mask))[0]
     found = engine.sample({"input": rows}, Sampling(3, SEED, ablations=(Ablation(0, tuple(range(5))),)))
     np.testing.assert_allclose(found.deterministic.values, expected, atol=1e-6)
     assert not np.allclose(found.deterministic.values, engine.predict({"input": rows}).values)
