@@ -57,15 +57,21 @@ def describe(spec: TensorSpec) -> str:
     return f"{'×'.join(map(str, spec.shape))} {kind}{'' if spec.shape == (1,) else 's'}"
 
 
-def to_array(rows: Sequence[Any], spec: TensorSpec, field: str) -> Array:
-    """Nested lists of numbers → (rows, …); raises InvalidInput naming the place where they are ragged."""
+def to_array(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0) -> Array:
+    """Nested lists of numbers → (rows, …); raises InvalidInput naming the place where they are not of that shape.
+
+    The rows are those of a request from the number `first` on.
+    """
     kind = np.float64 if spec.dtype.startswith("float") else np.int64
     try:
-        return np.array(rows, dtype=kind)
+        array = np.array(rows, dtype=kind)
     except OverflowError:
-        return np.array(rows, dtype=object)  # whole numbers beyond 64 bits: they will be found not to fit
+        array = np.array(rows, dtype=object)  # whole numbers beyond 64 bits: they will be found not to fit
     except ValueError:
-        raise _misshapen(rows, spec, field) from None
+        raise _misshapen(rows, spec, field, first) from None
+    if array.shape[1:] != spec.shape:
+        raise _misshapen(rows, spec, field, first)
+    return array
 
 
 def not_fitting(found: object, place: Sequence[int], spec: TensorSpec | None, field: str) -> InvalidInput:
@@ -93,6 +99,13 @@ def empty(spec: TensorSpec, field: str) -> InvalidInput:
     return InvalidInput(f"{field}: is empty; expected at least one row of {describe(spec)}", field=field)
 
 
+def check_row_count(found: int, field: str, max_rows: int) -> None:
+    """Raises LimitExceeded for more rows than are allowed."""
+    if found > max_rows:
+        message = f"{field}: expected at most {max_rows} rows, found {found}"
+        raise LimitExceeded(message, field=field, given=found, limit=max_rows)
+
+
 def _check_array(array: Array, spec: TensorSpec, field: str, max_rows: int) -> Array:
     if array.ndim != len(spec.shape) + 1:
         raise InvalidInput(
@@ -103,13 +116,7 @@ def _check_array(array: Array, spec: TensorSpec, field: str, max_rows: int) -> A
         )
     if len(array) == 0:
         raise empty(spec, field)
-    if len(array) > max_rows:
-        raise LimitExceeded(
-            f"{field}: expected at most {max_rows} rows, found {len(array)}",
-            field=field,
-            given=len(array),
-            limit=max_rows,
-        )
+    check_row_count(len(array), field, max_rows)
     if array.shape[1:] != spec.shape:
         raise _misshapen(array.tolist(), spec, field)
     if array.dtype.kind not in ("fiu" if spec.dtype.startswith("float") else "iuO"):
@@ -133,9 +140,11 @@ def _convert(array: Array, spec: TensorSpec, field: str) -> Array:
     return converted
 
 
-def _misshapen(rows: Sequence[Any], spec: TensorSpec, field: str) -> InvalidInput:
+def _misshapen(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0) -> InvalidInput:
     """Name the first place where the nested lists are not of the row's shape."""
     place, found, expected = _first_misfit(rows, (len(rows), *spec.shape), ())
+    if place:
+        place = (first + place[0], *place[1:])
     return InvalidInput(
         f"{field}{subscripts(place)}: expected {_values(expected)}, found {_values(found)}; a row is {describe(spec)}",
         **where(field, place),

@@ -9,7 +9,8 @@ import difflib
 import json
 import math
 import re
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -25,8 +26,10 @@ from service.inputs import (
     check_names,
     check_row_count,
     describe,
+    empty,
     field_name,
     not_fitting,
+    to_array,
     where,
 )
 from service.manifest import Manifest, TensorSpec
@@ -55,6 +58,18 @@ SECONDS_PER_BYTE = 3e-9
 SECONDS_PER_VALUE = 1e-7
 """Of numbers of a digit, which take longest: a list of 200,000 took 19 ms; those of 17 digits take two thirds."""
 
+NON_FINITE = re.compile(rb"NaN|Infinity")
+OPENING = re.compile(rb"(?:\s*\[)+")
+
+OTHERS = {
+    BOM_UTF16_LE: "it is UTF-16; expected UTF-8",
+    BOM_UTF16_BE: "it is UTF-16; expected UTF-8",
+    b"{\0": "it is UTF-16; expected UTF-8",
+    b"\0{": "it is UTF-16; expected UTF-8",
+    b"\x1f\x8b": "it is gzip, and no content-encoding says so",
+}
+"""What a body may be by its first bytes."""
+
 Request = TypeVar("Request", bound=msgspec.Struct | msgspec.Raw)
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {"samples": AdaptiveSamples, "ablate": Ablate}
@@ -65,7 +80,7 @@ def decode_request(body: bytes, kind: type[Request]) -> Request:
     """The body as a request of this kind; raises MalformedBody, InvalidInput or LimitExceeded."""
     body = body.removeprefix(BOM_UTF8)
     try:
-        if len(body) > MAX_OPTION_BYTES and "inputs" in getattr(kind, "__annotations__", ()):
+        if len(body) > MAX_OPTION_BYTES and getattr(kind, "__annotations__", {}).get(FIELD) is msgspec.Raw:
             return _decode_long(body, kind)
         return _decoder(kind).decode(body)  # type: ignore[no-any-return, arg-type]
     except msgspec.ValidationError as error:
@@ -99,8 +114,8 @@ def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> 
     return check_inputs(arrays, manifest, max_rows)
 
 
-def decode_seconds(body: bytes) -> float:
-    """About as long as it takes to decode a body."""
+def decode_seconds(body: bytes | memoryview) -> float:
+    """About as long as it takes to decode a body's numbers into arrays."""
     return len(body) * SECONDS_PER_BYTE + count(body, b",") * SECONDS_PER_VALUE
 
 
@@ -109,6 +124,10 @@ def count(text: bytes | memoryview, character: bytes) -> int:
     if len(text) <= CHUNK_BYTES:
         return bytes(text).count(character)
     return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord(character)))
+
+
+_SPLIT = msgspec.json.Decoder(list[msgspec.Raw])
+"""Into rows that are not looked into."""
 
 
 @cache
@@ -135,26 +154,26 @@ def _raw_decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
 
 def _decode_long(body: bytes, kind: type[Request]) -> Request:
     """The fields but `inputs` are decoded only when they are few enough."""
-    fields = msgspec.structs.asdict(_raw_decoder(kind).decode(body))
+    fields = msgspec.structs.asdict(_raw_decoder(kind).decode(body))  # type: ignore[arg-type]
     given = {name: raw for name, raw in fields.items() if memoryview(raw).nbytes}
-    inputs = given.get("inputs")
-    options = msgspec.json.encode(given | ({"inputs": None} if inputs is not None else {}))
+    inputs = given.get(FIELD)
+    options = msgspec.json.encode(given | ({FIELD: None} if inputs else {}))
     if len(options) > MAX_OPTION_BYTES:
         message = f"the body: expected at most {MAX_OPTION_BYTES} bytes beside {FIELD}, found {len(options)}"
         raise LimitExceeded(message, given=len(options), limit=MAX_OPTION_BYTES)
-    request = _decoder(kind).decode(options)
+    request = _decoder(kind).decode(options)  # type: ignore[arg-type]
     request.inputs = inputs
     return request  # type: ignore[no-any-return]
 
 
 def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw]:
     text = memoryview(raw)
-    if text[:1] == b"{" and count(text, b":") <= MAX_NAMES:
+    if bytes(text[:1]) == b"{" and count(text, b":") <= MAX_NAMES:
         try:
             return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         except UnicodeDecodeError:
             raise MalformedBody(f"{FIELD}: has a name that is not UTF-8", field=FIELD) from None
-    if len(manifest.inputs) > 1 or text[:1] == b"{":
+    if len(manifest.inputs) > 1 or bytes(text[:1]) == b"{":
         names = ", ".join(spec.name for spec in manifest.inputs)
         raise InvalidInput(f"{FIELD}: expected an object with a list of rows for each of {names}", field=FIELD)
     return {manifest.inputs[0].name: raw}
@@ -162,21 +181,75 @@ def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw
 
 def _decode_rows_steps(raw: msgspec.Raw, spec: TensorSpec, field: str, max_rows: int) -> Steps[Array]:
     text = memoryview(raw)
-    if len(text) <= CHUNK_BYTES or text[:1] != b"[":
-        return _decode_rows(raw, spec, field)
-    check_row_count(_least_rows(text, spec), field, max_rows)
-    rows = _split(raw, field)
+    if len(text) <= CHUNK_BYTES or not _may_be_rows(text, spec):
+        return _decode_rows(raw, spec, field)  # what are no rows is refused at the first
+    if (estimate := _estimate_rows(text, spec)) > 2 * max_rows:  # they may be counted exactly where they are few
+        check_row_count(estimate, field, max_rows)
+    rows = _SPLIT.decode(raw)
     check_row_count(len(rows), field, max_rows)
-    arrays = []
+    arrays: list[Array] = []
+    left = decode_seconds(text)
     for first, chunk in _chunks(rows):
-        yield decode_seconds(body)
-        arrays.append(_decode_rows(b"[" + b",".join(chunk) + b"]", spec, field, first))
+        yield left
+        chunk_text = b"[" + b",".join(chunk) + b"]"
+        if len(chunk) == 1 and len(chunk_text) > CHUNK_BYTES:
+            _check_values(chunk_text, spec, f"{field}[{first}]", first)
+        arrays.append(_decode_rows(chunk_text, spec, field, first))
+        left -= decode_seconds(chunk_text)
     return np.concatenate(arrays)
 
 
-def _invalid_value(error: str, spec: TensorSpec, field: str) -> InvalidInput:
+def _may_be_rows(text: memoryview, spec: TensorSpec) -> bool:
+    """Whether the first row is not nested deeper than a row of the model; a shallower one is seen at once."""
+    opening = OPENING.match(text)
+    return opening is not None and opening[0].count(b"[") <= len(spec.shape) + 1
+
+
+def _estimate_rows(text: memoryview, spec: TensorSpec) -> int:
+    """How many rows of the model's shape have as many lists, or for single numbers as many commas."""
+    if not spec.shape:
+        return count(text, b",") + 1
+    lists_of_row = sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
+    return -(-(count(text, b"[") - 1) // lists_of_row)
+
+
+def _chunks(rows: list[msgspec.Raw]) -> Iterator[tuple[int, list[msgspec.Raw]]]:
+    """Rows of about CHUNK_BYTES together, but one at least; with the number of the first."""
+    first, size = 0, 0
+    for number, row in enumerate(rows):
+        length = memoryview(row).nbytes + 1
+        if size and size + length > CHUNK_BYTES:
+            yield first, rows[first:number]
+            first, size = number, 0
+        size += length
+    yield first, rows[first:]
+
+
+def _check_values(text: bytes, spec: TensorSpec, field: str, row: int) -> None:
+    """Raises InvalidInput when a long row has more values than a row of the model."""
+    expected, found = math.prod(spec.shape), count(text, b",") + 1
+    if found > expected:
+        message = f"{field}: expected {describe(spec)}, found {found} values"
+        raise InvalidInput(message, field=field, row=row, expected=expected, found=found)
+
+
+def _decode_rows(text: msgspec.Raw | bytes, spec: TensorSpec, field: str, first: int = 0) -> Array:
+    """Rows from the number `first` on."""
+    try:
+        rows = _rows_decoder(len(spec.shape), spec.dtype.startswith("float")).decode(text)
+    except msgspec.ValidationError as error:
+        raise _invalid_value(str(error), spec, field, first) from None
+    except RecursionError:
+        raise MalformedBody(f"{field}: is nested too deeply", field=field) from None
+    if not rows:
+        raise empty(spec, field)
+    return to_array(rows, spec, field, first)
+
+
+def _invalid_value(error: str, spec: TensorSpec, field: str, first: int) -> InvalidInput:
     message, _, path = error.partition(" - at `$")
     place = [int(index) for index in re.findall(r"\[(\d+)\]", path)]
+    place[:1] = [first + row for row in place[:1]]
     if message == "Number out of range":
         return not_fitting("one that is too large", place, spec, field)
     details = where(field, place)
@@ -217,13 +290,28 @@ def in_words(message: str) -> str:
 
 
 def _not_json(error: msgspec.DecodeError, body: bytes) -> InvalidRequest:
+    """Tell what it is instead, where that can be told."""
+    if not body.strip():
+        return MalformedBody("the body is empty; expected JSON")
+    for start, found in OTHERS.items():
+        if body.startswith(start):
+            return MalformedBody(f"the body is not JSON: {found}")
+    return _non_finite(error, body) or MalformedBody(f"the body is not JSON: {error}")
+
+
+def _non_finite(error: msgspec.DecodeError, body: bytes) -> InvalidInput | None:
     """NaN and Infinity are not JSON, yet many clients write them: say so, and where."""
+    if len(body) > MAX_OPTION_BYTES:
+        byte = int(found[1]) if (found := re.search(r"\(byte (\d+)\)", str(error))) else 0
+        if not NON_FINITE.match(body, byte):
+            return None
+        return InvalidInput(f"the body: expected finite numbers, found NaN or an infinity at byte {byte}", byte=byte)
     try:
         place = _first_non_finite(json.loads(body))
     except (ValueError, RecursionError):
         place = None
     if place is None:
-        return MalformedBody(f"the body is not JSON: {error}")
+        return None
     names = [part.encode(errors="replace").decode() for part in place if isinstance(part, str)]
     field = ".".join(names) or FIELD
     return not_fitting("NaN or an infinity", [part for part in place if isinstance(part, int)], None, field)

@@ -19,10 +19,11 @@ JSON = b"application/json"
 class Call(Record):
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send")
+    __slots__ = ("_receive", "_send", "query")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope["method"], scope["path"], dict(scope["headers"]))
+        self.query: bytes = scope["query_string"]
         self._receive = receive
         self._send = send
 
@@ -86,10 +87,16 @@ class Call(Record):
 
     def expect_json(self) -> None:
         """Raises UnsupportedMediaType when the body is said to be something else."""
-        found = self.headers.get(b"content-type", JSON)
+        found = self.headers.get(b"content-type", JSON) or JSON
         if found != JSON and (kind := found.partition(b";")[0].strip().lower()) != JSON:
             message = f"content-type: expected application/json, found {kind.decode('latin-1')}"
             raise UnsupportedMediaType(message, field="content-type", expected="application/json")
+
+    def expect_no_query(self) -> None:
+        """Raises InvalidInput where the path is followed by `?…`: it would be passed over."""
+        if self.query:
+            name = self.query.partition(b"=")[0].decode("latin-1")[:100]
+            raise InvalidInput(f"?{name}: there are no query parameters; fields go into the JSON body", field=name)
 
     def seconds_allowed(self, default: float) -> float:
         """The deadline asked for by `X-Request-Timeout`, never later than the service's own."""

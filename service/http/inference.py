@@ -7,13 +7,14 @@ describes it.
 import re
 from collections.abc import Callable
 
-from service.api.decoding import decode_inputs, decode_request
+from service.api.decoding import decode_inputs_steps, decode_request, decode_seconds
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
 from service.config import Settings
 from service.engine import Engine, Steps, count_rows
 from service.errors import InvalidInput
 from service.http.calls import Call
+from service.http.compression import decompress_steps
 from service.repository.repository import Repository
 from service.scheduling import Scheduler
 from service.stages import Stopwatch
@@ -25,10 +26,8 @@ PATH = re.compile(r"(?:/v1/models/([^/]+)(?:/versions/([^/]+))?)?/(predict|uncer
 ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
 """By question: the route that metrics name, whatever model was asked."""
 
-DECODE_SECONDS_PER_BYTE = 5e-9
-"""Of JSON numbers into an array; so a long body is decoded in the thread, not on the event loop."""
-
-Question = Callable[[Engine, bytes, Stopwatch], Steps[tuple[bytes, Outcome]]]
+Answer = tuple[bytes, Outcome]
+Question = Callable[[Engine, bytes, Stopwatch], Steps[Answer]]
 
 
 class Inference:
@@ -47,28 +46,31 @@ class Inference:
         engine = self._repository.find(name, parse_version(version))
         call.manifest = engine.manifest
         call.expect_json()
+        call.expect_no_query()
         seconds = call.seconds_allowed(self._settings.request_timeout)
         body = await call.body(self._settings.max_body_bytes, seconds)
-        steps = self._questions[question](engine, body, call.watch)
+        steps = self._steps(self._questions[question], engine, call, body)
         content, call.outcome = await self._scheduler.run(steps, seconds, call.gone)
         await call.reply(content)
 
-    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[tuple[bytes, Outcome]]:
-        yield len(body) * DECODE_SECONDS_PER_BYTE
-        watch.lap("queue")
+    def _steps(self, question: Question, engine: Engine, call: Call, body: bytes) -> Steps[Answer]:
+        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, call.watch)
+        yield decode_seconds(body)
+        call.watch.lap("queue")
+        return (yield from question(engine, body, call.watch))
+
+    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Answer]:
         request = decode_request(body, PredictRequest)
-        inputs = decode_inputs(request.inputs, engine.manifest, self._settings.max_rows)
+        inputs = yield from decode_inputs_steps(request.inputs, engine.manifest, self._settings.max_rows)
         watch.lap("parse")
         prediction = yield from engine.predict_steps(inputs, watch)
         content = encode_prediction(engine.manifest, prediction, request.coverage)
         watch.lap("encode")
         return content, Outcome(len(prediction.values))
 
-    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[tuple[bytes, Outcome]]:
-        yield len(body) * DECODE_SECONDS_PER_BYTE
-        watch.lap("queue")
+    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Answer]:
         request = decode_request(body, UncertaintyRequest)
-        inputs = decode_inputs(request.inputs, engine.manifest, self._settings.max_rows)
+        inputs = yield from decode_inputs_steps(request.inputs, engine.manifest, self._settings.max_rows)
         sampling = plan_sampling(request, engine.manifest, count_rows(inputs), self._settings)
         watch.lap("parse")
         sampled = yield from engine.sample_steps(inputs, sampling, watch)

@@ -4,16 +4,16 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from service.api.decoding import decode_request
+from service.api.decoding import decode_request, decode_seconds
 from service.api.replies import encode
 from service.config import Settings
 from service.engine import Engine, Steps
 from service.errors import DropserveError, MethodNotAllowed, UnknownPath, UnsupportedMediaType
 from service.http.calls import JSON, Call, Header
-from service.http.inference import DECODE_SECONDS_PER_BYTE, parse_version
+from service.http.compression import decompress_steps
+from service.http.inference import parse_version
 from service.http.refusals import error_reply
 from service.oip import metadata
-from service.oip.compression import decompress
 from service.oip.infer import infer_steps
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
@@ -25,9 +25,6 @@ PREFIX = "/v2"
 
 READ_SECONDS_PER_BYTE = 5e-10
 """Of raw bytes into a checked array."""
-
-INFLATE_SECONDS_PER_BYTE = 2e-9
-"""Of what comes out; how much that is, only shows when it is done."""
 
 Reply = tuple[bytes, bytes, list[Header]]
 
@@ -85,14 +82,9 @@ class OpenInference:
 
     def _steps(self, call: Call, engine: Engine, body: bytes) -> Steps[Reply]:
         watch: Stopwatch = call.watch
-        encoding = call.headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
-        if encoding != "identity":
-            yield self._settings.max_body_bytes * INFLATE_SECONDS_PER_BYTE
-            watch.lap("queue")
-            body = decompress(body, encoding, self._settings.max_body_bytes)
-            watch.lap("parse")
+        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, watch)
         json_length = call.headers.get(JSON_LENGTH)
-        yield len(body) * (READ_SECONDS_PER_BYTE if json_length else DECODE_SECONDS_PER_BYTE)
+        yield len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)
         watch.lap("queue")
         request = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
         answer = yield from infer_steps(engine, request, self._settings, watch)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import BodyTooLarge, InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
+from service.http.compression import decompress
 from service.manifest import Manifest
-from service.oip.compression import decompress
 from service.oip.datatypes import DTYPES, NUMERIC, to_bytes
 from service.oip.messages import InferRequest
 from service.oip.wire import decode_infer
@@ -223,7 +223,7 @@ def test_the_length_of_the_json_lies_within_the_body(length: bytes, manifest: Ma
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "the body is not JSON"),
+        (b"", "the body is empty"),
         (b"[]", "the body: expected an object, found a list"),
         (b"{}", "inputs: is missing"),
         (b'{"inputs": [1]}', r"inputs\[0\]: expected an object, found a whole number"),

@@ -1,6 +1,8 @@
 """JSON from a caller: what is right is read, what is wrong is named by field, row and what was expected."""
 
+import gzip
 import json
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.decoding import decode_inputs, decode_request
+from service.api.decoding import CHUNK_BYTES, decode_inputs, decode_inputs_steps, decode_request, decode_seconds
 from service.api.requests import (
     MAX_DRAWN_SEED,
     MAX_JSON_INTEGER,
@@ -53,8 +55,6 @@ def refusal_of(body: str | bytes, manifest: Manifest) -> InvalidRequest:
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b" ",
         b"{",
         b'{"inputs": [[1, 2, 3, 4]',
         b'{"inputs": [[1, 2,, 4]]}',
@@ -63,7 +63,6 @@ def refusal_of(body: str | bytes, manifest: Manifest) -> InvalidRequest:
         b'{"inputs": [[01, 2, 3, 4]]}',
         b'{"inputs": [[0x1, 2, 3, 4]]}',
         b"\xff\xfe\x00",
-        "\ufeff{}".encode(),
         '{"inputs": [[1, 2, 3, 4]]}'.encode("utf-16"),
         b"inputs=1",
     ],
@@ -72,6 +71,25 @@ def test_what_is_not_json(body: bytes, manifest: Manifest) -> None:
     error = refusal_of(body, manifest)
     assert isinstance(error, MalformedBody)
     assert error.message.startswith("the body is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is empty; expected JSON"),
+        (b" \n", "the body is empty; expected JSON"),
+        ('{"inputs": []}'.encode("utf-16"), "the body is not JSON: it is UTF-16; expected UTF-8"),
+        ('{"inputs": []}'.encode("utf-16-be"), "the body is not JSON: it is UTF-16; expected UTF-8"),
+        (gzip.compress(b"{}"), "the body is not JSON: it is gzip, and no content-encoding says so"),
+    ],
+)
+def test_what_it_is_instead_of_json(body: bytes, message: str, manifest: Manifest) -> None:
+    assert refusal_of(body, manifest).message == message
+
+
+def test_a_byte_order_mark_is_passed_over(manifest: Manifest) -> None:
+    body = '\ufeff{"inputs": [[1, 2, 3, 4]]}'.encode()
+    np.testing.assert_array_equal(read(body, manifest)["input"], [[1, 2, 3, 4]])
 
 
 @pytest.mark.parametrize(
@@ -303,6 +321,137 @@ def test_wrong_token_ids(value: str) -> None:
     error = refusal_of(f'{{"inputs": [[0, 0, 0], [1, {value}, 3]]}}', of(TOKENS))
     assert isinstance(error, InvalidInput)
     assert error.details == {"field": "inputs[1][1]", "row": 1}
+
+
+# long bodies
+
+
+def steps_of(body: bytes, manifest: Manifest, max_rows: int) -> int:
+    """How many steps it takes to decode."""
+    inputs = decode_request(body, PredictRequest).inputs
+    return sum(1 for _ in decode_inputs_steps(inputs, manifest, max_rows))
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0, 0], [0.1234567890123456] * 4])
+def test_long_bodies_are_decoded_in_steps_of_a_chunk(row: list[float], manifest: Manifest) -> None:
+    body = json.dumps({"inputs": [row] * 40_000}).encode().replace(b" ", b"")
+    assert steps_of(body, manifest, 40_000) >= len(body) / CHUNK_BYTES - 1
+    rows = decode_inputs(decode_request(body, PredictRequest).inputs, manifest, 40_000)["input"]
+    np.testing.assert_array_equal(rows, np.full((40_000, 4), np.float32(row[0])))
+
+
+def test_the_rest_of_the_work_is_told_before_each_chunk(manifest: Manifest) -> None:
+    body = json.dumps({"inputs": [[1, 2, 3, 4]] * 40_000}).encode()
+    told = list(decode_inputs_steps(decode_request(body, PredictRequest).inputs, manifest, 40_000))
+    assert told == sorted(told, reverse=True)
+    assert told[0] == pytest.approx(decode_seconds(body), rel=0.01)
+    assert told[-1] < told[0] / 10
+
+
+@pytest.mark.parametrize("row", ["[]", "[0,0,0,0]", "[ ]"])
+def test_rows_are_counted_before_they_are_objects(row: str, manifest: Manifest) -> None:
+    body = f'{{"inputs": [{",".join([row] * 1_000_000)}]}}'.encode()
+    inputs = decode_request(body, PredictRequest).inputs
+    tracemalloc.start()
+    with pytest.raises(LimitExceeded, match="at most 10000 rows, found 1000000"):
+        decode_inputs(inputs, manifest, 10_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * len(body)
+
+
+def test_a_row_too_long_is_counted_before_it_is_objects(manifest: Manifest) -> None:
+    body = b'{"inputs": [[1, 2, 3, 4], [%s]]}' % b",".join([b"0"] * 1_000_000)
+    inputs = decode_request(body, PredictRequest).inputs
+    tracemalloc.start()
+    error = refusal_of(body, manifest)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert error.message == "inputs[1]: expected 4 numbers, found 1000000 values"
+    assert error.details == {"field": "inputs[1]", "row": 1, "expected": 4, "found": 1_000_000}
+    assert most < 4 * len(body)
+    assert memoryview(inputs).nbytes > CHUNK_BYTES
+
+
+@pytest.mark.parametrize("inputs", [(PRICE,), (IMAGE,), (TOKENS,)])
+def test_rows_of_any_shape_are_decoded_in_steps(inputs: tuple[Mapping[str, object]]) -> None:
+    manifest = of(*inputs)
+    [spec] = manifest.inputs
+    expected = np.arange(50_000 * int(np.prod(spec.shape))).reshape(-1, *spec.shape).astype(spec.dtype)
+    body = json.dumps({"inputs": expected.astype(int).tolist()}).encode()
+    read_ = decode_inputs(decode_request(body, PredictRequest).inputs, manifest, 50_000)[spec.name]
+    np.testing.assert_array_equal(read_, expected)
+    with pytest.raises(LimitExceeded, match="at most 49999 rows, found 50000"):
+        decode_inputs(decode_request(body, PredictRequest).inputs, manifest, 49_999)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("[1, 2, 3]", "inputs[4]: expected 4 values, found 3 values; a row is 4 numbers"),
+        ("[1, null, 3, 4]", "inputs[4][1]: expected a number, found null; expected rows of 4 numbers"),
+        ("[1, [], 3, 4]", "inputs[4][1]: expected a number, found a list; expected rows of 4 numbers"),
+        ("[1, 1e300, 3, 4]", "inputs[4][1]: expected a finite number that fits float32, found 1e+300"),
+        ("7", "inputs[4]: expected a list, found a whole number; expected rows of 4 numbers"),
+        ("{}", "inputs[4]: expected a list, found an object; expected rows of 4 numbers"),
+    ],
+)
+def test_a_wrong_row_of_a_long_body_is_named(wrong: str, message: str, manifest: Manifest) -> None:
+    row = f"[1, 2, 3, {' ' * CHUNK_BYTES} 4]"
+    body = f'{{"inputs": [{", ".join([row] * 4)}, {wrong}]}}'
+    assert refusal_of(body, manifest).message == message
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("[" * 50 + "1" + "]" * 50, "inputs[0][0]: expected a number, found a list; expected rows of 4 numbers"),
+        ('["a"]', "inputs[0]: expected a list, found a string; expected rows of 4 numbers"),
+        ('"a"', "inputs: expected a list, found a string; expected rows of 4 numbers"),
+    ],
+)
+def test_what_is_long_and_no_rows(inputs: str, message: str, manifest: Manifest) -> None:
+    padded = inputs.replace("a", "a" * CHUNK_BYTES).replace("1", "1" + " " * CHUNK_BYTES)
+    assert refusal_of(f'{{"inputs": {padded}}}', manifest).message == message
+
+
+def test_many_names_are_no_inputs(manifest: Manifest) -> None:
+    body = json.dumps({"inputs": {str(i): 0 for i in range(100_000)}})
+    assert refusal_of(body, manifest).message == "inputs: expected an object with a list of rows for each of input"
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity"])
+def test_a_long_body_is_told_the_byte_that_is_not_finite(number: str, manifest: Manifest) -> None:
+    body = json.dumps({"inputs": [[1, 2, 3, 4]] * 40_000})[:-2] + f", [1, {number}, 3, 4]]}}"
+    error = refusal_of(body, manifest)
+    place = body.index(number.removeprefix("-"))
+    assert error.message == f"the body: expected finite numbers, found NaN or an infinity at byte {place}"
+
+
+@pytest.mark.parametrize("field", ["quantiles", "ablate", "samples", "coverage"])
+def test_options_are_few(field: str) -> None:
+    body = json.dumps({"inputs": [[1, 2, 3, 4]], field: [0] * 500_000}).encode()
+    tracemalloc.start()
+    with pytest.raises(LimitExceeded, match="the body: expected at most 262144 bytes beside inputs, found 1500"):
+        decode_request(body, UncertaintyRequest)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 * len(body)
+
+
+def test_the_fields_beside_many_rows_are_read_as_ever() -> None:
+    rows = [[1, 2, 3, 4]] * 40_000
+    asked = ask(inputs=rows, samples=7, seed="random", quantiles=[0.5])
+    assert (asked.samples, asked.seed, asked.quantiles, asked.return_samples) == (7, "random", [0.5], False)
+    for fields, message in [
+        ({"sample": 1}, "sample: there is no such field; did you mean samples?"),
+        ({"samples": 0}, "samples: expected a whole number >= 1"),
+    ]:
+        with pytest.raises(InvalidInput) as refusal:
+            ask(inputs=rows, **fields)
+        assert refusal.value.message == message
+    with pytest.raises(InvalidInput, match="inputs: is missing"):
+        decode_request(json.dumps({"seed": 1}).encode() + b" " * 300_000, UncertaintyRequest)
 
 
 JSON = st.recursive(

@@ -1,7 +1,9 @@
 """A live server: what it answers, what it refuses, and that one caller does not keep another waiting."""
 
+import gzip
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import product
@@ -182,7 +184,7 @@ def test_too_many_rows_times_samples(client: httpx.Client) -> None:
     assert error["details"] == {"field": "samples", "given": 1_010_000, "limit": 1_000_000}
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_another_content_type(client: httpx.Client, media_type: str) -> None:
     response = client.post("/predict", content=b'{"inputs": [[1, 2, 3, 4]]}', headers={"content-type": media_type})
     error = refusal(response, 415, "unsupported_media_type")
@@ -195,8 +197,40 @@ def test_json_by_any_spelling(client: httpx.Client, media_type: str) -> None:
     assert client.post("/predict", content=body, headers={"content-type": media_type}).status_code == 200
 
 
-def test_no_content_type_is_taken_for_json(client: httpx.Client) -> None:
-    assert client.post("/predict", content=b'{"inputs": [[1, 2, 3, 4]]}').status_code == 200
+@pytest.mark.parametrize("headers", [{}, {"content-type": ""}])
+def test_no_content_type_is_taken_for_json(client: httpx.Client, headers: dict[str, str]) -> None:
+    assert client.post("/predict", content=b'{"inputs": [[1, 2, 3, 4]]}', headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/uncertainty"])
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_bodies_may_be_compressed(
+    client: httpx.Client, rows: list[list[float]], path: str, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    body = json.dumps({"inputs": rows}).encode()
+    reply = client.post(path, content=compress(body), headers=JSON | {"content-encoding": encoding})
+    assert reply.status_code == 200
+    assert reply.content == client.post(path, content=body, headers=JSON).content
+
+
+def test_an_encoding_that_is_not_known(client: httpx.Client) -> None:
+    reply = client.post("/predict", content=b"{}", headers=JSON | {"content-encoding": "br"})
+    error = refusal(reply, 415, "unsupported_media_type")
+    assert error["message"] == "content-encoding: expected one of gzip, deflate, identity; found br"
+
+
+def test_what_a_body_holds_is_bounded_too(serve: Serve, published: Path) -> None:
+    body = gzip.compress(b" " * 1001)
+    with serve(models=published, max_body_bytes=1000) as client:
+        reply = client.post("/predict", content=body, headers=JSON | {"content-encoding": "gzip"})
+        assert refusal(reply, 413, "body_too_large")["details"] == {"limit": 1000}
+
+
+def test_query_parameters_are_refused(client: httpx.Client) -> None:
+    reply = client.post("/uncertainty?seed=3&samples=5", json={"inputs": [[1, 2, 3, 4]]})
+    error = refusal(reply, 422, "invalid_input")
+    assert error["message"] == "?seed: there are no query parameters; fields go into the JSON body"
+    assert error["details"] == {"field": "seed"}
 
 
 @pytest.mark.parametrize(
