@@ -4,26 +4,24 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, errors
 from service.config import Settings
 from service.errors import DropserveError
-from service.http.access import describe_access, read_keys
+from service.http.access import read_keys
 from service.http.admission import Admission, Tracer
-from service.http.documentation import describe_api
+from service.http.documentation import Description, make_description_router
 from service.http.draining import listen_for_the_end
 from service.http.gate import MISTAKE, ASGIApp, Gate
 from service.http.inference import Inference
 from service.http.models_api import make_models_router
-from service.http.pages import make_docs_router
+from service.http.pages import add_docs
 from service.http.refusals import error_reply
 from service.http.routes import make_health_router, make_metrics_router
 from service.masks import MaskCache
@@ -73,19 +71,20 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         if traces:
             await asyncio.to_thread(traces.close)
 
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Dropserve",
         version=__version__,
         summary="A fast deterministic answer, and on request how much to trust it.",
         lifespan=lifespan,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(make_docs_router(app.title))
+    add_docs(app)
+    app.include_router(make_description_router(Description(app, repository, settings)))
     app.include_router(make_health_router(repository))
     app.include_router(make_models_router(repository))
     app.include_router(make_metrics_router(exposition))
-    app.openapi = lambda: _describe(app, repository, settings)  # type: ignore[method-assign]
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
@@ -105,11 +104,6 @@ def _with_cors(gate: Gate, origins: Sequence[str]) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
     )
-
-
-def _describe(app: FastAPI, repository: Repository, settings: Settings) -> dict[str, Any]:
-    api = describe_api(app, repository, settings)
-    return describe_access(api) if settings.api_keys else api
 
 
 def _make_traces() -> Tracer | None:

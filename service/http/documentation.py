@@ -1,5 +1,6 @@
 """The OpenAPI description, with examples that the served model itself answers."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -8,16 +9,53 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from service.api import schemas
-from service.api.replies import encode_prediction, encode_uncertainty
+from service.api.replies import encode, encode_prediction, encode_uncertainty
 from service.config import Settings
 from service.engine import Engine, Inputs
-from service.errors import DropserveError
+from service.errors import DropserveError, NotReady
 from service.http import models_api
+from service.http.access import describe_access
+from service.http.routes import json_response
 from service.oip.description import describe_paths
+from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
 from service.sampling import Sampling
 
 Json = dict[str, Any]
+
+
+class Description:
+    """The description as bytes: made in a thread, and only once as long as the same models serve."""
+
+    def __init__(self, app: FastAPI, repository: Repository, settings: Settings) -> None:
+        self._app = app
+        self._repository = repository
+        self._settings = settings
+        self._made: tuple[Catalogue | None, bytes] = (None, b"")
+
+    async def content(self) -> bytes:
+        """JSON."""
+        catalogue = _catalogue_at_hand(self._repository)
+        known, content = self._made
+        if not content or known is not catalogue:
+            content = await asyncio.to_thread(self._make)
+            self._made = (catalogue, content)
+        return content
+
+    def _make(self) -> bytes:
+        api = describe_api(self._app, self._repository, self._settings)
+        return encode(describe_access(api) if self._settings.api_keys else api)
+
+
+def make_description_router(description: Description) -> APIRouter:
+    """`/openapi.json`."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/openapi.json")
+    async def openapi() -> Response:
+        return json_response(await description.content())
+
+    return router
 
 
 def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Json:
@@ -36,6 +74,13 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         _add_examples(api, engine, settings)
         models_api.add_examples(api, repository.catalogue, engine.manifest)
     return api
+
+
+def _catalogue_at_hand(repository: Repository) -> Catalogue | None:
+    try:
+        return repository.catalogue
+    except NotReady:
+        return None
 
 
 def _engine_at_hand(repository: Repository) -> Engine | None:

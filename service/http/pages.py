@@ -4,22 +4,23 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 
-from fastapi import APIRouter
+from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
 
 STATIC = "static-offline-docs"
-"""Where fastapi_offline puts the files of Swagger UI."""
+PACKAGE = ("fastapi_offline", "static")
+"""Where the files of Swagger UI are."""
 
 INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
-def make_docs_router(title: str) -> APIRouter:
+def add_docs(app: FastAPI) -> None:
     """`/docs`; its links are relative, so that it works below any prefix."""
-    router = APIRouter(include_in_schema=False)
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
-        title=title,
+        title=app.title,
         swagger_js_url=f"{STATIC}/swagger-ui-bundle.js",
         swagger_css_url=f"{STATIC}/swagger-ui.css",
         swagger_favicon_url=f"{STATIC}/favicon.png",
@@ -27,11 +28,11 @@ def make_docs_router(title: str) -> APIRouter:
     html = bytes(page.body).decode()
     headers = page_headers(html)
 
-    @router.get("/docs")
+    @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(html, headers=headers)
 
-    return router
+    app.mount(f"/{STATIC}", StaticFiles(packages=[PACKAGE]), name=STATIC)
 
 
 def page_headers(html: str) -> dict[str, str]:

@@ -25,6 +25,9 @@ def make_health_router(repository: Repository) -> APIRouter:
         """200 when models are loaded and verified, else 503 with the reason."""
         return json_response(encode(repository.status()))
 
+    for path, answer in (("/healthz", healthz), ("/readyz", readyz)):
+        router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
+
     @router.get("/", include_in_schema=False)
     async def home() -> Response:
         return RedirectResponse("docs")

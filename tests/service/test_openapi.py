@@ -1,13 +1,23 @@
 """The OpenAPI description: valid, and every example in it is true of the server that gives it."""
 
+import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from openapi_spec_validator import validate
+from starlette.routing import BaseRoute
 
 from service.api import schemas
+from service.config import Settings
+from service.http.documentation import Description
+from service.masks import MaskCache
+from service.repository.repository import open_repository
 from tests.conftest import Serve
+from tests.toy import ToyNet
 
 Json = dict[str, Any]
 MODELS = ("", "/v1/models/{name}", "/v1/models/{name}/versions/{version}")
@@ -77,3 +87,31 @@ def test_it_is_described_while_no_model_is_ready(serve: Serve, tmp_path: Any) ->
         api = client.get("/openapi.json").json()
         validate(api)
         assert "/predict" in api["paths"]
+
+
+def test_it_is_made_by_a_thread_and_once_as_long_as_the_same_models_serve(toy: ToyNet, tmp_path: Path) -> None:
+    toy.publish(tmp_path)
+    settings = Settings(models=tmp_path)
+    repository = open_repository(settings, MaskCache(0))
+    repository.refresh()
+    makers: list[threading.Thread] = []
+
+    class Watched(FastAPI):
+        @property
+        def routes(self) -> list[BaseRoute]:
+            makers.append(threading.current_thread())
+            return super().routes
+
+    async def ask() -> None:
+        description = Description(Watched(title="x"), repository, settings)
+        makers.clear()
+        first, again = await description.content(), await description.content()
+        assert first is again
+        assert makers
+        assert threading.main_thread() not in makers
+        ToyNet(seed=1).publish(tmp_path, version=2)
+        await asyncio.to_thread(repository.refresh)
+        assert b'"example":2' in await description.content()
+        assert b'"example":2' not in first
+
+    asyncio.run(ask())

@@ -304,6 +304,15 @@ def test_no_model_is_not_ready(serve: Serve, tmp_path: Path) -> None:
         assert client.get("/healthz").status_code == 200
 
 
+def test_health_may_be_asked_without_a_body(client: httpx.Client, serve: Serve, tmp_path: Path) -> None:
+    for path in ("/healthz", "/readyz"):
+        reply = client.head(path)
+        assert (reply.status_code, reply.content) == (200, b"")
+        assert int(reply.headers["content-length"]) == len(client.get(path).content)
+    with serve(models=tmp_path) as empty:
+        assert (empty.head("/healthz").status_code, empty.head("/readyz").status_code) == (200, 503)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
