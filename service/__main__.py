@@ -2,27 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
-import msgspec
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from service import __version__
-from service.api.replies import encode_prediction, encode_uncertainty
-from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
-from service.engine import Engine, count_rows
-from service.errors import DropserveError
-from service.files import guess_kind, read_request, read_rows
+from service.errors import DropserveError, InvalidInput
 from service.http.access import KeyScope, make_key
 from service.http.server import run_server
 from service.loading import Check, load_model
 from service.masks import MaskCache
-from service.repository.folder import find_models
-from service.repository.mirror import open_mirror
+from service.scoring import ask, choose_model, read_options, to_csv
+from service.scoring import predict as score
 
 cli = typer.Typer(
     name="python -m service",
@@ -35,6 +30,8 @@ out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 Models = Annotated[str | None, typer.Option(help="Folder or URL of published models. [DROPSERVE_MODELS; models]")]
+
+Output = Literal["json", "csv"]
 
 
 @cli.command()
@@ -82,23 +79,35 @@ def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as 
 
 @cli.command()
 def predict(
-    file: Annotated[str, typer.Argument(help="JSON, CSV, NPZ or NPY with a row a line or entry; - reads stdin.")],
-    model: Annotated[Path | None, typer.Option(help="A model's folder. [highest version in --models]")] = None,
+    file: Annotated[
+        str, typer.Argument(help="JSON, JSON Lines, CSV, NPZ or NPY with a row a line or entry; - reads stdin.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A name, or a folder such as models/digits or models/digits/1. [the default model]"),
+    ] = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Ask many thinned networks too.")] = False,
-    samples: Annotated[int | None, typer.Option(min=1, help="How many, with --uncertainty. [100]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Which ones, with --uncertainty. [0]")] = None,
+    samples: Annotated[int | None, typer.Option(help="How many, with --uncertainty. [100]")] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Which ones, with --uncertainty: a whole number, or random. [0]")
+    ] = None,
+    output: Annotated[Output, typer.Option(help="csv: a line a row, of what is one value.")] = "json",
     models: Models = None,
 ) -> None:
     """Score a file from the shell; prints the same JSON as the service."""
-    if not uncertainty and not (samples is None and seed is None):
+    options = _options(samples, seed)
+    if options and not uncertainty:
         _stop("--samples and --seed go with --uncertainty", code=2)
     settings = _settings(models=models)
     try:
-        engine = load_model(model or _default_model(settings), MaskCache(settings.mask_cache_bytes))
-        answer = _score(engine, file, uncertainty, samples, seed, settings)
+        engine = load_model(choose_model(model, settings), MaskCache(settings.mask_cache_bytes))
+        content = _read(file)
+        answer = ask(engine, file, content, options, settings) if uncertainty else score(engine, file, content)
     except DropserveError as error:
         _stop(error.message)
-    sys.stdout.buffer.write(answer + b"\n")
+    except OSError as error:
+        _stop(f"{settings.models}: {error}")
+    sys.stdout.buffer.write((to_csv(answer) if output == "csv" else answer) + b"\n")
 
 
 @cli.callback(invoke_without_command=True)
@@ -109,20 +118,11 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
-def _score(
-    engine: Engine, file: str, uncertainty: bool, samples: int | None, seed: int | None, settings: Settings
-) -> bytes:
-    """The answer as the service gives it; the command line goes before what a JSON file asks for."""
-    content = _read(file)
-    kind = guess_kind(file, content)
-    inputs = read_rows(content, kind, engine.manifest)
-    if not uncertainty:
-        return encode_prediction(engine.manifest, engine.predict(inputs))
-    request = read_request(content, kind) or UncertaintyRequest(inputs=msgspec.Raw())
-    request.samples = samples or request.samples
-    request.seed = request.seed if seed is None else seed
-    sampling = plan_sampling(request, engine.manifest, count_rows(inputs), settings)
-    return encode_uncertainty(engine.manifest, sampling, engine.sample(inputs, sampling), request)
+def _options(samples: int | None, seed: str | None) -> dict[str, Any]:
+    try:
+        return read_options(samples, seed)
+    except InvalidInput as error:
+        _stop(f"--{error.message}", code=2)
 
 
 def _read(file: str) -> bytes:
@@ -132,28 +132,6 @@ def _read(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         _stop(f"{file}: cannot be read: {error.strerror}")
-
-
-def _default_model(settings: Settings) -> Path:
-    folders = list(find_models(_folder(settings)))
-    wanted = settings.default_model or (folders[0].parent.name if folders else "")
-    pinned = settings.pins.get(wanted)
-    versions = [folder for folder in folders if folder.parent.name == wanted and pinned in (None, int(folder.name))]
-    if not versions:
-        _stop(f"there is no model {wanted or ''} in {settings.models}; say which with --model")
-    return versions[-1]
-
-
-def _folder(settings: Settings) -> Path:
-    """The folder of models; behind a URL, its mirror as far as the store can be reached."""
-    mirror = open_mirror(settings)
-    if mirror is None:
-        return Path(settings.models)
-    try:
-        mirror.sync()
-    except OSError as error:
-        err.print(f"{mirror.location}: {error}", highlight=False)
-    return mirror.folder
 
 
 def _settings(**given: Any) -> Settings:

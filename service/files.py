@@ -1,32 +1,30 @@
-"""Rows in a file (JSON, CSV, NPZ or NPY) → arrays by input name, for scoring from the shell."""
+"""Rows in a file (JSON, JSON Lines, CSV, NPZ or NPY) → arrays by input name, for scoring from the shell."""
 
-import csv
-import io
-import math
 import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
-import numpy as np
 
 from service.api.decoding import decode_inputs, decode_request
-from service.api.requests import UncertaintyRequest
+from service.api.requests import PredictRequest, UncertaintyRequest
 from service.arrays import read_npy, read_npz
-from service.errors import InvalidInput, MalformedBody
+from service.csv_rows import read_csv, shorten
+from service.errors import InvalidInput, InvalidRequest, MalformedBody
 from service.inputs import FIELD, check_inputs
 from service.manifest import Manifest, TensorSpec
 from service.runtime import Array
 
-Line = tuple[int, list[str]]
-"""Its number, as an editor counts, and its cells."""
+LINES = re.compile(rb"\s*[\[{][^\n]*[\]}]\s*\n\s*[\[{]")
+"""JSON that ends in its first line, with more in the next."""
 
-NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
-"""As people write them; Python would take 1_000 and infinity too."""
+Question = TypeVar("Question", PredictRequest, UncertaintyRequest)
 
 
 def read_rows(content: bytes, kind: str, manifest: Manifest) -> dict[str, Array]:
-    """The content of a file → what the model takes; `kind` is json, csv, npz or npy. Raises InvalidRequest."""
+    """The content of a file → what the model takes; `kind` is one of READERS. Raises InvalidRequest."""
     return check_inputs(READERS[kind](content, manifest), manifest, max_rows=sys.maxsize)
 
 
@@ -35,6 +33,8 @@ def guess_kind(name: str, content: bytes) -> str:
     suffix = name.rpartition(".")[2].lower()
     if suffix in READERS:
         return suffix
+    if LINES.match(content):
+        return "jsonl"
     if content.startswith(b"PK\x03\x04"):
         return "npz"
     if content.startswith(b"\x93NUMPY"):
@@ -42,18 +42,59 @@ def guess_kind(name: str, content: bytes) -> str:
     return "json" if content.lstrip()[:1] in (b"[", b"{") else "csv"
 
 
-def read_request(content: bytes, kind: str) -> UncertaintyRequest | None:
-    """The request that a JSON file holds; None for bare rows. Raises InvalidRequest."""
-    if kind != "json" or content.lstrip()[:1] != b"{":
-        return None
-    return decode_request(content, UncertaintyRequest)
+def read_request(content: bytes, kind: str, question: type[Question]) -> Question:
+    """What a JSON file asks for beside its rows; nothing where there are only rows. Raises InvalidRequest."""
+    if kind != "json" or not _is_request(content):
+        return question(inputs=msgspec.Raw())
+    try:
+        return decode_request(content, question)
+    except InvalidInput as error:
+        if question is PredictRequest and error.details["field"] in UncertaintyRequest.__struct_fields__:
+            raise InvalidInput(f"{error.message}; more with --uncertainty", **error.details) from None
+        raise
+
+
+def _is_request(content: bytes) -> bool:
+    return content.removeprefix(BOM_UTF8).lstrip()[:1] == b"{"
 
 
 def _read_json(content: bytes, manifest: Manifest) -> dict[str, Array]:
     """The body of a request, or the bare list of rows."""
-    request = read_request(content, "json")
+    request = decode_request(content, UncertaintyRequest) if _is_request(content) else None
     inputs = request.inputs if request else decode_request(content, msgspec.Raw)
     return decode_inputs(inputs, manifest, sys.maxsize)
+
+
+def _read_json_lines(content: bytes, manifest: Manifest) -> dict[str, Array]:
+    """A line a row: a list, or an object of the features or the inputs by name."""
+    lines = [
+        (number, line) for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b"\n"), 1) if line.strip()
+    ]
+    rows = [_read_json_line(number, line, manifest) for number, line in lines]
+    inputs = {
+        spec.name: msgspec.Raw(b"[" + b",".join(row[spec.name] for row in rows) + b"]") for spec in manifest.inputs
+    }
+    return decode_inputs(msgspec.Raw(msgspec.json.encode(inputs)), manifest, sys.maxsize)
+
+
+def _read_json_line(number: int, line: bytes, manifest: Manifest) -> dict[str, msgspec.Raw]:
+    """The JSON of a row of each input."""
+    try:
+        value = decode_request(line, msgspec.Raw)
+        if bytes(value)[:1] != b"{" and len(manifest.inputs) == 1:
+            return {manifest.inputs[0].name: value}
+        given = decode_request(line, dict[str, msgspec.Raw])
+    except InvalidRequest as error:
+        raise MalformedBody(f"line {number}: {error.message}") from None
+    names = [spec.name for spec in manifest.inputs]
+    by_feature = len(names) == 1 and names[0] not in given
+    expected = list(manifest.features) if by_feature and manifest.features else names
+    if missing := [name for name in expected if name not in given]:
+        message = f"line {number}: {missing[0]} is missing; expected {shorten(expected)}"
+        raise InvalidInput(message, field=missing[0], missing=missing)
+    if expected == names:
+        return given
+    return {names[0]: msgspec.Raw(b"[" + b",".join(given[name] for name in expected) + b"]")}
 
 
 def _read_npz(content: bytes, manifest: Manifest) -> dict[str, Array]:
@@ -76,68 +117,9 @@ def _read_npy(content: bytes, manifest: Manifest) -> dict[str, Array]:
 
 
 def _read_csv(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """A line a row, with or without a header; a header's columns may come in any order, among others."""
+    """A line a row of the model's only input."""
     spec = _only_input(manifest, "CSV")
-    width = math.prod(spec.shape)
-    lines = _read_lines(content)
-    columns, named = list(range(width)), bool(lines) and _is_header(lines[0][1])
-    if named:
-        columns = _find_columns(lines.pop(0), manifest, width)
-    rows = [_read_numbers(line, columns, named, spec) for line in lines]
-    return {spec.name: np.array(rows, dtype=np.float64).reshape(len(rows), *spec.shape)}
-
-
-def _read_lines(content: bytes) -> list[Line]:
-    """All lines that are not blank."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MalformedBody(f"the file is not CSV in UTF-8: {error}") from None
-    reader = csv.reader(io.StringIO(text, newline=""))
-    lines: list[Line] = []
-    try:
-        start = 1
-        for cells in reader:
-            if cells:
-                lines.append((start, cells))
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise MalformedBody(f"the file is not CSV: line {reader.line_num}: {error}") from None
-    return lines
-
-
-def _is_header(cells: list[str]) -> bool:
-    """Whether a line names columns: it has something in it, and nothing that is a number."""
-    return any(cell.strip() for cell in cells) and not any(NUMBER.fullmatch(cell) for cell in cells)
-
-
-def _find_columns(header: Line, manifest: Manifest, width: int) -> list[int]:
-    """Where each feature stands in the header; as they come for a model without names of features."""
-    line, cells = header
-    names = [name.strip() for name in cells]
-    if not manifest.features:
-        return list(range(width))
-    if missing := [name for name in manifest.features if name not in names]:
-        expected = ", ".join(manifest.features[:8]) + ("…" if len(manifest.features) > 8 else "")
-        message = f"line {line}: the header lacks {missing[0]}; expected {expected}"
-        raise InvalidInput(message, field=missing[0], missing=missing)
-    return [names.index(name) for name in manifest.features]
-
-
-def _read_numbers(line: Line, columns: list[int], named: bool, spec: TensorSpec) -> list[float]:
-    number, cells = line
-    if len(cells) <= max(columns) or not (named or len(cells) == len(columns)):
-        message = f"line {number}: expected {max(columns) + 1} values, found {len(cells)}"
-        raise InvalidInput(message, field=f"line {number}", expected=max(columns) + 1, found=len(cells))
-    return [_read_number(cells[column], f"line {number}, column {column + 1}", spec) for column in columns]
-
-
-def _read_number(cell: str, field: str, spec: TensorSpec) -> float:
-    value = float(cell) if NUMBER.fullmatch(cell) else math.nan
-    with np.errstate(over="ignore"):
-        if not np.isfinite(np.float64(value).astype(spec.dtype if spec.dtype.startswith("float") else np.float64)):
-            raise InvalidInput(f"{field}: expected a number that fits {spec.dtype}, found {cell!r}", field=field)
-    return value
+    return {spec.name: read_csv(content, spec, manifest.features)}
 
 
 def _only_input(manifest: Manifest, kind: str) -> TensorSpec:
@@ -148,6 +130,8 @@ def _only_input(manifest: Manifest, kind: str) -> TensorSpec:
 
 READERS: dict[str, Callable[[bytes, Manifest], dict[str, Array]]] = {
     "json": _read_json,
+    "jsonl": _read_json_lines,
+    "ndjson": _read_json_lines,
     "csv": _read_csv,
     "npz": _read_npz,
     "npy": _read_npy,

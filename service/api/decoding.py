@@ -70,7 +70,7 @@ OTHERS = {
 }
 """What a body may be by its first bytes."""
 
-Request = TypeVar("Request", bound=msgspec.Struct | msgspec.Raw)
+Request = TypeVar("Request", bound=msgspec.Struct | msgspec.Raw | dict[str, msgspec.Raw])
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {"samples": AdaptiveSamples, "ablate": Ablate}
 """What stands below a field, to name its fields in errors."""

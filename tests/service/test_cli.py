@@ -105,6 +105,8 @@ def written(tmp_path: Path, name: str, rows: Floats) -> Path:
         np.savez(path, input=rows)
     elif path.suffix == ".json":
         path.write_text(json.dumps({"inputs": rows.tolist()}))
+    elif path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows.tolist())))
     else:
         header = ["x3,x1,x0,x2"] if name == "shuffled.csv" else ["x0,x1,x2,x3"] if name == "header.csv" else []
         order = [3, 1, 0, 2] if name == "shuffled.csv" else [0, 1, 2, 3]
@@ -113,7 +115,7 @@ def written(tmp_path: Path, name: str, rows: Floats) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["rows.json", "rows.npz", "rows.npy", "rows.csv", "header.csv", "shuffled.csv", "rows.txt"]
+    "name", ["rows.json", "rows.jsonl", "rows.npz", "rows.npy", "rows.csv", "header.csv", "shuffled.csv", "rows.txt"]
 )
 def test_a_file_is_scored_as_the_service_would(
     client: httpx.Client, published: Path, tmp_path: Path, rows: Floats, name: str
@@ -177,14 +179,100 @@ def test_no_file(model: Path, tmp_path: Path) -> None:
 
 
 def test_no_model(tmp_path: Path) -> None:
-    assert "no such file" in error_of(run("predict", "-", "--model", tmp_path, stdin=b"1,2,3,4"))
+    assert "there is no model" in error_of(run("predict", "-", "--model", tmp_path, stdin=b"1,2,3,4"))
     assert "there is no model" in error_of(run("predict", "-", "--models", tmp_path, stdin=b"1,2,3,4"))
+
+
+@pytest.mark.parametrize(
+    ("given", "version"), [("toy", 2), ("{models}/toy", 2), ("{models}/toy/", 2), ("{models}/toy/1", 1)]
+)
+def test_a_model_without_a_version_is_the_highest(
+    published: Path, tmp_path: Path, rows: Floats, given: str, version: int
+) -> None:
+    file = written(tmp_path, "rows.csv", rows)
+    result = run("predict", file, "--models", published, "--model", given.format(models=published))
+    answer = json.loads(result.stdout)
+    assert (answer["model"], answer["version"]) == ("toy", version)
+
+
+def test_a_wrong_model_is_told_which_there_are(published: Path) -> None:
+    message = error_of(run("predict", "-", "--models", published, "--model", "tony", stdin=b"1,2,3,4"))
+    assert message.startswith(f"there is no model tony in {published}; there are: toy, yield. --model takes a name")
 
 
 @pytest.mark.parametrize("option", ["--samples", "--seed"])
 def test_options_of_uncertainty_need_it(model: Path, option: str) -> None:
     message = error_of(run("predict", "-", "--model", model, option, "5", stdin=b"1,2,3,4"), code=2)
     assert message == "--samples and --seed go with --uncertainty"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "9" * 23], '--seed: expected a whole number from 0 to 9223372036854775807, or "random"'),
+        (["--seed", "Random"], '--seed: expected a whole number from 0 to 9223372036854775807, or "random"'),
+        (["--samples", "9" * 23], "--samples: "),
+        (["--samples", "0"], "--samples: expected a whole number >= 1"),
+    ],
+)
+def test_options_are_bounded_as_fields_are(model: Path, arguments: list[str], message: str) -> None:
+    result = run("predict", "-", "--model", model, "--uncertainty", *arguments, stdin=b"1,2,3,4")
+    assert error_of(result, code=2).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [(["--samples", "100000000000"], b"[[1, 2, 3, 4]]"), ([], b'{"inputs": [[1, 2, 3, 4]], "samples": 100000000000}')],
+)
+def test_samples_are_limited_as_those_of_the_service(model: Path, arguments: list[str], stdin: bytes) -> None:
+    result = run("predict", "-", "--model", model, "--uncertainty", *arguments, stdin=stdin)
+    assert error_of(result) == "samples: expected at most 10000, found 100000000000"
+
+
+def test_a_random_seed_is_named_and_can_be_given_again(model: Path) -> None:
+    ask: list[str | Path] = ["predict", "-", "--model", model, "--uncertainty", "--samples", "5", "--seed"]
+    drawn, other = (run(*ask, "random", stdin=b"1,2,3,4") for _ in range(2))
+    seed = json.loads(drawn.stdout)["seed"]
+    assert seed != json.loads(other.stdout)["seed"]
+    assert run(*ask, str(seed), stdin=b"1,2,3,4").stdout == drawn.stdout
+
+
+@pytest.mark.parametrize("field", ["samples", "seed"])
+def test_a_file_that_asks_for_uncertainty_is_refused_as_predict_does(model: Path, field: str) -> None:
+    stdin = json.dumps({"inputs": [[1, 2, 3, 4]], field: 5}).encode()
+    message = error_of(run("predict", "-", "--model", model, stdin=stdin))
+    assert message.startswith(f"{field}: there is no such field; expected inputs, coverage")
+    assert message.endswith("--uncertainty")
+    assert run("predict", "-", "--model", model, "--uncertainty", stdin=stdin).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "header"),
+    [
+        ("toy", [], "label,probability"),
+        (
+            "toy",
+            ["--uncertainty"],
+            "label,predictive_entropy,expected_entropy,mutual_information,variation_ratio,"
+            "deterministic.label,deterministic.probability",
+        ),
+        ("yield", [], "values"),
+        (
+            "yield",
+            ["--uncertainty"],
+            "mean,epistemic_std,aleatoric_std,total_std,standard_error,deterministic.values",
+        ),
+    ],
+)
+def test_answers_may_be_csv(published: Path, rows: Floats, model: str, options: list[str], header: str) -> None:
+    ask: list[str | Path] = ["predict", "-", "--models", published, "--model", model, *options]
+    stdin = json.dumps(rows.tolist()).encode()
+    names, *lines = run(*ask, "--output", "csv", stdin=stdin).stdout.splitlines()
+    assert names == header
+    assert len(lines) == len(rows)
+    if model == "toy" and not options:
+        expected = json.loads(run(*ask, stdin=stdin).stdout)["predictions"]
+        assert lines == [f"{row['label']},{row['probability']}" for row in expected]
 
 
 @pytest.mark.parametrize("arguments", [["--samples", "0"], ["--seed", "-1"], ["--samples", "many"], ["--sample", "5"]])

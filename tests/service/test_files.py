@@ -40,6 +40,13 @@ def npz(**arrays: Array) -> bytes:
         ("csv", b"x0,x1,x2,x3\n1,2.5,-3,4\n5,6,7,8\n"),
         ("csv", b"x3,x1,x0,x2\n4,2.5,1,-3\n8,6,5,7\n"),
         ("csv", b'id,x3, x1 ,x0,"x2",label\na,4,2.5,1,-3,cat\nb,8,6,5,7,dog\n'),
+        ("csv", b"1;2.5;-3;4\n5;6;7;8\n"),
+        ("csv", b"1\t2.5\t-3\t4\n5\t6\t7\t8\n"),
+        ("csv", b"x3;x1;x0;x2\n4;2.5;1;-3\n8;6;5;7\n"),
+        ("jsonl", b"[1, 2.5, -3, 4]\n[5, 6, 7, 8]\n"),
+        ("jsonl", b'\xef\xbb\xbf{"input": [1, 2.5, -3, 4], "id": 7}\r\n\n{"input": [5, 6, 7, 8]}'),
+        ("jsonl", b'{"x3": 4, "x1": 2.5, "label": "cat", "x0": 1, "x2": -3}\n{"x0": 5, "x1": 6, "x2": 7, "x3": 8}\n'),
+        ("ndjson", b'{"x3": 4, "x1": 2.5, "x0": 1, "x2": -3}\n[5, 6, 7, 8]\n'),
         ("npz", npz(input=ROWS)),
         ("npz", npz(anything=ROWS.astype(np.float64))),
         ("npy", npy(ROWS)),
@@ -58,11 +65,66 @@ def test_a_csv_line_fills_an_image_row_by_row() -> None:
     np.testing.assert_array_equal(image, [[1, 2], [3, 4]])
 
 
+def test_whole_numbers_of_a_csv_are_read_exactly() -> None:
+    tokens = {"name": "tokens", "dtype": "int64", "shape": (2,)}
+    manifest = ToyNet().manifest(inputs=(tokens,), features=())
+    rows = read_rows(b"a,b\n9007199254740993, -2\n3.0,4\n", "csv", manifest)["tokens"]
+    assert rows.dtype == np.int64
+    assert rows.tolist() == [[9007199254740993, -2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("1.5", "expected a whole number that fits int32, found '1.5'"),
+        ("3000000000", "expected a whole number that fits int32, found '3000000000'"),
+        ("1e2", "expected a whole number that fits int32, found '1e2'"),
+        ("9" * 30, "expected a whole number that fits int32, found "),
+        ("", "has no value, found ''; expected a whole number that fits int32"),
+    ],
+)
+def test_what_is_no_whole_number_of_a_csv(cell: str, message: str) -> None:
+    manifest = ToyNet().manifest(inputs=({"name": "tokens", "dtype": "int32", "shape": (2,)},), features=())
+    with pytest.raises(InvalidInput) as refusal:
+        read_rows(f"1,2\n3,{cell}\n".encode(), "csv", manifest)
+    assert refusal.value.message.startswith(f"line 2, column 2: {message}")
+
+
+@pytest.mark.parametrize(("header", "found"), [(b"a,b,c", 3), (b"id,a,b,c,d", 5)])
+def test_a_header_of_columns_that_no_feature_names_is_as_wide_as_a_row(header: bytes, found: int) -> None:
+    manifest = ToyNet().manifest(features=())
+    rows = read_rows(b"a,b,c,d\n1,2.5,-3,4\n5,6,7,8\n", "csv", manifest)["input"]
+    np.testing.assert_array_equal(rows, ROWS)
+    with pytest.raises(InvalidInput, match=f"line 1: expected 4 columns, as many as a row has values, found {found}"):
+        read_rows(header + b"\n1,2,3,4,5\n", "csv", manifest)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1, 2, 3, 4]\n[1, 2,\n", "line 2: the body is not JSON"),
+        (b'{"x0": 1, "x1": 2, "x3": 3}\n', "line 1: x2 is missing; expected x0, x1, x2, x3"),
+        (b"[1, 2, 3, 4]\n[1, 2, 3]\n", "inputs[1]: expected 4 values, found 3 values"),
+        (b'{"x0": 1, "x1": 2, "x2": 3, "x3": null}\n', "inputs[0][3]: expected a number, found null"),
+        (b"", "inputs: is empty"),
+    ],
+)
+def test_a_wrong_line_of_json_is_named(content: bytes, message: str, manifest: Manifest) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        read_rows(content, "jsonl", manifest)
+    assert refusal.value.message.startswith(message)
+
+
 def test_several_inputs_come_by_name() -> None:
     price = {"name": "price", "dtype": "float64", "shape": ()}
     manifest = ToyNet().manifest(inputs=(IMAGE, price))
     rows = read_rows(npz(price=np.ones(3), image=np.zeros((3, 2, 2))), "npz", manifest)
     assert (rows["image"].shape, rows["price"].shape) == ((3, 2, 2), (3,))
+    lines = b'{"price": 1, "image": [[0, 0], [0, 0]]}\n{"image": [[0, 0], [0, 0]], "price": 2}\n'
+    rows = read_rows(lines, "jsonl", manifest)
+    assert (rows["image"].shape, rows["price"].tolist()) == ((2, 2, 2), [1, 2])
+    with pytest.raises(InvalidInput, match="line 1: image is missing; expected image, price"):
+        read_rows(b'{"price": 1}', "jsonl", manifest)
     for kind, content in [("csv", b"1,2,3,4,5\n"), ("npy", npy(np.ones((1, 5))))]:
         with pytest.raises(InvalidInput, match="the model has 2 inputs: send JSON or NPZ"):
             read_rows(content, kind, manifest)
@@ -74,11 +136,14 @@ def test_several_inputs_come_by_name() -> None:
         (b"1,2,3,4\n1,2,3\n", "line 2: expected 4 values, found 3"),
         (b"1,2,3,4,5\n", "line 1: expected 4 values, found 5"),
         (b"1,2,3,4\n5,6,x,8\n", "line 2, column 3: expected a number that fits float32, found 'x'"),
-        (b"1,2,3,4\n5,,7,8\n", "line 2, column 2: expected a number that fits float32, found ''"),
+        (b"1,2,3,4\n5,,7,8\n", "line 2, column 2: has no value, found ''; expected a number that fits float32"),
         (b"x0,x1,x3\n1,2,3\n", "line 1: the header lacks x2; expected x0, x1, x2, x3"),
         (b"x0,x1,x2,x3\n1,2,3\n", "line 2: expected 4 values, found 3"),
         (b"x0,x1,x2,x3\n1,2,3,cat\n", "line 2, column 4: expected a number that fits float32, found 'cat'"),
-        (b"1,2,3,nan\n", "line 1, column 4: expected a number that fits float32, found 'nan'"),
+        (b"1,2,3,nan\n", "line 1, column 4: has no value, found 'nan'; expected a number that fits float32"),
+        (b"1,2,3,NA\n", "line 1, column 4: has no value, found 'NA'; expected a number that fits float32"),
+        (b"1,2,3,inf\n", "line 1, column 4: expected a number that fits float32, found 'inf'"),
+        (b"1;2;3;4,5\n", "line 1, column 4: expected a number that fits float32, found '4,5'; decimals are written"),
         (b"1,2,3,1e300\n", "line 1, column 4: expected a number that fits float32, found '1e300'"),
         (b"", "inputs: is empty"),
         (b"x0,x1,x2,x3\n", "inputs: is empty"),
@@ -135,6 +200,12 @@ def test_arrays_that_do_not_fit(content: bytes, message: str, manifest: Manifest
         ("-", npz(x=ROWS), "npz"),
         ("-", npy(ROWS), "npy"),
         ("rows.txt", b"1,2\n", "csv"),
+        ("rows.jsonl", b"", "jsonl"),
+        ("-", b"[1, 2]\n[3, 4]\n", "jsonl"),
+        ("-", b'{"x0": 1}\n\n {"x0": 2}', "jsonl"),
+        ("-", b"[[1, 2],\n[3, 4]]", "json"),
+        ("-", b"[\n  [1, 2]\n]\n", "json"),
+        ("-", b"[[1, 2]]\n", "json"),
     ],
 )
 def test_the_kind_is_told_by_the_name_or_the_content(name: str, content: bytes, kind: str) -> None:

@@ -1,0 +1,119 @@
+"""Rows in CSV, as people and spreadsheets write it."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.errors import InvalidInput, MalformedBody
+from service.manifest import TensorSpec
+from service.runtime import Array
+
+Line = tuple[int, list[str]]
+"""Its number, as an editor counts, and its cells."""
+
+NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+"""As people write them; Python would take 1_000 and infinity too."""
+WHOLE = re.compile(r"\s*([+-]?\d{1,20})(?:\.0*)?\s*")
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
+NOTHING = ("", "nan", "na", "n/a", "null", "none")
+"""What people and libraries write for a value that is not there."""
+
+
+def read_csv(content: bytes, spec: TensorSpec, features: Sequence[str]) -> Array:
+    """A line a row → (rows, …), with or without a header; features may then come in any order, among others.
+
+    Raises InvalidInput or MalformedBody, naming the line.
+    """
+    width = math.prod(spec.shape)
+    lines = _read_lines(content)
+    columns, among_others = list(range(width)), False
+    if lines and _is_header(lines[0][1]):
+        columns, among_others = _find_columns(lines.pop(0), features, width), bool(features)
+    rows = [_read_numbers(line, columns, among_others, spec) for line in lines]
+    dtype = np.float64 if spec.dtype.startswith("float") else np.int64
+    return np.array(rows, dtype=dtype).reshape(len(rows), *spec.shape)
+
+
+def _read_lines(content: bytes) -> list[Line]:
+    """All lines that are not blank."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MalformedBody(f"the file is not CSV in UTF-8: {error}") from None
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    lines: list[Line] = []
+    try:
+        start = 1
+        for cells in reader:
+            if cells:
+                lines.append((start, cells))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise MalformedBody(f"the file is not CSV: line {reader.line_num}: {error}") from None
+    return lines
+
+
+def _delimiter(text: str) -> str:
+    """Semicolon or tab where the first line has one, as Excel writes them; else a comma."""
+    first_line = text.lstrip("\r\n").partition("\n")[0]
+    return next((mark for mark in ";\t" if mark in first_line), ",")
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Whether a line names columns: it has something in it, and nothing that is a number."""
+    return any(cell.strip() for cell in cells) and not any(NUMBER.fullmatch(cell) for cell in cells)
+
+
+def _find_columns(header: Line, features: Sequence[str], width: int) -> list[int]:
+    """Where each feature stands in the header; as they come, and no others, for a model without names of features."""
+    line, cells = header
+    names = [name.strip() for name in cells]
+    if not features:
+        if len(names) != width:
+            message = f"line {line}: expected {width} columns, as many as a row has values, found {len(names)}"
+            raise InvalidInput(message, field=f"line {line}", expected=width, found=len(names))
+        return list(range(width))
+    if missing := [name for name in features if name not in names]:
+        message = f"line {line}: the header lacks {missing[0]}; expected {shorten(features)}"
+        raise InvalidInput(message, field=missing[0], missing=missing)
+    return [names.index(name) for name in features]
+
+
+def _read_numbers(line: Line, columns: list[int], among_others: bool, spec: TensorSpec) -> list[float] | list[int]:
+    number, cells = line
+    if len(cells) <= max(columns) or not (among_others or len(cells) == len(columns)):
+        message = f"line {number}: expected {max(columns) + 1} values, found {len(cells)}"
+        raise InvalidInput(message, field=f"line {number}", expected=max(columns) + 1, found=len(cells))
+    read = _read_number if spec.dtype.startswith("float") else _read_whole_number
+    return [read(cells[column], f"line {number}, column {column + 1}", spec) for column in columns]
+
+
+def _read_number(cell: str, field: str, spec: TensorSpec) -> float:
+    value = float(cell) if NUMBER.fullmatch(cell) else math.nan
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.float64(value).astype(spec.dtype)):
+            raise _not_a_number(cell, field, f"a number that fits {spec.dtype}")
+    return value
+
+
+def _read_whole_number(cell: str, field: str, spec: TensorSpec) -> int:
+    limits = np.iinfo(spec.dtype)
+    if not (match := WHOLE.fullmatch(cell)) or not limits.min <= int(match[1]) <= limits.max:
+        raise _not_a_number(cell, field, f"a whole number that fits {spec.dtype}")
+    return int(match[1])
+
+
+def _not_a_number(cell: str, field: str, expected: str) -> InvalidInput:
+    if cell.strip().lower() in NOTHING:
+        return InvalidInput(f"{field}: has no value, found {cell!r}; expected {expected}", field=field)
+    hint = "; decimals are written with a point" if DECIMAL_COMMA.fullmatch(cell) else ""
+    return InvalidInput(f"{field}: expected {expected}, found {cell[:100]!r}{hint}", field=field)
+
+
+def shorten(names: Sequence[str]) -> str:
+    """The first few, for a message."""
+    return ", ".join(names[:8]) + ("…" if len(names) > 8 else "")
