@@ -13,8 +13,10 @@ import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-Path("serving.txt").write_text("\n".join(project["dependencies"]))
-Path("training.txt").write_text("\n".join(project["optional-dependencies"]["training"]))
+extras = project["optional-dependencies"]
+serving = [*project["dependencies"], *extras["grpc"], *extras["remote"], *extras["tracing"]]
+Path("serving.txt").write_text("\n".join(serving))
+Path("training.txt").write_text("\n".join(extras["training"]))
 EOT
 
 
@@ -52,9 +54,19 @@ FROM base AS serve
 COPY --from=serving-packages /venv /venv
 COPY service service
 RUN python -m compileall -q service
-ENV DROPSERVE_HOST=0.0.0.0 DROPSERVE_PORT=8000 DROPSERVE_MODELS=/models
+COPY <<EOT /usr/local/bin/ready
+#!/venv/bin/python
+import os, ssl
+from urllib.request import urlopen
+
+# What matters is whether it answers; the certificate is that of another name than 127.0.0.1
+scheme = "https" if os.environ.get("DROPSERVE_SSL_CERTFILE") else "http"
+urlopen(f"{scheme}://127.0.0.1:{os.environ['DROPSERVE_PORT']}/readyz", context=ssl._create_unverified_context())
+EOT
+RUN chmod +x /usr/local/bin/ready
+ENV DROPSERVE_HOST=0.0.0.0 DROPSERVE_PORT=8000 DROPSERVE_MODELS=/models DROPSERVE_CACHE=/tmp/cache
 EXPOSE 8000
 USER 10001:10001
-HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"DROPSERVE_PORT\"]}/readyz')"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["ready"]
 ENTRYPOINT ["python", "-m", "service"]
 CMD ["serve"]

@@ -1,5 +1,6 @@
 """The command line: serve models, check one, or score a file without a server."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from service import __version__
-from service.config import Settings
+from service.config import Settings, find_misspelt
 from service.errors import DropserveError, InvalidInput
 from service.http.access import KeyScope, make_key
 from service.http.server import run_server
@@ -136,6 +137,9 @@ def _read(file: str) -> bytes:
 
 def _settings(**given: Any) -> Settings:
     """From the environment, the command line first."""
+    for variable, near in find_misspelt(os.environ).items():
+        if near:
+            _stop(f"{variable}: there is no such setting; did you mean {near}?", code=2)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

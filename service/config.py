@@ -1,10 +1,12 @@
 """The service's settings: from the environment (`DROPSERVE_…`), never read when a module is imported."""
 
+import difflib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.manifest import MAX_MODEL_BYTES
@@ -111,7 +113,7 @@ class Settings(BaseSettings):
     mask_cache_bytes: Annotated[int, Field(ge=0)] = 64 * 2**20
     """Memory for the masks of seeds in use."""
 
-    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Annotated[str, BeforeValidator(str.lower), Field(pattern="^(debug|info|warning|error)$")] = "info"
     """The least severe messages to log: debug, info, warning or error."""
 
     access_log: bool = False
@@ -124,3 +126,18 @@ class Settings(BaseSettings):
             f"{self.model_config['env_prefix']}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in values.items()
         }
+
+
+def find_misspelt(variables: Iterable[str]) -> dict[str, str]:
+    """Variables that look like settings but are none → the setting that each may mean, empty where none is near.
+
+    Not all are mistakes: Kubernetes gives its containers DROPSERVE_SERVICE_HOST for a service of that name.
+    """
+    prefix = str(Settings.model_config["env_prefix"])
+    known = [name.upper() for name in Settings.model_fields]
+    found = {}
+    for variable in variables:
+        name = variable.upper().removeprefix(prefix)
+        if variable.upper().startswith(prefix) and name not in known:
+            found[variable] = "".join(prefix + near for near in difflib.get_close_matches(name, known, 1, cutoff=0.75))
+    return found

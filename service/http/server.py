@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from shutil import rmtree
 import structlog
 import uvicorn
 
-from service.config import Settings
+from service.config import Settings, find_misspelt
 from service.errors import DropserveError
 from service.http.access import read_keys
 from service.http.app import create_app
@@ -40,9 +41,11 @@ def run_server(settings: Settings) -> None:
     configure_logging(settings.log_level)
     if not settings.api_keys and settings.host not in LOOPBACK:
         log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
+    for variable in find_misspelt(os.environ):
+        log.warning("there is no such setting", variable=variable)
     if settings.workers == 1:
         # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _end_well)
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
         uvicorn.run(
@@ -65,6 +68,10 @@ def create_worker() -> ASGIApp:
     settings = Settings()
     configure_logging(settings.log_level)
     return create_app(settings)
+
+
+def _end_well(_: int, __: object) -> None:
+    sys.exit(0)
 
 
 def _check_certificate(settings: Settings) -> None:

@@ -24,9 +24,9 @@ services:
 class Project:
     """The repository's compose file, with a folder of models of the test's own."""
 
-    def __init__(self, models: Path, scratch: Path) -> None:
+    def __init__(self, models: Path, scratch: Path, **settings: str) -> None:
         self.name = f"dropserve-test-{uuid4().hex[:8]}"
-        self._env = os.environ | {"DROPSERVE_MODELS": str(models), "DROPSERVE_PORT": "0"}
+        self._env = os.environ | {"DROPSERVE_MODELS": str(models), "DROPSERVE_PORT": "0"} | settings
         self._files = [ROOT / "docker-compose.yml", *_with_own_wheels(scratch)]
 
     def compose(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -41,10 +41,13 @@ class Project:
         """Python in the container of the service, beside the service."""
         return self.compose("exec", "-T", "dropserve", "python", "-c", code, check=False)
 
-    def client(self) -> httpx.Client:
-        """Of the service."""
-        address = self.compose("port", "dropserve", "8000").stdout.strip()
-        return httpx.Client(base_url=f"http://{address}", timeout=30)
+    def client(self, scheme: str = "http") -> httpx.Client:
+        """Of the service; whoever signed its certificate."""
+        return httpx.Client(base_url=f"{scheme}://{self.address(8000)}", timeout=30, verify=False)
+
+    def address(self, port: int) -> str:
+        """Where the port of the container is on this machine."""
+        return self.compose("port", "dropserve", str(port)).stdout.strip()
 
     def container(self) -> str:
         """The id of the service's container, running or not."""
@@ -52,9 +55,9 @@ class Project:
 
 
 @contextmanager
-def project(models: Path, scratch: Path) -> Iterator[Project]:
+def project(models: Path, scratch: Path, **settings: str) -> Iterator[Project]:
     """A project, of which nothing is left afterwards but the build cache."""
-    one = Project(models, scratch)
+    one = Project(models, scratch, **settings)
     try:
         yield one
     finally:

@@ -10,7 +10,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import trustme
+from tritonclient.grpc import InferenceServerClient
 
+from service.http.access import make_key
 from tests.conftest import wait_until
 from tests.e2e.containers import REQUIRED, Project, engine_runs, project
 from tests.toy import ToyNet
@@ -92,6 +95,46 @@ print(json.dumps([entry.name for entry in pathlib.Path("/app").iterdir()]))
     assert files == ["service"]
 
 
+def test_settings_of_the_host_are_those_of_the_service(toy: ToyNet, tmp_path: Path) -> None:
+    toy.publish(tmp_path / "models")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    secret, key = make_key("tester", "infer")
+    (tmp_path / "keys").write_text(key.line())
+    for name in ("cert.pem", "key.pem", "keys"):
+        (tmp_path / name).chmod(0o644)
+    files = {
+        "DROPSERVE_SSL_CERTFILE": tmp_path / "cert.pem",
+        "DROPSERVE_SSL_KEYFILE": tmp_path / "key.pem",
+        "DROPSERVE_API_KEYS": tmp_path / "keys",
+    }
+    asked = {"inputs": toy.rows(1).tolist(), "samples": 5}
+    with project(
+        tmp_path / "models", tmp_path, DROPSERVE_SEED="5", **{name: str(files[name]) for name in files}
+    ) as one:
+        one.compose("up", "--build", "--wait")
+        with one.client("https") as client:
+            assert client.post("/uncertainty", json=asked).status_code == 401
+            reply = client.post("/uncertainty", json=asked, headers={"x-api-key": secret})
+    assert reply.raise_for_status().json()["seed"] == 5
+
+
+def test_it_speaks_grpc_where_a_port_is_set(toy: ToyNet, tmp_path: Path) -> None:
+    toy.publish(tmp_path / "models")
+    with project(tmp_path / "models", tmp_path, DROPSERVE_GRPC_PORT="0") as one:
+        one.compose("up", "--build", "--wait")
+        with InferenceServerClient(one.address(8001)) as client:
+            assert client.is_server_ready()
+            assert client.is_model_ready("toy")
+
+
+@pytest.mark.parametrize("module", ["s3fs", "gcsfs", "aiohttp", "grpc", "opentelemetry.sdk"])
+def test_stores_and_collectors_can_be_reached(served: Project, module: str) -> None:
+    assert served.inside(f"import {module}").returncode == 0
+
+
 def test_without_models_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     with project(tmp_path / "models", tmp_path) as one:
@@ -124,7 +167,8 @@ def test_training_publishes_what_the_service_serves(tmp_path: Path) -> None:
         one.compose("--profile", "training", "build", "training")
         for owner in owners:
             _give(models, owner)
-            one.compose("run", "--rm", "training", "train", "--epochs", "2", "--hidden", "32,32")
+            said = one.compose("run", "--rm", "training", "train", "--epochs", "2", "--hidden", "32,32").stdout
+            assert "To serve it:\n  docker compose up\n" in said
             assert {path.stat().st_uid for path in models.rglob("*")} == {owner}
         one.compose("up", "--build", "--wait")
         with one.client() as client:

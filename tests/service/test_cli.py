@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from service import __version__
 from service.__main__ import cli
 from service.manifest import SAMPLE_GRAPH
+from tests.service.processes import service
 from tests.toy import Floats, ToyNet
 
 
@@ -302,7 +303,43 @@ def test_wrong_settings_are_told_in_a_line(
     assert error_of(run("serve", *arguments), code=2).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("DROPSERVE_SEEED", "DROPSERVE_SEED"),
+        ("DROPSERVE_API_KEY", "DROPSERVE_API_KEYS"),
+        ("DROPSERVE_MAXROWS", "DROPSERVE_MAX_ROWS"),
+    ],
+)
+@pytest.mark.parametrize("command", [["serve"], ["predict", "-"]])
+def test_a_misspelt_setting_is_told_the_right_one(
+    monkeypatch: pytest.MonkeyPatch, command: list[str], given: str, meant: str
+) -> None:
+    monkeypatch.setenv(given, "1")
+    assert error_of(run(*command), code=2) == f"{given}: there is no such setting; did you mean {meant}?"
+
+
+def test_what_is_no_setting_and_like_none_is_logged(published: Path, tmp_path: Path) -> None:
+    """As Kubernetes sets them for a service of that name."""
+    with service(tmp_path, "--models", str(published), DROPSERVE_SERVICE_HOST="10.0.0.1") as running:
+        [line] = running.said("there is no such setting")
+    assert line["variable"] == "DROPSERVE_SERVICE_HOST"
+
+
 # as a user runs it
+
+
+def test_told_to_stop_while_it_starts_it_stops() -> None:
+    """Before uvicorn listens for signals."""
+    script = """
+import signal, uvicorn
+from service.config import Settings
+from service.http.server import run_server
+uvicorn.run = lambda *_, **__: signal.raise_signal(signal.SIGTERM) or print("goes on")
+run_server(Settings(port=0))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"")
 
 
 def shell(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:

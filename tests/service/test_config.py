@@ -1,14 +1,16 @@
 """The settings: each is documented, read from its environment variable, and checked."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings
+from service.config import Settings, find_misspelt
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "settings.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENTED = ROOT / "docs" / "settings.md"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
@@ -23,6 +25,11 @@ def test_every_setting_is_documented(name: str) -> None:
     default = "" if field.default is None else f"`{field.default}`"
     meaning = " ".join((field.description or "").split())
     assert f"| `DROPSERVE_{name.upper()}` | {default} | {meaning} |" in DOCUMENTED.read_text().splitlines()
+
+
+def test_compose_hands_every_setting_on() -> None:
+    handed_on = re.findall(r"^ {6}DROPSERVE_(\w+):", (ROOT / "docker-compose.yml").read_text(), re.MULTILINE)
+    assert sorted(handed_on) == sorted(name.upper() for name in Settings.model_fields)
 
 
 def test_nothing_else_is_documented() -> None:
@@ -44,6 +51,7 @@ def test_nothing_else_is_documented() -> None:
         ("queue_size", "1", 1),
         ("inline_seconds", "0", 0),
         ("log_level", "warning", "warning"),
+        ("log_level", "WARNING", "warning"),
     ],
 )
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
@@ -86,6 +94,11 @@ def test_wrong_values_are_refused(name: str, value: Any) -> None:
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError, match="prot"):
         Settings(prot=8000)  # type: ignore[call-arg]
+
+
+def test_variables_that_are_no_settings_are_found() -> None:
+    variables = ["PATH", "DROPSERVE_SEED", "dropserve_port", "DROPSERVE_PROT", "DROPSERVE_PORT_8000_TCP_ADDR"]
+    assert find_misspelt(variables) == {"DROPSERVE_PROT": "DROPSERVE_PORT", "DROPSERVE_PORT_8000_TCP_ADDR": ""}
 
 
 def test_settings_do_not_change() -> None:
