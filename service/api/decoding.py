@@ -126,7 +126,19 @@ def count(text: bytes | memoryview, character: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == ord(character)))
 
 
-_SPLIT = msgspec.json.Decoder(list[msgspec.Raw])
+def chunks(rows: list[msgspec.Raw]) -> Iterator[tuple[int, list[msgspec.Raw]]]:
+    """Rows of about CHUNK_BYTES together, but one at least; with the number of the first."""
+    first, size = 0, 0
+    for number, row in enumerate(rows):
+        length = memoryview(row).nbytes + 1
+        if size and size + length > CHUNK_BYTES:
+            yield first, rows[first:number]
+            first, size = number, 0
+        size += length
+    yield first, rows[first:]
+
+
+SPLIT = msgspec.json.Decoder(list[msgspec.Raw])
 """Into rows that are not looked into."""
 
 
@@ -185,11 +197,11 @@ def _decode_rows_steps(raw: msgspec.Raw, spec: TensorSpec, field: str, max_rows:
         return _decode_rows(raw, spec, field)  # what are no rows is refused at the first
     if (estimate := _estimate_rows(text, spec)) > 2 * max_rows:  # they may be counted exactly where they are few
         check_row_count(estimate, field, max_rows)
-    rows = _SPLIT.decode(raw)
+    rows = SPLIT.decode(raw)
     check_row_count(len(rows), field, max_rows)
     arrays: list[Array] = []
     left = decode_seconds(text)
-    for first, chunk in _chunks(rows):
+    for first, chunk in chunks(rows):
         yield left
         chunk_text = b"[" + b",".join(chunk) + b"]"
         if len(chunk) == 1 and len(chunk_text) > CHUNK_BYTES:
@@ -211,18 +223,6 @@ def _estimate_rows(text: memoryview, spec: TensorSpec) -> int:
         return count(text, b",") + 1
     lists_of_row = sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
     return -(-(count(text, b"[") - 1) // lists_of_row)
-
-
-def _chunks(rows: list[msgspec.Raw]) -> Iterator[tuple[int, list[msgspec.Raw]]]:
-    """Rows of about CHUNK_BYTES together, but one at least; with the number of the first."""
-    first, size = 0, 0
-    for number, row in enumerate(rows):
-        length = memoryview(row).nbytes + 1
-        if size and size + length > CHUNK_BYTES:
-            yield first, rows[first:number]
-            first, size = number, 0
-        size += length
-    yield first, rows[first:]
 
 
 def _check_values(text: bytes, spec: TensorSpec, field: str, row: int) -> None:

@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from service.api.decoding import in_words
+from service.api.decoding import CHUNK_BYTES, SPLIT, chunks, count, in_words
 from service.errors import InvalidInput
 from service.oip.datatypes import BF16, DTYPES
 from service.runtime import Array
@@ -25,11 +25,14 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
         raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
     dtype = DTYPES[datatype]
     nested = NESTED.match(data) is not None
+    text = bytes(data)
+    if len(text) > CHUNK_BYTES and (values := count(text, b",") + 1) > math.prod(shape):
+        raise _misfit(f"found {values}", datatype, shape, field)
+    decoder = _decoder(len(shape) if nested else 1, VALUES[dtype.kind])
     try:
-        values = _decoder(len(shape) if nested else 1, VALUES[dtype.kind]).decode(data)
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
-            array = np.array(values, dtype=dtype)
-    except msgspec.ValidationError as error:
+            array = np.concatenate([np.array(decoder.decode(part), dtype=dtype) for part in _parts(text, nested)])
+    except msgspec.DecodeError as error:
         raise _misfit(in_words(str(error).partition(" - at ")[0]), datatype, shape, field) from None
     except (ValueError, OverflowError, RecursionError):  # ragged, or not of this type
         raise _misfit("found lists of different lengths, or a number out of range", datatype, shape, field) from None
@@ -37,6 +40,21 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
         found = f"found {'×'.join(map(str, array.shape))}"
         raise _misfit(found, datatype, shape, field)
     return (array.view(np.uint8) if datatype == "BOOL" else array).reshape(shape)
+
+
+def _parts(text: bytes, nested: bool) -> Iterator[bytes]:
+    """The list, or if it is long lists of a chunk each: other threads run between them."""
+    if len(text) <= CHUNK_BYTES or not text.startswith(b"["):
+        yield text
+    elif nested:
+        for _, rows in chunks(SPLIT.decode(text)):
+            yield b"[" + b",".join(rows) + b"]"
+    else:
+        start = 1
+        while (end := text.find(b",", start + CHUNK_BYTES)) > 0:
+            yield b"[" + text[start:end] + b"]"
+            start = end + 1
+        yield b"[" + text[start:]
 
 
 @cache

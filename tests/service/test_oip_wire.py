@@ -305,3 +305,35 @@ def test_a_bomb_is_not_unpacked() -> None:
 def test_what_is_not_compressed_is_refused(body: bytes, encoding: str) -> None:
     with pytest.raises(InvalidRequest):
         decompress(body, encoding, 1000)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@pytest.mark.parametrize("value", [0, 0.1234567890123456])
+def test_a_long_tensor_is_read_as_a_short_one(nested: bool, value: float, manifest: Manifest) -> None:
+    rows = np.full((30_000, 4), value) + np.arange(30_000)[:, None]
+    data = rows.tolist() if nested else rows.ravel().tolist()
+    body = json.dumps({"inputs": [tensor(shape=[30_000, 4], data=data)]}).encode()
+    read = decode_infer(body, None, manifest, 30_000).inputs["input"]
+    np.testing.assert_array_equal(read, rows.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("[" + ",".join(["[]"] * 1_000_000) + "]", "found 1000000"),
+        ("[" + ",".join(["0"] * 1_000_000) + "]", "found 1000000"),
+        ("[" + ",".join(["[0,0,0]"] * 30_000) + "]", "found 30000×3"),
+        ("[" + ",".join(["0"] * 100_000) + "]", "found 100000"),
+        ("[" + ",".join(["0"] * 100_000) + ',"a,b"]', "found a string"),
+        ("[" + ",".join(["[0,0,0]"] * 29_999) + ",[0,null,0]]", "found null"),
+    ],
+)
+def test_a_long_tensor_that_does_not_fit(data: str, message: str, manifest: Manifest) -> None:
+    given = tensor(shape=[30_000, 4])
+    del given["data"]
+    body = json.dumps({"inputs": [given]}).replace('"inputs": [{', '"inputs": [{"data": ' + data + ", ").encode()
+    with pytest.raises(InvalidInput) as refused:
+        decode_infer(body, None, manifest, 30_000)
+    assert refused.value.message.startswith("inputs.input.data: expected 30000×4 values of FP32")
+    if "string" not in message:
+        assert message in refused.value.message
