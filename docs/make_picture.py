@@ -1,6 +1,6 @@
 """Draws docs/noisy_digits.png: what the committed digits model answers as its digits vanish in noise.
 
-`python docs/make_picture.py` (needs the training extra)
+`python docs/make_picture.py` (needs the docs extra)
 """
 
 from pathlib import Path
@@ -25,7 +25,8 @@ def main() -> None:
     """Ask the model about the same digits with more and more pixels replaced, and plot how its answers change."""
     engine = load_model(HERE.parent / "models" / "digits" / "1", MaskCache(2**26))
     run = engine.manifest.training
-    test = split_data(load_data(run["data"]), run["validation_share"], run["test_share"], run["seed"]).test
+    shares = [run[f"{part}_share"] for part in ("validation", "calibration", "test")]
+    test = split_data(load_data(run["data"]), *shares, run["seed"]).test
     images, truth = test.inputs.reshape(-1, 8, 8), test.targets
     rng = np.random.default_rng(SEED)
     noise, order = rng.uniform(0, 16, images.shape), rng.uniform(size=images.shape)

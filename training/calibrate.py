@@ -1,89 +1,98 @@
-"""Validation rows → temperature, conformal quantiles and abstention thresholds. Pure functions of numpy arrays."""
+"""Answers and the truth → what makes them trustworthy: temperatures or noise, conformal quantiles, thresholds.
+
+Two parts of the data, for what quantiles and thresholds promise of new rows holds only if the rows they are
+taken from chose nothing else, neither weights, epoch nor temperature. Pure functions of numpy arrays.
+"""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 
-from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest
-from service.uncertainty import Float64, softmax
-from training.evaluate import Answers, of_truth
-
-Int64 = NDArray[np.int64]
+from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest, Noise
+from service.runtime import Array
+from service.uncertainty import ClassUncertainty, Float64
+from training.evaluate import Answers, Int64, of_truth
+from training.temperature import fit_temperature
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 ERROR_RATES = (0.05, 0.02, 0.01, 0.005)
-TEMPERATURES = (0.02, 50.0)
-"""Where a temperature is sought."""
-HALVINGS = 60
+CONFIDENCE = 0.9
+"""That the error rate of the accepted rows is not above the one aimed at."""
 
 
-def calibrate(manifest: Manifest, answers: Answers, targets: Int64) -> Manifest:
-    """The manifest with quantiles and thresholds, from the answers given at its temperature to rows (rows,)."""
-    spread = answers.uncertainty
-    wrong = spread.mean.argmax(axis=1) != targets
-    highest = math.log(len(manifest.labels))
-    return manifest.model_copy(
-        update={
-            "conformal": conformal_quantiles(answers.deterministic, targets),
-            "abstention": abstention_thresholds(spread.predictive_entropy, wrong, highest),
-        }
-    )
+def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manifest:
+    """The manifest with temperatures, or with a regression's noise, from the graphs' raw outputs to validation rows.
 
-
-def fit_temperature(logits: NDArray[np.float32], targets: Int64) -> float:
-    """The temperature of least negative log likelihood (Guo et al. 2017), for logits (rows, classes).
-
-    That likelihood is convex in 1/T, so halving an interval by the sign of its slope finds it. A network that
-    is right on every row has no such temperature, lower is always better: it keeps 1.
+    `raw` is (rows, outputs), `samples` (passes, rows, outputs); targets are as below.
     """
-    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
-    if (logits.argmax(axis=1) == targets).all():
-        return 1.0
-    for _ in range(HALVINGS):
-        middle = math.sqrt(low * high)
-        if _slope(logits, targets, middle) < 0:
-            low = middle
-        else:
-            high = middle
-    return 1 / middle
+    if manifest.task == "regression":
+        return manifest.model_copy(update={"noise": fit_noise(samples, targets)})
+    temperature, sampled = fit_temperature(raw[None], targets), fit_temperature(samples, targets)
+    return manifest.model_copy(update={"temperature": temperature, "sampled_temperature": sampled})
 
 
-def _slope(logits: NDArray[np.float32], targets: Int64, inverse: float) -> float:
-    """Of the NLL over 1/T: the logit expected under the probabilities minus the true class's, mean over the rows."""
-    expected = (softmax(logits, 1 / inverse) * logits).sum(axis=1)
-    return float((expected - logits[np.arange(len(targets)), targets]).mean())
+def fit_noise(samples: Array, targets: Array) -> Noise | None:
+    """The mean square error of the passes' mean without the variance of the passes; None where nothing is left."""
+    values = samples.astype(np.float64)
+    variance = float((np.square(targets - values.mean(axis=0)) - values.var(axis=0)).mean())
+    return Noise(std=math.sqrt(variance)) if variance > 0 else None
 
 
-def conformal_quantiles(
-    probabilities: Float64, targets: Int64, coverages: Sequence[float] = COVERAGES
-) -> tuple[ConformalQuantile, ...]:
-    """Split-conformal quantiles of the LAC score, 1 - probability of the truth (Sadinle et al. 2019).
+def calibrate(manifest: Manifest, answers: Answers, targets: Array) -> Manifest:
+    """The manifest with quantiles, and for a classification thresholds, from the answers that it makes.
+
+    Targets are classes (rows,), or a regression's values (rows, outputs).
+    """
+    quantiles = conformal_quantiles(scores(answers, targets))
+    if not isinstance(answers.uncertainty, ClassUncertainty):
+        return manifest.model_copy(update={"conformal": quantiles})
+    wrong = answers.uncertainty.mean.argmax(axis=1) != targets
+    highest = math.log(len(manifest.labels))
+    thresholds = abstention_thresholds(answers.uncertainty.predictive_entropy, wrong, highest)
+    return manifest.model_copy(update={"conformal": quantiles, "abstention": thresholds})
+
+
+def scores(answers: Answers, targets: Array) -> Float64:
+    """How badly each row's deterministic answer fits the truth: (rows,).
+
+    For classes 1 - probability of the truth (LAC, Sadinle et al. 2019); for a regression the largest error
+    of its outputs, so that all of a row's intervals hold at once.
+    """
+    if isinstance(answers.uncertainty, ClassUncertainty):
+        return np.asarray(1.0 - of_truth(answers.deterministic, targets))
+    return np.asarray(np.abs(answers.deterministic - targets).max(axis=1))
+
+
+def conformal_quantiles(scores: Float64, coverages: Sequence[float] = COVERAGES) -> tuple[ConformalQuantile, ...]:
+    """Split-conformal quantiles of scores (rows,) (Vovk et al. 2005).
 
     The quantile of coverage c is the ⌈(n+1)c⌉-th smallest of the n scores; where n is too small for a
     coverage, so that the rank exceeds n, it is left out.
     """
-    scores = np.sort(1.0 - of_truth(probabilities, targets))
+    ordered = np.sort(scores)
     # (n+1)c is meant exactly: 0.9 is no binary fraction, and a product just above a whole number must not be rounded up
-    ranks = {coverage: math.ceil(round((len(scores) + 1) * coverage, 9)) for coverage in coverages}
+    ranks = {coverage: math.ceil(round((len(ordered) + 1) * coverage, 9)) for coverage in coverages}
     return tuple(
-        ConformalQuantile(coverage=coverage, quantile=float(scores[rank - 1]))
+        ConformalQuantile(coverage=coverage, quantile=float(ordered[rank - 1]))
         for coverage, rank in ranks.items()
-        if rank <= len(scores)
+        if rank <= len(ordered)
     )
 
 
 def abstention_thresholds(
     entropies: Float64, wrong: NDArray[np.bool_], highest: float, error_rates: Sequence[float] = ERROR_RATES
 ) -> tuple[AbstentionThreshold, ...]:
-    """For each error rate the largest entropy below which no larger share of the accepted rows is wrong.
+    """For each error rate the largest entropy below which that of the accepted rows is, with CONFIDENCE, no higher.
 
-    When all rows may be accepted it is `highest`, the entropy of knowing nothing; when none may, it is left out.
+    When all rows may be accepted it is `highest`, the entropy of knowing nothing. An error rate that these
+    rows cannot vouch for at any threshold is left out: 0.01 takes 230 rows that are all right.
     """
     order = np.argsort(entropies, kind="stable")
     ordered = entropies[order]
-    error_rate = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)  # of accepting that many rows
+    error_rate = upper_bound(np.cumsum(wrong[order]), np.arange(1, len(order) + 1))  # of accepting that many rows
     can_stop = np.append(ordered[1:] > ordered[:-1], True)  # equal entropies are accepted together
     thresholds = []
     for target in error_rates:
@@ -95,3 +104,8 @@ def abstention_thresholds(
         coverage = accepted / len(order)
         thresholds.append(AbstentionThreshold(error_rate=target, threshold=threshold, coverage=coverage))
     return tuple(thresholds)
+
+
+def upper_bound(wrong: Int64, of: Int64) -> Float64:
+    """One-sided bound of an error rate at CONFIDENCE, for so many wrong rows of so many (Clopper & Pearson 1934)."""
+    return np.where(wrong < of, beta.ppf(CONFIDENCE, wrong + 1, np.maximum(of - wrong, 1)), 1.0)

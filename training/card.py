@@ -12,6 +12,8 @@ FIGURES = {
     "nll": "NLL (nats)",
     "brier": "Brier score",
     "ece": "ECE (15 bins)",
+    "rmse": "root mean square error",
+    "mae": "mean absolute error",
     "mutual_information": "mean mutual information (nats)",
 }
 
@@ -19,7 +21,6 @@ LIMITS = (
     "## Limits\n\nThe figures hold for rows like those of the data above. Far from them the network may be"
     " confidently wrong; a high mutual information is a sign of it, a low one is no proof of the opposite."
     " The coverage of prediction sets is an average over rows, not a promise for each."
-    " The validation rows chose the epoch as well as the calibration, which makes the latter slightly optimistic."
 )
 
 
@@ -60,6 +61,8 @@ def _training(manifest: Manifest) -> str:
 
 
 def _figures(manifest: Manifest) -> str:
+    if not manifest.evaluation:
+        return "## Figures\n\nNot evaluated."
     kinds = [kind for kind in KINDS if kind in manifest.evaluation]
     rows = [
         (title, *(_number(manifest.evaluation[kind].get(figure)) for kind in kinds))
@@ -72,19 +75,45 @@ def _figures(manifest: Manifest) -> str:
 
 
 def _calibration(manifest: Manifest) -> str:
-    conformal = _table(
-        ("coverage aimed at", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal]
+    parts = [_scale(manifest), _conformal(manifest), _abstention(manifest)]
+    return "\n\n".join(["## Calibration", *filter(None, parts)])
+
+
+def _scale(manifest: Manifest) -> str:
+    if manifest.task == "regression":
+        return f"The targets' noise has a standard deviation of {manifest.noise.std:.4g}." if manifest.noise else ""
+    sampled = manifest.sampled_temperature or manifest.temperature
+    return (
+        f"Logits are divided by the temperature {manifest.temperature:.4g} before the softmax, those of MC dropout by"
+        f" {sampled:.4g}; both were fitted on validation rows."
     )
-    abstention = _table(
-        ("error rate aimed at", "highest entropy (nats)", "share accepted"),
-        [(f"{t.error_rate:g}", f"{t.threshold:.6g}", f"{t.coverage:.3f}") for t in manifest.abstention],
+
+
+def _conformal(manifest: Manifest) -> str:
+    if not manifest.conformal:
+        return ""
+    what = (
+        "the answer ± the quantile"
+        if manifest.task == "regression"
+        else "the classes with 1 - probability (deterministic) up to the quantile"
     )
     return (
-        f"## Calibration\n\nOn validation rows. Logits are divided by the temperature {manifest.temperature:.4g}"
-        " before the softmax.\n\nPrediction sets: the classes with 1 - probability (deterministic) up to the quantile"
-        f" contain the truth as often as aimed at.\n\n{conformal}\n\n"
+        f"Prediction sets, by calibration rows that chose nothing else: {what} contains the truth as often as aimed"
+        " at.\n\n"
+    ) + _table(
+        ("coverage aimed at", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal]
+    )
+
+
+def _abstention(manifest: Manifest) -> str:
+    if not manifest.abstention:
+        return ""
+    return (
         "Abstention: among the rows with a predictive entropy (MC dropout) up to the threshold, no larger share is"
-        f" wrong than aimed at.\n\n{abstention}"
+        " wrong than aimed at, by the 90 % upper bound (Clopper & Pearson) that the calibration rows give.\n\n"
+    ) + _table(
+        ("error rate aimed at", "highest entropy (nats)", "share accepted"),
+        [(f"{t.error_rate:g}", f"{t.threshold:.6g}", f"{t.coverage:.3f}") for t in manifest.abstention],
     )
 
 

@@ -1,7 +1,9 @@
 """The command line: `python -m training train`."""
 
 import inspect
+import os
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ from rich.table import Table
 
 from service.errors import DropserveError
 from service.manifest import Manifest
+from training.card import FIGURES, KINDS
 from training.config import TrainConfig, flag, load_config
 from training.errors import ConfigError, TrainingError
 
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 FAILURE = 1
 USAGE = 2
 METAVARS: dict[type, str] = {int: "N", float: "X"}
-FIGURES = {"accuracy": "accuracy", "nll": "NLL", "brier": "Brier", "ece": "ECE"}
 
 app = typer.Typer(
     help="Train networks with dropout and publish them for the service.",
@@ -69,8 +71,8 @@ def train(
 ) -> None:
     """Train a network on a data set, and publish it as the next version of its name.
 
-    It is trained, exported with and without its dropout, verified against the original, calibrated on the
-    validation part, evaluated on the test part, and written to MODELS/NAME/VERSION in one piece.
+    It is trained, exported with and without its dropout, verified against the original, calibrated and
+    evaluated on parts of the data that it did not learn from, and written to MODELS/NAME/VERSION in one piece.
 
     Example: python -m training train --hidden 512,512 --dropout 0.3 --epochs 50
     """
@@ -106,9 +108,19 @@ def _say(text: str) -> None:
 
 
 def _show(folder: Path, manifest: Manifest, models: Path) -> None:
-    table = Table("figure", "deterministic", "MC dropout")
+    table = Table("figure", *KINDS.values())
     for figure, title in FIGURES.items():
-        table.add_row(title, *(f"{manifest.evaluation[kind][figure]:.4f}" for kind in ("deterministic", "mc")))
+        numbers = [manifest.evaluation[kind].get(figure) for kind in KINDS]
+        if any(numbers):
+            table.add_row(title, *("" if number is None else f"{number:.4f}" for number in numbers))
     out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
-    _say(f"Published {folder}. To serve it:\n  {variable}python -m service serve")
+    command = os.environ.get("SERVE_COMMAND") or f"{variable}{_python()} -m service serve"  # another, in a container
+    _say(f"Published {folder}. A service that watches {models} picks it up by itself. To start one:\n  {command}")
+
+
+def _python() -> str:
+    """How whoever called this calls Python, from the folder they are in."""
+    python = Path(sys.executable)
+    here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return shlex.quote(str(here))

@@ -24,8 +24,8 @@ class TrainConfig(BaseModel):
 
     data: Literal["digits"] = "digits"
     """Data to learn from; digits: scikit-learn's 1797 handwritten digits of 8×8 pixels."""
-    name: str = Field(default="digits", pattern=rf"^{NAME.pattern}$")
-    """Name to publish the model under: letters, digits, dots, hyphens and underscores."""
+    name: str = "digits"
+    """Name to publish the model under: letters, digits, dots, hyphens and underscores, a letter or digit first."""
     description: str = ""
     """A sentence on what the model is for; stands in its manifest and card."""
     models: Path = Path("models")
@@ -44,21 +44,37 @@ class TrainConfig(BaseModel):
     """Highest step size; it is warmed up to and then annealed to zero."""
     weight_decay: float = Field(default=1e-2, ge=0)
     """Decoupled weight decay of AdamW."""
-    validation_share: Share = 0.2
-    """Share of the rows that picks the best epoch and calibrates."""
+    validation_share: Share = 0.1
+    """Share of the rows that picks the best epoch and fits the temperatures."""
+    calibration_share: Share = 0.2
+    """Share of the rows that conformal quantiles and abstention thresholds are taken from."""
     test_share: Share = 0.2
     """Share of the rows that is held out for the figures in the manifest."""
     passes: int = Field(default=100, ge=2)
     """Thinned networks a row, when uncertainty is calibrated and evaluated."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of the split, the first weights, the order of rows, the dropout; the same seed gives the same model."""
+    """Of the split, first weights, order of rows and dropout; on the CPU, the same seed gives the same model."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """Where to train: auto, cpu, cuda, cuda:N or mps."""
 
     @field_validator("hidden", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isdecimal() for part in parts):
+            raise ValueError("expected whole numbers with commas between them, such as 256,256")
+        return parts
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_a_name(cls, value: str) -> str:
+        if not NAME.fullmatch(value):
+            raise ValueError(
+                "expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first"
+            )
+        return value
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """Named data sets, and their seeded, stratified split into parts that share no row."""
 
 import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,11 +46,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Weights come from `train`; the choice of epoch and the calibration from `validation`; figures from `test`."""
+    """What each part is for; no row is in two of them, so that none vouches for what it chose itself."""
 
     train: Part
+    """The weights."""
     validation: Part
+    """The best epoch, and the temperatures of its network."""
+    calibration: Part
+    """Conformal quantiles and abstention thresholds."""
     test: Part
+    """The figures."""
 
 
 def load_data(name: str) -> Dataset:
@@ -60,19 +66,20 @@ def load_data(name: str) -> Dataset:
         raise TrainingError(f"data: there is no data set {name!r}; there are: {', '.join(SOURCES)}") from None
 
 
-def split_data(data: Dataset, validation_share: float, test_share: float, seed: int) -> Split:
+def split_data(data: Dataset, validation_share: float, calibration_share: float, test_share: float, seed: int) -> Split:
     """Deal the rows out so that each part has nearly the same share of every class.
 
     Raises TrainingError when a part would be left without rows.
     """
-    parts = deal(data.targets, (test_share, test_share + validation_share), seed)
+    cuts = tuple(itertools.accumulate((test_share, calibration_share, validation_share)))
+    parts = deal(data.targets, cuts, seed)
     if not all(map(len, parts)):
         raise TrainingError(
-            f"data: {data.name} has {len(data.targets)} rows, too few for shares of {validation_share:g} to validate"
-            f" and {test_share:g} to test"
+            f"data: {data.name} has {len(data.targets)} rows, too few for shares of {validation_share:g} to validate,"
+            f" {calibration_share:g} to calibrate and {test_share:g} to test"
         )
-    test, validation, train = (Part(data.inputs[rows], data.targets[rows]) for rows in parts)
-    return Split(train, validation, test)
+    test, calibration, validation, train = (Part(data.inputs[rows], data.targets[rows]) for rows in parts)
+    return Split(train, validation, calibration, test)
 
 
 def deal(targets: Int64, cuts: tuple[float, ...], seed: int) -> list[Int64]:

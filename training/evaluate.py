@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine import Engine, Inputs
+from service.runtime import Array
 from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, Float64
+from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty, Uncertainty
 
 Int64 = NDArray[np.int64]
 
@@ -16,27 +17,45 @@ BINS = 15
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A classifier's answers to some rows."""
+    """A model's answers to some rows."""
 
     deterministic: Float64
-    """(rows, classes): probabilities without dropout."""
-    uncertainty: ClassUncertainty
+    """(rows, outputs): probabilities of the classes, or a regression's values, without dropout."""
+    uncertainty: Uncertainty
     """Of an ensemble of thinned networks."""
 
 
 def ask(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
-    """What the engine would serve; raises TypeError when it is not a classifier's."""
+    """What the engine would serve."""
     sampled = engine.sample(inputs, Sampling(passes, seed))
-    if not isinstance(sampled.uncertainty, ClassUncertainty):
-        raise TypeError(f"expected a classification, not {engine.manifest.task}")
     return Answers(sampled.deterministic.values, sampled.uncertainty)
 
 
-def evaluate(answers: Answers, targets: Int64) -> dict[str, dict[str, float]]:
-    """Figures of the deterministic answers and of the mean over the passes."""
-    mc = figures(answers.uncertainty.mean, targets)
-    mc["mutual_information"] = float(answers.uncertainty.mutual_information.mean())
-    return {"deterministic": figures(answers.deterministic, targets), "mc": mc}
+def evaluate(answers: Answers, targets: Array) -> dict[str, dict[str, float]]:
+    """Figures of the deterministic answers and of the mean over the passes, by kind of answer and name.
+
+    Targets are classes (rows,), or a regression's values (rows, outputs).
+    """
+    if isinstance(answers.uncertainty, ClassUncertainty):
+        mc = figures(answers.uncertainty.mean, targets)
+        mc["mutual_information"] = float(answers.uncertainty.mutual_information.mean())
+        return {"deterministic": figures(answers.deterministic, targets), "mc": mc}
+    mc = errors(answers.uncertainty.mean, targets)
+    if (answers.uncertainty.total_std > 0).all():
+        mc["nll"] = gaussian_nll(answers.uncertainty, targets)
+    return {"deterministic": errors(answers.deterministic, targets), "mc": mc}
+
+
+def errors(values: Float64, targets: Array) -> dict[str, float]:
+    """Of a regression: root mean square and mean absolute error over all rows and outputs, both (rows, outputs)."""
+    difference = values - targets
+    return {"rmse": float(np.sqrt(np.square(difference).mean())), "mae": float(np.abs(difference).mean())}
+
+
+def gaussian_nll(uncertainty: RegressionUncertainty, targets: Array) -> float:
+    """Mean negative log density of the truth under normal distributions of the mean and total deviation, in nats."""
+    variance = np.square(uncertainty.total_std)
+    return float((np.log(2 * np.pi * variance) + np.square(targets - uncertainty.mean) / variance).mean() / 2)
 
 
 def figures(probabilities: Float64, targets: Int64) -> dict[str, float]:

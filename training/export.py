@@ -30,7 +30,7 @@ CHATTER = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir
 
 @dataclass(frozen=True)
 class Exported:
-    """Both graphs, and what the manifest says of them.
+    """Both graphs, not verified yet, and what the manifest says of them.
 
     `rows_axes` tells for each site before which axis of its mask the rows of the network's own noise come:
     0 unless the network puts something before its rows.
@@ -58,11 +58,14 @@ def export(
     does something that ONNX or the masks cannot express.
     """
     example = example_rows(example, 3)  # of one row, torch would take the number of rows for a constant
-    if len(input_names) != len(example):
-        raise CannotExport(f"input_names has {len(input_names)} names for {len(example)} inputs")
+    if len(set(input_names)) != len(example):
+        found = ", ".join(map(repr, input_names))
+        raise CannotExport(f"input_names: expected {len(example)}, one for each tensor of the example; found {found}")
     network = sampling_copy(module)
     output = _output(network, example, output_name)
+    _refuse_certain_dropout(network)
     draws = _dropout_draws(network, example)
+    _refuse_lasting_dropout(module, example)
     graph = _to_onnx(network, example, input_names, output_name)
     sites = find_sites(graph)
     _compare(sites, draws)
@@ -76,13 +79,31 @@ def export(
     )
 
 
-def example_rows(example: Sequence[Tensor], rows: int) -> tuple[Tensor, ...]:
+def example_rows(example: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
     """The example's rows over and over until there are `rows`; raises CannotExport if its inputs disagree."""
+    if not isinstance(example, tuple) or not all(isinstance(tensor, Tensor) for tensor in example):
+        found = type(example).__name__
+        raise CannotExport(f"example: expected a tuple with a tensor for each input, such as (rows,); found a {found}")
     counts = {len(tensor) if tensor.ndim else 0 for tensor in example}
     if len(counts) != 1 or 0 in counts:
         raise CannotExport("example: every input must have the same number of rows, at least one")
     index = torch.arange(rows) % counts.pop()
     return tuple(tensor.detach().cpu()[index] for tensor in example)
+
+
+def _refuse_certain_dropout(network: nn.Module) -> None:
+    """For p = 1 torch draws nothing, as if there were no dropout."""
+    for name, part in network.named_modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p == 1:
+            raise CannotExport(f"{name}: its p is 1, which drops everything; it must be at least 0 and below 1")
+
+
+def _refuse_lasting_dropout(module: nn.Module, example: tuple[Tensor, ...]) -> None:
+    if draws := random_draws(sampling_copy(module).eval(), example):
+        raise CannotExport(
+            f"the network drops units in evaluation mode too ({draws[0].operator}), so that it has no deterministic"
+            " answer; functional dropout stays on unless it is told training=self.training"
+        )
 
 
 def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Draw, ...]:
@@ -91,19 +112,31 @@ def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Dra
         if draw.operator != BERNOULLI:
             raise CannotExport(f"the network draws random numbers with {draw.operator}, which is not dropout")
     if not draws:
-        raise CannotExport("the network has no active dropout, so there is nothing to sample")
+        raise CannotExport("the network has no active dropout (0 < p < 1), so there is nothing to sample")
     return draws
 
 
 def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> TensorSpec:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        output = network(*example)
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in example)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = network(*example)
+    except Exception as error:  # whatever the network's own code may raise
+        reason = f"the network cannot be run on {len(example[0])} rows of the example, inputs of {shapes}"
+        raise CannotExport(f"{reason}: {_reason(error)}{_advice(example)}") from error
     if not isinstance(output, Tensor):
         raise CannotExport(f"the network must return one tensor; it returns a {type(output).__name__}")
-    if output.ndim != 2 or len(output) != len(example[0]):
-        shape = f"{tuple(output.shape)} for {len(example[0])} rows"
-        raise CannotExport(f"the network's output must be of shape (rows, outputs); it is {shape}")
+    if output.ndim != 2 or len(output) != len(example[0]) or not output.numel():
+        shape = f"{tuple(output.shape)} for inputs of {shapes}"
+        raise CannotExport(f"the network's output must be of shape (rows, outputs); it is {shape}{_advice(example)}")
+    if output.dtype != torch.float32:
+        raise CannotExport(f"the network's output must be torch.float32, which is served; it is {output.dtype}")
     return _spec(name, output)
+
+
+def _advice(example: tuple[Tensor, ...]) -> str:
+    flat = any(tensor.ndim == 1 for tensor in example)
+    return "; the example's first axis is that of its rows: a single row x is given as x[None]" if flat else ""
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -186,7 +219,7 @@ def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
         found = f"{len(draws)} times, and the exported graph has {len(sites)} dropout sites"
         raise CannotExport(
             f"the network draws dropout noise {found}: the rest does not reach the output, drops from weights, "
-            "or got lost in torch's exporter"
+            "has a p below 5e-8, or got lost in torch's exporter"
         )
     for site, draw in zip(sites, draws, strict=True):
         if abs(1 - draw.keep - site.p) > 1e-6:

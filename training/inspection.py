@@ -1,11 +1,13 @@
 """What can be seen of the exported graphs without running them."""
 
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from onnx import GraphProto, ModelProto, numpy_helper
 
+from service.loading import Check
 from service.runtime import Array
 from training.errors import VerificationFailed
 from training.export import Exported
@@ -15,14 +17,6 @@ from training.inject import Draw
 from training.sites import RANDOM
 
 SAME_P = 1e-6
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check that was passed, and the figure that was measured."""
-
-    name: str
-    detail: str
 
 
 def failed(check: str, detail: str) -> VerificationFailed:
@@ -46,7 +40,7 @@ def same_weights(exported: Exported) -> Check:
         if weight not in predict or weight not in sample:
             raise failed(name, f"{weight!r} is only in {'sample' if weight in sample else 'predict'}.onnx")
         if predict[weight].dtype != sample[weight].dtype or predict[weight].tobytes() != sample[weight].tobytes():
-            raise failed(name, f"{weight!r} differs in {_difference(predict[weight], sample[weight])} numbers")
+            raise failed(name, f"{weight!r} differs in {_count_differing(predict[weight], sample[weight])} numbers")
     return Check(name, f"{len(predict)} tensors, {sum(weight.size for weight in predict.values())} numbers")
 
 
@@ -57,6 +51,10 @@ def no_metadata(exported: Exported) -> Check:
         for part in documented(model):
             if getattr(part, "doc_string", "") or getattr(part, "metadata_props", ()):
                 raise failed(name, f"{file} has metadata at {getattr(part, 'name', '') or 'its top'!r}")
+        content = model.SerializeToString()
+        for folder in _here():
+            if folder.encode() in content:
+                raise failed(name, f"{file} contains the path {folder}")
     return Check(name, "no metadata at all")
 
 
@@ -74,6 +72,13 @@ def every_draw_is_a_mask(exported: Exported, draws: Sequence[Draw]) -> Check:
     return Check(name, f"{len(draws)} a pass")
 
 
+def _here() -> Iterator[str]:
+    """How paths of this machine and this user begin."""
+    for folder in (Path.cwd(), Path.home()):
+        if folder != Path(folder.anchor):
+            yield f"{folder}{os.sep}"
+
+
 def _files(exported: Exported) -> Iterator[tuple[str, ModelProto]]:
     yield "predict.onnx", exported.predict
     yield "sample.onnx", exported.sample
@@ -84,7 +89,7 @@ def _weights(graph: GraphProto) -> dict[str, Array]:
     return {t.name: numpy_helper.to_array(t) for t in graph.initializer if not t.name.startswith(OWN)}
 
 
-def _difference(one: Array, other: Array) -> int:
+def _count_differing(one: Array, other: Array) -> int:
     return one.size if one.shape != other.shape else int(np.sum(one != other))
 
 

@@ -3,14 +3,16 @@
 import errno
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from service.loading import load_model
-from service.manifest import MANIFEST, Manifest, sha256, write_manifest
+from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
 from service.masks import MaskCache
 from training.card import model_card
 from training.errors import PublishFailed
+from training.verify import Verified
 
 CARD = "MODEL_CARD.md"
 MASK_BYTES = 2**26
@@ -19,24 +21,40 @@ READABLE_BY_ALL = 0o644
 ENTERABLE_BY_ALL = 0o755
 
 
-def publish(models: Path, draft: Manifest, files: Mapping[str, bytes]) -> tuple[Path, Manifest]:
+def publish(models: Path, draft: Manifest, graphs: Verified, golden: bytes) -> tuple[Path, Manifest]:
     """Write the next version of the model: its files, its card, and last its manifest; folder and manifest of it.
 
-    The draft's version and digests are replaced. Everything is written beside, loaded as the service would
-    load it, and then renamed into place, so that a reader sees a whole version or none; a number that
-    another publisher takes meanwhile is left to him. Raises PublishFailed or InvalidModel.
+    The draft's version and digests are replaced. Only verified graphs are taken, and a draft that describes
+    them. Everything is written beside, loaded as the service would load it, and then renamed into place, so
+    that a reader sees a whole version or none; a number that another publisher takes meanwhile is left to
+    him. Raises PublishFailed or InvalidModel.
     """
+    if (draft.inputs, draft.output, draft.sites) != (graphs.inputs, graphs.output, graphs.sites):
+        raise PublishFailed("the manifest's inputs, output and sites must be those of the verified graphs")
+    files = {PREDICT_GRAPH: graphs.predict, SAMPLE_GRAPH: graphs.sample, GOLDEN: golden}
+    with _staging(models) as staging:
+        while True:
+            version = next_version(models / draft.name)
+            folder = staging / draft.name / str(version)
+            manifest = _write(folder, draft.model_copy(update={"version": version}), files)
+            load_model(folder, MaskCache(MASK_BYTES))
+            if _move(folder, models / draft.name / str(version)):
+                return models / draft.name / str(version), manifest
+
+
+def check_writable(models: Path) -> None:
+    """Raises PublishFailed where `publish` could not write; to be asked before hours of training."""
+    with _staging(models):
+        pass
+
+
+@contextmanager
+def _staging(models: Path) -> Iterator[Path]:
+    """A place to write beside the models."""
     try:
         models.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=models, prefix=".publish-") as staging:
-            while True:
-                version = next_version(models / draft.name)
-                manifest = draft.model_copy(update={"version": version})
-                folder = Path(staging) / draft.name / str(version)
-                manifest = _write(folder, manifest, files)
-                load_model(folder, MaskCache(MASK_BYTES))
-                if _move(folder, models / draft.name / str(version)):
-                    return models / draft.name / str(version), manifest
+            yield Path(staging)
     except OSError as error:
         raise PublishFailed(f"{error.filename or models}: cannot be written: {error.strerror}") from None
 
@@ -68,6 +86,7 @@ def _move(folder: Path, place: Path) -> bool:
     if not place.parent.exists():
         place.parent.mkdir(exist_ok=True)
         place.parent.chmod(ENTERABLE_BY_ALL)
+        _sync(place.parent.parent)
     try:
         folder.rename(place)
     except OSError as error:

@@ -1,45 +1,70 @@
 """Proves that the exported graphs do what the torch network does, or refuses them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 import torch
-from onnx import ModelProto
 from torch import Tensor, nn
 
 from service.errors import InvalidModel
+from service.loading import Check, check_graphs
+from service.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, sha256
 from service.masks import draw_masks
 from service.runtime import Array, Graph
 from training.errors import TrainingError
 from training.export import Exported, example_rows
 from training.inject import random_draws, run_with_noise, sampling_copy
-from training.inspection import Check, every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
-
-__all__ = ["Check", "verify"]
+from training.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
 
 ROWS = (1, 3, 17)
-PASSES = (1, 4)
+PASSES = (1, 32)
 SEED = 7
 AGREE = 1e-5
 """Between torch and the graphs; this and the next relative to the largest output, or to 1 if that is larger."""
 EQUAL = 1e-6
 """Between the two graphs."""
 
+_SEAL = object()
 
-def verify(module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) -> tuple[Check, ...]:
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Graphs that passed every check, as the bytes that were checked. `verify` makes them, and nothing else can."""
+
+    predict: bytes = field(repr=False)
+    sample: bytes = field(repr=False)
+    sites: tuple[DropoutSite, ...]
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+    checks: tuple[Check, ...]
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only verify makes Verified graphs")
+
+
+def verify(module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
     """Check the graphs against the module and each other; raises VerificationFailed at the first that fails.
 
-    `example` is one tensor for each input, of one row or more; larger batches repeat its rows, slightly changed.
+    `example` is one tensor for each input, of one row or more; larger batches repeat its rows, floating
+    point numbers slightly changed. Rows of whole numbers are not changed, so that they stay valid, and must
+    not all be equal.
     """
-    return tuple(_checks(module, exported, example))
+    predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
+    subject = _Subject(module, exported, example, _load("predict.onnx", predict), _load("sample.onnx", sample))
+    checks = tuple(_checks(subject))
+    return Verified(predict, sample, exported.sites, exported.inputs, exported.output, checks, _SEAL)
 
 
-def _checks(module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) -> Iterator[Check]:
-    subject = _Subject(module, exported, example)
+def _checks(subject: "_Subject") -> Iterator[Check]:
+    exported = subject.exported
     yield no_randomness(exported)
     yield same_weights(exported)
     yield no_metadata(exported)
     yield every_draw_is_a_mask(exported, random_draws(subject.sampling, subject.rows(2)))
+    yield _service_takes(subject)
     yield _predict_agrees(subject)
     yield _rows_are_independent(subject)
     yield _ones_change_nothing(subject)
@@ -50,22 +75,18 @@ def _checks(module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) 
 class _Subject:
     """The network and its two graphs, ready to be run on the same rows."""
 
-    def __init__(self, module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) -> None:
+    def __init__(
+        self, module: nn.Module, exported: Exported, example: tuple[Tensor, ...], predict: Graph, sample: Graph
+    ) -> None:
         self.sampling = sampling_copy(module)
         self.evaluation = sampling_copy(module).eval()
         self.exported = exported
         self.example = example
-        self.predict = _load("predict.onnx", exported.predict)
-        self.sample = _load("sample.onnx", exported.sample)
+        self.predict = predict
+        self.sample = sample
 
     def rows(self, rows: int) -> tuple[Tensor, ...]:
-        changed = 1 + torch.arange(rows) / rows / 10
-
-        def change(tensor: Tensor) -> Tensor:
-            shape = (rows, *[1] * (tensor.ndim - 1))
-            return tensor * changed.to(tensor.dtype).reshape(shape) if tensor.is_floating_point() else tensor
-
-        return tuple(change(tensor) for tensor in example_rows(self.example, rows))
+        return tuple(_varied(tensor) for tensor in example_rows(self.example, rows))
 
     def feeds(self, rows: int, masks: Sequence[Array] = ()) -> dict[str, Array]:
         names = [spec.name for spec in self.exported.inputs]
@@ -87,11 +108,19 @@ class _Subject:
         return np.stack(passes)
 
 
-def _load(name: str, model: ModelProto) -> Graph:
+def _load(name: str, content: bytes) -> Graph:
     try:
-        return Graph(model.SerializeToString(), name=name)
+        return Graph(content, name=name)
     except InvalidModel as error:
         raise failed("the service can load the graphs", error.message) from None
+
+
+def _varied(rows: Tensor) -> Tensor:
+    """No two rows alike: each number up to a tenth larger, keeping its sign, or from 0 to 1 where all are 0."""
+    if not rows.is_floating_point():
+        return rows  # other whole numbers may be none that the network knows
+    noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(SEED), dtype=rows.dtype)
+    return rows + noise * (rows / 10 if rows.any() else 1)
 
 
 def _noise(mask: Array, axis: int, shape: Sequence[int], rows: int) -> Tensor:
@@ -99,6 +128,27 @@ def _noise(mask: Array, axis: int, shape: Sequence[int], rows: int) -> Tensor:
     kept = torch.from_numpy(np.expand_dims(mask[0] > 0, axis))
     shared = kept.numel() == int(np.prod(shape))
     return kept if shared else kept.repeat_interleave(rows, axis)
+
+
+def _service_takes(subject: _Subject) -> Check:
+    """By the service's own rules, for the manifest that these graphs would have."""
+    name = "the service can load the graphs"
+    exported = subject.exported
+    files = dict.fromkeys(REQUIRED_FILES, sha256(b""))
+    draft = Manifest(
+        name="draft",
+        version=1,
+        task="regression",
+        inputs=exported.inputs,
+        output=exported.output,
+        sites=exported.sites,
+        files=files,
+    )
+    try:
+        check_graphs(draft, subject.predict, subject.sample)
+    except InvalidModel as error:
+        raise failed(name, error.message) from None
+    return Check(name, f"{len(exported.inputs)} inputs, {len(exported.sites)} masks, one output")
 
 
 def _predict_agrees(subject: _Subject) -> Check:
@@ -112,13 +162,32 @@ def _predict_agrees(subject: _Subject) -> Check:
 
 def _rows_are_independent(subject: _Subject) -> Check:
     """The service answers several callers in one batch."""
+    name = "a row's answer does not depend on the rows beside it"
+    masks = {f"mask_{i}": mask for i, mask in enumerate(subject.masks(2))}
 
     def difference(rows: int) -> float:
-        together = subject.predict.run(subject.feeds(rows))
-        alone = [subject.predict.run(feed) for feed in _single(subject.feeds(rows))]
-        return _difference(together, np.concatenate(alone))
+        together, alone = subject.feeds(rows), list(_single(subject.feeds(rows)))
+        predicted = [subject.predict.run(feed) for feed in alone]
+        sampled = [subject.sample.run(feed | masks) for feed in alone]  # each (passes, 1, outputs)
+        return max(
+            _difference(subject.predict.run(together), np.concatenate(predicted)),
+            _difference(subject.sample.run(together | masks), np.concatenate(sampled, axis=1)),
+        )
 
-    return _largest("a row's answer does not depend on the rows beside it", difference, AGREE)
+    check = _largest(name, difference, AGREE)
+    _check_variety(subject, name)
+    return check
+
+
+def _check_variety(subject: _Subject, name: str) -> None:
+    """Rows that are all alike, or get the same answer, would show nothing."""
+    feeds = subject.feeds(max(ROWS))
+    for spec in subject.exported.inputs:
+        if (feeds[spec.name] == feeds[spec.name][0]).all():
+            raise failed(name, f"the example's rows of {spec.name!r} are all the same; give rows that differ")
+    answers = subject.predict.run(feeds)
+    if (answers == answers[0]).all():
+        raise failed(name, "all rows of the example get the same answer, which shows nothing; give rows that differ")
 
 
 def _single(feeds: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
@@ -137,14 +206,14 @@ def _ones_change_nothing(subject: _Subject) -> Check:
 
 def _sample_agrees(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
-        differences = []
-        for passes in PASSES:
-            masks = subject.masks(passes)
-            wanted = subject.torch_passes(rows, masks)
-            differences.append(_difference(wanted, subject.sample.run(subject.feeds(rows, masks))))
-        return max(differences)
+        return max(_pass_difference(subject, rows, passes) for passes in PASSES)
 
     return _largest("sample.onnx answers as the network does with the same masks", difference, AGREE)
+
+
+def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
+    masks = subject.masks(passes)
+    return _difference(subject.torch_passes(rows, masks), subject.sample.run(subject.feeds(rows, masks)))
 
 
 def _masks_matter(subject: _Subject) -> Check:
@@ -176,6 +245,9 @@ def _difference(wanted: Array, got: Array) -> float:
     """The largest, relative to the largest number that is wanted, or to 1."""
     if wanted.shape != got.shape:
         raise TrainingError(f"the answer has shape {got.shape}, and {wanted.shape} is wanted")
+    for who, answer in (("wanted", wanted), ("given", got)):
+        if not np.isfinite(answer).all():
+            raise TrainingError(f"the answer {who} has numbers that are not finite")
     return float(np.abs(got - wanted).max() / max(1.0, float(np.abs(wanted).max())))
 
 

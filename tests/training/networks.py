@@ -284,6 +284,13 @@ class Variadic(nn.Module):
         return self.head(self.drop(inputs[0] + places).mean(1)) + self.head(inputs[1])
 
 
+class Single(nn.Module):
+    """Calculated in whatever precision, answered in single."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
+
+
 def stacked() -> nn.Module:
     return nn.Sequential(nn.Dropout(0.1), nn.Linear(6, 9), nn.Dropout(0.5), nn.Dropout(0.3), nn.GELU(), nn.Linear(9, 2))
 
@@ -328,5 +335,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "normalisations": lambda: (Normed(), (torch.randn(4, 2, 6, 6),)),
     "spectral norm": lambda: (spectral(), (torch.randn(4, 6),)),
     "one row": lambda: (Mlp(), (torch.randn(1, 6),)),
-    "double precision": lambda: (Mlp().double(), (torch.randn(4, 6, dtype=torch.float64),)),
+    "double precision": lambda: (
+        nn.Sequential(Mlp().double(), Single()),
+        (torch.randn(4, 6, dtype=torch.float64),),
+    ),
 }

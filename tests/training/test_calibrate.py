@@ -4,41 +4,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import optimize, stats
+from scipy import stats
 
-from service.uncertainty import softmax
-from training.calibrate import abstention_thresholds, conformal_quantiles, fit_temperature
-
-
-def drawn_at(temperature: float, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits, and classes drawn from their softmax at this temperature."""
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 3, size=(rows, 5)).astype(np.float32)
-    gumbel = rng.gumbel(size=logits.shape)
-    return logits, (logits / temperature + gumbel).argmax(axis=1)
-
-
-@pytest.mark.parametrize("truth", [0.5, 1.0, 2.5])
-def test_the_temperature_is_that_of_least_nll(truth: float) -> None:
-    logits, targets = drawn_at(truth, 4000)
-
-    def loss(log_t: float) -> float:
-        return float(-np.log(softmax(logits, math.exp(log_t)))[np.arange(4000), targets].mean())
-
-    found = fit_temperature(logits, targets)
-    best = optimize.minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-10})
-    assert found == pytest.approx(math.exp(best.x), rel=1e-5)
-    assert found == pytest.approx(truth, rel=0.1)
-
-
-def test_a_network_that_is_always_right_keeps_its_temperature() -> None:
-    assert fit_temperature(np.eye(3, dtype=np.float32), np.arange(3)) == 1.0
+from service.uncertainty import summarise_classes, summarise_regression
+from training.calibrate import (
+    CONFIDENCE,
+    abstention_thresholds,
+    conformal_quantiles,
+    fit_noise,
+    scores,
+    upper_bound,
+)
+from training.evaluate import Answers
 
 
 def test_quantiles_have_the_rank_of_the_finite_sample() -> None:
     scores = np.arange(1, 20) / 100  # 19 scores: 0.9 of 20 is rank 18
-    probabilities = np.column_stack([1 - scores, scores])
-    quantiles = conformal_quantiles(probabilities, np.zeros(19, dtype=np.int64), (0.5, 0.9, 0.95, 0.99))
+    quantiles = conformal_quantiles(scores, (0.5, 0.9, 0.95, 0.99))
     assert [q.coverage for q in quantiles] == [0.5, 0.9, 0.95]  # 0.99 would need rank 20 of 19
     assert [q.quantile for q in quantiles] == pytest.approx([0.10, 0.18, 0.19])
 
@@ -49,44 +31,87 @@ def test_prediction_sets_cover_as_often_as_they_say() -> None:
     n, coverage, trials = 99, 0.9, 400
     found = []
     for _ in range(trials):
-        scores = rng.uniform(size=n)
-        probabilities = np.column_stack([1 - scores, scores])
-        (quantile,) = conformal_quantiles(probabilities, np.zeros(n, dtype=np.int64), (coverage,))
+        (quantile,) = conformal_quantiles(rng.uniform(size=n), (coverage,))
         found.append(quantile.quantile)  # of uniform scores this is the coverage itself
     exact = stats.beta(90, 10)
     assert abs(np.mean(found) - exact.mean()) < 4 * exact.std() / math.sqrt(trials)
 
 
+def test_scores_of_classes_and_of_values() -> None:
+    probabilities = np.array([[0.7, 0.3], [0.4, 0.6]])
+    classes = Answers(probabilities, summarise_classes(probabilities[None]))
+    assert scores(classes, np.array([0, 0])) == pytest.approx([0.3, 0.6])
+    values = np.array([[1.0, 2.0], [3.0, 4.0]])
+    regression = Answers(values, summarise_regression(values[None]))
+    assert scores(regression, np.array([[1.5, 0.0], [3.0, 4.1]])) == pytest.approx([2.0, 0.1])
+
+
+def test_the_upper_bound_is_that_of_clopper_and_pearson() -> None:
+    wrong, of = np.array([0, 1, 7, 5, 0]), np.array([229, 100, 50, 5, 230])
+    exact = [stats.binomtest(int(k), int(n)).proportion_ci(0.8).high for k, n in zip(wrong, of, strict=True)]
+    assert upper_bound(wrong, of) == pytest.approx(exact)
+    assert upper_bound(wrong, of)[0] > 0.01 > upper_bound(wrong, of)[4]  # why 0.01 takes 230 rows
+
+
 def test_thresholds_of_a_case_done_by_hand() -> None:
-    entropies = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
-    wrong = np.array([False, False, True, False, True])  # error rates 0, 0, 1/3, 1/4, 2/5
-    found = abstention_thresholds(entropies, wrong, math.log(3), (0.5, 0.3, 0.2))
-    assert [(t.error_rate, t.threshold, t.coverage) for t in found] == [
-        (0.5, math.log(3), 1.0),
-        (0.3, 0.4, 0.8),
-        (0.2, 0.2, 0.4),
-    ]
+    """Bounds by tables: 1 wrong of 18 0.20, 3 of 20 0.30."""
+    entropies = np.arange(1, 21) / 20
+    wrong = np.zeros(20, dtype=bool)
+    wrong[[8, 18, 19]] = True
+    found = abstention_thresholds(entropies, wrong, math.log(3), (0.31, 0.21, 0.1))
+    assert [(t.error_rate, t.threshold, t.coverage) for t in found] == [(0.31, math.log(3), 1.0), (0.21, 0.9, 0.9)]
 
 
 def test_equal_entropies_are_accepted_together() -> None:
-    found = abstention_thresholds(np.array([0.1, 0.2, 0.2]), np.array([False, False, True]), math.log(2), (0.1,))
-    assert [(t.threshold, t.coverage) for t in found] == [(0.1, 1 / 3)]
+    entropies = np.array([0.1] * 10 + [0.2] * 20)
+    wrong = np.arange(30) == 29
+    found = abstention_thresholds(entropies, wrong, math.log(2), (0.21, 0.1))
+    assert [(t.threshold, t.coverage) for t in found] == [(math.log(2), 1.0)]
+    without_ties = abstention_thresholds(np.arange(30) / 30, wrong, math.log(2), (0.1,))
+    assert [t.coverage for t in without_ties] == [29 / 30]
 
 
-def test_an_error_rate_out_of_reach_is_left_out() -> None:
-    assert abstention_thresholds(np.array([0.1, 0.2]), np.array([True, False]), math.log(2), (0.05,)) == ()
+def test_an_error_rate_that_the_rows_cannot_vouch_for_is_left_out() -> None:
+    few = np.zeros(229, dtype=bool)
+    assert abstention_thresholds(np.linspace(0, 1, 229), few, math.log(2), (0.01,)) == ()
+
+
+def test_thresholds_keep_their_promise_as_often_as_said() -> None:
+    """Rows of one entropy, so that nothing is chosen: with CONFIDENCE the true error rate is not above the aim."""
+    rng, trials, n, rate = np.random.default_rng(2), 2000, 300, 0.05
+    entropies = np.zeros(n)
+    broken = sum(
+        bool(abstention_thresholds(entropies, rng.uniform(size=n) < rate, 1.0, (rate,))) for _ in range(trials)
+    )
+    assert broken <= stats.binom(trials, 1 - CONFIDENCE).ppf(0.999)
+    assert broken > 0
 
 
 @given(
     st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5]), st.booleans()), min_size=1), st.floats(0.01, 0.99)
 )
-def test_a_threshold_keeps_its_promise_and_no_higher_one_does(rows: list[tuple[float, bool]], rate: float) -> None:
+def test_a_threshold_vouches_for_its_rate_and_no_higher_one_does(rows: list[tuple[float, bool]], rate: float) -> None:
     entropies, wrong = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-    keeping = [value for value in np.unique(entropies) if wrong[entropies <= value].mean() <= rate]
+
+    def bound(threshold: float) -> float:
+        accepted = entropies <= threshold
+        return float(upper_bound(wrong[accepted].sum(), accepted.sum()))
+
+    keeping = [value for value in np.unique(entropies) if bound(value) <= rate]
     found = abstention_thresholds(entropies, wrong, 1.0, (rate,))
     assert len(found) == bool(keeping)
     for threshold in found:
         accepted = entropies <= threshold.threshold
-        assert wrong[accepted].mean() <= rate
         np.testing.assert_array_equal(accepted, entropies <= keeping[-1])
         assert threshold.coverage == accepted.mean()
+
+
+def test_noise_is_what_the_passes_leave_unexplained() -> None:
+    rng = np.random.default_rng(4)
+    samples = rng.normal(size=(50, 4000, 1)).astype(np.float32)
+    explained = samples.astype(np.float64).var(axis=0).mean()
+    truth = samples.mean(axis=0) + rng.normal(scale=math.sqrt(explained + 0.09), size=(4000, 1))
+    noise = fit_noise(samples, truth)
+    assert noise is not None
+    assert noise.std == pytest.approx(0.3, rel=0.3)
+    assert fit_noise(samples, samples.mean(axis=0)) is None

@@ -1,14 +1,23 @@
+import math
 import re
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 from typer.testing import CliRunner, Result
 
 from service.loading import load_model
 from service.manifest import read_manifest
 from service.masks import MaskCache
+from service.sampling import Sampling
+from service.uncertainty import ClassUncertainty
 from training.cli import app
 from training.config import TrainConfig, flag
+from training.data import load_data, split_data
+
+SPLIT = ("validation_share", "calibration_share", "test_share", "seed")
 
 
 def train(*arguments: str | Path) -> Result:
@@ -30,7 +39,8 @@ def models(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         result = train("--config", quick, "--models", folder, "--dropout", "0.2")
         assert result.exit_code == 0, result.output
         assert f"Published {folder}/quick/{version}." in result.output
-        assert f"DROPSERVE_MODELS={folder} python -m service serve" in result.output
+        assert f"A service that watches {folder} picks it up by itself." in result.output
+        assert f"DROPSERVE_MODELS={folder} {sys.executable} -m service serve" in result.output
     return folder
 
 
@@ -57,6 +67,40 @@ def test_figures_of_the_test_part_are_those_of_a_network_that_learned(models: Pa
     assert evaluation["mc"]["mutual_information"] > 0
 
 
+def test_prediction_sets_contain_the_truth_as_often_as_they_say(models: Path) -> None:
+    """Among the test rows, which chose nothing, within what chance leaves to 360 calibration and 359 test rows."""
+    engine = load_model(models / "quick" / "1", MaskCache(2**20))
+    run = TrainConfig.model_validate({name: engine.manifest.training[name] for name in SPLIT})
+    split = split_data(load_data("digits"), run.validation_share, run.calibration_share, run.test_share, run.seed)
+    test, rows = split.test, len(split.calibration.targets)
+    probabilities = engine.predict({"input": test.inputs}).values
+    for quantile in engine.manifest.conformal:
+        rank = math.ceil(round((rows + 1) * quantile.coverage, 9))
+        covered = (1 - probabilities[np.arange(len(test.targets)), test.targets] <= quantile.quantile).sum()
+        low, high = stats.betabinom(len(test.targets), rank, rows + 1 - rank).interval(0.99)
+        assert low <= covered <= high, quantile
+
+
+def test_accepted_rows_are_wrong_no_more_often_than_aimed_at(models: Path) -> None:
+    engine = load_model(models / "quick" / "1", MaskCache(2**20))
+    test = split_data(load_data("digits"), 0.1, 0.2, 0.2, 0).test
+    uncertainty = engine.sample({"input": test.inputs}, Sampling(20, 0)).uncertainty
+    assert isinstance(uncertainty, ClassUncertainty)
+    wrong = uncertainty.mean.argmax(axis=1) != test.targets
+    assert engine.manifest.abstention
+    for threshold in engine.manifest.abstention:
+        accepted = uncertainty.predictive_entropy <= threshold.threshold
+        assert wrong[accepted].sum() <= stats.binom(accepted.sum(), threshold.error_rate).ppf(0.99)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(quick: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = train("--config", quick, "--models", tmp_path / "file", "--learning-rate", "1e30")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("file: cannot be written: File exists\n")
+    assert "data:" not in result.stdout
+
+
 def test_the_same_seed_gives_the_same_files(models: Path) -> None:
     once, again = (read_manifest(models / "quick" / version).files for version in ("1", "2"))
     for name in ("predict.onnx", "sample.onnx"):
@@ -74,7 +118,7 @@ def test_help_explains_every_setting() -> None:
     ("arguments", "message"),
     [
         (["--epochs", "many"], "--epochs: must be a valid integer"),
-        (["--name", "a/b"], "--name: must match pattern"),
+        (["--name", "a/b"], "--name: expected at most 100 letters"),
         (["--config", "none.toml"], "none.toml: cannot be read: No such file or directory"),
         (["--epoch", "1"], "--epochs"),
     ],

@@ -48,7 +48,7 @@ def test_a_key_like_no_other_lists_them_all(tmp_path: Path) -> None:
         ("learning_rate = nan", r"learning_rate: must be .*finite"),
         ("hidden = []", r"hidden: must have at least 1 item"),
         ("hidden = [0]", r"hidden: must be greater than or equal to 1; given: 0"),
-        ("name = '../etc'", r"name: must match pattern.*given: '\.\./etc'\. Name to publish"),
+        ("name = '../etc'", r"name: expected at most 100 letters, .* digit first; given: '\.\./etc'\. Name to publish"),
         ("device = 'gpu'", r"device: must match pattern.*given: 'gpu'\. Where to train: auto, cpu"),
         ("data = 'mnist'", r"data: must be 'digits'; given: 'mnist'"),
         ("dropout = 0", r"dropout and input_dropout are both 0"),
@@ -60,6 +60,14 @@ def test_a_wrong_value_names_the_file_the_setting_and_what_was_expected(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, line), {})
+
+
+@pytest.mark.parametrize("given", ["", "64;32", "64,,32", "-1"])
+def test_hidden_layers_that_are_no_numbers(given: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--hidden: expected whole numbers with commas between them, such as 256,256"
+    ):
+        load_config(None, {"hidden": given})
 
 
 def test_a_wrong_flag_is_named_as_it_was_typed(tmp_path: Path) -> None:

@@ -47,16 +47,19 @@ def test_every_row_is_dealt_once_and_every_class_evenly(
 
 
 def test_the_seed_decides_the_split(digits: Dataset) -> None:
-    once, again, other = (split_data(digits, 0.2, 0.2, seed) for seed in (1, 1, 2))
+    once, again, other = (split_data(digits, 0.1, 0.2, 0.2, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(once.test.inputs, again.test.inputs)
     assert not np.array_equal(once.test.inputs, other.test.inputs)
-    assert [len(part.targets) for part in (once.train, once.validation, once.test)] == [1078, 360, 359]
+    parts = (once.train, once.validation, once.calibration, once.test)
+    assert [len(part.targets) for part in parts] == [899, 179, 360, 359]
+    images = np.concatenate([part.inputs for part in parts])
+    np.testing.assert_array_equal(np.unique(images, axis=0), np.unique(digits.inputs, axis=0))
 
 
 def test_too_few_rows_are_refused(digits: Dataset) -> None:
     few = Dataset("few", digits.inputs[:3], digits.targets[:3], digits.features, digits.labels, True)
     with pytest.raises(TrainingError, match="few has 3 rows, too few"):
-        split_data(few, 0.2, 0.2, 0)
+        split_data(few, 0.1, 0.2, 0.2, 0)
 
 
 def test_an_unknown_data_set_is_refused() -> None:

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics
 
-from service.uncertainty import Float64
-from training.evaluate import Int64, accuracy, brier, ece, figures, nll
+from service.uncertainty import Float64, summarise_regression
+from training.evaluate import Answers, Int64, accuracy, brier, ece, evaluate, figures, nll
 
 CLASSES = 4
 
@@ -50,3 +51,14 @@ def test_being_sure_and_wrong() -> None:
 def test_knowing_nothing() -> None:
     found = figures(np.full((8, 4), 0.25), np.arange(8) % 4)
     assert found == pytest.approx({"accuracy": 0.25, "nll": np.log(4), "brier": 0.75, "ece": 0.0})
+
+
+def test_figures_of_a_regression() -> None:
+    samples = np.array([[[0.0], [2.0]], [[2.0], [2.0]]])  # (passes, rows, outputs); means 1 and 2, deviations 1 and 0
+    answers = Answers(np.array([[1.0], [2.0]]), summarise_regression(samples, noise_std=1.0))
+    found = evaluate(answers, np.array([[4.0], [3.0]]))
+    assert found["deterministic"] == pytest.approx({"rmse": np.sqrt(5), "mae": 2.0})
+    exact = -stats.norm([1, 2], [np.sqrt(2), 1]).logpdf([4, 3]).mean()
+    assert found["mc"] == pytest.approx({"rmse": np.sqrt(5), "mae": 2.0, "nll": exact})
+    certain = Answers(answers.deterministic, summarise_regression(samples))
+    assert "nll" not in evaluate(certain, np.array([[4.0], [3.0]]))["mc"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def make(name: str) -> tuple[nn.Module, tuple[Tensor, ...], Exported]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_network_is_exported_and_verified(name: str) -> None:
     module, example, exported = make(name)
-    assert len(verify(module, exported, example)) == 9
+    assert len(verify(module, exported, example).checks) == 10
 
 
 @pytest.mark.parametrize(
@@ -162,8 +163,14 @@ def branching(net: Lambda, x: Tensor) -> Tensor:
         (lambda net, x: F.linear(x, net.drop(net.two.weight)), "draws dropout noise 1 times, .* has 0"),
         (lambda net, x: net.two(net.drop(x))[:, 0], r"must be of shape \(rows, outputs\)"),
         (lambda net, x: net.drop(x).T, r"must be of shape \(rows, outputs\)"),
+        (lambda net, x: net.two(net.drop(x))[:, :0], r"must be of shape \(rows, outputs\)"),
         (lambda net, x: (net.drop(x), x), "returns a tuple"),
-        (lambda net, x: net.drop(x) > 0, "output: torch.bool is not supported"),
+        (lambda net, x: net.drop(x) > 0, "must be torch.float32, which is served; it is torch.bool"),
+        (lambda net, x: net.drop(x).double(), "must be torch.float32, which is served; it is torch.float64"),
+        (lambda net, x: net.drop(x).long(), "must be torch.float32, which is served; it is torch.int64"),
+        (lambda net, x: net.drop(x).half(), "must be torch.float32, which is served; it is torch.float16"),
+        (lambda net, x: F.dropout(x, 0.3, True), "in evaluation mode too .*unless it is told training=self.training"),
+        (lambda net, x: F.dropout(x, 4e-8, net.training), "1 times, .* has 0 .* has a p below 5e-8"),
         (counting, "changes its buffer 'steps'"),
         (branching, "torch cannot export the network"),
         (lambda net, x: net.drop(x).view(3, -1), "torch cannot export the network"),
@@ -174,16 +181,43 @@ def test_refusals_say_why(between: Callable[[Lambda, Tensor], Tensor], reason: s
         export(Lambda(between), (torch.randn(3, 4),))
 
 
+def test_a_layer_that_drops_everything_is_named() -> None:
+    with pytest.raises(CannotExport, match="1: its p is 1, which drops everything"):
+        export(nn.Sequential(nn.Linear(4, 4), nn.Dropout(1.0), nn.Linear(4, 2)), (torch.randn(3, 4),))
+
+
+class Plain(nn.Module):
+    """torch's plain recurrent network, whose dropout its exporter loses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.head = nn.RNN(3, 4, 2, dropout=0.4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> object:
+        return self.head(self.recurrent(x)[0][:, -1])
+
+
+def test_dropout_that_the_exporter_loses_is_missed() -> None:
+    with pytest.raises(CannotExport, match=r"draws dropout noise 1 times, .* has 0 .*got lost in torch's exporter"):
+        export(Plain(), (torch.randn(3, 5, 3),))
+
+
 @pytest.mark.parametrize(
     ("example", "names", "reason"),
     [
-        ((torch.ones(3, 6),), ("a", "b"), "2 names for 1 inputs"),
+        ((torch.ones(3, 6),), ("a", "b"), "input_names: expected 1, one for each .*; found 'a', 'b'"),
+        ((torch.ones(3, 6), torch.ones(3, 6)), ("a", "a"), "input_names: expected 2, one for each"),
+        (torch.ones(3, 6), ("a",), r"example: expected a tuple .* such as \(rows,\); found a Tensor"),
+        (([[1.0]],), ("a",), "example: expected a tuple with a tensor for each input"),
+        ((torch.ones(6),), ("a",), r"cannot be run .* inputs of \(3,\): .* a single row x is given as x\[None\]"),
+        ((torch.ones(3, 6), torch.ones(3, 6)), ("a", "b"), "cannot be run .* takes 2 positional arguments"),
+        ((torch.ones(3, 6).half(),), ("a",), "cannot be run"),
         ((torch.ones(3, 6), torch.ones(2, 6)), ("a", "b"), "same number of rows"),
         ((torch.ones(0, 6),), ("a",), "same number of rows, at least one"),
         ((torch.tensor(1.0),), ("a",), "same number of rows, at least one"),
         ((torch.ones(3, 6),), ("mask_0",), "names that begin with mask_"),
     ],
 )
-def test_examples_are_checked(example: tuple[Tensor, ...], names: tuple[str, ...], reason: str) -> None:
+def test_examples_are_checked(example: Any, names: tuple[str, ...], reason: str) -> None:
     with pytest.raises(CannotExport, match=reason):
         export(Mlp(), example, input_names=names)

@@ -1,26 +1,46 @@
 import stat
 import threading
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from service import golden
+from service.engine import Engine
 from service.errors import InvalidModel
 from service.loading import load_model
 from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, TrainingData, read_manifest
 from service.masks import MaskCache
-from tests.toy import ToyNet
+from service.runtime import Graph
+from tests.toy import P, ToyNet
 from training.card import model_card
 from training.errors import PublishFailed
-from training.publish import next_version, publish
+from training.export import export
+from training.publish import check_writable, next_version, publish
+from training.verify import Verified, verify
+
+
+def toy_in_torch(toy: ToyNet) -> nn.Module:
+    hidden, output = nn.Linear(toy.features, toy.hidden), nn.Linear(toy.hidden, toy.outputs)
+    pairs = ((hidden.weight, toy.w0.T), (hidden.bias, toy.b0), (output.weight, toy.w1.T), (output.bias, toy.b1))
+    for parameter, value in pairs:
+        parameter.data = torch.from_numpy(value.copy())
+    return nn.Sequential(OrderedDict(first=hidden, relu=nn.ReLU(), hidden=nn.Dropout(P), output=output))
+
+
+def verified(toy: ToyNet) -> Verified:
+    module, example = toy_in_torch(toy), (torch.from_numpy(toy.rows(3)),)
+    return verify(module, export(module, example), example)
+
 
 TOY = ToyNet()
-FILES = {
-    PREDICT_GRAPH: TOY.graph(masked=False),
-    SAMPLE_GRAPH: TOY.graph(masked=True),
-    GOLDEN: golden.record(TOY.engine(), {"input": TOY.rows(3)}, passes=4, seed=1),
-}
+GRAPHS = verified(TOY)
 DRAFT: Manifest = TOY.manifest()
+ENGINE = Engine(DRAFT, Graph(GRAPHS.predict), Graph(GRAPHS.sample), MaskCache(2**20))
+RECORDED = golden.record(ENGINE, {"input": TOY.rows(3)}, passes=4, seed=1)
+FILES = {PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN}
 
 
 def everything_in(folder: Path) -> list[str]:
@@ -28,7 +48,7 @@ def everything_in(folder: Path) -> list[str]:
 
 
 def test_what_is_published_can_be_served(tmp_path: Path) -> None:
-    folder, manifest = publish(tmp_path / "models", DRAFT, FILES)
+    folder, manifest = publish(tmp_path / "models", DRAFT, GRAPHS, RECORDED)
     assert folder == tmp_path / "models" / "toy" / "1"
     engine = load_model(folder, MaskCache(2**20))
     assert engine.manifest == manifest
@@ -39,7 +59,7 @@ def test_what_is_published_can_be_served(tmp_path: Path) -> None:
 def test_versions_count_up_from_the_highest(tmp_path: Path) -> None:
     (tmp_path / "toy" / "7").mkdir(parents=True)
     (tmp_path / "toy" / "notes").mkdir()
-    folders = [publish(tmp_path, DRAFT, FILES)[0].name for _ in range(2)]
+    folders = [publish(tmp_path, DRAFT, GRAPHS, RECORDED)[0].name for _ in range(2)]
     assert folders == ["8", "9"]
     assert read_manifest(tmp_path / "toy" / "9").version == 9
     assert next_version(tmp_path / "toy") == 10
@@ -48,14 +68,37 @@ def test_versions_count_up_from_the_highest(tmp_path: Path) -> None:
 
 def test_a_model_that_does_not_load_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidModel, match=r"golden\.npz"):
-        publish(tmp_path, DRAFT, {**FILES, PREDICT_GRAPH: ToyNet(seed=9).graph(masked=False)})
+        publish(tmp_path, DRAFT, verified(ToyNet(seed=9)), RECORDED)
     assert everything_in(tmp_path) == []
+
+
+def test_a_manifest_of_other_graphs_is_refused(tmp_path: Path) -> None:
+    sites = (DRAFT.sites[0].model_copy(update={"p": 0.4}),)
+    with pytest.raises(PublishFailed, match="must be those of the verified graphs"):
+        publish(tmp_path, DRAFT.model_copy(update={"sites": sites}), GRAPHS, RECORDED)
+    assert everything_in(tmp_path) == []
+
+
+def test_what_can_be_written_is_known_before(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new")
+    assert everything_in(tmp_path) == ["new"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PublishFailed, match=r"file: cannot be written: File exists"):
+        check_writable(tmp_path / "file")
+
+
+def test_the_new_name_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut the folder of a first version must be found in the folder of models."""
+    synced: list[Path] = []
+    monkeypatch.setattr("training.publish._sync", synced.append)
+    publish(tmp_path, DRAFT, GRAPHS, RECORDED)
+    assert synced[-2:] == [tmp_path, tmp_path / "toy"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(PublishFailed, match=r"models: cannot be written: File exists"):
-        publish(tmp_path / "models", DRAFT, FILES)
+        publish(tmp_path / "models", DRAFT, GRAPHS, RECORDED)
 
 
 def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path) -> None:
@@ -65,7 +108,7 @@ def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path) -> 
 
     def publish_one() -> None:
         start.wait()
-        taken.append(publish(tmp_path, DRAFT, FILES)[0])
+        taken.append(publish(tmp_path, DRAFT, GRAPHS, RECORDED)[0])
 
     threads = [threading.Thread(target=publish_one) for _ in range(count)]
     for thread in threads:
@@ -78,7 +121,7 @@ def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path) -> 
 
 
 def test_another_user_may_read_it(tmp_path: Path) -> None:
-    folder, _ = publish(tmp_path, DRAFT, FILES)
+    folder, _ = publish(tmp_path, DRAFT, GRAPHS, RECORDED)
     for path in (folder.parent, folder):
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
     for path in folder.iterdir():

@@ -17,7 +17,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="module")
 def split(digits: Dataset) -> Split:
-    return split_data(digits, 0.2, 0.2, 0)
+    return split_data(digits, 0.2, 0.2, 0.2, 0)
 
 
 def quick(digits: Dataset, split: Split, seen: list[Epoch] | None = None, **settings: object) -> Trained:

@@ -1,0 +1,175 @@
+"""From a module of one's own to a model that the service loads; anything that is wrong leaves nothing behind."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from service.loading import load_model
+from service.manifest import Manifest
+from service.masks import MaskCache
+from tests.training.networks import TwoInputs
+from training import release
+from training.errors import CannotExport, TrainingError, VerificationFailed
+from training.evaluate import ask, evaluate
+from training.export import Exported, export
+from training.release import publish_module
+from training.rows import Rows
+
+RNG = np.random.default_rng(0)
+
+
+def regressor() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.2), nn.Linear(16, 2))
+
+
+def values(rows: int, *shape: int) -> Any:
+    return RNG.normal(size=(rows, *shape)).astype(np.float32)
+
+
+def everything_in(folder: Path) -> list[Path]:
+    return list(folder.rglob("*"))
+
+
+def test_a_classifier_of_two_inputs(tmp_path: Path) -> None:
+    inputs = (torch.randn(300, 4), torch.randint(0, 9, (300, 1)))
+    module = TwoInputs().train()
+    with torch.no_grad():
+        classes = module(*inputs).argmax(1)
+    parts = [
+        Rows(tuple(x[start : start + 100] for x in inputs), classes[start : start + 100]) for start in (0, 100, 200)
+    ]
+    said: list[str] = []
+    folder, manifest = publish_module(
+        module,
+        inputs,
+        name="pair",
+        models=tmp_path,
+        labels=("no", "yes"),
+        input_names=("left", "right"),
+        validation=parts[0],
+        calibration=parts[1],
+        test=parts[2],
+        say=said.append,
+        description="Tells two kinds of pairs apart.",
+        features=("a", "b"),
+    )
+    engine = load_model(folder, MaskCache(2**20))
+    assert engine.manifest == manifest
+    assert [spec.name for spec in manifest.inputs] == ["left", "right"]
+    assert (manifest.task, manifest.labels, manifest.description) == (
+        "classification",
+        ("no", "yes"),
+        "Tells two kinds of pairs apart.",
+    )
+    assert manifest.sampled_temperature not in (None, manifest.temperature)
+    assert [quantile.coverage for quantile in manifest.conformal] == [0.8, 0.9, 0.95, 0.99]
+    assert set(manifest.evaluation) == {"deterministic", "mc"}
+    assert len(engine.examples["left"]) == 8
+    assert [line.split(":")[0] for line in said[10:]] == ["fit", "fit", "calibrate", "evaluate"]
+    assert module.training
+
+
+def test_a_regression(tmp_path: Path) -> None:
+    module = regressor().eval()
+    inputs = torch.randn(300, 3)
+    with torch.no_grad():
+        targets = module(inputs) + 0.3 * torch.randn(300, 2)
+    parts = [Rows((inputs[i : i + 100],), targets[i : i + 100]) for i in (0, 100, 200)]
+    folder, manifest = publish_module(
+        module, (inputs,), name="yield", models=tmp_path, validation=parts[0], calibration=parts[1], test=parts[2]
+    )
+    assert (manifest.task, manifest.labels, manifest.abstention) == ("regression", (), ())
+    assert manifest.noise is not None
+    assert 0.1 < manifest.noise.std < 0.4
+    assert len(manifest.conformal) == 4
+    assert set(manifest.evaluation["mc"]) == {"rmse", "mae", "nll"}
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "the answer ± the quantile" in card
+    assert "softmax" not in card
+    assert "| root mean square error |" in card
+    load_model(folder, MaskCache(2**20))
+
+
+def test_what_is_not_given_is_not_said(tmp_path: Path) -> None:
+    folder, manifest = publish_module(regressor(), (torch.randn(9, 3),), name="bare", models=tmp_path)
+    assert (manifest.temperature, manifest.sampled_temperature, manifest.noise) == (1.0, None, None)
+    assert (manifest.conformal, manifest.abstention, manifest.evaluation) == ((), (), {})
+    assert "Not evaluated." in (folder / "MODEL_CARD.md").read_text()
+    load_model(folder, MaskCache(2**20))
+
+
+def wrong_weight(module: nn.Module, example: tuple[Tensor, ...], **options: Any) -> Exported:
+    """An exporter with a mistake that both graphs share."""
+    exported = export(module, example, **options)
+    for model in (exported.predict, exported.sample):
+        weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 2)
+        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(0.01), weight.name))
+    return exported
+
+
+def wrong_site(module: nn.Module, example: tuple[Tensor, ...], **options: Any) -> Exported:
+    """Loads, and answers its golden inputs: only verification sees it."""
+    exported = export(module, example, **options)
+    return replace(exported, sites=(exported.sites[0].model_copy(update={"p": 0.1}),))
+
+
+@pytest.mark.parametrize("mistake", [wrong_weight, wrong_site])
+def test_a_wrong_export_leaves_nothing(mistake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "export", mistake)
+    with pytest.raises(VerificationFailed):
+        publish_module(regressor(), (torch.randn(9, 3),), name="wrong", models=tmp_path)
+    assert everything_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"labels": ("a",)}, "labels names 1 classes, but the output has 2"),
+        ({"name": "a/b"}, "name: String should match pattern"),
+        ({"validation": Rows((values(9, 4),), values(9, 2))}, r"validation: inputs\[0\]: expected 3 values, found 4"),
+        ({"validation": Rows((), values(9, 2))}, "validation: inputs: expected 1 arrays, one an input; found 0"),
+        (
+            {"calibration": Rows((values(9, 3),), values(9))},
+            r"calibration: targets: expected finite numbers of shape \(9, 2\); found float32 of shape \(9,\)",
+        ),
+        ({"test": Rows((values(9, 3),), values(9, 2) * np.nan)}, "test: targets: expected finite numbers"),
+        (
+            {"labels": ("a", "b"), "test": Rows((values(9, 3),), np.full(9, 2))},
+            "test: targets: expected 9 whole numbers from 0 to 1; found int64",
+        ),
+        (
+            {"labels": ("a", "b"), "test": Rows((values(9, 3),), np.ones(9))},
+            "test: targets: expected 9 whole numbers from 0 to 1; found float64",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_and_leaves_nothing(changes: Any, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=reason):
+        publish_module(regressor(), (torch.randn(9, 3),), **({"name": "wrong", "models": tmp_path} | changes))
+    assert everything_in(tmp_path) == []
+
+
+def test_a_network_without_dropout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotExport, match="no active dropout"):
+        publish_module(nn.Linear(3, 2), (torch.randn(9, 3),), name="plain", models=tmp_path)
+    assert everything_in(tmp_path) == []
+
+
+def test_figures_are_of_what_is_served(tmp_path: Path) -> None:
+    """With the temperatures of the manifest, each of its kind."""
+    inputs, classes = torch.randn(400, 3), torch.randint(0, 2, (400,))
+    halves = [Rows((inputs[i : i + 200],), classes[i : i + 200]) for i in (0, 200)]
+    folder, manifest = publish_module(
+        regressor(), (inputs,), name="m", models=tmp_path, labels="ab", validation=halves[0], test=halves[1]
+    )
+    assert isinstance(manifest, Manifest)
+    engine = load_model(folder, MaskCache(2**20))
+    found = evaluate(ask(engine, {"input": inputs[200:].numpy()}, 100, 0), classes[200:].numpy())
+    assert found == manifest.evaluation

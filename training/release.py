@@ -1,0 +1,138 @@
+"""A trained network → a published model: export, verify, fit, calibrate, evaluate, record, publish."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from service import golden
+from service.engine import Engine
+from service.manifest import REQUIRED_FILES, Manifest, TrainingData, sha256
+from service.masks import MaskCache
+from service.runtime import Graph
+from service.sampling import Sampling
+from training import provenance
+from training.calibrate import calibrate, fit
+from training.errors import TrainingError
+from training.evaluate import ask, evaluate
+from training.export import Exported, example_rows, export
+from training.publish import publish
+from training.rows import Rows, check_rows, named_inputs
+from training.temperature import at_bound
+from training.verify import verify
+from training.work import measure_work
+
+GOLDEN_ROWS = 8
+GOLDEN_PASSES = 16
+MASK_BYTES = 2**28
+
+
+class Facts(TypedDict, total=False):
+    """What else the manifest and the card say."""
+
+    description: str
+    features: tuple[str, ...]
+    training_data: TrainingData
+    training: dict[str, Any]
+
+
+def publish_module(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    name: str,
+    models: Path = Path("models"),
+    labels: Sequence[str] = (),
+    input_names: Sequence[str] = ("input",),
+    validation: Rows | None = None,
+    calibration: Rows | None = None,
+    test: Rows | None = None,
+    passes: int = 100,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    **facts: Unpack[Facts],
+) -> tuple[Path, Manifest]:
+    """Publish a trained network as the next version of `name`; the folder and manifest that came of it.
+
+    `example` is one tensor for each input, of several rows that callers may see: the first of them are
+    published as golden answers. With `labels`, one an output, the outputs are logits of classes; without,
+    a regression's values. `validation` rows fit the temperatures (of a regression the noise), `calibration`
+    rows the conformal quantiles and abstention thresholds, `test` rows give the figures; what is left out
+    is not fitted or told. All of it asks the exported graphs through the service's engine, so that it holds
+    for what is served. `say` is told each step's outcome.
+
+    Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
+    """
+    exported = export(module, example, input_names=input_names)
+    verified = verify(module, exported, example)
+    for check in verified.checks:
+        say(f"verify: {check.name}: {check.detail}")
+    manifest = _draft(name, labels, exported, facts)
+    predict, sample, masks = Graph(verified.predict), Graph(verified.sample), MaskCache(MASK_BYTES)
+
+    def engine() -> Engine:
+        """As it answers with the manifest so far."""
+        return Engine(manifest, predict, sample, masks)
+
+    if validation is not None:
+        inputs, targets = check_rows("validation", validation, manifest)
+        manifest = fit(manifest, predict.run(inputs), engine().draw_all(inputs, Sampling(passes, seed)), targets)
+        for line in _fitted(manifest):
+            say(f"{line}, on {len(targets)} validation rows")
+    if calibration is not None:
+        inputs, targets = check_rows("calibration", calibration, manifest)
+        manifest = calibrate(manifest, ask(engine(), inputs, passes, seed), targets)
+        say(f"{_calibrated(manifest)}, on {len(targets)} calibration rows")
+    if test is not None:
+        inputs, targets = check_rows("test", test, manifest)
+        figures = evaluate(ask(engine(), inputs, passes, seed), targets)
+        manifest = manifest.model_copy(update={"evaluation": figures})
+        say(f"evaluate: with and without dropout, on {len(targets)} test rows")
+    shown = named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
+    return publish(models, manifest, verified, golden.record(engine(), shown, GOLDEN_PASSES, seed))
+
+
+def _fitted(manifest: Manifest) -> Iterator[str]:
+    if manifest.task == "regression":
+        yield f"fit: noise {manifest.noise.std:.3g}" if manifest.noise else "fit: no noise"
+        return
+    temperatures = {"temperature": manifest.temperature, "sampled temperature": manifest.sampled_temperature}
+    for kind, temperature in temperatures.items():
+        assert temperature is not None
+        beyond = "; warning: the best one lies beyond, so the probabilities cannot be trusted" * at_bound(temperature)
+        yield f"fit: {kind} {temperature:.3g}{beyond}"
+
+
+def _calibrated(manifest: Manifest) -> str:
+    coverages = ", ".join(f"{quantile.coverage:g}" for quantile in manifest.conformal)
+    text = f"calibrate: sets of coverage {coverages or 'none'}"
+    if manifest.task == "regression":
+        return text
+    rates = ", ".join(f"{threshold.error_rate:g}" for threshold in manifest.abstention)
+    return f"{text}; thresholds for error rates {rates or 'none'}"
+
+
+def _draft(name: str, labels: Sequence[str], exported: Exported, facts: Facts) -> Manifest:
+    """All of the manifest that is known before calibration; publishing puts in the version and the digests."""
+    try:
+        return Manifest(
+            name=name,
+            version=1,
+            task="classification" if labels else "regression",
+            created=provenance.now(),
+            inputs=exported.inputs,
+            output=exported.output,
+            labels=tuple(labels),
+            sites=exported.sites,
+            work=measure_work(exported.sample),
+            libraries=provenance.libraries(),
+            git_commit=provenance.git_commit(),
+            files=dict.fromkeys(REQUIRED_FILES, sha256(b"")),
+            **facts,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = "".join(f"{part}: " for part in first["loc"])
+        raise TrainingError(f"{field}{first['msg'].removeprefix('Value error, ')}") from None
