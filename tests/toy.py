@@ -124,3 +124,8 @@ class ToyNet:
         digests = {name: sha256(content) for name, content in files.items()}
         write_manifest(manifest.model_copy(update={"files": digests}), folder)
         return folder
+
+
+def serialised(graph: onnx.GraphProto) -> bytes:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return bytes(model.SerializeToString())

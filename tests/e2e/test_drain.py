@@ -74,3 +74,40 @@ def test_a_request_in_flight_is_answered_and_no_other_taken(
     assert answer.status_code == 200
     assert len(answer.json()["predictions"]) == 100
     assert process.wait(PATIENCE) == 0
+
+
+def test_sigterm_exits_with_0(published: Path) -> None:
+    """uvicorn raises the signal again after it has drained: -15, which compose and Kubernetes count as a crash."""
+    command = [sys.executable, "-m", "service", "serve", "--models", str(published), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        next(line for line in process.stderr if "running on" in line)
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_request_cut_off_by_the_drain_timeout_is_told_in_the_form_of_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was: 500, text/plain, «Internal Server Error», and a stack trace in the log."""
+    ToyNet(hidden=4096).publish(tmp_path)
+    monkeypatch.setenv("DROPSERVE_DRAIN_TIMEOUT", "1")
+    monkeypatch.setenv("DROPSERVE_QUEUE_SIZE", "1")
+    command = [sys.executable, "-m", "service", "serve", "--models", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        line = next(line for line in process.stderr if "running on" in line)
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found
+        url = found[0]
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+        body = {"inputs": [[0.5] * 4] * 100, "samples": 10_000}
+        with ThreadPoolExecutor(2) as threads:
+            asked = [threads.submit(httpx.post, f"{url}/uncertainty", json=body, timeout=PATIENCE) for _ in range(2)]
+            _, admitted = wait(asked, return_when=FIRST_COMPLETED)
+            process.send_signal(signal.SIGTERM)
+            answer = admitted.pop().result()
+        assert answer.status_code == 503
+        assert "error" in answer.json()
+        assert "Traceback" not in process.stderr.read()

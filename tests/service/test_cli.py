@@ -17,7 +17,8 @@ from service import __version__
 from service.__main__ import cli
 from service.manifest import SAMPLE_GRAPH
 from tests.service.processes import service
-from tests.toy import Floats, ToyNet
+from tests.service.test_loading import replace
+from tests.toy import HIDDEN, Floats, ToyNet
 
 
 def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:
@@ -366,3 +367,25 @@ def test_torch_is_never_imported() -> None:
     script = "import service.__main__, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert not {b"torch", b"onnx", b"sklearn", b"matplotlib"} & set(done.stdout.split())
+
+
+def test_brackets_in_a_message_are_not_markup(toy: ToyNet, tmp_path: Path) -> None:
+    """rich eats «[any, 1, 32]» of the message; and fails at «[/x]». Print with markup=False, or escape."""
+    folder = toy.publish(tmp_path)
+    replace(folder, SAMPLE_GRAPH, ToyNet(hidden=HIDDEN + 1).graph(masked=True))
+    result = CliRunner().invoke(cli, ["check", str(folder)])
+    assert f"expected float32 [any, 1, {HIDDEN}]" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["[/x].csv", "[red]rows.csv"])
+def test_brackets_in_a_file_name_are_not_markup(published: Path, name: str) -> None:
+    result = CliRunner().invoke(cli, ["predict", name, "--models", str(published)])
+    assert result.exit_code == 1
+    assert name in result.stderr
+
+
+def test_the_body_of_an_uncertainty_request_can_be_scored(published: Path) -> None:
+    body = json.dumps({"inputs": [[0] * 4], "samples": 5, "seed": 7})
+    result = CliRunner().invoke(cli, ["predict", "-", "--models", str(published), "--uncertainty"], input=body)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["seed"] == 7

@@ -1,6 +1,5 @@
 """Files of rows: JSON, CSV, NPZ and NPY, and where each is wrong."""
 
-import io
 import json
 
 import numpy as np
@@ -9,23 +8,11 @@ import pytest
 from service.errors import InvalidInput, InvalidRequest, MalformedBody
 from service.files import guess_kind, read_rows
 from service.manifest import Manifest
-from service.runtime import Array
+from tests.service.archives import deflate_damaged, npy, npz, stored
 from tests.toy import ToyNet
 
 ROWS = np.array([[1, 2.5, -3, 4], [5, 6, 7, 8]], dtype=np.float32)
 IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 2)}
-
-
-def npy(array: Array) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
-
-
-def npz(**arrays: Array) -> bytes:
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -210,3 +197,55 @@ def test_arrays_that_do_not_fit(content: bytes, message: str, manifest: Manifest
 )
 def test_the_kind_is_told_by_the_name_or_the_content(name: str, content: bytes, kind: str) -> None:
     assert guess_kind(name, content) == kind
+
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("npy", npz(input=np.ones((1, 4)))),  # AttributeError
+        ("npz", npy(np.ones((1, 4)))),  # TypeError
+        ("npz", stored(readme=b"hello")),  # AttributeError
+        ("npz", deflate_damaged()),  # zlib.error
+    ],
+)
+def test_odd_arrays_are_told_in_words(manifest: Manifest, kind: str, content: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        read_rows(content, kind, manifest)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [(b"1,2,3,4\n\n1,2,x,4\n", 3), (b'x0,x1,x2,x3,note\n1,2,3,4,"two\nlines"\n1,2,x,4,\n', 4)],
+)
+def test_lines_are_counted_as_an_editor_does(manifest: Manifest, content: bytes, line: int) -> None:
+    """csv.reader's `line_num` knows."""
+    with pytest.raises(InvalidInput, match=f"^line {line}, column 3"):
+        read_rows(content, "csv", manifest)
+
+
+@pytest.mark.parametrize("content", [b"1,2,3,nan\n", b"1,2,3,1e300\n", b"1,2,3,inf\n"])
+def test_a_number_that_is_not_finite_is_told_by_line_and_column_too(manifest: Manifest, content: bytes) -> None:
+    with pytest.raises(InvalidInput, match=r"^line 1, column 4"):
+        read_rows(content, "csv", manifest)
+
+
+def test_underscores_are_no_digits(manifest: Manifest) -> None:
+    """float("1_000") is 1000.0 in Python, and nowhere else."""
+    with pytest.raises(InvalidInput):
+        read_rows(b"1,2,3,4\n1_000,2,3,4\n", "csv", manifest)
+
+
+def test_an_empty_cell_makes_no_header(manifest: Manifest) -> None:
+    """«line 1: the header lacks x0»."""
+    with pytest.raises(InvalidInput, match=r"^line 1, column 2"):
+        read_rows(b"1,,3,4\n5,6,7,8\n", "csv", manifest)
+
+
+def test_an_empty_file_is_told_so(manifest: Manifest) -> None:
+    """«the body is not JSON: … (byte 10)»: a place in a text that the caller never wrote."""
+    with pytest.raises(MalformedBody) as refusal:
+        read_rows(b"[[1, 2, 3, 4], x]", "json", manifest)
+    assert "byte 15" in refusal.value.message

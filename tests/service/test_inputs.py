@@ -1,6 +1,8 @@
 """Arrays from a caller: what fits passes, the rest is named by field and row."""
 
+import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,3 +110,21 @@ def test_any_array_fits_or_is_refused(array: Array) -> None:
         return
     assert checked.shape == (len(array), FEATURES)
     assert np.isfinite(checked).all()
+
+
+@pytest.mark.parametrize("array", [np.ones((2, 4, 1)), np.ones(())])
+def test_an_array_of_other_dimensions_is_told_so(manifest: Manifest, array: Any) -> None:
+    """It was: «inputs: expected 2 values, found 2 values»; and a scalar «is empty»."""
+    with pytest.raises(InvalidInput) as refusal:
+        check_inputs({"input": array}, manifest, 10)
+    counts = re.search(r"expected (\d+) values?, found (\d+)", refusal.value.message)
+    assert not (counts and counts[1] == counts[2])
+    assert "is empty" not in refusal.value.message
+
+
+def test_a_column_for_a_row_of_one_number() -> None:
+    """«inputs: expected 3 values, found 3 values; a row is 1 numbers»."""
+    with pytest.raises(InvalidInput) as refusal:
+        check_inputs({"input": np.ones(3)}, ToyNet(features=1).manifest(), 10)
+    assert "expected 3 values, found 3" not in refusal.value.message
+    assert "1 numbers" not in refusal.value.message

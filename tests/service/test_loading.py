@@ -15,7 +15,10 @@ from service.errors import InvalidModel
 from service.loading import Check, load_model
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, REQUIRED_FILES, SAMPLE_GRAPH, sha256
 from service.masks import MaskCache
-from tests.toy import HIDDEN, ToyNet
+from service.repository.repository import Repository
+from tests.service.archives import deflate_damaged, npy
+from tests.service.test_golden import changed
+from tests.toy import HIDDEN, ToyNet, serialised
 
 FILES = [MANIFEST, *REQUIRED_FILES]
 
@@ -151,3 +154,47 @@ def test_golden_answers_of_another_model(folder: Path) -> None:
     replace(folder, GOLDEN, golden.record(other.engine(), {"input": other.rows(5)}, passes=6, seed=3))
     with pytest.raises(InvalidModel, match=r"golden\.npz: does not fit the model: .*expected 4 values, found 9"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"predict": np.full((5, 3), "a")},
+        {"seed": np.int64(-1)},
+        {"sample": np.zeros((0, 5, 3), np.float32)},
+    ],
+)
+def test_odd_golden_answers_are_an_invalid_model(toy: ToyNet, tmp_path: Path, changes: dict[str, Any]) -> None:
+    folder = toy.publish(tmp_path)
+    replace(folder, GOLDEN, changed((folder / GOLDEN).read_bytes(), **changes))
+    with pytest.raises(InvalidModel):
+        load_model(folder, MaskCache(0))
+
+
+@pytest.mark.parametrize("content", [npy(np.ones((5, 4))), deflate_damaged()])
+def test_odd_golden_files_are_an_invalid_model(toy: ToyNet, tmp_path: Path, content: bytes) -> None:
+    folder = toy.publish(tmp_path)
+    replace(folder, GOLDEN, content)
+    with pytest.raises(InvalidModel):
+        load_model(folder, MaskCache(0))
+
+
+def failing_graph() -> bytes:
+    """Loads, has the right inputs and outputs, and cannot be run."""
+    nodes = [
+        helper.make_node("Reshape", ["input", "shape"], ["five"]),
+        helper.make_node("Gather", ["five", "three"], ["output"], axis=1),
+    ]
+    shape = helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 7])
+    three = helper.make_tensor("three", TensorProto.INT64, [3], [0, 1, 2])
+    given = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["rows", 4])]
+    answer = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["rows", 3])]
+    return serialised(helper.make_graph(nodes, "failing", given, answer, [shape, three]))
+
+
+def test_a_graph_that_cannot_run_is_an_invalid_model(toy: ToyNet, tmp_path: Path) -> None:
+    folder = toy.publish(tmp_path)
+    replace(folder, PREDICT_GRAPH, failing_graph())
+    repository = Repository(tmp_path, MaskCache(0))
+    repository.refresh()
+    assert "cannot answer" in repository.catalogue.failures["toy/1"]

@@ -115,3 +115,16 @@ def test_it_is_made_by_a_thread_and_once_as_long_as_the_same_models_serve(toy: T
         assert b'"example":2' not in first
 
     asyncio.run(ask())
+
+
+def test_the_paths_of_the_examples_exist(client: httpx.Client) -> None:
+    """/docs offers /v1/models/digits/versions/1 whatever is served: «try it out» gives 404 for another model."""
+    api = client.get("/openapi.json").json()
+    for path, operations in api["paths"].items():
+        if "requestBody" in operations.get("post", {}):
+            post = operations["post"]
+            example = {parameter["name"]: parameter["example"] for parameter in post.get("parameters", [])}
+            media = post["requestBody"]["content"]["application/json"]
+            bodies = [each["value"] for each in media.get("examples", {}).values()] or [media["example"]]
+            for body in bodies:
+                assert client.post(path.format(**example), json=body).status_code == 200

@@ -490,3 +490,16 @@ def test_any_bytes_are_refused_in_words(body: bytes) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         read(body, ToyNet().manifest())
     assert refusal.value.message
+
+
+def test_a_field_without_a_name_is_an_unknown_field() -> None:
+    """«the body: object contains unknown field ``», 400: the empty name is falsy."""
+    with pytest.raises(InvalidInput, match="there is no such field"):
+        decode_request(b'{"": 1}', PredictRequest)
+
+
+def test_a_whole_number_far_too_large_is_named_by_row() -> None:
+    manifest = ToyNet().manifest(inputs=({"name": "tokens", "dtype": "int64", "shape": (2,)},))
+    with pytest.raises(InvalidInput) as refusal:
+        decode_inputs(decode_request(b'{"inputs": [[1, 2], [3, %d]]}' % 10**30, PredictRequest).inputs, manifest, 10)
+    assert refusal.value.details == {"field": "inputs[1][1]", "row": 1}

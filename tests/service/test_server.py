@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import logging
 import shutil
+import socket
 import zlib
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,8 +14,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import onnx
 import pytest
 from fastapi import FastAPI
+from onnx import TensorProto, helper
 
 from service.api import schemas
 from service.api.requests import MAX_JSON_INTEGER
@@ -22,7 +26,7 @@ from service.http.app import create_app
 from service.http.gate import Gate
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from tests.conftest import Serve, running_server
-from tests.toy import ToyNet
+from tests.toy import HIDDEN, ToyNet, serialised
 
 PATHS = ["", "/v1/models/toy", "/v1/models/toy/versions/1", "/v1/models/yield"]
 JSON = {"content-type": "application/json"}
@@ -414,3 +418,106 @@ def test_callers_at_once_get_their_own_answers(client: httpx.Client, toy: ToyNet
     with ThreadPoolExecutor(8) as threads:
         together = [reply.content for reply in threads.map(lambda ask: client.post("/uncertainty", json=ask), asks)]
     assert together == alone
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"inputs": [[1, 2, 3, 4]], "samples": 99999999999999999999999}', 422),  # details: orjson, > 64 bits
+        (b'{"\xff": 1}', 400),  # msgspec raises UnicodeDecodeError for keys
+        (b'{"inputs": {"\xff": [[1, 2, 3, 4]]}}', 400),  # the same in _rows_by_name
+        (b'{"inputs": {"\\ud800": NaN}}', 422),  # json.loads takes it, orjson cannot write the message
+    ],
+)
+def test_bad_bodies_are_the_callers_mistake(published: Path, serve: Serve, body: bytes, status: int) -> None:
+    with serve(models=published) as client:
+        assert client.post("/uncertainty", content=body, headers=JSON).status_code == status
+
+
+class Tokens(ToyNet):
+    """An embedding of 5 tokens, averaged over the 2 of a row, kept or not, and mapped to 3 classes."""
+
+    def graph(self, *, masked: bool) -> bytes:
+        rng = np.random.default_rng(0)
+        arrays = {"table": rng.normal(size=(5, HIDDEN)), "w": rng.normal(size=(HIDDEN, 3))}
+        weights = [onnx.numpy_helper.from_array(array.astype(np.float32), name) for name, array in arrays.items()]
+        inputs = [helper.make_tensor_value_info("input", TensorProto.INT64, ["rows", 2])]
+        nodes = [
+            helper.make_node("Gather", ["table", "input"], ["embedded"]),
+            helper.make_node("ReduceMean", ["embedded", "axis"], ["h"], keepdims=0),
+        ]
+        if masked:
+            inputs.append(helper.make_tensor_value_info("mask_0", TensorProto.FLOAT, ["passes", 1, HIDDEN]))
+            nodes.append(helper.make_node("Mul", ["h", "mask_0"], ["kept"]))
+        nodes.append(helper.make_node("MatMul", ["kept" if masked else "h", "w"], ["output"]))
+        shape: list[str | int] = [*(["passes"] if masked else []), "rows", 3]
+        output = helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
+        axis = helper.make_tensor("axis", TensorProto.INT64, [1], [1])
+        return serialised(helper.make_graph(nodes, "tokens", inputs, [output], [*weights, axis]))
+
+    def rows(self, count: int, seed: int = 1) -> Any:
+        return np.random.default_rng(seed).integers(0, 5, size=(count, 2))
+
+
+def test_a_token_that_the_model_does_not_have(tmp_path: Path, serve: Serve) -> None:
+    """onnxruntime refuses an index out of bounds when it runs: a 500."""
+    Tokens().publish(tmp_path, inputs=({"name": "input", "dtype": "int64", "shape": (2,)},), features=())
+    with serve(models=tmp_path) as client:
+        assert client.post("/predict", json={"inputs": [[1, 4]]}).status_code == 200
+        response = client.post("/predict", json={"inputs": [[1, 2], [1, 5]]})
+        assert response.status_code == 422
+        assert response.json()["error"]["code"] == "invalid_input"
+
+
+def test_a_good_model_answers_while_another_is_damaged(toy: ToyNet, tmp_path: Path, serve: Serve) -> None:
+    """`find` says NotReady «when nothing is loaded»; /readyz may well stay 503, that is another question."""
+    toy.publish(tmp_path)
+    (toy.publish(tmp_path, name="other") / PREDICT_GRAPH).write_bytes(b"damaged")
+    with serve(models=tmp_path) as client:
+        assert client.post("/v1/models/toy/predict", json={"inputs": [[0] * 4]}).status_code == 200
+        response = client.post("/v1/models/other/predict", json={"inputs": [[0] * 4]})
+        assert response.status_code == 503
+        assert "is damaged" in response.text
+
+
+def test_a_low_limit_of_samples_is_also_the_default(serve: Serve, published: Path) -> None:
+    """DROPSERVE_MAX_SAMPLES=10 alone: each request without samples is refused for 100 that it never asked for,
+    and so is the example in /docs. Refuse such settings at the start, or take the lesser."""
+    with serve(models=published, max_samples=10) as client:
+        assert client.post("/uncertainty", json={"inputs": [[0] * 4]}).status_code == 200
+
+
+def test_the_seed_of_a_reply_can_be_sent_again(serve: Serve, published: Path) -> None:
+    """Settings take seeds up to 2^64 - 1, requests up to 2^63 - 1."""
+    try:
+        context = serve(models=published, seed=2**64 - 1)
+    except ValueError:
+        return  # refused at the start: right too
+    with context as client:
+        seed = client.post("/uncertainty", json={"inputs": [[0] * 4]}).json()["seed"]
+        assert client.post("/uncertainty", json={"inputs": [[0] * 4], "seed": seed}).status_code == 200
+
+
+def test_a_wrong_method_has_a_code_of_its_own(client: httpx.Client) -> None:
+    """405 with «not_found»."""
+    assert client.get("/predict").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_the_probability_is_that_of_the_list(client: httpx.Client) -> None:
+    """float64 beside float32: 0.7338713408 beside 0.73387134, so that no equality holds."""
+    [row] = client.post("/predict", json={"inputs": [[0.5] * 4]}).json()["predictions"]
+    assert row["probability"] == max(row["probabilities"])
+
+
+def test_a_caller_who_hangs_up_is_no_error_of_ours(
+    serve: Serve, published: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """starlette's ClientDisconnect comes to `_fail`: «unexpected error» and two stack traces in the log."""
+    caplog.set_level(logging.ERROR)
+    with serve(models=published) as client:
+        port = client.base_url.port
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        client.get("/healthz")
+    captured = capfd.readouterr()
+    assert "ClientDisconnect" not in captured.out + captured.err + caplog.text
