@@ -121,10 +121,8 @@ def test_the_paths_of_the_examples_exist(client: httpx.Client) -> None:
     """/docs offers /v1/models/digits/versions/1 whatever is served: «try it out» gives 404 for another model."""
     api = client.get("/openapi.json").json()
     for path, operations in api["paths"].items():
-        if "requestBody" in operations.get("post", {}):
-            post = operations["post"]
-            example = {parameter["name"]: parameter["example"] for parameter in post.get("parameters", [])}
-            media = post["requestBody"]["content"]["application/json"]
-            bodies = [each["value"] for each in media.get("examples", {}).values()] or [media["example"]]
-            for body in bodies:
-                assert client.post(path.format(**example), json=body).status_code == 200
+        post = operations.get("post", {})
+        media = post.get("requestBody", {}).get("content", {}).get("application/json", {})
+        if "example" in media:
+            names = {parameter["name"]: parameter["example"] for parameter in post.get("parameters", [])}
+            assert client.post(path.format(**names), json=media["example"]).status_code == 200
