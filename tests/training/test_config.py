@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def test_a_wrong_flag_is_named_as_it_was_typed(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
         load_config(tmp_path / "none.toml", {})
+
+
+def test_the_readmes_file_is_one(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    config = load_config(write(tmp_path, example), {})
+    assert (config.hidden, config.dropout, config.epochs) == ((128, 128), 0.3, 40)
 
 
 def test_every_setting_is_described() -> None:
