@@ -107,7 +107,8 @@ class Engine:
 
     def predict(self, inputs: Inputs) -> Prediction:
         """One pass of the network without dropout; raises InvalidInput for rows that it has no finite answer to."""
-        return Prediction(self._values(self._predict.run(inputs), self.manifest.temperature))
+        with _rows_named(np.arange(count_rows(inputs))):
+            return Prediction(self._predicted(inputs))
 
     def predict_steps(self, inputs: Inputs, watch: Stopwatch) -> Steps[Prediction]:
         """`predict`, cut into short steps."""
@@ -117,7 +118,7 @@ class Engine:
             yield self._row_cost.seconds(rows - int(some[0]))
             watch.lap("queue")
             with _rows_named(some):
-                parts.append(self.predict(_take(inputs, some)).values)
+                parts.append(self._predicted(_take(inputs, some)))
             watch.lap("run")
         return Prediction(np.concatenate(parts))
 
@@ -158,6 +159,9 @@ class Engine:
             yield self._row_pass_cost.seconds(rows * (stop - last))
             watch.lap("queue")
         return samples
+
+    def _predicted(self, inputs: Inputs) -> Float64:
+        return self._values(self._predict.run(inputs), self.manifest.temperature)
 
     def sampled_values(self, raw: Array) -> Float64:
         """Raw outputs of thinned networks (passes, rows, outputs) → calibrated probabilities, or answers."""
@@ -249,24 +253,23 @@ def count_rows(inputs: Inputs) -> int:
     return len(next(iter(inputs.values())))
 
 
-class _NotFinite(InvalidInput):
+class _NotFinite(ArithmeticError):
     """A row that the network has no finite answer to; which one it is in the request is known further out."""
 
     def __init__(self, row: int) -> None:
-        super().__init__(
-            f"inputs[{row}]: the network's answer is not a finite number; values so large or so small are beyond it",
-            field=f"inputs[{row}]",
-            row=row,
-        )
+        super().__init__(row)
+        self.row = row
 
 
 @contextmanager
 def _rows_named(rows: Rows) -> Iterator[None]:
-    """Name rows as the request numbers them."""
+    """Refuse, by its number in the request, a row that the network has no finite answer to."""
     try:
         yield
     except _NotFinite as error:
-        raise _NotFinite(int(rows[error.details["row"]])) from None
+        row = int(rows[error.row])
+        message = f"inputs[{row}]: the network's answer is not a finite number; such values are beyond it"
+        raise InvalidInput(message, field=f"inputs[{row}]", row=row) from None
 
 
 def _join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:

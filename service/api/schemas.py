@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.requests import MAX_JSON_INTEGER
-from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData
+from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData, Work
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
@@ -257,6 +257,10 @@ class ModelDetail(ModelState):
     """Where units are dropped, and with which probability."""
     temperature: float
     """Divides the logits before the softmax."""
+    sampled_temperature: float | None
+    """The same for the thinned networks, so that their mean is calibrated; null: `temperature`."""
+    work: Work | None
+    """What a row costs in one pass; null when it is not known."""
     noise: Noise | None
     conformal: list[ConformalQuantile]
     abstention: list[AbstentionThreshold]
