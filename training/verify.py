@@ -148,7 +148,7 @@ def _service_takes(subject: _Subject) -> Check:
         check_graphs(draft, subject.predict, subject.sample)
     except InvalidModel as error:
         raise failed(name, error.message) from None
-    return Check(name, f"{len(exported.inputs)} inputs, {len(exported.sites)} masks, one output")
+    return Check(name, f"inputs {len(exported.inputs)}, masks {len(exported.sites)}, outputs 1")
 
 
 def _predict_agrees(subject: _Subject) -> Check:

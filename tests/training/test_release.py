@@ -162,6 +162,17 @@ def test_a_network_without_dropout_is_refused(tmp_path: Path) -> None:
     assert everything_in(tmp_path) == []
 
 
+def test_logits_that_are_no_log_probabilities_are_told(tmp_path: Path) -> None:
+    module = regressor()
+    with torch.no_grad():
+        module[3].weight *= 1e5  # type: ignore[index]
+    rows, said = Rows((torch.randn(200, 3),), torch.randint(0, 2, (200,))), []  # type: ignore[var-annotated]
+    publish_module(
+        module, (torch.randn(9, 3),), name="m", models=tmp_path, labels="ab", validation=rows, say=said.append
+    )
+    assert sum("warning: the best one lies beyond" in line for line in said) == 2
+
+
 def test_figures_are_of_what_is_served(tmp_path: Path) -> None:
     """With the temperatures of the manifest, each of its kind."""
     inputs, classes = torch.randn(400, 3), torch.randint(0, 2, (400,))
