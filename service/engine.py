@@ -138,7 +138,9 @@ class Engine:
         watch.lap("queue")
         parts: list[Part] = []
         for some in _cut(rows, self._rows_per_part(sampling)):
-            parts += yield from self._sample_rows(inputs, some, sampling, watch)
+            waiting = rows - int(some[-1]) - 1
+            rest = self._row_cost.seconds(rows) + self._row_pass_cost.seconds(waiting * first_look)
+            parts += yield from _and_then(self._sample_rows(inputs, some, sampling, watch), rest)
         deterministic = yield from self._deterministic_steps(inputs, sampling, watch)
         return _join(parts, deterministic)
 
@@ -246,6 +248,16 @@ def finish(steps: Steps[T]) -> T:
             next(steps)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+
+
+def _and_then(steps: Steps[T], rest: float) -> Steps[T]:
+    """The steps, after which so many seconds of work will be left."""
+    while True:
+        try:
+            remaining = next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        yield remaining + rest
 
 
 def count_rows(inputs: Inputs) -> int:

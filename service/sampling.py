@@ -36,11 +36,10 @@ class StopRule:
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """Units of a site that are zero in every pass: these, or a share of them that the seed chooses."""
+    """Units of a site that are zero in every pass."""
 
     site: int
-    units: tuple[int, ...] = ()
-    fraction: float = 0.0
+    units: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +97,20 @@ class Sampling:
         for ablation in self.ablations:
             mask = changed[ablation.site].copy()
             flat = mask.reshape(len(mask), -1)  # (passes, units)
-            flat[:, self._ablated(ablation, mask.shape[2:])] = 0
+            flat[:, np.array(ablation.units, dtype=np.intp)] = 0
             changed[ablation.site] = mask
         return changed
 
-    def _ablated(self, ablation: Ablation, shape: Sequence[int]) -> NDArray[np.intp]:
-        if ablation.fraction == 0:
-            return np.array(ablation.units, dtype=np.intp)
-        drawn = draw_masks(self.seed, ABLATION_STREAM + ablation.site, ablation.fraction, shape, 0, 1)
-        return np.flatnonzero(drawn.ravel() == 0)
+    @property
+    def changes_network(self) -> bool:
+        """Whether other networks are asked than those that were trained: what is known of these does not hold."""
+        return self.dropout_rate is not None or bool(self.ablations)
+
+
+def share_of_units(seed: int, site: int, fraction: float, shape: Sequence[int]) -> tuple[int, ...]:
+    """About this fraction of a site's units, chosen by the seed, and not as the dropped ones are."""
+    drawn = draw_masks(seed, ABLATION_STREAM + site, fraction, shape, 0, 1)
+    return tuple(np.flatnonzero(drawn.ravel() == 0).tolist())
 
 
 def is_precise(values: Float64, tolerance: float) -> NDArray[np.bool_]:

@@ -1,13 +1,15 @@
-"""Short work is done at once, long work in turns by a thread of its own, so that it keeps nobody else waiting.
+"""Short work is done at once, long work step by step in a thread of its own, so that it keeps nobody else waiting.
 
 Work comes as a generator of short steps (`service.engine.Steps`) that tells how long its rest will take.
-The thread takes one step of one piece of work, then one of the next, round and round: a heavy request
-slows a light one by a step, not by its whole length. Admission is bounded, each piece has a deadline, work
-that would miss it is refused before it begins, and work that nobody waits for any more is dropped.
+The thread always takes the next step of what has least left (shortest remaining processing time; Schrage 1968):
+a heavy request slows a light one by a step, not by its whole length, and of many heavy ones some are done in
+time, where equal turns would have all of them done too late. Admission is bounded, each piece has a deadline,
+work that would miss it is refused before it begins, and work that nobody waits for any more is dropped.
 """
 
 import asyncio
 import contextvars
+import itertools
 import math
 import queue
 import threading
@@ -21,6 +23,13 @@ from service.errors import CallerGone, DeadlineExceeded, Overloaded, Unavailable
 T = TypeVar("T")
 Gone = Callable[[], Awaitable[None]]
 """Returns when nobody waits for the answer any more."""
+
+
+PACE_WEIGHT = 0.05
+"""Of each step in the pace; so it follows the machine's load within some dozens of steps."""
+MEASURABLE = 1e-4
+"""Seconds of progress below which a step says nothing of the pace."""
+SLOWEST = 20.0
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +48,7 @@ class Job:
 
 
 class Scheduler:
-    """One worker thread and the work that it takes turns on. Use it within one event loop."""
+    """One worker thread and the work that waits for it. Use it within one event loop."""
 
     def __init__(self, max_jobs: int, inline_seconds: float) -> None:
         self._max_jobs = max_jobs
@@ -47,7 +56,10 @@ class Scheduler:
         self._jobs: set[Job] = set()
         self.steps_taken = 0
         """By the thread, since it began."""
-        self._turns: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.pace = 1.0
+        """How many times as long as foretold the steps take at present, because the machine has other work too."""
+        self._turns: queue.PriorityQueue[tuple[float, int, Job | None]] = queue.PriorityQueue()
+        self._order = itertools.count()
         self._thread = threading.Thread(target=self._work, name="dropserve-worker", daemon=True)
         self._thread.start()
 
@@ -75,21 +87,25 @@ class Scheduler:
 
     @property
     def remaining(self) -> float:
-        """Seconds of work that these still need, as far as is known."""
-        return sum(job.remaining for job in self._jobs)
+        """Seconds that these still need, as far as is known, at the present pace."""
+        return self.pace * sum(job.remaining for job in self._jobs)
 
     def _check_room(self, needed: float, seconds: float) -> None:
         """Raise DeadlineExceeded when the work alone takes too long, Overloaded when it does because of others."""
-        if needed > seconds:
-            raise _too_long(needed, seconds)
+        pace = self.pace if self._jobs else 1.0  # nobody else's work says how it will be
+        alone = pace * needed
+        if alone > seconds:
+            raise _too_long(alone, seconds)
         if self.depth >= self._max_jobs:
-            soonest = min(job.remaining for job in self._jobs) * self.depth
+            soonest = pace * min(job.remaining for job in self._jobs)
             message = f"{self.depth} requests are being worked on already; try again shortly"
             raise Overloaded(message, retry_after=max(1, math.ceil(soonest)))
-        # in turns, none of the others gets more time before this is done than this itself
-        expected = needed + sum(min(job.remaining, needed) for job in self._jobs)
+        expected = alone + pace * sum(job.remaining for job in self._jobs if job.remaining <= needed)
         if expected > seconds:
-            message = f"after what waits already, this would take about {expected:.1f} s; {seconds:g} s are allowed"
+            message = (
+                f"after what waits already, this would take about {expected:.3g} s,"
+                f" and {seconds:.3g} s are left until its deadline"
+            )
             raise Overloaded(message, retry_after=max(1, math.ceil(expected - seconds)))
 
     async def _queue(self, steps: Generator[float, None, T], remaining: float, seconds: float, gone: Gone | None) -> T:
@@ -98,7 +114,7 @@ class Scheduler:
         job = Job(steps, remaining, deadline, loop, loop.create_future(), contextvars.copy_context())
         hangup = asyncio.ensure_future(gone() if gone else loop.create_future())
         self._jobs.add(job)
-        self._turns.put(job)
+        self._wait_for_turn(job)
         try:
             done, _ = await asyncio.wait({job.answer, hangup}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -109,19 +125,24 @@ class Scheduler:
             return job.answer.result()  # type: ignore[no-any-return]
         if hangup in done:
             raise CallerGone("the caller hung up before the answer was ready")
-        raise DeadlineExceeded(f"the answer took longer than the {seconds:g} s allowed", seconds=seconds)
+        message = f"the answer was not ready within the {seconds:.3g} s that were left until its deadline"
+        raise DeadlineExceeded(message, seconds=seconds)
 
     def close(self) -> None:
         """Let the thread finish the step it is at, and end it."""
-        self._turns.put(None)
+        self._turns.put((-math.inf, next(self._order), None))
         self._thread.join()
 
+    def _wait_for_turn(self, job: Job) -> None:
+        """What has least left comes first; of equals, what waits longest."""
+        self._turns.put((job.remaining, next(self._order), job))
+
     def _work(self) -> None:
-        while (job := self._turns.get()) is not None:
-            if job.abandoned or monotonic() > job.deadline:
+        while (job := self._turns.get()[2]) is not None:
+            if job.abandoned:
                 job.steps.close()
             elif self._step(job):
-                self._turns.put(job)
+                self._wait_for_turn(job)
 
     def _step(self, job: Job) -> bool:
         """Take one step; whether there are more."""
@@ -129,31 +150,37 @@ class Scheduler:
         self.steps_taken += 1
         try:
             said = job.context.run(next, job.steps)
-            if said > job.remaining and monotonic() + said > job.deadline:
+            if said > job.remaining and monotonic() + self.pace * said > job.deadline:
                 job.steps.close()
-                raise _too_long(said, job.deadline - monotonic())
+                raise _too_long(self.pace * said, job.deadline - monotonic())
         except StopIteration as done:
             _deliver(job, done.value, None)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's, and the thread lives on
             _deliver(job, None, error)
         else:
-            job.remaining = max(said, job.remaining - (monotonic() - started))
+            self._note_pace(job.remaining - said, monotonic() - started)
+            job.remaining = said
             return True
         return False
+
+    def _note_pace(self, foretold: float, taken: float) -> None:
+        """What a step should have taken, and took."""
+        if foretold > MEASURABLE:
+            self.pace += PACE_WEIGHT * (min(taken / foretold, SLOWEST) - self.pace)
 
 
 def _too_long(needed: float, seconds: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"the answer would take about {needed:.1f} s, more than the {max(0.0, seconds):.3g} s allowed; "
-        "ask for fewer rows or samples",
+        f"the answer would take about {needed:.3g} s, and {max(0.0, seconds):.3g} s are left until its deadline;"
+        " ask for fewer rows or samples, or allow more time",
         seconds=seconds,
     )
 
 
 def _deliver(job: Job, result: object, error: BaseException | None) -> None:
     def settle() -> None:
-        if job.answer.done():
-            return
+        if job.abandoned or job.answer.done():
+            return  # an error that nobody hears of is nobody's
         if error is None:
             job.answer.set_result(result)
         else:

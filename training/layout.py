@@ -60,7 +60,7 @@ class Layout:
 
 def find_layouts(model: ModelProto) -> dict[str, Layout]:
     """The layout of every tensor for which it could be found out."""
-    shapes = [_infer(model, rows) for rows in PROBES]
+    shapes = [infer_shapes(model, rows) for rows in PROBES]
     layouts: dict[str, Layout] = {}
     for value in real_inputs(model.graph):
         _note(layouts, value.name, None, shapes)
@@ -72,7 +72,7 @@ def find_layouts(model: ModelProto) -> dict[str, Layout]:
     return layouts
 
 
-def _infer(model: ModelProto, rows: int) -> dict[str, tuple[int, Shape]]:
+def infer_shapes(model: ModelProto, rows: int) -> dict[str, tuple[int, Shape]]:
     """Element type and shape of the tensors at a fixed number of rows."""
     fixed = ModelProto()
     fixed.CopyFrom(model)

@@ -2,10 +2,11 @@
 
 import math
 
-from onnx import ModelProto, NodeProto, TensorProto, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from service.manifest import Work
+from training.layout import infer_shapes
 
 PRODUCTS = {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU"}
 """Operators whose multiply-adds count; all others cost about what they write."""
@@ -15,21 +16,13 @@ Shapes = dict[str, tuple[int, ...]]
 
 def measure_work(sample: ModelProto) -> Work:
     """Of one row in one pass of sample.onnx: its multiply-adds, and the bytes of all that it writes on the way."""
-    single = ModelProto()
-    single.CopyFrom(sample)
-    for tensor in (*single.graph.input, *single.graph.output):
-        for dimension in tensor.type.tensor_type.shape.dim:
-            if dimension.dim_param:
-                dimension.dim_value = 1
-    inferred = shape_inference.infer_shapes(single, data_prop=True).graph
-    typed = (*inferred.input, *inferred.value_info, *inferred.output)
-    shapes = {tensor.name: tuple(d.dim_value for d in tensor.type.tensor_type.shape.dim) for tensor in typed}
-    shapes |= {weights.name: tuple(weights.dims) for weights in inferred.initializer}
-    types = {tensor.name: tensor.type.tensor_type.elem_type for tensor in typed}
-    written = [name for node in inferred.node for name in node.output if name in types]
+    known = infer_shapes(sample, rows=1)
+    shapes = {name: tuple(size or 1 for size in shape) for name, (_, shape) in known.items()}
+    shapes |= {weights.name: tuple(weights.dims) for weights in sample.graph.initializer}
+    written = [name for node in sample.graph.node for name in node.output if name in known]
     return Work(
-        multiply_adds=max(1, sum(_multiply_adds(node, shapes) for node in inferred.node)),
-        bytes=max(1, sum(math.prod(shapes[name]) * _item_size(types[name]) for name in written)),
+        multiply_adds=max(1, sum(_multiply_adds(node, shapes) for node in sample.graph.node)),
+        bytes=max(1, sum(math.prod(shapes[name]) * _item_size(known[name][0]) for name in written)),
     )
 
 

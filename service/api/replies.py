@@ -41,7 +41,7 @@ def encode_uncertainty(
         heading |= {"quantiles": request.quantiles}
     if request.return_samples:
         columns |= {"sampled": [list(map(_single, values)) for values in sampled.values]}
-    threshold = choose_threshold(manifest, request.error_rate)
+    threshold = None if sampling.changes_network else choose_threshold(manifest, request.error_rate)
     if threshold and isinstance(sampled.uncertainty, ClassUncertainty):
         accepted = accept(sampled.uncertainty.predictive_entropy, threshold)
         columns |= {"decision": np.where(accepted, "accept", "refer").tolist()}

@@ -2,6 +2,7 @@
 
 import math
 import secrets
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -9,9 +10,10 @@ import msgspec
 from service.config import Settings
 from service.errors import InvalidInput, LimitExceeded
 from service.manifest import Manifest
-from service.sampling import Ablation, Sampling, StopRule
+from service.sampling import Ablation, Sampling, StopRule, share_of_units
 
 MAX_JSON_INTEGER = 2**63 - 1
+MAX_QUANTILES = 100
 MAX_DRAWN_SEED = 2**53 - 1
 """A seed drawn here is read back exactly even by clients whose numbers are all doubles."""
 
@@ -67,17 +69,31 @@ def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, se
     if request.return_samples:
         returned = f"rows × samples × outputs to return, found {rows} × {passes} × {outputs}"
         _limit("return_samples", rows * passes * outputs, settings.max_returned_values, returned)
+    quantiles = len(request.quantiles)
+    _limit("quantiles", quantiles, MAX_QUANTILES)
+    told = f"rows × quantiles × outputs to return, found {rows} × {quantiles} × {outputs}"
+    _limit("quantiles", rows * quantiles * outputs, settings.max_returned_values, told)
+    seed = choose_seed(request.seed, settings.seed)
     sampling = Sampling(
         passes=passes,
-        seed=choose_seed(request.seed, settings.seed),
+        seed=seed,
         stop=stop,
         dropout_rate=request.dropout_rate,
-        ablations=tuple(_ablation(ablate, i, manifest) for i, ablate in enumerate(request.ablate)),
+        ablations=_ablations(request.ablate, manifest, seed),
         quantiles=tuple(request.quantiles),
         keep_samples=request.return_samples,
     )
     sampling.sites(manifest)
+    _refuse_unfounded(request, sampling)
     return sampling
+
+
+def _refuse_unfounded(request: UncertaintyRequest, sampling: Sampling) -> None:
+    """Thresholds were fitted for the network as it is; asked for by name they are refused, else left out."""
+    for field, unfounded in (("error_rate", sampling.changes_network), ("coverage", bool(sampling.ablations))):
+        if unfounded and getattr(request, field) is not None:
+            message = f"{field}: is known of the network as it was trained, not with dropout_rate or ablate"
+            raise InvalidInput(message, field=field)
 
 
 def _limit(field: str, given: int, limit: int, found: str | None = None) -> None:
@@ -94,7 +110,15 @@ def _stop_rule(asked: AdaptiveSamples, manifest: Manifest) -> StopRule:
     return StopRule(asked.tolerance, asked.confidence)
 
 
-def _ablation(ablate: Ablate, place: int, manifest: Manifest) -> Ablation:
+def _ablations(asked: Sequence[Ablate], manifest: Manifest, seed: int) -> tuple[Ablation, ...]:
+    _limit("ablate", len(asked), len(manifest.sites), f"entries, one a dropout site; found {len(asked)}")
+    ablations = tuple(_ablation(ablate, i, manifest, seed) for i, ablate in enumerate(asked))
+    if len({ablation.site for ablation in ablations}) < len(ablations):
+        raise InvalidInput("ablate: expected each dropout site once at most", field="ablate")
+    return ablations
+
+
+def _ablation(ablate: Ablate, place: int, manifest: Manifest, seed: int) -> Ablation:
     field = f"ablate[{place}]"
     names = [site.name for site in manifest.sites]
     site = names.index(ablate.site) if ablate.site in names else ablate.site
@@ -109,7 +133,9 @@ def _ablation(ablate: Ablate, place: int, manifest: Manifest) -> Ablation:
     if beyond := [unit for unit in ablate.units or () if unit >= units]:
         message = f"{field}.units: expected numbers below {units}, the units of {names[site]}; found {beyond[0]}"
         raise InvalidInput(message, field=f"{field}.units", expected=units)
-    return Ablation(site, tuple(ablate.units or ()), ablate.fraction or 0.0)
+    if ablate.fraction is not None:
+        return Ablation(site, share_of_units(seed, site, ablate.fraction, manifest.sites[site].shape))
+    return Ablation(site, tuple(sorted(set(ablate.units or ()))))
 
 
 def choose_seed(asked: int | Literal["random"] | None, default: int) -> int:

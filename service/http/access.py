@@ -19,8 +19,12 @@ KeyScope = Literal["infer", "admin"]
 
 OPEN = re.compile(r"/|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json")
 """Paths that need no key: health, and the description of the service."""
-ADMIN = ("/load", "/unload", "/refresh")
-"""Ends of the paths that need a key of the scope admin."""
+MODEL = r"models/[^/]+(/versions/[^/]+)?"
+INFER = re.compile(
+    rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL})|/metrics"
+    rf"|/v2/?|/v2/{MODEL}(/ready|/infer)?|/v2/repository/index"
+)
+"""Paths that a key of the scope infer is enough for. All others need the scope admin, what is not known too."""
 
 LINE = re.compile(r"(\S+)\s+(\S+)\s+([0-9a-f]{64})")
 PREFIX = "ds_"
@@ -95,10 +99,10 @@ def make_key(name: str, scope: KeyScope) -> tuple[str, Key]:
 
 
 def needed_scope(path: str) -> KeyScope | None:
-    """What a key must allow for this path; None where none is needed. What is not known to be open is not."""
+    """What a key must allow for this path; None where none is needed. What is not known to be less needs all."""
     if OPEN.fullmatch(path):
         return None
-    return "admin" if path.rstrip("/").endswith(ADMIN) else "infer"
+    return "infer" if INFER.fullmatch(path) else "admin"
 
 
 def given_key(headers: Mapping[bytes, bytes]) -> str | None:

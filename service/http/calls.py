@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from time import perf_counter
 from typing import Any
 
 from service.errors import BodyTooLarge, CallerGone, InvalidInput, SlowBody, UnsupportedMediaType
@@ -98,8 +99,12 @@ class Call(Record):
             name = self.query.partition(b"=")[0].decode("latin-1")[:100]
             raise InvalidInput(f"?{name}: there are no query parameters; fields go into the JSON body", field=name)
 
+    def seconds_left(self, default: float) -> float:
+        """Until the deadline, which runs from the request's beginning: reading the body is part of it."""
+        return max(0.0, self.seconds_allowed(default) - (perf_counter() - self.started))
+
     def seconds_allowed(self, default: float) -> float:
-        """The deadline asked for by `X-Request-Timeout`, never later than the service's own."""
+        """Asked for by `X-Request-Timeout`, never more than the service's own."""
         asked = self.headers.get(b"x-request-timeout")
         if asked is None:
             return default

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady
+from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady, UnknownPath
 from service.http.access import needed_scope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.calls import Call, Receive, Scope, Send
@@ -44,6 +44,8 @@ class Gate:
         call = Call(scope, receive, send)
         self._admission.begin(call)
         try:
+            if not call.path.isprintable():  # a router may overlook the newline at a path's end, and a log may not
+                raise UnknownPath("the path has control characters; /docs lists what there is")
             self._admission.check(call, needed_scope(call.path))
             await self._answer(call, scope, receive)
         except CallerGone:

@@ -47,10 +47,10 @@ class Inference:
         call.manifest = engine.manifest
         call.expect_json()
         call.expect_no_query()
-        seconds = call.seconds_allowed(self._settings.request_timeout)
-        body = await call.body(self._settings.max_body_bytes, seconds)
+        allowed = self._settings.request_timeout
+        body = await call.body(self._settings.max_body_bytes, call.seconds_left(allowed))
         steps = self._steps(self._questions[question], engine, call, body)
-        content, call.outcome = await self._scheduler.run(steps, seconds, call.gone)
+        content, call.outcome = await self._scheduler.run(steps, call.seconds_left(allowed), call.gone)
         await call.reply(content)
 
     def _steps(self, question: Question, engine: Engine, call: Call, body: bytes) -> Steps[Answer]:

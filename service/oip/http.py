@@ -66,7 +66,8 @@ class OpenInference:
             if path := re.fullmatch(route.path, call.path):
                 call.route = route.name
                 if call.method != route.method and (call.method, route.method) != ("HEAD", "GET"):
-                    raise MethodNotAllowed(f"{call.path[:200]}: expected {route.method}, found {call.method}")
+                    message = f"{call.path[:200]}: expected {route.method}, found {call.method}"
+                    raise MethodNotAllowed(message, allowed=route.method)
                 await route.answer(call, path)
                 return
         raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists what there is")
@@ -75,9 +76,11 @@ class OpenInference:
         engine = self._find(path)
         _expect_json_or_octets(call)
         call.manifest = engine.manifest
-        seconds = call.seconds_allowed(self._settings.request_timeout)
-        body = await call.body(self._settings.max_body_bytes, seconds)
-        content, content_type, headers = await self._scheduler.run(self._steps(call, engine, body), seconds, call.gone)
+        allowed = self._settings.request_timeout
+        body = await call.body(self._settings.max_body_bytes, call.seconds_left(allowed))
+        content, content_type, headers = await self._scheduler.run(
+            self._steps(call, engine, body), call.seconds_left(allowed), call.gone
+        )
         await call.reply(content, content_type=content_type, headers=headers)
 
     def _steps(self, call: Call, engine: Engine, body: bytes) -> Steps[Reply]:

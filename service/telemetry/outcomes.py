@@ -28,7 +28,7 @@ def describe(manifest: Manifest, sampling: Sampling, sampled: Sampled, error_rat
     """What an answer to `/uncertainty` comes to; raises InvalidInput for an error rate that the model has not."""
     summary, rows = sampled.uncertainty, len(sampled.passes)
     outcome = Outcome(rows, int(sampled.passes.max()), sampling.seed)
-    if not isinstance(summary, ClassUncertainty):
+    if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # a "what if" says nothing of drift
         return outcome
     outcome = outcome._replace(
         predictive_entropy=summary.predictive_entropy, mutual_information=summary.mutual_information

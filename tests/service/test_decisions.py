@@ -155,7 +155,12 @@ def test_adaptive_sampling_tells_how_many_and_why(client: httpx.Client, inputs: 
         ({"ablate": [{"site": 0}]}, "ablate[0]"),
         ({"ablate": [{"site": 0, "units": [1], "fraction": 0.5}]}, "ablate[0]"),
         ({"ablate": [{"site": 0, "fraction": 1.0}]}, "ablate[0].fraction"),
+        ({"ablate": [{"site": 0, "units": [1]}, {"site": 0, "units": [2]}]}, "ablate"),
         ({"samples": 10_000, "return_samples": True}, "return_samples"),
+        ({"quantiles": [0.5] * 101}, "quantiles"),
+        ({"error_rate": 0.05, "dropout_rate": 0.2}, "error_rate"),
+        ({"error_rate": 0.05, "ablate": [{"site": 0, "units": [1]}]}, "error_rate"),
+        ({"coverage": 0.8, "ablate": [{"site": 0, "units": [1]}]}, "coverage"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_field(

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from service.engine import Engine
 from service.errors import InvalidInput
 from service.masks import draw_masks
-from service.sampling import BETS, FIRST_LOOK, Ablation, Sampling, StopRule, is_precise, is_settled
+from service.sampling import BETS, FIRST_LOOK, Ablation, Sampling, StopRule, is_precise, is_settled, share_of_units
 from service.uncertainty import ClassUncertainty
 from tests.toy import HIDDEN, Floats, ToyNet
 
@@ -168,12 +169,9 @@ def test_ablation_leaves_the_kept_masks_as_they_were(engine: Engine, rows: Float
 
 
 def test_a_fraction_is_drawn_by_the_seed_and_is_about_that_share() -> None:
-    ones = [np.ones((4, 1, 10_000), dtype=np.float32)]
-
-    def share(seed: int) -> Floats:
-        (mask,) = Sampling(4, seed, ablations=(Ablation(0, fraction=0.3),)).ablate(ones)
-        assert (mask == mask[:1]).all()  # the same units in every pass
-        return np.asarray(mask[0, 0] == 0)
+    def share(seed: int) -> NDArray[np.bool_]:
+        units = share_of_units(seed, 0, 0.3, (10_000,))
+        return np.isin(np.arange(10_000), units)
 
     first = share(1)
     assert (first == share(1)).all()

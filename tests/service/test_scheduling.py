@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Generator, Iterator
+from time import sleep
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_a_passed_deadline_is_told_and_the_work_dropped(scheduler: Scheduler) ->
         finally:
             closed.set()
 
-    with pytest.raises(DeadlineExceeded, match=r"longer than the 0\.05 s allowed") as refusal:
+    with pytest.raises(DeadlineExceeded, match=r"not ready within the 0\.05 s") as refusal:
         asyncio.run(scheduler.run(endless(), 0.05))
     assert refusal.value.details == {"seconds": 0.05}
     assert closed.wait(PATIENCE)
@@ -185,3 +186,38 @@ def test_closing_ends_the_thread() -> None:
     scheduler = Scheduler(max_jobs=1, inline_seconds=0)
     scheduler.close()
     assert not scheduler._thread.is_alive()
+
+
+def test_what_has_least_left_comes_first(scheduler: Scheduler) -> None:
+    """So that of equals one after the other is done, not all of them at the last moment."""
+    gate, order = threading.Event(), []
+
+    def counted(name: str, steps: int) -> Work:
+        yield 10.0  # first seen by the event loop, then by the thread
+        gate.wait(PATIENCE)
+        for left in reversed(range(steps)):
+            order.append(name)
+            yield float(left)
+        return "done"
+
+    async def all_at_once() -> None:
+        one, other = (asyncio.create_task(scheduler.run(counted(name, 3), PATIENCE)) for name in ("one", "other"))
+        await asyncio.sleep(0)
+        gate.set()
+        await asyncio.gather(one, other)
+
+    asyncio.run(all_at_once())
+    assert order == ["one"] * 3 + ["other"] * 3
+
+
+def test_the_pace_is_that_of_the_steps_taken(scheduler: Scheduler) -> None:
+    """Steps that take four times as long as foretold: what comes next is expected to, while others are there."""
+
+    def slow() -> Work:
+        for left in reversed(range(100)):
+            yield 1.0 + left * 0.0005
+            sleep(0.002)
+        return "done"
+
+    asyncio.run(scheduler.run(slow(), PATIENCE))
+    assert scheduler.pace > 2

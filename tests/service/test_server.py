@@ -408,7 +408,7 @@ def test_a_passed_deadline_is_told_and_the_queue_is_free_again(serve: Serve, hea
     with serve(models=heavy_models, queue_size=1, request_timeout=0.05) as client:
         for _ in range(2):
             error = refusal(client.post("/uncertainty", json=HEAVY), 504, "deadline_exceeded")
-            assert error["details"] == {"seconds": 0.05}
+            assert 0 < error["details"]["seconds"] <= 0.05
         assert client.post("/predict", json={"inputs": [[0] * 4]}).status_code == 200
 
 
