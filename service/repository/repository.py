@@ -15,9 +15,9 @@ import structlog
 
 from service.config import Settings
 from service.engine import Engine
-from service.errors import InvalidModel, NotReady
+from service.errors import InvalidModel, NotReady, UnknownModel
 from service.loading import load_model
-from service.manifest import MAX_MODEL_BYTES
+from service.manifest import MAX_MODEL_BYTES, NAME
 from service.masks import MaskCache
 from service.repository.catalogue import LOADING, UNLOADED, Catalogue, Version
 from service.repository.folder import Fingerprint, Identity, find_models, fingerprint, identify
@@ -158,6 +158,8 @@ class Repository:
 
         Raises UnknownModel when there is none, InvalidModel with the reason when none of it can be served.
         """
+        if not NAME.fullmatch(name):
+            raise UnknownModel(f"model: {name!r} is no name of a model", field="model", expected=self.catalogue.names)
         await asyncio.to_thread(self._load_by_request, name, version)
 
     async def unload(self, name: str, version: int | None = None) -> None:
@@ -166,9 +168,10 @@ class Repository:
         await asyncio.to_thread(self._unload_by_request, name, version)
 
     def _load_by_request(self, name: str, version: int | None) -> None:
-        known = [entry.version for entry in self.index() if entry.name == name]
-        self._unloaded.discard(name, version, known)
-        self._settle(mirror=self._mirror, retry=name)
+        self.refresh()
+        self.catalogue.of(name, version)  # what is refused changes nothing
+        self._unloaded.discard(name, version, [entry.version for entry in self.catalogue.of(name)])
+        self._settle(retry=name)
         asked = self.catalogue.of(name, version)
         if not any(entry.state == "ready" for entry in asked) or (version and asked[0].reason):
             reasons = {f"{name}/{entry.version}": entry.reason for entry in asked}
@@ -264,6 +267,6 @@ def _sync(mirror: Mirror) -> str:
     try:
         mirror.sync()
     except OSError as error:
-        log.error("the store of models cannot be reached", store=mirror.location, reason=str(error))
+        log.error("the store of models cannot be mirrored", store=mirror.location, reason=str(error))
         return str(error)
     return ""

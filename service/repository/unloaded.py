@@ -14,7 +14,7 @@ from service.repository.folder import Identity
 
 
 class Unloaded:
-    """A set of entries; `in` asks of an Identity whether it is meant by one."""
+    """A set of entries; `is_meant` tells what they mean for an Identity."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
@@ -33,15 +33,13 @@ class Unloaded:
         self._put(_entry(name, version))
 
     def discard(self, name: str, version: int | None, versions: Iterable[int]) -> None:
-        """Load a model, or a version of it; `versions` are all that there are."""
+        """Load a model, or a version of it; `versions` are all that there are. Only what is there is removed."""
         entries = {entry for entry in self.read() if entry.partition("@")[0] == name}
-        if version is None:
-            unwanted = entries
-        else:
-            unwanted = {name, _entry(name, version)}
+        if version is not None:
             for other in set(versions) - {version} if name in entries else ():
                 self._put(_entry(name, other))
-        for entry in unwanted:
+            entries &= {name, _entry(name, version)}
+        for entry in entries:
             self._remove(entry)
 
     def _put(self, entry: str) -> None:

@@ -1,7 +1,9 @@
 """The routes that tell of the models and manage them."""
 
+import http.client
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,23 @@ def test_what_is_not_there(client: httpx.Client, method: str, path: str, status:
     commands = [""] if method == "GET" else ["/load", "/unload"]
     for command in commands:
         refusal(client.request(method, f"/v1/models/{path}{command}"), status, code)
+
+
+@pytest.mark.parametrize("command", ["load", "unload"])
+@pytest.mark.parametrize("name", ["%2e%2e", "%2e", "..", "a%00b", "a" * 300, "a%0ab", "toy%401", "%ff", "%25"])
+def test_no_name_reaches_the_file_system(
+    serve: Serve, published: Path, tmp_path: Path, name: str, command: str
+) -> None:
+    """Sent as they are: a client would tidy such a path."""
+    with serve(models=published, state=tmp_path / "state", watch=False) as client:
+        before = list(tmp_path.rglob("*"))
+        for path in (name, f"{name}/versions/1"):
+            with closing(http.client.HTTPConnection(client.base_url.host, client.base_url.port or 80)) as connection:
+                connection.request("POST", f"/v1/models/{path}/{command}")
+                answer = connection.getresponse()
+                assert answer.status == 404
+                assert b"unknown_" in answer.read()
+        assert list(tmp_path.rglob("*")) == before
 
 
 def test_unload_and_load_a_version(own: httpx.Client) -> None:

@@ -361,13 +361,33 @@ def test_loading_a_model_of_which_nothing_can_be_served(models: Path) -> None:
         asyncio.run(repository.load("other"))
 
 
-@pytest.mark.parametrize(("name", "version"), [("nope", None), ("toy", 7), ("../toy", None)])
+@pytest.mark.parametrize(
+    ("name", "version"), [("nope", None), ("toy", 7), ("../toy", None), ("..", 1), ("a\0b", 1), ("a" * 300, 1)]
+)
 def test_what_is_not_there_cannot_be_loaded_or_unloaded(models: Path, name: str, version: int | None) -> None:
     repository = load(models, unloaded=Unloaded(models.parent / "state"))
     for command in (repository.load, repository.unload):
         with pytest.raises(UnknownModel):
             asyncio.run(command(name, version))
     assert not list((models.parent / "state").iterdir())
+
+
+def test_loading_what_is_not_there_leaves_the_model_unloaded(models: Path) -> None:
+    repository = load(models)
+    asyncio.run(repository.unload("toy"))
+    with pytest.raises(UnknownModel, match="no version 7"):
+        asyncio.run(repository.load("toy", 7))
+    ToyNet(seed=1).publish(models, version=2)
+    repository.refresh()
+    assert states(repository) == {"toy/1": "unavailable", "toy/2": "unavailable"}
+
+
+def test_what_is_published_and_loaded_at_once_serves(models: Path) -> None:
+    repository = load(models)
+    asyncio.run(repository.unload("toy"))
+    ToyNet(seed=1).publish(models, version=2)
+    asyncio.run(repository.load("toy", 2))
+    assert states(repository) == {"toy/1": "unavailable", "toy/2": "ready"}
 
 
 def test_workers_share_what_was_unloaded(models: Path, tmp_path: Path) -> None:
