@@ -34,9 +34,14 @@ def find_models(folder: Path) -> Iterator[Path]:
     Raises OSError when a folder cannot be listed: what is in it then is not known, which is not the same as nothing.
     """
     for name in sorted(filter(NAME.fullmatch, _list(folder))):
-        numbers = sorted(int(version) for version in _list(folder / name) if _is_version(version))
+        numbers = sorted(int(version) for version in _list(folder / name) if is_version(version))
         for number in numbers:
             yield folder / name / str(number)
+
+
+def is_version(name: str) -> bool:
+    """1, 2, 3, … below a thousand million; not 01, which would be another folder of the same number."""
+    return name.isascii() and name.isdecimal() and not name.startswith("0") and len(name) < 10
 
 
 def identify(folder: Path) -> Identity:
@@ -64,8 +69,3 @@ def _list(folder: Path) -> list[str]:
         return [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _is_version(name: str) -> bool:
-    """1, 2, 3, …; not 01, which would be another folder of the same number."""
-    return name.isascii() and name.isdecimal() and not name.startswith("0") and len(name) < 10

@@ -5,6 +5,7 @@ manifest; the manifest comes last. So what lies in the folder was whole once, an
 is away, restarts included. Of the names in a store only those are used that a model or a version may have.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,17 +14,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
 
 from service.config import Settings
 from service.errors import InvalidModel
-from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest
-from service.repository.folder import Identity, find_models, identify
+from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest, sha256
+from service.repository.folder import Identity, find_models, fingerprint, identify, is_version
 
 log = structlog.get_logger(__name__)
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+"""What only writing can fail of: the cache is at fault, not the store."""
 
 
 class StoreUnreachable(OSError):
@@ -37,6 +41,15 @@ def open_mirror(settings: Settings) -> "Mirror | None":
     return Mirror(settings.models, settings.cache or _default_cache(), settings.max_model_bytes)
 
 
+class Copy(NamedTuple):
+    """What lies in the folder of a version. Without times: they change when another process mends it."""
+
+    manifest: str
+    """SHA-256."""
+    sizes: tuple[tuple[str, int], ...]
+    """Bytes by name."""
+
+
 class Mirror:
     """A store and the folder that follows it. Several processes may share the folder."""
 
@@ -47,18 +60,21 @@ class Mirror:
         """Versions that are in the store but could not be fetched whole, and why."""
         self._url = url
         self._max_bytes = max_bytes
-        self._checked: dict[Identity, bytes] = {}
-        """Manifests whose files have been compared with their digests since this process began."""
+        self._checked: dict[Identity, Copy] = {}
+        """Those whose files have been compared with their digests since this process began."""
         self._syncing = Lock()
 
     def sync(self) -> None:
-        """Bring the folder up to the store. Raises StoreUnreachable; the folder is then left as it is."""
-        with self._syncing, self._reaching():
-            store = Store(self._url)
-            found = store.versions()
+        """Bring the folder up to the store. Raises StoreUnreachable; the folder is then left as it is.
+
+        A version that cannot be fetched is told in `failures` and holds up no other.
+        """
+        with self._syncing:
+            with self._reaching():
+                store = Store(self._url)
+                found = store.versions()
             if not found:
                 raise StoreUnreachable("there is no model in it")  # a wrong page or an absent mount look the same
-            self.folder.mkdir(parents=True, exist_ok=True)
             failures = {identity: self._fetch(store, identity) for identity in found}
             self._tell(failures)
             self.failures = {identity: reason for identity, reason in failures.items() if reason}
@@ -66,23 +82,31 @@ class Mirror:
 
     def _fetch(self, store: "Store", identity: Identity) -> str:
         """Bring one version up to the store; why not, or nothing."""
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".fetch-") as staging:
-            beside = Path(staging, identity.name, str(identity.version))
-            beside.mkdir(parents=True)
-            try:
-                store.fetch(identity, MANIFEST, beside, MAX_MANIFEST_BYTES)
-                content = (beside / MANIFEST).read_bytes()
-                if self._checked.get(identity) == content:
-                    return ""
-                self._fetch_files(store, identity, beside)
-                self._checked[identity] = content
-            except InvalidModel as error:
-                return error.message.replace(staging, self.location)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.folder, prefix=".fetch-") as staging:
+                return self._fetch_beside(store, identity, staging)
+        except OSError as error:
+            return f"the cache {self.folder} cannot be written: {error.strerror or error}"
+
+    def _fetch_beside(self, store: "Store", identity: Identity, staging: str) -> str:
+        """The same, with a folder for what has not been checked. Raises OSError when that cannot be written."""
+        beside = Path(staging, identity.name, str(identity.version))
+        beside.mkdir(parents=True)
+        place = self.folder / identity.name / str(identity.version)
+        try:
+            store.fetch(identity, MANIFEST, beside, MAX_MANIFEST_BYTES)
+            content = (beside / MANIFEST).read_bytes()
+            copy = _look_at(place)
+            if copy.manifest != sha256(content) or copy != self._checked.get(identity):
+                self._fetch_files(store, identity, beside, place)
+                self._checked[identity] = _look_at(place)
+        except InvalidModel as error:
+            return _redact(error.message.replace(staging, self.location), self._url)
         return ""
 
-    def _fetch_files(self, store: "Store", identity: Identity, beside: Path) -> None:
+    def _fetch_files(self, store: "Store", identity: Identity, beside: Path, place: Path) -> None:
         manifest = read_manifest(beside)
-        place = self.folder / identity.name / str(identity.version)
         left = self._max_bytes
         for name, digest in manifest.files.items():
             if _digest(place / name) != digest:
@@ -135,15 +159,25 @@ class Store:
             Identity(name, int(version))
             for name in names
             for version in self._folders(f"{self._root}/{name}")
-            if version.isascii() and version.isdecimal() and not version.startswith("0")
+            if is_version(version)
         ]
 
     def fetch(self, identity: Identity, name: str, into: Path, max_bytes: int) -> int:
-        """Copy one file; how many bytes. Raises InvalidModel when it is not there, or is longer than that."""
+        """Copy one file; how many bytes.
+
+        Raises InvalidModel when it is not there, is longer than that or is not given; OSError when the disk is full.
+        """
         try:
             self._files.get_file(f"{self._root}/{identity}/{name}", str(into / name), callback=_limit(name, max_bytes))
         except FileNotFoundError:
             raise InvalidModel(f"{into / name}: no such file; a published model has one", file=name) from None
+        except InvalidModel:
+            raise
+        except Exception as error:  # each kind of store raises errors of its own
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            why = str(error) or type(error).__name__
+            raise InvalidModel(f"{into / name}: cannot be fetched: {why}", file=name) from None
         size = (into / name).stat().st_size
         _check_size(name, size, max_bytes)
         return size
@@ -202,6 +236,11 @@ def _check(file: Path, digest: str) -> None:
     if (found := _digest(file)) != digest:
         message = f"{file}: is damaged: its SHA-256 is {found}, the manifest says {digest}"
         raise InvalidModel(message, file=file.name)
+
+
+def _look_at(place: Path) -> Copy:
+    manifest, files = fingerprint(place)
+    return Copy(manifest, tuple((name, size) for name, size, _ in files))
 
 
 def _digest(file: Path) -> str:

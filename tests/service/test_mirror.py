@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import resource
 import shutil
 import threading
 from collections.abc import Iterator
@@ -44,7 +45,15 @@ URL = "memory://models"
 
 
 class Silent(http.server.SimpleHTTPRequestHandler):
+    forbidden = frozenset({f"/locked/1/{MANIFEST}"})
+
     def log_message(self, *args: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        if self.path in self.forbidden:
+            self.send_error(403)
+        else:
+            super().do_GET()
 
 
 @pytest.fixture
@@ -155,6 +164,73 @@ def test_a_damaged_cache_is_mended(memory: Any, models: Path, tmp_path: Path) ->
     assert contents(mirror.folder) == contents(models)
 
 
+@pytest.mark.parametrize("lost", ["toy", "toy/1", f"toy/1/{MANIFEST}", f"toy/1/{GOLDEN}"])
+def test_a_wiped_cache_is_filled_again(memory: Any, models: Path, tmp_path: Path, lost: str) -> None:
+    mirror = Mirror(URL, tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    gone = mirror.folder / lost
+    gone.unlink() if gone.is_file() else shutil.rmtree(gone)
+    repository.refresh()
+    assert contents(mirror.folder) == contents(models)
+    repository.check_ready()
+
+
+def test_a_truncated_file_of_the_cache_is_mended_while_running(memory: Any, models: Path, tmp_path: Path) -> None:
+    mirror = Mirror(URL, tmp_path / "cache")
+    mirror.sync()
+    (mirror.folder / "toy" / "1" / GOLDEN).write_bytes(b"")
+    mirror.sync()
+    assert contents(mirror.folder) == contents(models)
+
+
+def test_what_is_in_place_is_not_fetched_again(memory: Any, tmp_path: Path) -> None:
+    mirror = Mirror(URL, tmp_path / "cache")
+    mirror.sync()
+    before = (mirror.folder / "toy" / "1" / MANIFEST).stat()
+    mirror.sync()
+    assert (mirror.folder / "toy" / "1" / MANIFEST).stat() == before
+
+
+def test_one_object_that_is_forbidden_refuses_its_version_only(web: Any, models: Path, tmp_path: Path) -> None:
+    ToyNet().publish(models, name="locked")
+    repository = open_mirrored(Mirror(address(web), tmp_path / "cache"))
+    assert repository.models()["toy"] == [1]
+    reasons = repository.catalogue.failures
+    assert list(reasons) == ["locked/1"]
+    assert f"{address(web)}/locked/1/{MANIFEST}: cannot be fetched: 403" in reasons["locked/1"]
+
+
+def test_no_secret_is_told_of_a_version(web: Any, models: Path, tmp_path: Path) -> None:
+    ToyNet().publish(models, name="locked")
+    mirror = Mirror(address(web).replace("//", "//user:secret@"), tmp_path / "cache")
+    mirror.sync()
+    assert "cannot be fetched" in mirror.failures[Identity("locked", 1)]
+    assert "secret" not in mirror.failures[Identity("locked", 1)]
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault_of_the_store(memory: Any, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("not a folder")
+    repository = open_mirrored(Mirror(URL, tmp_path / "cache"))
+    assert list(repository.catalogue.failures) == ["toy/1"]
+    assert f"the cache {tmp_path}" in repository.catalogue.failures["toy/1"]
+
+
+def test_a_disk_that_takes_no_more_is_no_fault_of_the_store(memory: Any, tmp_path: Path) -> None:
+    """By a limit of this process, above what it logs, which fails a write in the same way as a full disk."""
+    folder = ToyNet(hidden=100_000).publish(tmp_path / "large")
+    memory.put(f"{folder}/*", "/models/toy/1/")
+    mirror = Mirror(URL, tmp_path / "cache")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
+    try:
+        mirror.sync()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert mirror.failures[ONE] == f"the cache {mirror.folder} cannot be written: File too large"
+    mirror.sync()
+    assert mirror.failures == {}
+
+
 def test_a_store_that_is_away_takes_nothing_away(web: Any, models: Path, tmp_path: Path) -> None:
     mirror = Mirror(address(web), tmp_path / "cache")
     repository = open_mirrored(mirror)
@@ -196,7 +272,17 @@ def test_a_model_that_is_too_large_is_not_fetched(web: Any, models: Path, tmp_pa
 
 
 def test_only_what_may_be_a_model_is_fetched(memory: Any, models: Path, tmp_path: Path) -> None:
-    for path in ("..%2f/1/x", ".hidden/1/x", "toy/latest/x", "toy/01/x", "toy/0/x", "toy/..1/x", "a b/1/x", "README"):
+    for path in (
+        "..%2f/1/x",
+        ".hidden/1/x",
+        "toy/latest/x",
+        "toy/01/x",
+        "toy/0/x",
+        "toy/..1/x",
+        "a b/1/x",
+        "README",
+        f"toy/{'9' * 5000}/x",
+    ):
         memory.pipe(f"/models/{path}", b"")
     mirror = Mirror(URL, tmp_path / "cache")
     mirror.sync()
