@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 
 ROOT = Path(__file__).parents[2]
-REQUIRED = bool(os.environ.get("DROPSERVE_REQUIRE_DOCKER"))
+REQUIRED = bool(os.environ.get("REQUIRE_DOCKER"))
 """Set where an engine must be there, so that the tests fail without one instead of being skipped."""
 
 WHEELS = """

@@ -26,7 +26,7 @@ SERVICE_USER = 10001
 @pytest.fixture(scope="module", autouse=True)
 def _engine() -> None:
     if REQUIRED:
-        assert engine_runs(), "DROPSERVE_REQUIRE_DOCKER is set, and there is no Docker engine with compose"
+        assert engine_runs(), "REQUIRE_DOCKER is set, and there is no Docker engine with compose"
     elif not engine_runs():
         pytest.skip("there is no Docker engine with compose")
 
@@ -157,7 +157,7 @@ def test_damaged_model_is_unhealthy_and_says_why(toy: ToyNet, tmp_path: Path) ->
     assert "predict.onnx" in refusal.json()["error"]["details"]["failures"]["toy/1"]
 
 
-@pytest.mark.skipif(not REQUIRED, reason="downloads torch, several GB on Linux; DROPSERVE_REQUIRE_DOCKER=1 asks for it")
+@pytest.mark.skipif(not REQUIRED, reason="downloads torch, several GB on Linux; REQUIRE_DOCKER=1 asks for it")
 def test_training_publishes_what_the_service_serves(tmp_path: Path) -> None:
     """Whoever owns the folder of models, training may write there and the service may read it."""
     models = tmp_path / "models"

@@ -1,6 +1,5 @@
 import math
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,8 @@ def models(quick: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert result.exit_code == 0, result.output
         assert f"Published {folder}/quick/{version}." in result.output
         assert f"A service that watches {folder} picks it up by itself." in result.output
-        assert f"DROPSERVE_MODELS={folder} {sys.executable} -m service serve" in result.output
+        assert f"DROPSERVE_MODELS={folder} " in result.output
+        assert " -m service serve" in result.output
     return folder
 
 
