@@ -19,6 +19,9 @@ OFFLINE = {"PIP_NO_INDEX": "1"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+OF_MAKE = ("ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL")
+"""What a `make test` around this would hand on."""
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,7 +54,8 @@ def test_help_lists_every_target_that_a_user_may_ask_for() -> None:
 def make_serve(folder: Path, **env: str) -> Iterator[httpx.Client]:
     """`make serve` on a free port, and a client of it once its models are loaded."""
     command = ["make", "serve", f"PYTHON={sys.executable}"]
-    env = os.environ | env | {"DROPSERVE_PORT": "0"}
+    outer = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+    env = outer | env | {"DROPSERVE_PORT": "0"}
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, start_new_session=True) as process:
         try:
             with httpx.Client(base_url=_address(process), timeout=30) as client:
