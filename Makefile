@@ -42,7 +42,7 @@ bench: $(VENV)/.serving ## Measure the latency of served models/, every answer v
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new
 	$(PYTHON) -m venv --clear $(VENV)/pin
-	$(VENV)/pin/bin/pip install --quiet "$$(grep ^torch== constraints.txt)" -e '.[test]'
+	$(VENV)/pin/bin/pip install --quiet "$$(grep ^torch== constraints.txt)" -e '.[test,docs]'
 	$(VENV)/pin/bin/pip freeze --all --exclude pip --exclude dropserve | sed 's/+.*//' >> constraints.new
 	mv constraints.new constraints.txt
 	rm -r $(VENV)/pin

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.text import Text
 
@@ -142,6 +143,10 @@ def _settings(**given: Any) -> Settings:
             _stop(f"{variable}: there is no such setting; did you mean {near}?", code=2)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError as error:  # JSON is expected, and something else was found
+        name = str(error).partition('"')[2].partition('"')[0]
+        example = '{"digits": 1}' if name == "pins" else '["https://app.example.org"]'
+        _stop(f"DROPSERVE_{name.upper()}: expected JSON, such as {example}", code=2)
     except ValidationError as error:
         first = error.errors()[0]
         names = [

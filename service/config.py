@@ -119,6 +119,11 @@ class Settings(BaseSettings):
     access_log: bool = False
     """Log a line a request; those that end in an error of the service are always logged."""
 
+    @property
+    def default_samples(self) -> int:
+        """Passes of requests that give no number: what is set, or as many as are allowed."""
+        return min(self.samples, self.max_samples, self.max_row_samples)
+
     def to_environment(self) -> dict[str, str]:
         """The variables from which another process reads the same settings."""
         values = self.model_dump(mode="json", exclude_none=True)

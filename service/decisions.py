@@ -12,12 +12,14 @@ from service.uncertainty import Float64
 
 
 def choose_threshold(manifest: Manifest, error_rate: float | None) -> AbstentionThreshold | None:
-    """The model's threshold for this error rate; the strictest where none is asked for; None if it has none.
+    """The model's threshold for this error rate; None if it has none.
 
-    Raises InvalidInput for an error rate that it has no threshold for.
+    Where no rate is asked for: that for the highest rate at which some rows are referred, as one that accepts
+    everything decides nothing. Raises InvalidInput for an error rate that it has no threshold for.
     """
     if error_rate is None:
-        return min(manifest.abstention, key=lambda threshold: threshold.error_rate, default=None)
+        deciding = [threshold for threshold in manifest.abstention if threshold.coverage < 1]
+        return max(deciding or manifest.abstention, key=lambda threshold: threshold.error_rate, default=None)
     known = {threshold.error_rate: threshold for threshold in manifest.abstention}
     if error_rate not in known:
         raise _unknown("error_rate", error_rate, list(known))

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import httpx
+import hypothesis
 import pytest
 import uvicorn
 
@@ -15,6 +16,12 @@ from service.http.app import create_app
 from service.http.gate import ASGIApp
 from service.manifest import Manifest
 from tests.toy import ToyNet
+
+# the machine may be busy: how long an input takes to make, or a test to run, says nothing
+hypothesis.settings.register_profile(
+    "dropserve", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("dropserve")
 
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 

@@ -61,7 +61,7 @@ class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, settings: Settings) -> Sampling:
     """What to ask of the thinned networks; raises InvalidInput or LimitExceeded."""
-    asked = request.samples or min(settings.samples, settings.max_samples)
+    asked = request.samples or settings.default_samples
     passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
     outputs = manifest.output.shape[0]
     _limit("samples", passes, settings.max_samples)

@@ -192,7 +192,7 @@ class UncertaintyBody(PredictBody):
     return_samples: bool = False
     """Adds what each network answered."""
     error_rate: Share | None = None
-    """Which of the model's abstention thresholds decides; the strictest when absent."""
+    """Which abstention threshold decides; when absent, that of the highest error rate that refers any row."""
 
 
 class Alive(Described):

@@ -113,7 +113,7 @@ def _make_traces() -> Tracer | None:
     try:
         from service.telemetry.tracing import Traces
     except ModuleNotFoundError:
-        log.warning("a collector of traces is set, but not what sends them: pip install 'dropserve[tracing]'")
+        log.warning("a collector of traces is set, but not what sends them: pip install '.[tracing]'")
         return None
     return Traces()
 
@@ -127,7 +127,7 @@ def _grpc(
     try:
         from service.oip.grpc_server import grpc_server
     except ModuleNotFoundError as error:
-        raise RuntimeError("DROPSERVE_GRPC_PORT is set: expected gRPC, pip install 'dropserve[grpc]'") from error
+        raise RuntimeError("DROPSERVE_GRPC_PORT is set: expected gRPC, pip install '.[grpc]'") from error
     return grpc_server(repository, scheduler, settings, admission)
 
 

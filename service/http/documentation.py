@@ -68,7 +68,8 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         routes=[*_inference_routes().routes, *app.routes],
     )
     _add_bodies(api)
-    engine = _engine_at_hand(repository)
+    # what a key protects is not told to those who have none: the description is open to all
+    engine = None if settings.api_keys else _engine_at_hand(repository)
     api["paths"] |= describe_paths(engine, settings)
     if engine:
         _add_examples(api, engine, settings)
@@ -176,7 +177,7 @@ def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
     one_row = {name: array[:1] for name, array in engine.examples.items()}
     body = {"inputs": _to_json(one_row)}
     prediction = encode_prediction(engine.manifest, engine.predict(one_row))
-    sampling = Sampling(min(settings.samples, settings.max_samples), seed=7)
+    sampling = Sampling(settings.default_samples, seed=7)
     uncertainty = encode_uncertainty(engine.manifest, sampling, engine.sample(one_row, sampling))
     for path, operations in api["paths"].items():
         for operation in operations.values():

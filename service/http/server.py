@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
 
@@ -36,6 +37,10 @@ def run_server(settings: Settings) -> None:
     _check_certificate(settings)
     if settings.workers > 1 and settings.grpc_port == 0:
         raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
+    if settings.grpc_port is not None and find_spec("grpc") is None:
+        raise InvalidSetting(
+            "grpc_port: needs gRPC; in the repository's folder: pip install '.[grpc]' -c constraints.txt"
+        )
     if settings.api_keys:
         read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
     configure_logging(settings.log_level)

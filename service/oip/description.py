@@ -114,7 +114,7 @@ def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
     first = next(iter(outputs))
     spread = "mutual_information" if "mutual_information" in outputs else "total_std"
     row = {name: array[:1] for name, array in engine.examples.items()}
-    parameters = {"samples": settings.samples, "seed": 7}
+    parameters = {"samples": settings.default_samples, "seed": 7}
     request: Json = {
         "id": "42",
         "inputs": [

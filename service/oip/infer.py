@@ -71,7 +71,7 @@ def plan(
         if return_samples and rows > 1:
             message = "outputs.samples: rows may stop after different numbers of passes; expected a fixed number"
             raise InvalidInput(message, field="outputs.samples")
-        fields["samples"] = {"max": asked.get("samples", settings.samples), **stop}
+        fields["samples"] = {"max": asked.get("samples", settings.default_samples), **stop}
     request = decode_request(msgspec.json.encode(fields), UncertaintyRequest)
     return plan_sampling(request, manifest, rows, settings)
 

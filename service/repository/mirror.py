@@ -137,7 +137,7 @@ class Mirror:
         try:
             yield
         except ImportError as error:
-            raise StoreUnreachable(f"{error}; install dropserve[remote]") from None
+            raise StoreUnreachable(f"{error}; pip install '.[remote]'") from None
         except Exception as error:  # noqa: BLE001 - see above
             raise StoreUnreachable(_redact(str(error) or type(error).__name__, self._url)) from None
 

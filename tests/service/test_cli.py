@@ -389,3 +389,11 @@ def test_the_body_of_an_uncertainty_request_can_be_scored(published: Path) -> No
     result = CliRunner().invoke(cli, ["predict", "-", "--models", str(published), "--uncertainty"], input=body)
     assert result.exit_code == 0
     assert json.loads(result.stdout)["seed"] == 7
+
+
+@pytest.mark.parametrize(("name", "value"), [("PINS", "digits=1"), ("CORS_ORIGINS", "https://a.example")])
+def test_settings_that_are_json_say_so(monkeypatch: pytest.MonkeyPatch, published: Path, name: str, value: str) -> None:
+    monkeypatch.setenv(f"DROPSERVE_{name}", value)
+    result = CliRunner().invoke(cli, ["serve", "--models", str(published)])
+    assert result.exit_code == 2
+    assert f"DROPSERVE_{name}: expected JSON, such as" in result.stderr

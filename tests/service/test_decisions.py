@@ -15,6 +15,7 @@ from tests.conftest import running_server
 from tests.toy import ToyNet
 
 ABSTENTION = (
+    {"error_rate": 0.2, "threshold": 2.0, "coverage": 1.0},  # decides nothing
     {"error_rate": 0.05, "threshold": 1.0, "coverage": 0.9},
     {"error_rate": 0.01, "threshold": 0.8, "coverage": 0.5},
 )
@@ -47,7 +48,7 @@ def ask(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize(("asked", "threshold"), [({}, 0.8), ({"error_rate": 0.05}, 1.0), ({"error_rate": 0.01}, 0.8)])
+@pytest.mark.parametrize(("asked", "threshold"), [({}, 1.0), ({"error_rate": 0.05}, 1.0), ({"error_rate": 0.01}, 0.8)])
 def test_rows_are_accepted_up_to_the_threshold(
     client: httpx.Client, inputs: list[list[float]], asked: dict[str, float], threshold: float
 ) -> None:
@@ -55,7 +56,7 @@ def test_rows_are_accepted_up_to_the_threshold(
     decisions = {row["decision"] for row in answer["predictions"]}
     assert decisions == {"accept", "refer"}  # else the threshold would not be tested
     assert answer["decided"]["threshold"] == threshold
-    assert answer["decided"]["error_rate"] == asked.get("error_rate", 0.01)
+    assert answer["decided"]["error_rate"] == asked.get("error_rate", 0.05)
     for row in answer["predictions"]:
         assert (row["decision"] == "accept") == (row["predictive_entropy"] <= threshold)
 
@@ -85,7 +86,7 @@ def test_a_regressions_interval_is_the_answer_and_the_quantile_around_it(
 @pytest.mark.parametrize(
     ("path", "asked", "field", "expected"),
     [
-        ("/uncertainty", {"error_rate": 0.02}, "error_rate", [0.05, 0.01]),
+        ("/uncertainty", {"error_rate": 0.02}, "error_rate", [0.2, 0.05, 0.01]),
         ("/uncertainty", {"coverage": 0.9}, "coverage", [0.8, 0.95]),
         ("/predict", {"coverage": 0.9}, "coverage", [0.8, 0.95]),
         ("/v1/models/yield/predict", {"coverage": 0.8}, "coverage", [0.9]),

@@ -126,3 +126,24 @@ def test_the_paths_of_the_examples_exist(client: httpx.Client) -> None:
         if "example" in media:
             names = {parameter["name"]: parameter["example"] for parameter in post.get("parameters", [])}
             assert client.post(path.format(**names), json=media["example"]).status_code == 200
+
+
+@pytest.mark.parametrize("limits", [{"max_samples": 10}, {"max_row_samples": 50}])
+def test_low_limits_are_kept_by_the_examples(serve: Serve, published: Path, limits: dict[str, int]) -> None:
+    with serve(models=published, **limits) as client:
+        described = client.get("/openapi.json")
+        assert described.status_code == 200
+        body = described.json()["paths"]["/uncertainty"]["post"]["requestBody"]["content"]["application/json"][
+            "example"
+        ]
+        assert client.post("/uncertainty", json=body).status_code == 200
+
+
+def test_with_keys_the_open_description_tells_nothing_of_the_models(
+    serve: Serve, published: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text("alice infer " + "0" * 64 + "\n")
+    with serve(models=published, api_keys=tmp_path / "keys") as client:
+        described = client.get("/openapi.json").text
+    assert "yield" not in described
+    assert '"toy"' not in described
