@@ -16,7 +16,7 @@ from tests.conftest import running_server
 
 ROOT = Path(__file__).parents[2]
 SERVER = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8000")
-PAGES = ["README.md", "docs/api.md", "docs/export.md", "models/digits/1/MODEL_CARD.md"]
+PAGES = ["README.md", "docs/api.md", "docs/export.md", "docs/oip.md", "models/digits/1/MODEL_CARD.md"]
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -28,6 +28,11 @@ def commands(page: str) -> list[str]:
     return [
         found for block in blocks(page, "sh") for found in re.findall(r"^curl(?:[^'\n]|'[^']*')*", block, re.MULTILINE)
     ]
+
+
+def at(url: str, text: str) -> str:
+    """What is said of port 8000, said of this server."""
+    return SERVER.sub(lambda found: (found[1] or "") + httpx.URL(url).netloc.decode(), text)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +50,7 @@ def test_there_is_something_to_run() -> None:
 
 @pytest.mark.parametrize("command", CURLS)
 def test_curl(url: str, command: str) -> None:
-    here = SERVER.sub(url.rstrip("/"), command)
+    here = at(url, command)
     done = subprocess.run(["bash", "-c", f"{here} --fail-with-body"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
@@ -54,7 +59,7 @@ def test_curl(url: str, command: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python(url: str, page: str) -> None:
     """All blocks of a page make one program."""
-    program = SERVER.sub(url.rstrip("/"), "\n".join(blocks(page, "python")))
+    program = at(url, "\n".join(blocks(page, "python")))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
