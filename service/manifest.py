@@ -79,7 +79,9 @@ class ConformalQuantile(Part):
 class AbstentionThreshold(Part):
     """Accept an answer when its predictive entropy is at most `threshold`; refer it to a person otherwise."""
 
-    error_rate: float = Field(gt=0, lt=1, description="share of wrong answers among the accepted: its 90 % upper bound on calibration rows")
+    error_rate: float = Field(
+        gt=0, lt=1, description="share of wrong answers among the accepted; its 90 % upper bound on calibration rows"
+    )
     threshold: float = Field(ge=0, description="nats")
     coverage: float = Field(ge=0, le=1, description="share of calibration rows accepted at this threshold")
 
