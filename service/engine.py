@@ -4,7 +4,7 @@ Everything here is a pure function of (model, rows, sampling): no state is chang
 may share an engine, and how the work is cut into runs changes no answer.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -112,15 +112,7 @@ class Engine:
 
     def predict_steps(self, inputs: Inputs, watch: Stopwatch) -> Steps[Prediction]:
         """`predict`, cut into short steps."""
-        rows = count_rows(inputs)
-        parts: list[Float64] = []
-        for some in _cut(rows, self._row_passes_per_run):
-            yield self._row_cost.seconds(rows - int(some[0]))
-            watch.lap("queue")
-            with _rows_named(some):
-                parts.append(self._predicted(_take(inputs, some)))
-            watch.lap("run")
-        return Prediction(np.concatenate(parts))
+        return (yield from self._answer_steps(inputs, self._predicted, self._row_cost, watch))
 
     def sample(self, inputs: Inputs, sampling: Sampling) -> Sampled:
         """Thinned networks, the same for every row; the seed alone says which."""
@@ -170,7 +162,7 @@ class Engine:
         return self._values(raw, self.manifest.sampled_temperature or self.manifest.temperature)
 
     def _values(self, raw: Array, temperature: float) -> Float64:
-        """Raw outputs (…, rows, outputs) → values; raises NotFinite for rows whose outputs are not."""
+        """Raw outputs (…, rows, outputs) → values; raises _NotFinite for a row whose outputs are not."""
         if not np.isfinite(raw).all():
             raise _NotFinite(int(np.argwhere(~np.isfinite(raw))[0, -2]))
         return softmax(raw, temperature) if self.manifest.task == "classification" else raw.astype(np.float64)
@@ -214,7 +206,10 @@ class Engine:
         return parts
 
     def _part(self, rows: Rows, values: Float64, sampling: Sampling, stopped: str) -> Part:
-        quantiles = np.quantile(values, sampling.quantiles, axis=0).swapaxes(0, 1)  # (rows, quantiles, outputs)
+        _, count, outputs = values.shape
+        quantiles = np.empty((count, 0, outputs))  # numpy sorts all values for none, too
+        if sampling.quantiles:
+            quantiles = np.quantile(values, sampling.quantiles, axis=0).swapaxes(0, 1)  # (rows, quantiles, outputs)
         kept = values if sampling.keep_samples else None
         return Part(rows, self.summarise(values), len(values), stopped, quantiles, kept)
 
@@ -224,13 +219,23 @@ class Engine:
             return (yield from self.predict_steps(inputs, watch))
         keep_all = [np.ones((1, 1, *site.shape), dtype=np.float32) for site in self.manifest.sites]
         masks = sampling.ablate(keep_all)
+
+        def ablated(some: Inputs) -> Float64:
+            return self._values(self._run_masked(some, masks)[0], self.manifest.temperature)
+
+        return (yield from self._answer_steps(inputs, ablated, self._row_pass_cost, watch))
+
+    def _answer_steps(
+        self, inputs: Inputs, answer: Callable[[Inputs], Float64], cost: Cost, watch: Stopwatch
+    ) -> Steps[Prediction]:
+        """The answers to all rows, a piece of them at a time."""
+        rows = count_rows(inputs)
         parts: list[Float64] = []
-        for some in _cut(count_rows(inputs), self._row_passes_per_run):
-            yield self._row_pass_cost.seconds(len(some))
+        for some in _cut(rows, self._row_passes_per_run):
+            yield cost.seconds(rows - int(some[0]))
             watch.lap("queue")
             with _rows_named(some):
-                raw = self._run_masked(_take(inputs, some), masks)[0]
-                parts.append(self._values(raw, self.manifest.temperature))
+                parts.append(answer(_take(inputs, some)))
             watch.lap("run")
         return Prediction(np.concatenate(parts))
 
@@ -317,7 +322,7 @@ def _cut(rows: int, longest: int) -> Iterator[Rows]:
 
 def _runs(start: int, stop: int, longest: int) -> Iterator[tuple[int, int]]:
     """Cut passes at multiples of a power of two, so that no run straddles a block of masks."""
-    step = min(PASSES_PER_BLOCK, 1 << (max(1, longest).bit_length() - 1))
+    step = 1 << (max(1, longest).bit_length() - 1)
     while start < stop:
         end = min(stop, start - start % step + step)
         yield start, end

@@ -18,11 +18,11 @@ from service.http.access import read_keys
 from service.http.admission import Admission, Tracer
 from service.http.documentation import Description, make_description_router
 from service.http.draining import listen_for_the_end
-from service.http.gate import MISTAKE, ASGIApp, Gate
+from service.http.gate import ASGIApp, Gate
 from service.http.inference import Inference
 from service.http.models_api import make_models_router
 from service.http.pages import add_docs
-from service.http.refusals import error_reply
+from service.http.refusals import MISTAKE, error_reply
 from service.http.routes import make_health_router, make_metrics_router
 from service.masks import MaskCache
 from service.oip.http import OpenInference

@@ -15,14 +15,11 @@ from service.http.access import needed_scope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.calls import Call, Receive, Scope, Send
 from service.http.inference import PATH, Inference
-from service.http.refusals import error_reply
+from service.http.refusals import MISTAKE, error_reply
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-MISTAKE = "something went wrong in the service; its log says what"
-"""All that a caller is told of a mistake of ours."""
 
 log = structlog.get_logger(__name__)
 

@@ -6,6 +6,9 @@ from service.errors import DropserveError
 
 Header = tuple[bytes, bytes]
 
+MISTAKE = "something went wrong in the service; its log says what"
+"""All that a caller is told of a mistake of ours."""
+
 STATUS: dict[type[DropserveError], int] = {
     errors.MalformedBody: 400,
     errors.InvalidInput: 422,

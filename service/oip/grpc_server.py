@@ -17,7 +17,7 @@ from service.errors import DropserveError, NotReady, UnknownModel
 from service.http.access import KeyScope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.inference import parse_version
-from service.http.refusals import error_reply
+from service.http.refusals import MISTAKE, error_reply
 from service.oip import metadata
 from service.oip.http import READ_SECONDS_PER_BYTE
 from service.oip.infer import infer_steps
@@ -200,7 +200,7 @@ def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethod
             raise
         except Exception as error:
             log.error("unexpected error", path=call.path, exc_info=error)
-            return await _refuse(call, DropserveError("something went wrong in the service; its log says what"))
+            return await _refuse(call, DropserveError(MISTAKE))
         finally:
             admission.end(call)
 
