@@ -3,12 +3,35 @@
 All by thresholds that were fitted on validation data when the model was trained, and are in its manifest.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
 from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest
-from service.uncertainty import Float64
+from service.sampling import Sampling
+from service.uncertainty import ClassUncertainty, Float64, Uncertainty
+
+
+class Decision(NamedTuple):
+    """Which rows to accept, and by which threshold."""
+
+    threshold: AbstentionThreshold
+    accepted: NDArray[np.bool_]
+    """(rows,)."""
+
+
+def decide(
+    manifest: Manifest, sampling: Sampling, uncertainty: Uncertainty, error_rate: float | None = None
+) -> Decision | None:
+    """Accept or refer each row; None where that is not known: of regressions, of models without a threshold, and
+    where the network was changed. Raises InvalidInput for an error rate that the model has no threshold for.
+    """
+    threshold = None if sampling.changes_network else choose_threshold(manifest, error_rate)
+    if threshold is None or not isinstance(uncertainty, ClassUncertainty):
+        return None
+    return Decision(threshold, accept(uncertainty.predictive_entropy, threshold))
 
 
 def choose_threshold(manifest: Manifest, error_rate: float | None) -> AbstentionThreshold | None:

@@ -6,13 +6,14 @@ import sys
 import numpy as np
 
 from service.arrays import read_npz
-from service.engine import Engine, Inputs, count_rows
+from service.engine import Engine
 from service.errors import InvalidInput, InvalidModel
 from service.inputs import check_inputs
 from service.manifest import GOLDEN
 from service.masks import MAX_SEED
 from service.runtime import Array
 from service.sampling import Sampling
+from service.steps import Inputs, count_rows
 
 TOLERANCE = 1e-4
 """How far an answer may lie from the publisher's, relative to the largest; other processors sum in

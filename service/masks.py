@@ -13,6 +13,7 @@ before it. What follows:
 p is taken to 24 binary digits, which is the resolution of float32.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
@@ -43,7 +44,7 @@ def keep_scale(p: float) -> np.float32:
 
 def draw_masks(seed: int, site: int, p: float, shape: Sequence[int], start: int, stop: int) -> Float32:
     """The masks of passes start … stop-1 at one site: (stop-start, 1, *shape), each 0 or 1/(1-p)."""
-    units = int(np.prod(shape, dtype=np.int64))
+    units = math.prod(shape)
     dropped = _dropped_bits(seed, site, p, units, start, stop)  # (passes, words)
     octets = np.take(_octet_table(p), dropped.view(np.uint8))  # (passes, bytes) of eight float32 each
     values = octets.view(np.float32).reshape(stop - start, -1)  # (passes, units and padding)
@@ -84,7 +85,7 @@ def _octet_table(p: float) -> NDArray[np.void]:
 
 def passes_per_block(sites: Sequence[DropoutSite]) -> int:
     """How many passes are kept together: a power of two, by the sites' largest mask."""
-    largest = max(4 * int(np.prod(site.shape, dtype=np.int64)) for site in sites)
+    largest = max(4 * math.prod(site.shape) for site in sites)
     fitting = max(1, BLOCK_BYTES // largest)
     return min(PASSES_PER_BLOCK, 1 << (fitting.bit_length() - 1))
 

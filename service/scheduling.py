@@ -1,6 +1,6 @@
 """Short work is done at once, long work step by step in a thread of its own, so that it keeps nobody else waiting.
 
-Work comes as a generator of short steps (`service.engine.Steps`) that tells how long its rest will take.
+Work comes as a generator of short steps (`service.steps.Steps`) that tells how long its rest will take.
 The thread always takes the next step of what has least left (shortest remaining processing time; Schrage 1968):
 a heavy request slows a light one by a step, not by its whole length, and of many heavy ones some are done in
 time, where equal turns would have all of them done too late. Admission is bounded, each piece has a deadline,
@@ -13,12 +13,14 @@ import itertools
 import math
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
+from service.batching import Batches
 from service.errors import CallerGone, DeadlineExceeded, Overloaded, Unavailable
+from service.steps import Question, Steps, seconds_left
 
 T = TypeVar("T")
 Gone = Callable[[], Awaitable[None]]
@@ -36,15 +38,20 @@ SLOWEST = 20.0
 class Job:
     """A piece of work and the caller who waits for it."""
 
-    steps: Generator[float, None, Any]
-    remaining: float
-    """Seconds of work left, as far as is known."""
+    steps: Steps[Any]
+    said: float | Question
+    """What they yielded last."""
     deadline: float
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
     context: contextvars.Context
     """The request's, so that what its steps log bears its id."""
     abandoned: bool = False
+
+    @property
+    def remaining(self) -> float:
+        """Seconds of work left, as far as is known."""
+        return seconds_left(self.said)
 
 
 class Scheduler:
@@ -53,6 +60,7 @@ class Scheduler:
     def __init__(self, max_jobs: int, inline_seconds: float) -> None:
         self._max_jobs = max_jobs
         self._inline_seconds = inline_seconds
+        self._batches = Batches(inline_seconds)
         self._jobs: set[Job] = set()
         self.steps_taken = 0
         """By the thread, since it began."""
@@ -63,22 +71,23 @@ class Scheduler:
         self._thread = threading.Thread(target=self._work, name="dropserve-worker", daemon=True)
         self._thread.start()
 
-    async def run(self, steps: Generator[float, None, T], seconds: float, gone: Gone | None = None) -> T:
+    async def run(self, steps: Steps[T], seconds: float, gone: Gone | None = None) -> T:
         """The work's result, within so many seconds, unless `gone` returns first: nobody waits any more.
 
         Raises Overloaded or DeadlineExceeded, at once where it can be foreseen; CallerGone; what the work raises.
         """
         try:
-            while (remaining := next(steps)) <= self._inline_seconds:
-                pass
+            said = next(steps)
+            while seconds_left(said) <= self._inline_seconds:
+                said = steps.send(await self._batches.ask(said) if isinstance(said, Question) else None)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         try:
-            self._check_room(remaining, seconds)
+            self._check_room(seconds_left(said), seconds)
         except Unavailable:
             steps.close()
             raise
-        return await self._queue(steps, remaining, seconds, gone)
+        return await self._queue(steps, said, seconds, gone)
 
     @property
     def depth(self) -> int:
@@ -108,10 +117,10 @@ class Scheduler:
             )
             raise Overloaded(message, retry_after=max(1, math.ceil(expected - seconds)))
 
-    async def _queue(self, steps: Generator[float, None, T], remaining: float, seconds: float, gone: Gone | None) -> T:
+    async def _queue(self, steps: Steps[T], said: float | Question, seconds: float, gone: Gone | None) -> T:
         loop = asyncio.get_running_loop()
         deadline = monotonic() + seconds
-        job = Job(steps, remaining, deadline, loop, loop.create_future(), contextvars.copy_context())
+        job = Job(steps, said, deadline, loop, loop.create_future(), contextvars.copy_context())
         hangup = asyncio.ensure_future(gone() if gone else loop.create_future())
         self._jobs.add(job)
         self._wait_for_turn(job)
@@ -149,17 +158,18 @@ class Scheduler:
         started = monotonic()
         self.steps_taken += 1
         try:
-            said = job.context.run(next, job.steps)
-            if said > job.remaining and monotonic() + self.pace * said > job.deadline:
+            said = job.context.run(_advance, job.steps, job.said)
+            left = seconds_left(said)
+            if left > job.remaining and monotonic() + self.pace * left > job.deadline:
                 job.steps.close()
-                raise _too_long(self.pace * said, job.deadline - monotonic())
+                raise _too_long(self.pace * left, job.deadline - monotonic())
         except StopIteration as done:
             _deliver(job, done.value, None)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's, and the thread lives on
             _deliver(job, None, error)
         else:
-            self._note_pace(job.remaining - said, monotonic() - started)
-            job.remaining = said
+            self._note_pace(job.remaining - left, monotonic() - started)
+            job.said = said
             return True
         return False
 
@@ -167,6 +177,11 @@ class Scheduler:
         """What a step should have taken, and took."""
         if foretold > MEASURABLE:
             self.pace += PACE_WEIGHT * (min(taken / foretold, SLOWEST) - self.pace)
+
+
+def _advance(steps: Steps[Any], said: float | Question) -> float | Question:
+    """What they yield next; a question is answered first, alone."""
+    return steps.send(said.alone() if isinstance(said, Question) else None)
 
 
 def _too_long(needed: float, seconds: float) -> DeadlineExceeded:

@@ -13,12 +13,14 @@ from service.api.decoding import decode_request
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
 from service.config import Settings
-from service.engine import Engine, count_rows
+from service.decisions import decide
+from service.engine import Engine
 from service.errors import UnknownModel
 from service.files import guess_kind, read_request, read_rows
 from service.manifest import MANIFEST
 from service.repository.folder import find_models
 from service.repository.mirror import open_mirror
+from service.steps import count_rows
 
 
 def read_options(samples: int | None, seed: str | None) -> dict[str, Any]:
@@ -45,7 +47,9 @@ def ask(engine: Engine, name: str, content: bytes, options: Mapping[str, Any], s
         setattr(request, field, value)
     inputs = read_rows(content, kind, engine.manifest)
     sampling = plan_sampling(request, engine.manifest, count_rows(inputs), settings)
-    return encode_uncertainty(engine.manifest, sampling, engine.sample(inputs, sampling), request)
+    sampled = engine.sample(inputs, sampling)
+    decision = decide(engine.manifest, sampling, sampled.uncertainty, request.error_rate)
+    return encode_uncertainty(engine.manifest, sampling, sampled, request, decision)
 
 
 def to_csv(answer: bytes) -> bytes:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine import Engine, Inputs
+from service.engine import Engine
 from service.runtime import Array
 from service.sampling import Sampling
+from service.steps import Inputs
 from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty, Uncertainty
 
 Int64 = NDArray[np.int64]

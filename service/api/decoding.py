@@ -18,7 +18,6 @@ import msgspec
 import numpy as np
 
 from service.api.requests import MAX_JSON_INTEGER, Ablate, AdaptiveSamples
-from service.engine import Steps, finish
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.inputs import (
     FIELD,
@@ -34,6 +33,7 @@ from service.inputs import (
 )
 from service.manifest import Manifest, TensorSpec
 from service.runtime import Array
+from service.steps import OwnSteps, finish
 
 WORDS = {
     "int": "a whole number",
@@ -98,7 +98,7 @@ def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> dict[s
     return finish(decode_inputs_steps(raw, manifest, max_rows))
 
 
-def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> Steps[dict[str, Array]]:
+def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> OwnSteps[dict[str, Array]]:
     """The JSON of `inputs` → one array (rows, …) an input of the model, in short steps.
 
     A list of rows for a model of one input; for any model an object with such a list for each input, by
@@ -191,7 +191,7 @@ def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw
     return {manifest.inputs[0].name: raw}
 
 
-def _decode_rows_steps(raw: msgspec.Raw, spec: TensorSpec, field: str, max_rows: int) -> Steps[Array]:
+def _decode_rows_steps(raw: msgspec.Raw, spec: TensorSpec, field: str, max_rows: int) -> OwnSteps[Array]:
     text = memoryview(raw)
     if len(text) <= CHUNK_BYTES or not _may_be_rows(text, spec):
         return _decode_rows(raw, spec, field)  # what are no rows is refused at the first

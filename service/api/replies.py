@@ -7,13 +7,13 @@ import msgspec
 import numpy as np
 import orjson
 
+from service.answers import Prediction, Sampled
 from service.api.requests import UncertaintyRequest
-from service.decisions import accept, choose_quantile, choose_threshold, prediction_sets
-from service.engine import Prediction, Sampled
+from service.decisions import Decision, choose_quantile, prediction_sets
 from service.manifest import Manifest
 from service.runtime import Array
 from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty
+from service.uncertainty import Float64, RegressionUncertainty, Uncertainty
 
 Columns = dict[str, Sequence[Any]]
 """Fields of an answer, each with one entry a row."""
@@ -21,7 +21,7 @@ Columns = dict[str, Sequence[Any]]
 
 def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
     """As `schemas.Predictions` describes it; raises InvalidInput for a coverage that the model has not."""
-    return encode(_heading(manifest) | {"predictions": _rows(_answer(manifest, prediction, coverage))})
+    return encode({**_heading(manifest), "predictions": _rows(_answer(manifest, prediction, coverage))})
 
 
 PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
@@ -29,25 +29,32 @@ PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
 
 
 def encode_uncertainty(
-    manifest: Manifest, sampling: Sampling, sampled: Sampled, request: UncertaintyRequest = PLAIN
+    manifest: Manifest,
+    sampling: Sampling,
+    sampled: Sampled,
+    request: UncertaintyRequest = PLAIN,
+    decision: Decision | None = None,
 ) -> bytes:
-    """As `schemas.Uncertainties` describes it; raises InvalidInput for a threshold that the model has not."""
-    columns = _spread(manifest, sampled)
-    heading = _heading(manifest) | {"samples": int(sampled.passes.max()), "seed": sampling.seed}
+    """As `schemas.Uncertainties` describes it; raises InvalidInput for a coverage that the model has not."""
+    columns = _spread(manifest, sampled.uncertainty)
+    heading = _heading(manifest)
+    passes = sampled.passes.tolist()
+    heading["samples"] = max(passes)
+    heading["seed"] = sampling.seed
     if sampling.stop:
-        columns |= {"samples": sampled.passes.tolist(), "stopped": sampled.stopped}
+        columns["samples"] = passes
+        columns["stopped"] = sampled.stopped
     if request.quantiles:
-        columns |= {"quantiles": [list(map(_single, rows)) for rows in sampled.quantiles]}
-        heading |= {"quantiles": request.quantiles}
+        columns["quantiles"] = [list(map(_single, rows)) for rows in sampled.quantiles]
+        heading["quantiles"] = request.quantiles
     if request.return_samples:
-        columns |= {"sampled": [list(map(_single, values)) for values in sampled.values]}
-    threshold = None if sampling.changes_network else choose_threshold(manifest, request.error_rate)
-    if threshold and isinstance(sampled.uncertainty, ClassUncertainty):
-        accepted = accept(sampled.uncertainty.predictive_entropy, threshold)
-        columns |= {"decision": np.where(accepted, "accept", "refer").tolist()}
-        heading |= {"decided": threshold.model_dump()}
-    columns |= {"deterministic": _rows(_answer(manifest, sampled.deterministic, request.coverage))}
-    return encode(heading | {"predictions": _rows(columns)})
+        columns["sampled"] = [list(map(_single, values)) for values in sampled.values]
+    if decision:
+        columns["decision"] = ["accept" if accepted else "refer" for accepted in decision.accepted.tolist()]
+        heading["decided"] = decision.threshold.model_dump()
+    columns["deterministic"] = _rows(_answer(manifest, sampled.deterministic, request.coverage))
+    heading["predictions"] = _rows(columns)
+    return encode(heading)
 
 
 def encode(value: object) -> bytes:
@@ -57,30 +64,33 @@ def encode(value: object) -> bytes:
 
 def _heading(manifest: Manifest) -> dict[str, Any]:
     heading: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
-    return heading | ({"labels": manifest.labels} if manifest.task == "classification" else {})
+    if manifest.task == "classification":
+        heading["labels"] = manifest.labels
+    return heading
 
 
 def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) -> Columns:
     values = prediction.values
+    singles = _single(values)
     quantile = None if coverage is None else choose_quantile(manifest, coverage)
     if manifest.task == "regression":
-        columns: Columns = {"values": _vectors(values)}
+        columns: Columns = {"values": list(singles)}
         if quantile:
-            columns |= {"interval": list(np.stack([values - quantile.quantile, values + quantile.quantile], axis=-1))}
+            columns["interval"] = list(np.stack([values - quantile.quantile, values + quantile.quantile], axis=-1))
         return columns
+    best = values.argmax(axis=-1)
     columns = {
-        "label": labels(manifest, values),
-        "probability": list(values.max(axis=-1).astype(np.float32)),
-        "probabilities": _vectors(values),
+        "label": [manifest.labels[i] for i in best.tolist()],
+        "probability": list(singles[np.arange(len(best)), best]),
+        "probabilities": list(singles),
     }
     if quantile:
         members = prediction_sets(values, quantile)
-        columns |= {"prediction_set": [[manifest.labels[i] for i in np.flatnonzero(row)] for row in members]}
+        columns["prediction_set"] = [[manifest.labels[i] for i in np.flatnonzero(row)] for row in members]
     return columns
 
 
-def _spread(manifest: Manifest, sampled: Sampled) -> Columns:
-    summary = sampled.uncertainty
+def _spread(manifest: Manifest, summary: Uncertainty) -> Columns:
     if isinstance(summary, RegressionUncertainty):
         return {
             "mean": _vectors(summary.mean),
@@ -109,14 +119,14 @@ def labels(manifest: Manifest, probabilities: Float64) -> list[str]:
 
 def _rows(columns: Columns) -> list[dict[str, Any]]:
     """Columns → one object a row."""
-    names = list(columns)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _vectors(array: Float64) -> list[Array]:
-    """A vector a row, in float32: the network's own precision, and half the digits."""
-    return list(array.astype(np.float32))
+    """A vector a row."""
+    return list(_single(array))
 
 
 def _single(array: Float64) -> Array:
+    """In float32: the network's own precision, and half the digits."""
     return array.astype(np.float32)

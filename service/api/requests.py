@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -63,16 +63,16 @@ def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, se
     """What to ask of the thinned networks; raises InvalidInput or LimitExceeded."""
     asked = request.samples or settings.default_samples
     passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
-    outputs = manifest.output.shape[0]
     _limit("samples", passes, settings.max_samples)
-    _limit("samples", rows * passes, settings.max_row_samples, f"rows × samples, found {rows} × {passes}")
+    _limit_product("samples", {"rows": rows, "samples": passes}, settings.max_row_samples)
+    outputs = manifest.output.shape[0]
     if request.return_samples:
-        returned = f"rows × samples × outputs to return, found {rows} × {passes} × {outputs}"
-        _limit("return_samples", rows * passes * outputs, settings.max_returned_values, returned)
-    quantiles = len(request.quantiles)
-    _limit("quantiles", quantiles, MAX_QUANTILES)
-    told = f"rows × quantiles × outputs to return, found {rows} × {quantiles} × {outputs}"
-    _limit("quantiles", rows * quantiles * outputs, settings.max_returned_values, told)
+        returned = {"rows": rows, "samples": passes, "outputs to return": outputs}
+        _limit_product("return_samples", returned, settings.max_returned_values)
+    if quantiles := len(request.quantiles):
+        _limit("quantiles", quantiles, MAX_QUANTILES)
+        returned = {"rows": rows, "quantiles": quantiles, "outputs to return": outputs}
+        _limit_product("quantiles", returned, settings.max_returned_values)
     seed = choose_seed(request.seed, settings.seed)
     sampling = Sampling(
         passes=passes,
@@ -96,10 +96,19 @@ def _refuse_unfounded(request: UncertaintyRequest, sampling: Sampling) -> None:
             raise InvalidInput(message, field=field)
 
 
-def _limit(field: str, given: int, limit: int, found: str | None = None) -> None:
+def _limit(field: str, given: int, limit: int, what: str = "") -> None:
     if given > limit:
-        rest = f" {found}" if found else f", found {given}"
-        raise LimitExceeded(f"{field}: expected at most {limit}{rest}", field=field, given=given, limit=limit)
+        message = f"{field}: expected at most {limit}{what}, found {given}"
+        raise LimitExceeded(message, field=field, given=given, limit=limit)
+
+
+def _limit_product(field: str, factors: Mapping[str, int], limit: int) -> None:
+    """Of numbers by what they count."""
+    given = math.prod(factors.values())
+    if given > limit:
+        found = " × ".join(map(str, factors.values()))
+        message = f"{field}: expected at most {limit} {' × '.join(factors)}, found {found}"
+        raise LimitExceeded(message, field=field, given=given, limit=limit)
 
 
 def _stop_rule(asked: AdaptiveSamples, manifest: Manifest) -> StopRule:
@@ -111,7 +120,7 @@ def _stop_rule(asked: AdaptiveSamples, manifest: Manifest) -> StopRule:
 
 
 def _ablations(asked: Sequence[Ablate], manifest: Manifest, seed: int) -> tuple[Ablation, ...]:
-    _limit("ablate", len(asked), len(manifest.sites), f"entries, one a dropout site; found {len(asked)}")
+    _limit("ablate", len(asked), len(manifest.sites), " entries, one a dropout site")
     ablations = tuple(_ablation(ablate, i, manifest, seed) for i, ablate in enumerate(asked))
     if len({ablation.site for ablation in ablations}) < len(ablations):
         raise InvalidInput("ablate: expected each dropout site once at most", field="ablate")

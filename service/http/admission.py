@@ -36,6 +36,8 @@ class Admission:
         self._access = access
         self._traces = traces
         self._log_all = log_all
+        self.guarded = access is not None
+        """Whether callers must show a key."""
 
     def begin(self, record: Record) -> None:
         """Before anything else is done with a request."""

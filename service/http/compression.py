@@ -3,9 +3,9 @@
 import zlib
 from collections.abc import Mapping
 
-from service.engine import Steps
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 from service.stages import Stopwatch
+from service.steps import Steps
 
 WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """As zlib calls the formats; HTTP's deflate is zlib's own."""

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from service.api import schemas
 from service.api.replies import encode, encode_prediction, encode_uncertainty
 from service.config import Settings
-from service.engine import Engine, Inputs
+from service.engine import Engine
 from service.errors import DropserveError, NotReady
 from service.http import models_api
 from service.http.access import describe_access
@@ -20,6 +20,7 @@ from service.oip.description import describe_paths
 from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
 from service.sampling import Sampling
+from service.steps import Inputs
 
 Json = dict[str, Any]
 

@@ -14,7 +14,7 @@ from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotRead
 from service.http.access import needed_scope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.calls import Call, Receive, Scope, Send
-from service.http.inference import PATH, Inference
+from service.http.inference import Inference, read_path
 from service.http.refusals import MISTAKE, error_reply
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER
@@ -43,7 +43,8 @@ class Gate:
         try:
             if not call.path.isprintable():  # a router may overlook the newline at a path's end, and a log may not
                 raise UnknownPath("the path has control characters; /docs lists what there is")
-            self._admission.check(call, needed_scope(call.path))
+            if self._admission.guarded:
+                self._admission.check(call, needed_scope(call.path))
             await self._answer(call, scope, receive)
         except CallerGone:
             call.status = NOBODY_THERE
@@ -58,17 +59,17 @@ class Gate:
             self._admission.end(call)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
-        path = PATH.fullmatch(call.path)
-        if path is None and is_open_inference(call.path):
+        asked = read_path(call.path)
+        if asked is None and is_open_inference(call.path):
             await self._open_inference.answer(call)
             return
-        if path is None:
+        if asked is None:
             await self.app(scope, receive, call.send_on)
             call.route = getattr(scope.get("route"), "path", OTHER)
             return
         if call.method != "POST":
             raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}", allowed="POST")
-        await self._inference.answer(call, path)
+        await self._inference.answer(call, asked)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:
         if call.status:

@@ -7,24 +7,30 @@ describes it.
 import re
 from collections.abc import Callable
 
-from service.api.decoding import decode_inputs_steps, decode_request, decode_seconds
+from service.api.decoding import CHUNK_BYTES, decode_inputs_steps, decode_request, decode_seconds
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
 from service.config import Settings
-from service.engine import Engine, Steps, count_rows
+from service.decisions import decide
+from service.engine import Engine
 from service.errors import InvalidInput
 from service.http.calls import Call
 from service.http.compression import decompress_steps
 from service.repository.repository import Repository
 from service.scheduling import Scheduler
 from service.stages import Stopwatch
+from service.steps import Steps, count_rows
 from service.telemetry.outcomes import Outcome, describe
 
-PATH = re.compile(r"(?:/v1/models/([^/]+)(?:/versions/([^/]+))?)?/(predict|uncertainty)")
-"""Model, version, question."""
+PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertainty)")
 
 ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
-"""By question: the route that metrics name, whatever model was asked."""
+"""By question: the path that asks it of the default model. Metrics name it whatever model was asked."""
+
+Asked = tuple[str | None, str | None, str]
+"""Model, version, question."""
+
+OF_DEFAULT: dict[str, Asked] = {path: (None, None, question) for question, path in ROUTES.items()}
 
 Answer = tuple[bytes, Outcome]
 Question = Callable[[Engine, bytes, Stopwatch], Steps[Answer]]
@@ -39,9 +45,9 @@ class Inference:
         self._settings = settings
         self._questions: dict[str, Question] = {"predict": self._predict, "uncertainty": self._uncertainty}
 
-    async def answer(self, call: Call, path: re.Match[str]) -> None:
-        """Answer a call whose path matched; raises what `service.errors` lists."""
-        name, version, question = path.groups()
+    async def answer(self, call: Call, asked: Asked) -> None:
+        """Answer a call whose path asks this; raises what `service.errors` lists."""
+        name, version, question = asked
         call.route = ROUTES[question]
         engine = self._repository.find(name, parse_version(version))
         call.manifest = engine.manifest
@@ -54,9 +60,11 @@ class Inference:
         await call.reply(content)
 
     def _steps(self, question: Question, engine: Engine, call: Call, body: bytes) -> Steps[Answer]:
-        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, call.watch)
-        yield decode_seconds(body)
-        call.watch.lap("queue")
+        if b"content-encoding" in call.headers:
+            body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, call.watch)
+        if len(body) > CHUNK_BYTES:
+            yield decode_seconds(body)
+            call.watch.lap("queue")
         return (yield from question(engine, body, call.watch))
 
     def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Answer]:
@@ -74,9 +82,20 @@ class Inference:
         sampling = plan_sampling(request, engine.manifest, count_rows(inputs), self._settings)
         watch.lap("parse")
         sampled = yield from engine.sample_steps(inputs, sampling, watch)
-        content = encode_uncertainty(engine.manifest, sampling, sampled, request)
+        decision = decide(engine.manifest, sampling, sampled.uncertainty, request.error_rate)
+        content = encode_uncertainty(engine.manifest, sampling, sampled, request, decision)
+        outcome = describe(sampling, sampled, decision)
         watch.lap("encode")
-        return content, describe(engine.manifest, sampling, sampled, request.error_rate)
+        return content, outcome
+
+
+def read_path(path: str) -> Asked | None:
+    """What a path asks; None where it asks no question of a model."""
+    if asked := OF_DEFAULT.get(path):
+        return asked
+    if match := PATH.fullmatch(path):
+        return match[1], match[2], match[3]
+    return None
 
 
 def parse_version(text: str | None) -> int | None:

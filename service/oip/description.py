@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from service.config import Settings
-from service.engine import Engine, finish
+from service.engine import Engine
 from service.oip import metadata
 from service.oip.datatypes import NAMES
 from service.oip.infer import infer_steps
@@ -13,6 +13,7 @@ from service.oip.messages import InferRequest, RequestedOutput
 from service.oip.outputs import outputs_of
 from service.oip.wire import encode_reply
 from service.stages import Stopwatch
+from service.steps import finish
 
 Json = dict[str, Any]
 

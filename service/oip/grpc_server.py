@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from service import errors
 from service.config import Settings
-from service.engine import Engine, Steps
+from service.engine import Engine
 from service.errors import DropserveError, NotReady, UnknownModel
 from service.http.access import KeyScope
 from service.http.admission import NOBODY_THERE, Admission
@@ -26,6 +26,7 @@ from service.oip.protobuf import read_request, write_reply
 from service.oip.repository import check_load, index, versions_of
 from service.repository.repository import Repository
 from service.scheduling import Scheduler
+from service.steps import Steps
 from service.telemetry.records import Record
 
 SERVICE = "inference.GRPCInferenceService"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from service.api.decoding import decode_request, decode_seconds
 from service.api.replies import encode
 from service.config import Settings
-from service.engine import Engine, Steps
+from service.engine import Engine
 from service.errors import DropserveError, MethodNotAllowed, UnknownPath, UnsupportedMediaType
 from service.http.calls import JSON, Call, Header
 from service.http.compression import decompress_steps
@@ -20,6 +20,7 @@ from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
 from service.repository.repository import Repository
 from service.scheduling import Scheduler
 from service.stages import Stopwatch
+from service.steps import Steps
 
 PREFIX = "/v2"
 

@@ -8,13 +8,15 @@ import msgspec
 from service.api.decoding import decode_request
 from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
-from service.engine import Engine, Steps, count_rows
+from service.decisions import decide
+from service.engine import Engine
 from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.oip.messages import InferReply, InferRequest, Parameter, Parameters, RequestedOutput
 from service.oip.outputs import choose_outputs, needs_sampling, read_outputs
 from service.sampling import Sampling
 from service.stages import Stopwatch
+from service.steps import Steps, count_rows
 from service.telemetry.outcomes import Outcome, describe
 
 SAMPLING = ("samples", "seed", "dropout_rate", "tolerance", "confidence")
@@ -33,7 +35,7 @@ def infer_steps(engine: Engine, request: InferRequest, settings: Settings, watch
         watch.lap("parse")
         sampled = yield from engine.sample_steps(request.inputs, sampling, watch)
         prediction = sampled.deterministic
-        outcome = describe(manifest, sampling, sampled)
+        outcome = describe(sampling, sampled, decide(manifest, sampling, sampled.uncertainty))
         told = {"samples": outcome.passes, "seed": sampling.seed}
     else:
         _refuse_unused(asked)

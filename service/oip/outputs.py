@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from service.answers import Prediction, Sampled
 from service.api.replies import labels
-from service.engine import Prediction, Sampled
 from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.oip.datatypes import BYTES, DTYPES

@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from service.decisions import accept, choose_threshold
-from service.engine import Sampled
-from service.manifest import Manifest
+from service.answers import Sampled
+from service.decisions import Decision
 from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, Float64
 
@@ -24,15 +23,16 @@ class Outcome(NamedTuple):
     """How many rows were accepted, the others being referred; None where the model has no threshold."""
 
 
-def describe(manifest: Manifest, sampling: Sampling, sampled: Sampled, error_rate: float | None = None) -> Outcome:
-    """What an answer to `/uncertainty` comes to; raises InvalidInput for an error rate that the model has not."""
-    summary, rows = sampled.uncertainty, len(sampled.passes)
-    outcome = Outcome(rows, int(sampled.passes.max()), sampling.seed)
+def describe(sampling: Sampling, sampled: Sampled, decision: Decision | None) -> Outcome:
+    """What an answer to `/uncertainty` comes to."""
+    summary, rows, passes = sampled.uncertainty, len(sampled.passes), max(sampled.passes.tolist())
     if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # a "what if" says nothing of drift
-        return outcome
-    outcome = outcome._replace(
-        predictive_entropy=summary.predictive_entropy, mutual_information=summary.mutual_information
+        return Outcome(rows, passes, sampling.seed)
+    return Outcome(
+        rows,
+        passes,
+        sampling.seed,
+        summary.predictive_entropy,
+        summary.mutual_information,
+        None if decision is None else sum(decision.accepted.tolist()),
     )
-    if threshold := choose_threshold(manifest, error_rate):
-        outcome = outcome._replace(accepted=int(accept(summary.predictive_entropy, threshold).sum()))
-    return outcome

@@ -1,5 +1,6 @@
 """What is noted of a request, by whichever protocol it came: for whoever counts, logs or traces requests."""
 
+import itertools
 import re
 import secrets
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from service.telemetry.outcomes import Outcome
 OTHER = "other"
 """The route of paths that are not known, so that callers cannot make up names of metrics."""
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+PROCESS = secrets.token_hex(4).encode()
+NUMBERS = itertools.count()
 
 
 class Record:
@@ -50,7 +53,7 @@ class Record:
 
 
 def _request_id(given: bytes | None) -> bytes:
-    """The caller's own, so that he finds his request in the logs, or a new one."""
+    """The caller's own, so that he finds his request in the logs, or a new one: this process's, and a number in it."""
     if given is not None and REQUEST_ID.fullmatch(given):
         return given
-    return secrets.token_hex(8).encode()
+    return b"%s%08x" % (PROCESS, next(NUMBERS))

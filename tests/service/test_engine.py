@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from scipy import special
 
-from service import engine as engine_module
-from service.engine import Engine, Sampled, finish
+from service import cuts
+from service.answers import Sampled
+from service.engine import Engine
 from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.masks import MaskCache, draw_masks
 from service.runtime import Array, Graph
 from service.sampling import Ablation, Sampling
 from service.stages import Stopwatch
+from service.steps import finish, seconds_left
 from service.uncertainty import Float64
 from tests.toy import HIDDEN, Floats, P, ToyNet
 
@@ -106,7 +108,7 @@ def test_the_cache_changes_no_answer(toy: ToyNet, rows: Floats) -> None:
 @pytest.fixture(params=[1, 2, 7, 64, 500])
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """At most so many rows × passes in a run."""
-    monkeypatch.setattr(engine_module, "MAX_ROW_PASSES_PER_RUN", request.param)
+    monkeypatch.setattr(cuts, "MAX_ROW_PASSES_PER_RUN", request.param)
     return request.param  # type: ignore[no-any-return]
 
 
@@ -122,7 +124,7 @@ def test_how_the_work_is_cut_changes_no_answer(engine: Engine, toy: ToyNet, rows
 def test_a_network_too_large_for_two_row_passes_in_a_run_takes_one(
     toy: ToyNet, engine: Engine, rows: Floats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "MULTIPLY_ADDS_PER_RUN", 1)
+    monkeypatch.setattr(cuts, "MULTIPLY_ADDS_PER_RUN", 1)
     pieces = toy.engine(temperature=TEMPERATURE)
     assert_same(engine.sample({"input": rows}, Sampling(10, 0)), pieces.sample({"input": rows}, Sampling(10, 0)))
 
@@ -130,7 +132,8 @@ def test_a_network_too_large_for_two_row_passes_in_a_run_takes_one(
 def test_long_work_comes_in_steps_that_tell_how_much_is_left(engine: Engine, toy: ToyNet) -> None:
     warm = toy.engine()
     warm.warm_up()
-    steps = list(warm.sample_steps({"input": toy.rows(1000)}, Sampling(500, 0), Stopwatch()))
+    said = warm.sample_steps({"input": toy.rows(1000)}, Sampling(500, 0), Stopwatch())
+    steps = [seconds_left(step) for step in said]
     assert len(steps) > 20
     assert steps[0] == max(steps) > 0
 
@@ -169,7 +172,7 @@ class Overflowing(ToyNet):
 
 @pytest.mark.parametrize("row", [0, 5, 8])
 def test_a_row_without_a_finite_answer_is_named(rows: Floats, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "MAX_ROW_PASSES_PER_RUN", 3)  # so that the row is not always in the first run
+    monkeypatch.setattr(cuts, "MAX_ROW_PASSES_PER_RUN", 3)  # so that the row is not always in the first run
     net = Overflowing()
     engine = net.engine()
     asked = {"input": rows * np.float32(1e-30)}
@@ -229,7 +232,7 @@ def test_a_summary_takes_no_more_values_at_a_time_than_allowed(
         sizes.append(values.size)
         return summarise(values)
 
-    monkeypatch.setattr(engine_module, "VALUES_PER_PART", 10 * 3 * 2)
+    monkeypatch.setattr(cuts, "VALUES_PER_PART", 10 * 3 * 2)
     monkeypatch.setattr(engine, "summarise", noting)
     engine.sample({"input": rows}, Sampling(10, 0))
     assert sizes == [10 * 2 * 3] * 4 + [10 * 1 * 3]
