@@ -7,7 +7,7 @@ some operators round otherwise for one row than for many.
 from collections.abc import Iterator
 
 from service.manifest import Manifest, Work
-from service.masks import PASSES_PER_BLOCK
+from service.masks import LEAD, PASSES_PER_BLOCK
 
 MULTIPLY_ADDS_PER_RUN = 2**28
 """A few milliseconds of one core: the longest that a run keeps others waiting."""
@@ -49,10 +49,18 @@ def cut_rows(rows: int, longest: int) -> Iterator[slice]:
         yield slice(first, min(first + longest, rows))
 
 
-def cut_passes(start: int, stop: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Cut passes at multiples of a power of two, so that no run straddles a block of masks."""
-    step = 1 << (max(1, longest).bit_length() - 1)
+def cut_passes(start: int, stop: int, longest: int, block: int) -> Iterator[tuple[int, int]]:
+    """Passes in runs, cut at multiples of a power of two so that none straddles a block of masks.
+
+    The leading pass, before the first, goes with the first run if there is room.
+    """
+    if start == LEAD and longest < 2:
+        yield LEAD, 0
+        start = 0
+    room = longest - 1 if start == LEAD else longest
+    step = 1 << (max(1, min(room, block)).bit_length() - 1)
     while start < stop:
-        end = min(stop, start - start % step + step)
+        first = max(start, 0)
+        end = min(stop, first - first % step + step)
         yield start, end
         start = end

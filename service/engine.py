@@ -6,7 +6,6 @@ may share an engine, and how the work is cut into runs changes no answer.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,14 +14,12 @@ from service.costs import Cost, measure
 from service.cuts import cut_passes, cut_rows, row_passes_per_run, rows_per_part, rows_per_summary
 from service.errors import InvalidInput
 from service.manifest import Manifest
-from service.masks import MaskCache, passes_per_block
+from service.masks import LEAD, MaskCache, passes_per_block
 from service.runtime import Array, Graph
 from service.sampling import Sampling
 from service.stages import Stopwatch
 from service.steps import Inputs, OwnSteps, Question, Steps, and_then, count_rows, finish
 from service.uncertainty import Float64, Uncertainty, softmax, summarise_classes, summarise_regression
-
-Given = TypeVar("Given")
 
 SHARED_SECONDS = 0.001
 """Work that takes longer gains little from being done together with others'."""
@@ -39,6 +36,8 @@ class Engine:
         """A few real rows, once the golden answers were replayed; for documentation and demonstration."""
         self.rows_are_independent = False
         """Whether a row's answer was, to the last bit, the same alone and among others; see `warm_up`."""
+        self._lead_is_prediction = False
+        """Whether a pass that keeps all units gave, to the last bit, what the graph without dropout gives."""
         self._predict = predict
         self._sample = sample
         self._masks = masks
@@ -56,7 +55,7 @@ class Engine:
         if self._may_share(self._row_cost, count_rows(inputs)):
             shared: Prediction = yield Question(self, inputs, self._predict_watched, watch, self._row_cost)
             return shared
-        return (yield from self._answer_steps(inputs, self._predicted, self._row_cost, watch))
+        return (yield from self._predict_steps(inputs, watch))
 
     def sample(self, inputs: Inputs, sampling: Sampling) -> Sampled:
         """Thinned networks, the same for every row; the seed alone says which."""
@@ -87,26 +86,37 @@ class Engine:
         return summarise_regression(values, self.manifest.noise.std if self.manifest.noise else 0.0)
 
     def warm_up(self) -> None:
-        """Run both graphs a few times, so that the first caller need not wait; learn what they cost, and whether
-        a row's batch-mates change its answer.
+        """Run both graphs a few times, so that the first caller need not wait; learn what they cost, and what may be
+        computed together without changing a bit: some kernels of matrix products add in another order for one row
+        than for many.
         """
+        if self.examples:
+            self.rows_are_independent = self._same_alone(self.examples)
+            self._lead_is_prediction = self._same_led(self.examples)
         per_run = self._row_passes_per_run
         passes, rows = min(32, per_run), min(ROWS_TRIED, per_run)
         self._row_cost = measure(lambda count: self.predict(self._zeros(count)), 1, rows)._replace(per_run=per_run)
         rows = max(1, rows // passes)
         cost = measure(lambda count: self.sample(self._zeros(count), Sampling(passes, seed=0)), 1, rows)
         self._row_pass_cost = Cost(cost.each / passes, cost.run, per_run)
-        self.rows_are_independent = bool(self.examples) and self._same_alone(self.examples, Sampling(passes, seed=0))
 
-    def _same_alone(self, inputs: Inputs, sampling: Sampling) -> bool:
-        """Whether every row gets, to the last bit, the same answer alone as among others: some kernels of matrix
-        products add in another order for one row than for many.
-        """
-        together = self._predict.run(inputs), self.draw_all(inputs, sampling)
+    def _same_alone(self, inputs: Inputs) -> bool:
+        """Whether every row gets the same answer alone as among others."""
+        sampling = Sampling(passes=32, seed=0)
+        predicted, drawn = self._predict.run(inputs), self.draw_all(inputs, sampling)
         for row in cut_rows(count_rows(inputs), 1):
             alone = _take(inputs, row)
-            same = np.array_equal(self._predict.run(alone), together[0][row])
-            if not same or not np.array_equal(self.draw_all(alone, sampling), together[1][:, row]):
+            same = np.array_equal(self._predict.run(alone), predicted[row])
+            if not same or not np.array_equal(self.draw_all(alone, sampling), drawn[:, row]):
+                return False
+        return True
+
+    def _same_led(self, inputs: Inputs) -> bool:
+        """Whether the leading pass answers as the graph without dropout, of all the rows and of each alone."""
+        for rows in (slice(0, count_rows(inputs)), *cut_rows(count_rows(inputs), 1)):
+            some = _take(inputs, rows)
+            raw = finish(self._draw(some, Sampling(passes=32, seed=0), LEAD, 32, Stopwatch()))
+            if not np.array_equal(raw[0], self._predict.run(some)):
                 return False
         return True
 
@@ -114,7 +124,7 @@ class Engine:
         return self.rows_are_independent and cost.seconds(rows) <= SHARED_SECONDS
 
     def _predict_watched(self, inputs: Inputs, watch: Stopwatch) -> Prediction:
-        return finish(self._answer_steps(inputs, self._predicted, self._row_cost, watch))
+        return finish(self._predict_steps(inputs, watch))
 
     def _sample_watched(self, inputs: Inputs, watch: Stopwatch, sampling: Sampling) -> Sampled:
         return finish(self._sample_steps(inputs, sampling, watch))
@@ -124,38 +134,49 @@ class Engine:
         first dropout is then computed once a row.
         """
         rows = count_rows(inputs)
-        first_look = next(iter(sampling.looks()))
-        yield self._row_cost.seconds(rows) + self._row_pass_cost.seconds(rows * first_look)
+        apart = 0.0 if self._is_led_by(sampling) else self._row_cost.seconds(rows)
+        first_look = next(sampling.looks())
+        yield apart + self._row_pass_cost.seconds(rows * first_look)
         watch.lap("queue")
         parts: list[Part] = []
+        leads: list[Float64] = []
         for some in cut_rows(rows, rows_per_part(sampling.passes, self.manifest, self._row_passes_per_run)):
-            waiting = rows - some.stop
-            rest = self._row_cost.seconds(rows) + self._row_pass_cost.seconds(waiting * first_look)
-            parts += yield from and_then(self._sample_rows(inputs, np.arange(rows)[some], sampling, watch), rest)
-        deterministic = yield from self._deterministic_steps(inputs, sampling, watch)
-        return join(parts, deterministic)
+            rest = apart + self._row_pass_cost.seconds((rows - some.stop) * first_look)
+            lead, more = yield from and_then(self._sample_rows(inputs, np.arange(rows)[some], sampling, watch), rest)
+            leads.append(lead)
+            parts += more
+        if self._is_led_by(sampling):
+            return join(parts, Prediction(_concatenate(leads)))
+        return join(parts, (yield from self._predict_steps(inputs, watch)))
 
-    def _sample_rows(self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch) -> OwnSteps[list[Part]]:
-        """These rows, in parts of as many passes each."""
+    def _is_led_by(self, sampling: Sampling) -> bool:
+        """Whether the leading pass, which keeps all units but those ablated, is the deterministic answer."""
+        return self._lead_is_prediction or bool(sampling.ablations)
+
+    def _sample_rows(
+        self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch
+    ) -> OwnSteps[tuple[Float64, list[Part]]]:
+        """What the leading pass answers to these rows, and they in parts of as many passes each."""
+        raw = yield from self._draw(_take(inputs, rows), sampling, LEAD, next(sampling.looks()), watch)
+        lead, raw = _of_rows(rows, self._predicted_values, raw[0]), raw[1:]
         if sampling.stop:
-            return (yield from self._sample_until_settled(inputs, rows, sampling, watch))
-        raw = yield from self._draw(_take(inputs, rows), sampling, 0, sampling.passes, watch)
+            return lead, (yield from self._sample_until_settled(inputs, rows, raw, sampling, watch))
         parts = []
         for some in cut_rows(len(rows), rows_per_summary(sampling.passes, self.manifest)):
             values = _of_rows(rows[some], self.sampled_values, raw[:, some])
             parts.append(self._part(rows[some], values, sampling, "max"))
         watch.lap("summarise")
-        return parts
+        return lead, parts
 
     def _sample_until_settled(
-        self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch
+        self, inputs: Inputs, rows: Rows, raw: Array, sampling: Sampling, watch: Stopwatch
     ) -> OwnSteps[list[Part]]:
-        """Look, now and then, which rows need no more passes."""
+        """Look, now and then, which rows need no more passes; those of the first look were drawn."""
         parts: list[Part] = []
-        drawn = np.empty((0, len(rows), *self.manifest.output.shape))  # (passes, rows, outputs)
-        for look in sampling.looks():
-            raw = yield from self._draw(_take(inputs, rows), sampling, len(drawn), look, watch)
-            drawn = np.concatenate([drawn, _of_rows(rows, self.sampled_values, raw)])
+        drawn = _of_rows(rows, self.sampled_values, raw)  # (passes, rows, outputs)
+        looks = sampling.looks()
+        next(looks)
+        while True:
             stopped = sampling.stops(drawn)
             for reason in np.unique(stopped[stopped != ""]):
                 here = stopped == reason
@@ -163,22 +184,22 @@ class Engine:
             rows, drawn = rows[stopped == ""], drawn[:, stopped == ""]
             watch.lap("summarise")
             if not len(rows):
-                break
-        return parts
+                return parts
+            raw = yield from self._draw(_take(inputs, rows), sampling, len(drawn), next(looks), watch)
+            drawn = np.concatenate([drawn, _of_rows(rows, self.sampled_values, raw)])
 
     def _draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> OwnSteps[Array]:
-        """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32."""
+        """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32. LEAD is a pass too."""
         rows = count_rows(inputs)
         sites = sampling.sites(self.manifest)
-        longest = min(self._row_passes_per_run // rows, passes_per_block(sites))
         samples: list[Array] = []
-        for first, last in cut_passes(start, stop, longest):
-            masks = sampling.ablate(self._masks.masks(sampling.seed, sites, first, last))
-            samples.append(self._run_masked(inputs, masks))
+        for first, last in cut_passes(start, stop, self._row_passes_per_run // rows, passes_per_block(sites)):
+            masks = self._masks.masks(sampling.seed, sites, first, last)
+            samples.append(self._run_masked(inputs, sampling.ablate(masks)))
             watch.lap("run")
             yield self._row_pass_cost.seconds(rows * (stop - last))
             watch.lap("queue")
-        return samples[0] if len(samples) == 1 else np.concatenate(samples)
+        return _concatenate(samples)
 
     def _part(self, rows: Rows, values: Float64, sampling: Sampling, stopped: str) -> Part:
         _, count, outputs = values.shape
@@ -189,33 +210,21 @@ class Engine:
         kept = values if sampling.keep_samples else None
         return Part(rows, self.summarise(values), len(values), stopped, quantiles, kept)
 
-    def _deterministic_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> OwnSteps[Prediction]:
-        """The deterministic answer: of the network as it is, or of what the ablations leave of it."""
-        if not sampling.ablations:
-            return (yield from self._answer_steps(inputs, self._predicted, self._row_cost, watch))
-        keep_all = [np.ones((1, 1, *site.shape), dtype=np.float32) for site in self.manifest.sites]
-        masks = sampling.ablate(keep_all)
-
-        def ablated(some: Inputs) -> Float64:
-            return self._values(self._run_masked(some, masks)[0], self.manifest.temperature)
-
-        return (yield from self._answer_steps(inputs, ablated, self._row_pass_cost, watch))
-
-    def _answer_steps(
-        self, inputs: Inputs, answer: Callable[[Inputs], Float64], cost: Cost, watch: Stopwatch
-    ) -> OwnSteps[Prediction]:
+    def _predict_steps(self, inputs: Inputs, watch: Stopwatch) -> OwnSteps[Prediction]:
         """The answers to all rows, a piece of them at a time."""
         rows = count_rows(inputs)
         parts: list[Float64] = []
         for some in cut_rows(rows, self._row_passes_per_run):
-            yield cost.seconds(rows - some.start)
+            yield self._row_cost.seconds(rows - some.start)
             watch.lap("queue")
-            parts.append(_of_rows(range(some.start, some.stop), answer, _take(inputs, some)))
+            raw = self._predict.run(_take(inputs, some))
+            parts.append(_of_rows(range(some.start, some.stop), self._predicted_values, raw))
             watch.lap("run")
-        return Prediction(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        return Prediction(_concatenate(parts))
 
-    def _predicted(self, inputs: Inputs) -> Float64:
-        return self._values(self._predict.run(inputs), self.manifest.temperature)
+    def _predicted_values(self, raw: Array) -> Float64:
+        """Raw outputs of the network without dropout (rows, outputs) → calibrated probabilities, or answers."""
+        return self._values(raw, self.manifest.temperature)
 
     def _values(self, raw: Array, temperature: float) -> Float64:
         """Raw outputs (…, rows, outputs) → values; raises _NotFinite for a row whose outputs are not."""
@@ -238,10 +247,14 @@ class _NotFinite(ArithmeticError):
         self.row = row
 
 
-def _of_rows(rows: Rows | range, answer: Callable[[Given], Float64], given: Given) -> Float64:
-    """The answer; raises InvalidInput naming, by its number in the request, a row without a finite one."""
+def _concatenate(parts: Sequence[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _of_rows(rows: Rows | range, values: Callable[[Array], Float64], raw: Array) -> Float64:
+    """The values of raw outputs; raises InvalidInput naming a row without finite ones by its number in the request."""
     try:
-        return answer(given)
+        return values(raw)
     except _NotFinite as error:
         row = int(rows[error.row])
     message = f"inputs[{row}]: the network's answer is not a finite number; such values are beyond it"

@@ -23,7 +23,7 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
         for spec in manifest.inputs
     }
     rows = {name: len(array) for name, array in checked.items()}
-    if len(set(rows.values())) > 1:
+    if len(rows) > 1 and len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
         raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=rows)
     return checked
@@ -32,6 +32,8 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
 def check_names(given: Mapping[str, object], manifest: Manifest) -> None:
     """Raises InvalidInput unless the model's inputs are given, all and no others."""
     expected = [spec.name for spec in manifest.inputs]
+    if list(given) == expected:
+        return
     for name in given:
         if name not in expected:
             raise InvalidInput(

@@ -30,6 +30,8 @@ DIGITS = 24
 WORDS_PER_BLOCK = 4
 UNITS_PER_BLOCK = 64 * WORDS_PER_BLOCK
 PASSES_PER_BLOCK = 128
+LEAD = -1
+"""The pass before the first: all units are kept, unscaled, so that it does what the network without dropout does."""
 BLOCK_BYTES = 2**22
 """A block of large masks has fewer passes, so that it can grow, and be forgotten, in small pieces."""
 
@@ -47,7 +49,7 @@ def draw_masks(seed: int, site: int, p: float, shape: Sequence[int], start: int,
     units = math.prod(shape)
     dropped = _dropped_bits(seed, site, p, units, start, stop)  # (passes, words)
     octets = np.take(_octet_table(p), dropped.view(np.uint8))  # (passes, bytes) of eight float32 each
-    values = octets.view(np.float32).reshape(stop - start, -1)  # (passes, units and padding)
+    values = octets.view(np.float32).reshape(stop - start, 8 * octets.shape[1])  # (passes, units and padding)
     return np.ascontiguousarray(values[:, :units]).reshape(stop - start, 1, *shape)
 
 
@@ -105,32 +107,35 @@ class MaskCache:
     def masks(self, seed: int, sites: Sequence[DropoutSite], start: int, stop: int) -> list[Float32]:
         """For each site its masks of passes start … stop-1: (stop-start, 1, *shape), read-only views.
 
-        The passes must lie in one block, see `passes_per_block`, so that a view will do.
+        The passes must lie in one block, see `passes_per_block`, so that a view will do; LEAD lies in the first.
         """
         length = passes_per_block(sites)
-        block, first = divmod(start, length)
-        last = first + stop - start
+        begin = max(start, 0) // length * length
+        first, last = start - begin, stop - begin
         if last > length:
             raise ValueError(f"passes {start} to {stop - 1} lie in more than one block of {length}")
-        begin = block * length
         return [self._passes((seed, i, site.p, site.shape, begin), first, last) for i, site in enumerate(sites)]
 
     def _passes(self, key: BlockKey, first: int, last: int) -> Float32:
-        """Passes of a block; those before them that are not kept are not made, and then these are not kept."""
+        """Passes of a block; those before them that are not kept are not made, and then these are not kept.
+
+        A block is kept with a mask of ones before its first.
+        """
         with self._lock:
             kept = self._blocks.get(key)
-            if kept is not None and len(kept) >= last:
+            if kept is not None and len(kept) > last:
                 self._blocks.move_to_end(key)
-                return kept[first:last]
+                return kept[1 + first : 1 + last]
         seed, site, p, shape, begin = key
-        known = 0 if kept is None else len(kept)
+        if kept is None:
+            kept = np.ones((1, 1, *shape), dtype=np.float32)
+        known = len(kept) - 1
         if first > known:
             return draw_masks(seed, site, p, shape, begin + first, begin + last)
-        drawn = draw_masks(seed, site, p, shape, begin + known, begin + last)
-        grown = drawn if kept is None else np.concatenate([kept, drawn])
+        grown = np.concatenate([kept, draw_masks(seed, site, p, shape, begin + known, begin + last)])
         grown.flags.writeable = False
         self._keep(key, grown)
-        return grown[first:last]
+        return grown[1 + first : 1 + last]
 
     def _keep(self, key: BlockKey, masks: Float32) -> None:
         with self._lock:

@@ -1,6 +1,6 @@
 """The engine against the toy's arithmetic; and what must not change an answer: batch-mates and how the work is cut."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -71,6 +71,24 @@ def test_the_sample_says_what_was_asked_and_holds_the_prediction(engine: Engine,
     np.testing.assert_array_equal(sampled.deterministic.values, engine.predict({"input": rows}).values)
     summary = engine.summarise(engine.sampled_values(draw(engine, rows, 20, 7)))
     np.testing.assert_allclose(asdict(sampled.uncertainty)["mean"], asdict(summary)["mean"], atol=1e-9)
+
+
+@pytest.mark.parametrize("led", [True, False])
+def test_the_prediction_beside_the_samples_is_the_prediction_to_the_bit(toy: ToyNet, rows: Floats, led: bool) -> None:
+    """Whether it comes with the samples, as where that was found to change no bit, or by itself."""
+    engine = toy.engine()
+    engine.examples = {"input": rows} if led else {}
+    engine.warm_up()
+    runs: list[int] = []
+
+    def run(feeds: Mapping[str, Array], run: Callable[[Mapping[str, Array]], Array] = engine._predict.run) -> Array:
+        runs.append(len(feeds["input"]))
+        return run(feeds)
+
+    predicted = engine.predict({"input": rows}).values
+    engine._predict.run = run  # type: ignore[method-assign]
+    np.testing.assert_array_equal(engine.sample({"input": rows}, Sampling(20, 7)).deterministic.values, predicted)
+    assert runs == ([] if led else [len(rows)])
 
 
 def test_the_same_seed_gives_the_same_and_another_another(engine: Engine, rows: Floats) -> None:
@@ -212,7 +230,7 @@ def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) ->
         engine = Engine(manifest, *graphs, MaskCache(2**20))
         answer = engine.sample({"input": rows}, Sampling(40, 1))
         assert max(longest) <= expected
-        assert sum(longest) == 40 * len(rows)
+        assert sum(longest) == (1 + 40) * len(rows)  # the leading pass is the deterministic answer
         assert_same(answer, toy.engine().sample({"input": rows}, Sampling(40, 1)))
 
 

@@ -1,0 +1,201 @@
+"""Micro-batching: who asks in the same turn is asked for together, and gets what he would have got alone."""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.answers import Prediction, Sampled
+from service.batching import Batches
+from service.costs import Cost
+from service.engine import Engine
+from service.errors import InvalidInput
+from service.sampling import Sampling
+from service.scheduling import Scheduler
+from service.stages import Intervals, Stopwatch
+from service.steps import Answer, Inputs, Question
+from tests.conftest import PATIENCE
+from tests.toy import Floats, ToyNet
+
+SECOND_A_ROW = Cost(each=1.0)
+
+
+class Asked:
+    """Answers with the rows themselves, and notes how many were asked about at a time."""
+
+    def __init__(self, odd: float = np.nan) -> None:
+        self.rows: list[int] = []
+        self.odd = odd
+        """A row that makes the whole fail."""
+
+    def __call__(self, inputs: Inputs, watch: Stopwatch) -> Prediction:
+        values = inputs["input"]
+        self.rows.append(len(values))
+        if (values == self.odd).any():
+            raise InvalidInput("odd")
+        watch.lap("run")
+        return Prediction(values.astype(np.float64))
+
+    def question(self, *values: float, kind: Hashable = 0, cost: Cost = SECOND_A_ROW) -> Question:
+        rows = np.array(values, dtype=np.float32)[:, None]
+        return Question(kind, {"input": rows}, self, Intervals(), cost)
+
+
+def ask_at_once(questions: Sequence[Question], max_seconds: float = 100) -> list[Any]:
+    """All in one turn of the loop; answers, or the errors raised."""
+
+    async def ask() -> list[Any]:
+        batches = Batches(max_seconds)
+        return await asyncio.gather(*map(batches.ask, questions), return_exceptions=True)
+
+    return asyncio.run(ask())
+
+
+def values(answers: Sequence[Prediction]) -> list[list[float]]:
+    return [answer.values[:, 0].tolist() for answer in answers]
+
+
+def test_the_first_is_answered_at_once_and_those_behind_it_together() -> None:
+    asked = Asked()
+    answers = ask_at_once([asked.question(1), asked.question(2), asked.question(3, 4), asked.question(5)])
+    assert values(answers) == [[1], [2], [3, 4], [5]]
+    assert asked.rows == [1, 4]
+
+
+def test_who_asks_in_another_turn_is_not_waited_for() -> None:
+    asked = Asked()
+
+    async def ask() -> None:
+        batches = Batches(100)
+        for value in range(3):
+            answer = await batches.ask(asked.question(value))
+            assert answer.take(slice(0, 1)).values.item() == value  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+
+    asyncio.run(ask())
+    assert asked.rows == [1, 1, 1]
+
+
+def test_different_kinds_are_not_mixed() -> None:
+    one, other = Asked(), Asked()
+    questions = [one.question(0)]
+    questions += [asked.question(i, kind=asked) for i in range(3) for asked in (one, other)]
+    assert values(ask_at_once(questions)) == [[0], [0], [0], [1], [1], [2], [2]]
+    assert (one.rows, other.rows) == ([1, 3], [3])
+
+
+def test_a_batch_is_no_longer_than_it_may_keep_others_waiting() -> None:
+    asked = Asked()
+    questions = [asked.question(i) for i in range(6)]
+    assert values(ask_at_once(questions, max_seconds=2)) == [[i] for i in range(6)]
+    assert asked.rows == [1, 2, 2, 1]
+
+
+def test_one_longer_than_that_is_asked_by_itself() -> None:
+    asked = Asked()
+    ask_at_once([asked.question(0), asked.question(1, 2, 3), asked.question(4)], max_seconds=2)
+    assert asked.rows == [1, 3, 1]
+
+
+def test_a_fault_is_only_told_to_whose_it_is() -> None:
+    asked = Asked(odd=2)
+    answers = ask_at_once([asked.question(i) for i in range(4)])
+    assert isinstance(answers.pop(2), InvalidInput)
+    assert values(answers) == [[0], [1], [3]]
+
+
+def test_who_no_longer_waits_keeps_nobody_waiting() -> None:
+    asked = Asked()
+
+    async def ask() -> list[Answer]:
+        batches = Batches(100)
+        tasks = [asyncio.ensure_future(batches.ask(asked.question(i))) for i in range(4)]
+        asyncio.get_running_loop().call_soon(tasks[2].cancel)  # in the turn in which all have asked
+        return [await task for i, task in enumerate(tasks) if i != 2]
+
+    assert len(asyncio.run(ask())) == 3
+    assert asked.rows == [1, 2]
+
+
+def test_the_time_of_a_batch_is_the_time_of_each() -> None:
+    asked = Asked()
+    questions = [asked.question(i) for i in range(3)]
+    ask_at_once(questions)
+    first, *others = [question.watch for question in questions]
+    assert set(first.seconds) == {"run"}
+    for watch in others:
+        assert isinstance(watch, Intervals)
+        assert set(watch.seconds) == {"queue", "run"}
+        assert watch.spans["queue"][1] <= watch.spans["run"][0]
+    assert others[0].seconds["run"] == others[1].seconds["run"]
+
+
+# with an engine
+
+
+@pytest.fixture(scope="module")
+def engine(toy: ToyNet) -> Engine:
+    engine = toy.engine()
+    engine.examples = {"input": toy.rows(8)}
+    engine.warm_up()
+    return engine
+
+
+def by_scheduler(ask: Callable[[Floats, Scheduler], Any], rows: Floats) -> list[Any]:
+    """A question about each row, all in one turn of the loop."""
+
+    async def ask_all() -> list[Any]:
+        scheduler = Scheduler(max_jobs=1, inline_seconds=10.0)
+        try:
+            return await asyncio.gather(*(ask(rows[i : i + 1], scheduler) for i in range(len(rows))))
+        finally:
+            scheduler.close()
+
+    return asyncio.run(ask_all())
+
+
+def test_answers_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNet) -> None:
+    rows = toy.rows(40, seed=5)
+    assert engine.rows_are_independent
+
+    def ask(row: Floats, scheduler: Scheduler) -> Any:
+        return scheduler.run(engine.predict_steps({"input": row}, Stopwatch()), PATIENCE)
+
+    for i, answer in enumerate(by_scheduler(ask, rows)):
+        np.testing.assert_array_equal(answer.values, engine.predict({"input": rows[i : i + 1]}).values)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(30, 1), Sampling(30, 1, quantiles=(0.1, 0.9), keep_samples=True)])
+def test_samples_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNet, sampling: Sampling) -> None:
+    rows = toy.rows(20, seed=6)
+
+    def ask(row: Floats, scheduler: Scheduler) -> Any:
+        return scheduler.run(engine.sample_steps({"input": row}, sampling, Stopwatch()), PATIENCE)
+
+    for i, found in enumerate(by_scheduler(ask, rows)):
+        alone = engine.sample({"input": rows[i : i + 1]}, sampling)
+        assert isinstance(found, Sampled)
+        for name in type(alone.uncertainty).__slots__:
+            np.testing.assert_array_equal(getattr(found.uncertainty, name), getattr(alone.uncertainty, name), name)
+        np.testing.assert_array_equal(found.quantiles, alone.quantiles)
+        np.testing.assert_array_equal(found.passes, alone.passes)
+        np.testing.assert_array_equal(found.deterministic.values, alone.deterministic.values)
+        assert found.stopped == alone.stopped
+        assert [one.tolist() for one in found.values] == [one.tolist() for one in alone.values]
+
+
+def test_rows_that_depend_on_their_batch_mates_are_not_shared(toy: ToyNet) -> None:
+    engine = toy.engine()
+    engine.examples = {"input": toy.rows(8)}
+    run = engine._predict.run
+
+    def run_otherwise_alone(feeds: Inputs) -> Floats:
+        return run(feeds) + np.float32(1e-7 if len(feeds["input"]) == 1 else 0)
+
+    engine._predict.run = run_otherwise_alone  # type: ignore[method-assign]
+    engine.warm_up()
+    assert not engine.rows_are_independent
+    steps = engine.predict_steps({"input": toy.rows(1)}, Stopwatch())
+    assert not isinstance(next(steps), Question)
