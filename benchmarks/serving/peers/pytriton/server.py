@@ -1,0 +1,34 @@
+"""Triton through PyTriton: Triton's own HTTP server in front of a Python function."""
+
+import numpy as np
+from pytriton.decorators import batch
+from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
+from pytriton.triton import Triton, TritonConfig
+
+from benchmarks.serving.peers.task import HOST, PORT, WORKERS, Float32, Network
+
+
+class Classifier:
+    """The network."""
+
+    def __init__(self) -> None:
+        self.network = Network()
+
+    @batch
+    def __call__(self, input: Float32) -> dict[str, Float32]:  # noqa: A002 - the tensor's name
+        return {"probabilities": self.network(input)}
+
+
+if __name__ == "__main__":
+    classifiers = [Classifier() for _ in range(WORKERS)]
+    network = classifiers[0].network
+    config = TritonConfig(http_address=HOST, http_port=PORT, allow_grpc=False, allow_metrics=False, log_verbose=0)
+    with Triton(config=config) as triton:
+        triton.bind(
+            model_name="mlp",
+            infer_func=classifiers,
+            inputs=[Tensor(name="input", dtype=np.float32, shape=(network.features,))],
+            outputs=[Tensor(name="probabilities", dtype=np.float32, shape=(network.classes,))],
+            config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
+        )
+        triton.serve()
