@@ -64,7 +64,9 @@ def sampled(published: Path, manifest: Manifest, rows: Float32) -> Float32:
     """The mean probabilities (rows, classes) of the thinned networks that the service takes unless told otherwise."""
     sites = enumerate(manifest.sites)
     masks = [draw_masks(SEED, number, site.p, site.shape, 0, PASSES) for number, site in sites]
-    return softmax(run(published / SAMPLE_GRAPH, [rows, *masks])).mean(axis=0)  # (passes, rows, classes) before
+    drawn = softmax(run(published / SAMPLE_GRAPH, [rows, *masks]))  # (passes, rows, classes)
+    mean: Float32 = drawn.mean(axis=0)
+    return mean
 
 
 def run(graph: Path, feeds: Sequence[Float32]) -> Float32:

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from benchmarks.serving.peers.task import HOST, PORT, WORKERS, Network
 
 
-@serve.deployment(num_replicas=WORKERS, max_ongoing_requests=100)
 class Classifier:
     """The network, on the bare request: Ray's FastAPI ingress costs more."""
 
@@ -31,4 +30,5 @@ class Classifier:
 if __name__ == "__main__":
     ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     serve.start(http_options={"host": HOST, "port": PORT}, logging_config={"enable_access_log": False})
-    serve.run(Classifier.bind(), route_prefix="/predict", blocking=True)
+    deployment = serve.deployment(Classifier, num_replicas=WORKERS, max_ongoing_requests=100)
+    serve.run(deployment.bind(), route_prefix="/predict", blocking=True)
