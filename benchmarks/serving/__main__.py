@@ -18,7 +18,7 @@ from rich.console import Console
 
 from benchmarks.serving import subjects
 from benchmarks.serving.contenders import CONTENDERS, PEERS, Contender
-from benchmarks.serving.environments import install, requirements
+from benchmarks.serving.environments import install, packages
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.figures import Key, Table, summarise
 from benchmarks.serving.goals import Goal, goals
@@ -175,7 +175,7 @@ def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
         "plan": plan._asdict(),
-        "packages": {peer: requirements(peer).split() for peer in peers},
+        "packages": {peer: packages(peer) for peer in peers},
     }
 
 

@@ -9,9 +9,10 @@ from benchmarks.serving.failures import NotRun
 PEERS = Path(__file__).parent / "peers"
 
 
-def requirements(peer: str) -> str:
-    """Its pinned packages, a line each."""
-    return (PEERS / peer / "requirements.txt").read_text()
+def packages(peer: str) -> list[str]:
+    """What it is pinned to."""
+    lines = _requirements(peer).read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
 
 
 def install(peer: str, folder: Path) -> Path:
@@ -20,13 +21,17 @@ def install(peer: str, folder: Path) -> Path:
     Raises NotRun if it cannot be installed.
     """
     place = folder / peer
-    python, stamp, wanted = place / "bin" / "python", place / "requirements.txt", requirements(peer)
-    if stamp.is_file() and stamp.read_text() == wanted:
+    python, stamp, wanted = place / "bin" / "python", place / "requirements.txt", _requirements(peer)
+    if stamp.is_file() and stamp.read_text() == wanted.read_text():
         return python
     _run(peer, sys.executable, "-m", "venv", "--clear", str(place))
-    _run(peer, str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", *wanted.split())
-    stamp.write_text(wanted)
+    _run(peer, str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", "-r", str(wanted))
+    stamp.write_text(wanted.read_text())
     return python
+
+
+def _requirements(peer: str) -> Path:
+    return PEERS / peer / "requirements.txt"
 
 
 def _run(peer: str, *command: str) -> None:

@@ -1,5 +1,8 @@
 """Triton through PyTriton: Triton's own HTTP server in front of a Python function."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 from pytriton.decorators import batch
 from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
@@ -20,10 +23,13 @@ class Classifier:
 
 
 if __name__ == "__main__":
+    # Triton's interpreter must be the very patch release of Python for the shared memory that is used otherwise;
+    # for a single row a socket costs no more.
+    os.environ["PYTRITON_NO_TENSORSTORE"] = "1"
     classifiers = [Classifier() for _ in range(WORKERS)]
     network = classifiers[0].network
     config = TritonConfig(http_address=HOST, http_port=PORT, allow_grpc=False, allow_metrics=False, log_verbose=0)
-    with Triton(config=config) as triton:
+    with Triton(config=config, workspace=Path.cwd() / "triton") as triton:
         triton.bind(
             model_name="mlp",
             infer_func=classifiers,
