@@ -71,6 +71,12 @@ def from_rows(body: bytes) -> list[float]:
     return probabilities
 
 
+def from_list(body: bytes) -> list[float]:
+    """Of `[[…]]`."""
+    probabilities: list[float] = json.loads(body)[0]
+    return probabilities
+
+
 def from_prediction(field: str) -> Callable[[bytes], list[float]]:
     """Of Dropserve's reply, an object a row."""
 
@@ -103,7 +109,7 @@ CONTENDERS = (
     Contender("FastAPI def", "fastapi", "/predict", as_rows, from_rows),
     Contender(NAIVE, "fastapi", "/predict_async", as_rows, from_rows),
     Contender("LitServe", "litserve", "/predict", as_rows, from_rows),
-    Contender("BentoML", "bentoml", "/predict", as_rows, from_rows),
+    Contender("BentoML", "bentoml", "/predict", as_rows, from_list),
     Contender("MLServer", "mlserver", INFER, as_tensor, from_tensor),
     Contender("KServe SDK", "kserve", INFER, as_tensor, from_tensor),
     Contender("Ray Serve", "ray_serve", "/predict", as_rows, from_rows),

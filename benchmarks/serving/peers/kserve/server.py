@@ -8,7 +8,7 @@ from benchmarks.serving.peers.task import PORT, WORKERS, Network
 
 
 class Classifier(Model):
-    """The network."""
+    """The network. The SDK has no batching of its own."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
