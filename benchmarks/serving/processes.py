@@ -21,6 +21,11 @@ def descendants(root: int) -> list[int]:
     return tree
 
 
+def is_running(pid: int) -> bool:
+    """Whether it is neither gone nor waiting for its parent to take note of its end."""
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
 def cpu_seconds(root: int) -> float:
     """Used so far by the tree, in the kernel or not, with children that have ended."""
     stats = [stat for pid in descendants(root) if (stat := _stat(pid))]
