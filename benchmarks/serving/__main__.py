@@ -5,25 +5,24 @@ round at each repeat, and medians over repeats are told.
 """
 
 import json
-import os
-import platform
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from benchmarks.serving import subjects
 from benchmarks.serving.contenders import CONTENDERS, PEERS, Contender
-from benchmarks.serving.environments import install, packages
+from benchmarks.serving.environments import install
 from benchmarks.serving.failures import NotRun
-from benchmarks.serving.figures import Key, Table, summarise
-from benchmarks.serving.goals import Goal, goals
+from benchmarks.serving.figures import Table, summarise
+from benchmarks.serving.goals import goals
 from benchmarks.serving.load import wrk
 from benchmarks.serving.measuring import Visit, visit
+from benchmarks.serving.plan import Plan
+from benchmarks.serving.record import describe, results
 from benchmarks.serving.report import goal_table, reasons_table, tables
 
 OURS = "dropserve"
@@ -32,28 +31,6 @@ MODELS = Path("build/serving")
 WIDTH = 170
 Reasons = dict[Any, str]
 Pythons = dict[str, Path]
-
-
-class Plan(NamedTuple):
-    """What is measured, and for how long."""
-
-    models: list[str]
-    workers: list[int]
-    connections: list[int]
-    seconds: int
-    repeats: int
-
-    def turns(self, contenders: Sequence[Contender]) -> Iterator[tuple[str, int, Contender]]:
-        """Who comes when: every contender once before any comes again."""
-        for model in self.models:
-            for workers in self.workers:
-                for repeat in range(self.repeats):
-                    for contender in contenders[:: -1 if repeat % 2 else 1]:
-                        yield model, workers, contender
-
-    def counts(self, workers: int) -> list[int]:
-        """All numbers of connections for the first number of workers, for others the highest."""
-        return self.connections if workers == self.workers[0] else self.connections[-1:]
 
 
 def main(
@@ -79,11 +56,12 @@ def main(
         seconds,
         repeats,
     )
+    if not install_only:
+        wrk()
     chosen = choose("--peers", peers, [OURS, *PEERS])
     reasons: Reasons = {}
     pythons = install_all([peer for peer in PEERS if peer in chosen], reasons, console)
     if not install_only:
-        wrk()
         contenders = [
             one for one in CONTENDERS if (one.peer or OURS) in (OURS, *pythons) and (one.peer or OURS) in chosen
         ]
@@ -165,49 +143,6 @@ def picture(found: Table, out: Path, console: Console) -> None:
     for suffix in (".png", ".svg"):
         draw(found, out.with_suffix(suffix))
     console.print(f"Drawn in {out.with_suffix('.png')}.")
-
-
-def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
-    """What was measured, on what."""
-    return {
-        "command": " ".join(["python -m benchmarks.serving", *sys.argv[1:]]),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "plan": plan._asdict(),
-        "packages": {peer: packages(peer) for peer in peers},
-    }
-
-
-def processor() -> str:
-    """Its name, where the system tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
-
-
-def results(visits: Sequence[Visit], found: Table, reached: Sequence[Goal], reasons: Reasons) -> dict[str, Any]:
-    """Everything, the single visits too."""
-
-    def named(key: Key) -> dict[str, Any]:
-        return dict(zip(("model", "workers", "contender"), key, strict=True))
-
-    def line(key: Key) -> dict[str, Any]:
-        figures = found[key]
-        return named(key) | figures._asdict() | {"at": {count: at._asdict() for count, at in figures.at.items()}}
-
-    def single(one: Visit) -> dict[str, Any]:
-        measured = [each._asdict() | {"load": each.load._asdict()} for each in one.measured]
-        return one._asdict() | {"measured": measured}
-
-    return {
-        "medians": [line(key) for key in found],
-        "goals": [goal._asdict() | {"met": goal.met} for goal in reached],
-        "not_run": [
-            (named(what) if isinstance(what, tuple) else {"peer": what}) | {"reason": reason}
-            for what, reason in reasons.items()
-        ],
-        "visits": [single(one) for one in visits],
-    }
 
 
 if __name__ == "__main__":

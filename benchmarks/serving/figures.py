@@ -1,7 +1,6 @@
 """Visits → figures: the median over repeats of everything that is told."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
 from statistics import median
 from typing import NamedTuple
 
@@ -40,11 +39,10 @@ Table = Mapping[Key, Figures]
 
 def summarise(visits: Iterable[Visit]) -> Table:
     """Medians of all visits with the same key."""
-
-    def key(visit: Visit) -> Key:
-        return visit.model, visit.workers, visit.contender
-
-    return {same: figures(list(group)) for same, group in groupby(sorted(visits, key=key), key)}
+    groups: dict[Key, list[Visit]] = {}
+    for visit in visits:
+        groups.setdefault((visit.model, visit.workers, visit.contender), []).append(visit)
+    return {key: figures(group) for key, group in groups.items()}
 
 
 def figures(visits: Sequence[Visit]) -> Figures:
