@@ -23,7 +23,7 @@ from benchmarks.serving.load import wrk
 from benchmarks.serving.measuring import Visit, visit
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.record import describe, results
-from benchmarks.serving.report import goal_table, reasons_table, tables
+from benchmarks.serving.report import disturbance, goal_table, reasons_table, tables
 
 OURS = "dropserve"
 ENVIRONMENTS = Path("build/peers")
@@ -131,9 +131,10 @@ def tell(
     out.parent.mkdir(parents=True, exist_ok=True)
     content = describe(plan, peers) | results(visits, found, reached, reasons)
     out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    console.print(f"Every answer was verified before and after. Written to {out}.")
     if found:
+        console.print(disturbance(found))
         picture(found, out, console)
+    console.print(f"Answers were verified before and after each load. Written to {out}.")
 
 
 def picture(found: Table, out: Path, console: Console) -> None:

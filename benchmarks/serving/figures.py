@@ -20,6 +20,8 @@ class Line(NamedTuple):
     refused: float
     """Share of the requests."""
     broken: int
+    disturbed: float
+    """Cores that all else on the machine took meanwhile, but the load generator."""
 
 
 class Figures(NamedTuple):
@@ -65,4 +67,5 @@ def line(repeats: Sequence[Measured]) -> Line:
         median(1e6 * measured.cpu_seconds / measured.load.requests for measured in repeats),
         sum(load.refused for load in loads) / sum(load.requests for load in loads),
         sum(load.broken for load in loads),
+        median(measured.other_cpu_seconds / measured.load.seconds for measured in repeats),
     )

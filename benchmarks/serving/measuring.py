@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from math import isclose
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import NamedTuple
 
 from benchmarks.serving.contenders import Contender, Request
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import Load, put, write_requests
-from benchmarks.serving.processes import cpu_seconds, memory_bytes
+from benchmarks.serving.processes import cpu_seconds, machine_cpu_seconds, memory_bytes
 from benchmarks.serving.servers import Server, serving
 from benchmarks.serving.subjects import CLASSES, Prepared, Rows
 
@@ -28,6 +29,8 @@ class Measured(NamedTuple):
     load: Load
     cpu_seconds: float
     """Of the server, all its processes together."""
+    other_cpu_seconds: float
+    """Of all else on the machine but the load generator: what disturbed."""
 
 
 class Visit(NamedTuple):
@@ -64,9 +67,16 @@ def visit(
 
 def measure(server: Server, requests: Path, connections: int, seconds: int) -> Measured:
     """Load it once."""
-    before = cpu_seconds(server.pid)
+    before = _clocks(server)
     load = put(server.port, requests, connections, seconds)
-    return Measured(connections, load, cpu_seconds(server.pid) - before)
+    of_server, of_load, of_machine = (now - then for now, then in zip(_clocks(server), before, strict=True))
+    return Measured(connections, load, of_server, max(0.0, of_machine - of_server - of_load))
+
+
+def _clocks(server: Server) -> tuple[float, float, float]:
+    """CPU seconds so far: of the server, of load generators that have ended, of the machine."""
+    ended = getrusage(RUSAGE_CHILDREN)
+    return cpu_seconds(server.pid), ended.ru_utime + ended.ru_stime, machine_cpu_seconds()
 
 
 def verify(server: Server, contender: Contender, requests: Sequence[Request], expected: Rows) -> None:

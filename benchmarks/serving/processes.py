@@ -33,6 +33,13 @@ def cpu_seconds(root: int) -> float:
     return ticks / TICKS_PER_SECOND
 
 
+def machine_cpu_seconds() -> float:
+    """That nobody on this machine can have any more: used by all processes, or taken by its host."""
+    fields = (PROC / "stat").read_text().split(maxsplit=9)[1:9]  # the line of all cores together
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = map(int, fields)
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / TICKS_PER_SECOND
+
+
 def memory_bytes(root: int) -> int:
     """Proportional set size: each page divided by the number of processes that share it."""
     return sum(_proportional(pid) for pid in descendants(root))

@@ -1,6 +1,7 @@
 """Figures → tables for the terminal."""
 
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Any
 
 from rich.table import Table as Drawn
@@ -11,6 +12,8 @@ from benchmarks.serving.goals import Goal
 from benchmarks.serving.subjects import SUBJECTS
 
 Rows = dict[str, Figures]
+QUIET = 0.2
+"""Cores that others may take."""
 
 
 def tables(found: Table) -> Iterable[Drawn]:
@@ -86,6 +89,13 @@ def goal_table(goals: Iterable[Goal]) -> Drawn:
         measured = "" if goal.measured is None else f"{goal.measured:.2f}"
         drawn.add_row(goal.text, f"{'≤' if goal.at_most else '≥'} {goal.bound:g}", measured, words[goal.met])
     return drawn
+
+
+def disturbance(found: Table) -> str:
+    """How far the figures may be trusted."""
+    cores = [line.disturbed for figures in found.values() for line in figures.at.values()]
+    text = f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most"
+    return f"{text}: too much, measure again when it is quiet." if max(cores) > QUIET else f"{text}."
 
 
 def reasons_table(reasons: Mapping[Any, str]) -> Drawn:
