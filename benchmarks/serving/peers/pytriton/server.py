@@ -35,7 +35,7 @@ if __name__ == "__main__":
             infer_func=classifiers,
             inputs=[Tensor(name="input", dtype=np.float32, shape=(network.features,))],
             outputs=[Tensor(name="probabilities", dtype=np.float32, shape=(network.classes,))],
-            # Dynamic batching is what Triton is fast by; with no delay a lone caller waits for nobody.
+            # Dynamic batching spares ways to Python; with no delay a lone caller waits for nobody.
             config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
         )
         triton.serve()

@@ -17,9 +17,9 @@ from benchmarks.serving.peers.task import HOST, PORT, WORKERS, Network
 
 
 class Classifier:
-    """The network, on the bare request: Ray's FastAPI ingress costs more.
+    """The network, on the bare request, without FastAPI in between.
 
-    Without batching: the way to a replica costs a hundred times what the network does.
+    No batching: nearly all the time goes into the way to the replica, and each request would still go it alone.
     """
 
     def __init__(self) -> None:
