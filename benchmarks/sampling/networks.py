@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 DROPOUT = ("dropout", 0.5)
 RELU = ("relu",)
+LARGE = 2048
+"""Of a square matrix that is multiplied as fast as the machine can."""
 
 
 class Network(NamedTuple):

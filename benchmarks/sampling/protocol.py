@@ -37,13 +37,14 @@ def serve(prepare: Prepare, *packages: str) -> None:
     for line in sys.stdin:
         question = json.loads(line)
         try:
-            reply = _time(prepare_once(question["folder"])[question["variant"]], **question)
+            call = prepare_once(question["folder"])[question.pop("variant")]
+            reply = _time(call, **question)
         except Exception as error:  # noqa: BLE001 - whatever a library raises is told
             reply = {"error": f"{type(error).__name__}: {error}"}
         replies.write(json.dumps(reply) + "\n")
 
 
-def _time(call: Call, *, folder: str, variant: str, rows: int, passes: int, calls: int) -> dict[str, Any]:
+def _time(call: Call, *, folder: str, rows: int, passes: int, calls: int) -> dict[str, Any]:
     """The first call warms up and is not counted."""
     inputs: Rows = np.load(Path(folder) / "inputs.npy")[:rows]
     call(inputs, passes)

@@ -6,18 +6,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from benchmarks.sampling.peers.dropserve import DEFAULT_SEED
 from benchmarks.sampling.protocol import Call, Rows, serve
 from service.loading import load_model
 from service.masks import MaskCache
 from service.sampling import Sampling
 
 MASK_BYTES = 2**26
-DEFAULT_SEED = 0
 
 
 def prepare(folder: Path, threads: int) -> dict[str, Call]:
     """With the seed of all callers who name none, whose masks are kept, and with another seed in each call."""
-    engine = load_model(folder / "published", MaskCache(MASK_BYTES), threads=threads)
+    engine = load_model(folder / "published" / folder.name / "1", MaskCache(MASK_BYTES), threads=threads)
     seeds = count(1)
 
     def same_seed(rows: Rows, passes: int) -> NDArray[Any]:

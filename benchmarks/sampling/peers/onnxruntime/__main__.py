@@ -31,7 +31,7 @@ def prepare(folder: Path, threads: int) -> dict[str, Call]:
     products = session(folder / "products.onnx", threads)
     large = session(folder / "large_product.onnx", threads)
     width = products.get_inputs()[0].shape[1]
-    square = np.ones([2 * large.get_inputs()[0].shape[1], large.get_inputs()[0].shape[1]], dtype=np.float32)
+    square = np.ones([large.get_inputs()[0].shape[1]] * 2, dtype=np.float32)
     folded: dict[int, Rows] = {}
 
     def loop(rows: Rows, passes: int) -> NDArray[Any]:
