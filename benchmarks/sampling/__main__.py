@@ -4,8 +4,7 @@ Each contender works in a process of its own environment; they alternate, only o
 is timed before its answer was found right.
 """
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,14 +12,17 @@ import typer
 from rich.console import Console
 
 from benchmarks.sampling import plot, report
-from benchmarks.sampling.contenders import CONTENDERS, OURS, REFERENCES, DoesNotRun, Process, install, running
+from benchmarks.sampling.cells import Cell
+from benchmarks.sampling.contenders import CONTENDERS, OURS, PEERS, REFERENCES
 from benchmarks.sampling.measure import Question, measure
 from benchmarks.sampling.models import write
 from benchmarks.sampling.networks import NETWORKS
+from benchmarks.sampling.processes import Absent, all_running, each, install
 from benchmarks.sampling.verify import make_reference
 
 BUILD = Path("build")
-PEERS = tuple(dict.fromkeys(contender.peer for contender in CONTENDERS if contender.peer != OURS))
+WORK = BUILD / "sampling"
+WIDTH = 280
 
 
 def main(
@@ -34,67 +36,40 @@ def main(
     install_only: Annotated[bool, typer.Option("--install-only", help="Make the peers' environments only.")] = False,
 ) -> None:
     """Install the peers, verify everyone's answers, time them in turn, print tables, write JSON and a plot."""
-    console = Console(width=250)
-    peer_names, networks = _chosen("--peers", peers, PEERS), _chosen("--models", models, tuple(NETWORKS))
-    counts, thread_counts = _numbers(rows), _numbers(threads)
-    with console.status("installing") as status:
-        absent: dict[str, str] = {}
-        pythons = _install([OURS, REFERENCES, *peer_names], absent)
-        if install_only:
-            return _tell(console, absent)
-        questions = []
-        for name in networks:
-            status.update(f"{name}: weights, graphs and reference")
-            write(BUILD / "sampling" / name, max(counts))
-            reference = make_reference(BUILD / "sampling" / name)
-            questions += [Question(BUILD / "sampling" / name, count, passes, reference) for count in counts]
-        cells, versions = [], {}
-        for n in thread_counts:
-            with ExitStack() as stack:
-                processes = _start(stack, pythons, n, absent)
+    chosen, networks = _chosen("--peers", peers, PEERS), _chosen("--models", models, tuple(NETWORKS))
+    console, absent = Console(width=WIDTH), Absent()
+    with console.status("installing"):
+        pythons = each([OURS, REFERENCES, *chosen], absent, lambda peer: install(peer, BUILD / "peers"))
+    if not install_only:
+        with console.status("weights, graphs and references"):
+            questions = [question for name in networks for question in _questions(name, _numbers(rows), passes)]
+        contenders = [contender for contender in CONTENDERS if contender.peer in (OURS, *chosen)]
+        cells: list[Cell] = []
+        versions: dict[str, dict[str, str]] = {}
+        for count in _numbers(threads):
+            with all_running(pythons, count, WORK, absent) as processes, console.status("") as status:
                 versions |= {peer: process.versions for peer, process in processes.items()}
-                contenders = [c for c in CONTENDERS if c.peer in processes and c.peer in (OURS, *peer_names)]
                 for question in questions:
-                    status.update(f"{question.folder.name}, rows {question.rows}, threads {n}")
-                    cells.append(measure(processes, contenders, question, n, repeats))
-    report.print_tables(cells, console)
-    _tell(console, absent)
-    report.write_json(out, cells, {"repeats": repeats, "versions": versions, "absent": absent})
-    plot.draw(cells, out.with_suffix(".png"))
-    console.print(f"Every answer was verified. Written to {out} and {out.with_suffix('.png')}.")
-
-
-def _install(peers: list[str], absent: dict[str, str]) -> dict[str, Path]:
-    """The Python of each; whoever cannot be installed is added to `absent`."""
-    pythons = {}
-    for peer in dict.fromkeys(peers):
-        try:
-            pythons[peer] = install(peer, BUILD / "peers")
-        except DoesNotRun as error:
-            absent[peer] = str(error)
-    return pythons
-
-
-def _start(stack: ExitStack, pythons: Mapping[str, Path], threads: int, absent: dict[str, str]) -> dict[str, Process]:
-    """Everyone's process; whoever does not start is added to `absent`."""
-    processes = {}
-    for peer, python in pythons.items():
-        try:
-            processes[peer] = stack.enter_context(running(peer, python, threads, BUILD / "sampling" / f"{peer}.log"))
-        except DoesNotRun as error:
-            absent[peer] = str(error)
-    if missing := {OURS, REFERENCES} - set(processes):
-        raise SystemExit(f"Nothing can be measured without {absent[missing.pop()]}")
-    return processes
-
-
-def _tell(console: Console, absent: Mapping[str, str]) -> None:
+                    status.update(f"measuring {question}, threads {count}")
+                    cells.append(measure(processes, contenders, question, count, repeats))
+        report.print_tables(cells, console)
+        report.write_json(out, cells, {"repeats": repeats, "versions": versions, "absent": absent})
+        plot.draw(cells, out.with_suffix(".png"))
+        console.print(f"Every answer was verified. Written to {out} and {out.with_suffix('.png')}.")
     for reason in absent.values():
         console.print(f"Absent: {reason}")
 
 
+def _questions(name: str, counts: Sequence[int], passes: int) -> list[Question]:
+    """For each number of rows, of a network made anew."""
+    folder = WORK / name
+    write(folder, max(counts))
+    reference = make_reference(folder)
+    return [Question(folder, count, passes, reference) for count in counts]
+
+
 def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
-    """Names with commas between; none is none."""
+    """Names with commas between."""
     names = [name for name in text.split(",") if name]
     if unknown := sorted(set(names) - set(known)):
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(known)}", param_hint=option)

@@ -15,11 +15,10 @@ from benchmarks.sampling.contenders import (
     OURS,
     SAME_SEED,
     Contender,
-    DoesNotRun,
-    Process,
 )
 from benchmarks.sampling.models import multiply_adds
 from benchmarks.sampling.peers.dropserve import DEFAULT_SEED
+from benchmarks.sampling.processes import DoesNotRun, Process
 from benchmarks.sampling.verify import Reference, WrongAnswer, same_masks_error, standard_errors
 
 CALLS_BEFORE = 5
@@ -39,6 +38,9 @@ class Question(NamedTuple):
     rows: int
     passes: int
     reference: Reference
+
+    def __str__(self) -> str:
+        return f"{self.folder.name}, rows {self.rows}"
 
 
 def measure(
@@ -107,6 +109,8 @@ def _alternate(
 
 
 def _ask(processes: Mapping[str, Process], contender: Contender, question: Question, calls: int) -> dict[str, Any]:
+    if contender.peer not in processes:
+        raise DoesNotRun("its process did not start")
     return processes[contender.peer].ask(
         folder=str(question.folder.absolute()),
         variant=contender.variant,

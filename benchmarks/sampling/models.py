@@ -1,6 +1,8 @@
 """The same weights for everyone: a folder for each network, with what each contender reads."""
 
+import logging
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from benchmarks.sampling.networks import LARGE, NETWORKS, first_dropout, sampled
 from benchmarks.sampling.torch_network import build, dropout_on, load
 from training.release import publish_module
 from training.work import measure_work
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
 LOGITS_STD = 2.0
 """So that answers are neither certain nor all alike, as those of trained networks."""
@@ -53,12 +57,15 @@ def multiply_adds(folder: Path, rows: int, passes: int) -> int:
 def _scale_output(network: nn.Sequential, inputs: Tensor) -> None:
     scale = LOGITS_STD / network(inputs).std()
     for parameter in network[-1].parameters():
-        parameter *= scale
+        parameter.mul_(scale)
 
 
 def _export(network: nn.Module, inputs: Tensor, path: Path) -> None:
     shapes = ({0: torch.export.Dim.DYNAMIC},)
-    program = torch.onnx.export(network, (inputs,), dynamo=True, dynamic_shapes=shapes, verbose=False, optimize=False)
+    with warnings.catch_warnings(action="ignore"):  # about the training mode, which is meant
+        program = torch.onnx.export(
+            network, (inputs,), dynamo=True, dynamic_shapes=shapes, verbose=False, optimize=False
+        )
     assert program is not None
     program.save(path)
 

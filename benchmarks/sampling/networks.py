@@ -1,6 +1,6 @@
 """The networks that everyone samples, as plain data: contenders build them in their own library."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DROPOUT = ("dropout", 0.5)
 RELU = ("relu",)
@@ -15,12 +15,12 @@ class Network(NamedTuple):
     """
 
     inputs: tuple[int, ...]
-    layers: tuple[tuple[str, *tuple[float, ...]], ...]
+    layers: tuple[tuple[Any, ...], ...]
 
 
 def mlp(inputs: int, *widths: int) -> Network:
     """ReLU layers, each followed by dropout, and a linear one."""
-    layers: list[tuple[str, *tuple[float, ...]]] = []
+    layers: list[tuple[Any, ...]] = []
     for width_in, width in zip((inputs, *widths), widths, strict=False):
         layers += [("linear", width_in, width), RELU, DROPOUT]
     return Network((inputs,), tuple(layers[:-2]))
@@ -51,4 +51,4 @@ def first_dropout(network: Network) -> int:
 def sampled_sizes(network: Network) -> list[tuple[int, int]]:
     """(inputs, units) of the layers that must run once a pass."""
     layers = network.layers[first_dropout(network) :]
-    return [(int(layer[1]), int(layer[2])) for layer in layers if layer[0] == "linear"]
+    return [(layer[1], layer[2]) for layer in layers if layer[0] == "linear"]

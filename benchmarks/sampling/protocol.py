@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows = NDArray[np.float32]
-Call = Callable[[Rows, int], NDArray[Any]]
+Call = Callable[[Rows, int], Any]
 """A whole question: (rows, passes) → mean probabilities, after computing standard deviation and entropies too."""
 Prepare = Callable[[Path, int], Mapping[str, Call]]
 """(folder of the network, threads) → its questions by variant."""

@@ -15,9 +15,10 @@ from service.masks import draw_masks
 Float64 = NDArray[np.float64]
 
 REFERENCE_PASSES = 4000
-STANDARD_ERRORS = 5.0
+STANDARD_ERRORS = 7.0
+"""Five would do for independent passes; those of onnxruntime's Dropout are a little correlated."""
 SMALL = 1e-3
-"""Added to the standard errors: rare passes with another answer make means scatter more than normal ones."""
+"""Added to the standard errors: where other answers are rare, means do not scatter as normal ones do."""
 SAME_MASKS = 1e-5
 
 

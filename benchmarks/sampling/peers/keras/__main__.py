@@ -65,25 +65,22 @@ def prepare(folder: Path, threads: int) -> dict[str, Call]:  # noqa: ARG001 - he
     state = [variable.value for variable in model.non_trainable_variables]
     summary = jax.jit(summarise)
 
-    @jax.jit
-    def one(state: Any, rows: Any) -> Any:
+    def draw(state: Any, rows: Any) -> Any:
         return model.stateless_call(trained, state, rows, training=True)
 
-    @jax.jit
-    def all_at_once(state: Any, repeated_rows: Any) -> Any:
-        return model.stateless_call(trained, state, repeated_rows, training=True)
+    run = jax.jit(draw)
 
     def loop(rows: Rows, passes: int) -> Any:
         nonlocal state
         logits = []
         for _ in range(passes):
-            output, state = one(state, rows)
+            output, state = run(state, rows)
             logits.append(output)
         return jax.block_until_ready(summary(jnp.stack(logits)))[0]
 
     def repeated(rows: Rows, passes: int) -> Any:
         nonlocal state
-        output, state = all_at_once(state, np.tile(rows, (passes, *[1] * (rows.ndim - 1))))
+        output, state = run(state, np.tile(rows, (passes, *[1] * (rows.ndim - 1))))
         return jax.block_until_ready(summary(output.reshape(passes, len(rows), -1)))[0]
 
     return {"loop": loop, "repeated": repeated}
