@@ -31,7 +31,7 @@ def main(
     threads: Annotated[str, typer.Option(help="Threads that everyone may use.")] = "1,2",
     peers: Annotated[str, typer.Option(help="Whom to compare with.")] = ",".join(PEERS),
     passes: Annotated[int, typer.Option(help="Thinned networks to ask.", min=2)] = 100,
-    repeats: Annotated[int, typer.Option(help="Turns that everyone gets in each cell.", min=1)] = 9,
+    repeats: Annotated[int, typer.Option(help="Turns that everyone gets in each cell.", min=1)] = 7,
     out: Annotated[Path, typer.Option(help="JSON file to write; the plot goes beside it.")] = BUILD / "sampling.json",
     install_only: Annotated[bool, typer.Option("--install-only", help="Make the peers' environments only.")] = False,
 ) -> None:

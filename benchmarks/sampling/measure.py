@@ -21,7 +21,7 @@ from benchmarks.sampling.peers.dropserve import DEFAULT_SEED
 from benchmarks.sampling.processes import DoesNotRun, Process
 from benchmarks.sampling.verify import Reference, WrongAnswer, same_masks_error, standard_errors
 
-CALLS_BEFORE = 5
+CALLS_BEFORE = 3
 """Before anything counts: they are verified, and tell how many make a turn."""
 TURN_SECONDS = 0.3
 MOST_CALLS = 1000

@@ -25,6 +25,7 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
             _panel(axes, cell)
             axes.label_outer()
             axes.tick_params(labelbottom=True)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.suptitle("Milliseconds for the spread of thinned networks; less is better")
     figure.savefig(path, dpi=120)
 
@@ -39,4 +40,3 @@ def _panel(axes: Axes, cell: Cell) -> None:
     axes.set(xscale="log", title=str(cell))
     axes.title.set_fontsize("small")
     axes.tick_params(labelsize="small")
-    axes.legend(fontsize="xx-small", loc="lower right")
