@@ -48,7 +48,7 @@ def rows(model: Path, _: Path, sizes: Sequence[int]) -> Points:
         yield size, _sample_seconds(engine, size)
 
 
-def width(_: Path, scratch: Path, sizes: Sequence[int]) -> Points:
+def width(_model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
     """One row asked of 100 networks 64-width-width-10."""
     shutil.rmtree(scratch / "widths", ignore_errors=True)
     for size in sizes:

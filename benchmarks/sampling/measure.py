@@ -21,8 +21,6 @@ from benchmarks.sampling.peers.dropserve import DEFAULT_SEED
 from benchmarks.sampling.processes import DoesNotRun, Process
 from benchmarks.sampling.verify import Reference, WrongAnswer, same_masks_error, standard_errors
 
-CALLS_BEFORE = 3
-"""Before anything counts: they are verified, and tell how many make a turn."""
 TURN_SECONDS = 0.3
 MOST_CALLS = 1000
 PAUSE_SECONDS = 0.02
@@ -38,6 +36,11 @@ class Question(NamedTuple):
     rows: int
     passes: int
     reference: Reference
+
+    @property
+    def calls_before(self) -> int:
+        """Before anything counts; they are verified, and tell how many make a turn. One row says less than many."""
+        return max(3, 10 // self.rows)
 
     def __str__(self) -> str:
         return f"{self.folder.name}, rows {self.rows}"
@@ -57,7 +60,7 @@ def measure(
     absent: dict[Contender, str] = {}
     for contender in contenders:
         try:
-            reply = _ask(processes, contender, question, CALLS_BEFORE)
+            reply = _ask(processes, contender, question, question.calls_before)
             distances[contender] = _verify(contender, reply, question)
             replies[contender] = reply
         except (DoesNotRun, WrongAnswer) as error:
@@ -65,7 +68,7 @@ def measure(
                 raise
             absent[contender] = str(error)
     for contender in (ONE_PASS, LAYER_PRODUCTS, LARGE_PRODUCT):
-        replies[contender] = _ask(processes, contender, question, CALLS_BEFORE)
+        replies[contender] = _ask(processes, contender, question, question.calls_before)
     _check_the_check(replies[ONE_PASS], question)
     return Cell(
         model=folder.name,
@@ -81,14 +84,14 @@ def measure(
 
 
 def _verify(contender: Contender, reply: dict[str, Any], question: Question) -> float:
-    distinct = 1 if contender == SAME_SEED else CALLS_BEFORE  # calls that do not repeat the same passes
+    distinct = 1 if contender == SAME_SEED else question.calls_before  # calls that do not repeat the same passes
     return standard_errors(reply["mean"], question.reference, question.passes * distinct)
 
 
 def _check_the_check(one_pass: dict[str, Any], question: Question) -> None:
     """The answer without dropout must be refused, or the verification shows nothing."""
     try:
-        standard_errors(one_pass["mean"], question.reference, question.passes * CALLS_BEFORE)
+        standard_errors(one_pass["mean"], question.reference, question.passes * question.calls_before)
     except WrongAnswer:
         return
     raise WrongAnswer(f"{question.folder.name}: sampling cannot be told from one deterministic pass")

@@ -18,8 +18,8 @@ from training.work import measure_work
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
-LOGITS_STD = 2.0
-"""So that answers are neither certain nor all alike, as those of trained networks."""
+LOGITS_STD = 4.0
+"""So that answers are as far apart as those of trained networks, and sampling moves them."""
 
 
 def write(folder: Path, rows: int) -> None:
