@@ -52,11 +52,11 @@ class Growth(NamedTuple):
 
 def main(
     model: Annotated[Path, typer.Option(help="Folder of the model to ask.")] = Path("models/digits/1"),
-    largest: Annotated[int, typer.Option(help="Leave out sizes beyond this, for a quick look.")] = 2048,
+    largest: Annotated[int, typer.Option(help="Leave out sizes beyond this, for a quick look.", min=128)] = 2048,
     out: Annotated[Path, typer.Option(help="JSON file to write; the plot goes beside it.")] = Path("build/growth.json"),
 ) -> None:
     """Measure all, print a table, write JSON and a plot."""
-    console = Console()
+    console = Console(width=120)
     with console.status("measuring") as status:
         grown = []
         for panel in PANELS:

@@ -30,7 +30,7 @@ TURN_SECONDS = 0.1
 WRK_SECONDS = 5
 POST = """wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
-wrk.body = [[%s]]
+wrk.body = [==[%s]==]
 """
 
 
