@@ -113,6 +113,8 @@ def draw(grown: Sequence[Growth], path: Path) -> None:
         line = 1e3 * (growth.start + growth.each * sizes)
         axes.plot(sizes[line > 0], line[line > 0], color="#1b4b72", linewidth=1)
         axes.set(xscale="log", yscale="log", xlabel=growth.name, title=f"size^{growth.exponent:.2f} in the end")
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, high / 30), 3 * high)  # or noise would look like growth
     figure.axes[0].set_ylabel("milliseconds; the line is start + each · size")
     figure.savefig(path, dpi=120)
 
