@@ -1,0 +1,1 @@
+"""How time grows with the work: passes, rows, width, loaded models, connections: `python -m benchmarks.growth`."""

@@ -1,0 +1,3 @@
+"""Which networks are asked where a caller names no seed."""
+
+DEFAULT_SEED = 0

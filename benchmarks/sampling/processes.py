@@ -1,0 +1,115 @@
+"""Environments and running processes of the contenders."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+ROOT = Path(__file__).parents[2]
+PEERS = Path(__file__).parent / "peers"
+
+T = TypeVar("T")
+Absent = dict[str, str]
+"""Who does not take part, and why."""
+
+
+class DoesNotRun(Exception):
+    """A contender cannot be installed or started, or fails; the message says why."""
+
+
+def install(peer: str, folder: Path) -> Path:
+    """The Python of the peer's environment, made anew when its requirements changed; raises DoesNotRun."""
+    requirements = PEERS / peer / "requirements.txt"
+    if not requirements.exists():
+        return Path(sys.executable)
+    done = folder / peer / "installed.txt"
+    python = folder.absolute() / peer / "bin" / "python"
+    if not done.exists() or done.read_text() != requirements.read_text():
+        venv.create(folder / peer, clear=True, with_pip=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)]
+        if (result := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:  # noqa: S603
+            raise DoesNotRun(f"{peer} cannot be installed: {_last_line(result.stderr)}")
+        done.write_text(requirements.read_text())
+    return python
+
+
+class Process:
+    """A contender that waits for questions; see `protocol`."""
+
+    def __init__(self, peer: str, process: "subprocess.Popen[str]", log: Path) -> None:
+        self._peer = peer
+        self._process = process
+        self._log = log
+        self.versions: dict[str, str] = self._read()["versions"]
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """Raises DoesNotRun with the contender's own words."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        reply = json.loads(self._process.stdout.readline() or json.dumps({"error": _last_line(self._log.read_text())}))
+        if "error" in reply:
+            raise DoesNotRun(f"{self._peer}: {reply['error']}")
+        return dict(reply)
+
+
+def each(peers: Iterable[str], absent: Absent, make: Callable[[str], T]) -> dict[str, T]:
+    """What can be made of each peer; the others are added to `absent`."""
+    made = {}
+    for peer in dict.fromkeys(peers):
+        try:
+            made[peer] = make(peer)
+        except DoesNotRun as error:
+            absent[peer] = str(error)
+    return made
+
+
+@contextmanager
+def all_running(pythons: Mapping[str, Path], threads: int, logs: Path, absent: Absent) -> Iterator[dict[str, Process]]:
+    """The process of everyone who starts."""
+    with ExitStack() as stack:
+
+        def start(peer: str) -> Process:
+            return stack.enter_context(running(peer, pythons[peer], threads, logs / f"{peer}.log"))
+
+        yield each(pythons, absent, start)
+
+
+@contextmanager
+def running(peer: str, python: Path, threads: int, log: Path) -> Iterator[Process]:
+    """A contender's process, on as many processors as it may use threads; raises DoesNotRun."""
+    command = [str(python), "-m", f"{__package__}.peers.{peer}", str(threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
+    with log.open("w") as stderr, _pinned(threads):
+        process = subprocess.Popen(  # noqa: S603 - our own
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+    with process:
+        try:
+            yield Process(peer, process, log)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _pinned(processors: int) -> Iterator[None]:
+    """Processes started here get so many processors: some libraries take no other word for how many threads."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:processors])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "it ended without a word")

@@ -1,0 +1,150 @@
+"""Measure Dropserve beside its peers: `python -m benchmarks.serving`.
+
+One server runs at a time, on the machine that also makes the load. Contenders take turns, the order is turned
+round at each repeat, and medians over repeats are told.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks.serving import subjects
+from benchmarks.serving.contenders import CONTENDERS, PEERS, Contender
+from benchmarks.serving.environments import install
+from benchmarks.serving.failures import NotRun
+from benchmarks.serving.figures import Table, summarise
+from benchmarks.serving.goals import goals
+from benchmarks.serving.load import wrk
+from benchmarks.serving.measuring import Visit, visit
+from benchmarks.serving.plan import Plan
+from benchmarks.serving.record import describe, results
+from benchmarks.serving.report import disturbance, goal_table, reasons_table, tables
+
+OURS = "dropserve"
+ENVIRONMENTS = Path("build/peers")
+MODELS = Path("build/serving")
+WIDTH = 170
+Reasons = dict[Any, str]
+Pythons = dict[str, Path]
+
+
+def main(
+    peers: Annotated[str, typer.Option(help=f"Whom to measure, of {', '.join((OURS, *PEERS))}.")] = "all",
+    connections: Annotated[str, typer.Option(help="Numbers of connections.")] = "1,8,64",
+    models: Annotated[str, typer.Option(help="small, large or both.")] = "small,large",
+    workers: Annotated[
+        str, typer.Option(help="Numbers of workers; after the first, at most connections only.")
+    ] = "1,2",
+    seconds: Annotated[int, typer.Option(help="Of each measurement.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Of all of it.", min=1)] = 5,
+    out: Annotated[Path, typer.Option(help="JSON file to write; the plot goes beside it.")] = Path(
+        "build/serving.json"
+    ),
+    install_only: Annotated[bool, typer.Option("--install-only", help="Install the peers and stop.")] = False,
+) -> None:
+    """Measure, print tables, write them as JSON and draw them."""
+    console = Console(width=WIDTH)
+    plan = Plan(
+        choose("--models", models, list(subjects.SUBJECTS)),
+        numbers("--workers", workers),
+        sorted(numbers("--connections", connections)),
+        seconds,
+        repeats,
+    )
+    if not install_only:
+        wrk()
+    chosen = choose("--peers", peers, [OURS, *PEERS])
+    reasons: Reasons = {}
+    pythons = install_all([peer for peer in PEERS if peer in chosen], reasons, console)
+    if not install_only:
+        contenders = [
+            one for one in CONTENDERS if (one.peer or OURS) in (OURS, *pythons) and (one.peer or OURS) in chosen
+        ]
+        visits = list(measure(plan, contenders, pythons, reasons, console))
+        tell(plan, visits, reasons, list(pythons), out, console)
+    elif reasons:
+        console.print(reasons_table(reasons))
+
+
+def choose(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """Names from a list with commas."""
+    names = list(known) if text == "all" else text.split(",")
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{option}: expected some of {', '.join(known)}, found {name}")
+    return names
+
+
+def numbers(option: str, text: str) -> list[int]:
+    """Numbers from a list with commas."""
+    if not all(part.isdecimal() and int(part) for part in text.split(",")):
+        raise typer.BadParameter(f"{option}: expected whole numbers from 1 with commas between, found {text}")
+    return [int(part) for part in text.split(",")]
+
+
+def install_all(peers: Sequence[str], reasons: Reasons, console: Console) -> Pythons:
+    """Each peer's interpreter; who cannot be installed is among the reasons instead."""
+    pythons = {}
+    for peer in peers:
+        with console.status(f"installing {peer}"):
+            try:
+                pythons[peer] = install(peer, ENVIRONMENTS).absolute()
+            except NotRun as failure:
+                reasons[peer] = str(failure)
+    return pythons
+
+
+def measure(
+    plan: Plan, contenders: Sequence[Contender], pythons: Pythons, reasons: Reasons, console: Console
+) -> Iterator[Visit]:
+    """All visits; who fails is among the reasons, and not visited again with that model and workers."""
+    with console.status("publishing models") as status:
+        subjects.make(MODELS)
+        prepared = {name: subjects.read(MODELS, name) for name in plan.models}
+        for model, workers, contender in plan.turns(contenders):
+            key = (model, workers, contender.name)
+            if key in reasons:
+                continue
+            status.update(f"measuring {', '.join(map(str, key))}")
+            python, counts = pythons.get(contender.peer, Path(sys.executable)), plan.counts(workers)
+            try:
+                yield visit(contender, python, prepared[model], workers, counts, plan.seconds)
+            except NotRun as failure:
+                reasons[key] = str(failure)
+
+
+def tell(
+    plan: Plan, visits: Sequence[Visit], reasons: Reasons, peers: Sequence[str], out: Path, console: Console
+) -> None:
+    """On the terminal, in a file, in a picture."""
+    found = summarise(one for one in visits if (one.model, one.workers, one.contender) not in reasons)
+    reached = list(goals(found))
+    for table in (*tables(found), goal_table(reached)):
+        console.print(table)
+    if reasons:
+        console.print(reasons_table(reasons))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    content = describe(plan, peers) | results(visits, found, reached, reasons)
+    out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    if found:
+        console.print(disturbance(found))
+        picture(found, out, console)
+    console.print(f"Answers were verified before and after each load. Written to {out}.")
+
+
+def picture(found: Table, out: Path, console: Console) -> None:
+    """Drawn at the end: what draws must not lie in memory while servers are measured."""
+    from benchmarks.serving.plot import draw
+
+    for suffix in (".png", ".svg"):
+        draw(found, out.with_suffix(suffix))
+    console.print(f"Drawn in {out.with_suffix('.png')}.")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,71 @@
+"""Visits → figures: the median over repeats of everything that is told."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from benchmarks.serving.measuring import Measured, Visit
+
+MEGABYTE = 1e6
+
+
+class Line(NamedTuple):
+    """At one number of connections."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    """CPU time of the server for each request."""
+    refused: float
+    """Share of the requests."""
+    broken: int
+    disturbed: float
+    """Cores that all else on the machine took meanwhile, but the load generator."""
+
+
+class Figures(NamedTuple):
+    """Of one contender, model and number of workers."""
+
+    ready_seconds: float
+    idle_mb: float
+    loaded_mb: float
+    at: Mapping[int, Line]
+    """By connections."""
+
+
+Key = tuple[str, int, str]
+"""Model, workers, contender."""
+Table = Mapping[Key, Figures]
+
+
+def summarise(visits: Iterable[Visit]) -> Table:
+    """Medians of all visits with the same key."""
+    groups: dict[Key, list[Visit]] = {}
+    for visit in visits:
+        groups.setdefault((visit.model, visit.workers, visit.contender), []).append(visit)
+    return {key: figures(group) for key, group in groups.items()}
+
+
+def figures(visits: Sequence[Visit]) -> Figures:
+    """Of visits to the same contender."""
+    return Figures(
+        median(visit.ready_seconds for visit in visits),
+        median(visit.idle_bytes for visit in visits) / MEGABYTE,
+        median(visit.loaded_bytes for visit in visits) / MEGABYTE,
+        {same[0].connections: line(same) for same in zip(*(visit.measured for visit in visits), strict=True)},
+    )
+
+
+def line(repeats: Sequence[Measured]) -> Line:
+    """Of the same load, repeated."""
+    loads = [measured.load for measured in repeats]
+    return Line(
+        median(load.per_second for load in loads),
+        median(load.p50_ms for load in loads),
+        median(load.p99_ms for load in loads),
+        median(1e6 * measured.cpu_seconds / measured.load.requests for measured in repeats),
+        sum(load.refused for load in loads) / sum(load.requests for load in loads),
+        sum(load.broken for load in loads),
+        median(measured.other_cpu_seconds / measured.load.seconds for measured in repeats),
+    )

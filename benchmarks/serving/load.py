@@ -1,0 +1,70 @@
+"""Load from wrk: so many connections, each asking again as soon as it was answered.
+
+Latency is that of a closed loop: what a caller sees who waits for an answer before asking again.
+"""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.serving.contenders import Request
+from benchmarks.serving.failures import NotRun
+
+SCRIPT = Path(__file__).parent / "post.lua"
+
+
+class Load(NamedTuple):
+    """What came of it."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    refused: int
+    """Answered with a status of 400 or more."""
+    broken: int
+    """Connections that failed, and answers that did not come in time."""
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second, refusals left out."""
+        return (self.requests - self.refused) / self.seconds
+
+
+def wrk() -> str:
+    """The load generator; raises SystemExit if it is not installed."""
+    found = shutil.which("wrk")
+    if found is None:
+        raise SystemExit("wrk, the load generator, must be on the PATH: apt install wrk, or brew install wrk.")
+    return found
+
+
+def write_requests(file: Path, port: int, path: str, requests: Iterable[Request]) -> None:
+    """For wrk to read, as they go over the wire."""
+    with file.open("wb") as out:
+        for request in requests:
+            content = on_the_wire(port, path, request)
+            out.write(b"%d\n" % len(content) + content)
+
+
+def on_the_wire(port: int, path: str, request: Request) -> bytes:
+    """A POST request of HTTP/1.1."""
+    headers = {"host": f"127.0.0.1:{port}", "content-length": str(len(request.body)), **request.headers}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + request.body
+
+
+def put(port: int, requests: Path, connections: int, seconds: int) -> Load:
+    """Load a server with the requests of a file. Raises NotRun if wrk fails or nothing is answered."""
+    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s"]
+    command = [wrk(), *options, "--script", str(SCRIPT), f"http://127.0.0.1:{port}", "--", str(requests)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+    if done.returncode:
+        raise NotRun(f"wrk failed: {(done.stderr or done.stdout).strip()[-200:]}")
+    load = Load(**json.loads(done.stdout.splitlines()[-1]))
+    if load.requests == load.refused:
+        raise NotRun(f"nothing was answered in {seconds} s at {connections} connections")
+    return load

@@ -1,0 +1,46 @@
+"""What every peer is asked to do: answer class probabilities of one network, on one port, with so many workers."""
+
+import os
+import socket
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+MODEL = os.environ["BENCHMARK_MODEL"]
+HOST = "127.0.0.1"
+PORT = int(os.environ["BENCHMARK_PORT"])
+WORKERS = int(os.environ["BENCHMARK_WORKERS"])
+
+
+class Network:
+    """predict.onnx, with one thread: networks this small are slower with more."""
+
+    def __init__(self, path: str = MODEL) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._path = path
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self.features = int(self._session.get_inputs()[0].shape[1])
+        self.classes = int(self._session.get_outputs()[0].shape[1])
+
+    def __call__(self, rows: Float32) -> Float32:
+        """(rows, features) → probabilities (rows, classes)."""
+        logits = self._session.run(None, {self._input: rows})[0]
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A process that is handed one opens the file itself."""
+        return Network, (self._path,)
+
+
+def free_port() -> int:
+    """For what a peer insists on listening to besides."""
+    with socket.socket() as found:
+        found.bind((HOST, 0))
+        return int(found.getsockname()[1])

@@ -1,0 +1,28 @@
+"""What is measured, in which order."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from benchmarks.serving.contenders import Contender
+
+
+class Plan(NamedTuple):
+    """Models, workers and connections by number; seconds of each measurement, repeats of all."""
+
+    models: list[str]
+    workers: list[int]
+    connections: list[int]
+    seconds: int
+    repeats: int
+
+    def turns(self, contenders: Sequence[Contender]) -> Iterator[tuple[str, int, Contender]]:
+        """Who comes when: every contender once before any comes again."""
+        for model in self.models:
+            for workers in self.workers:
+                for repeat in range(self.repeats):
+                    for contender in contenders[:: -1 if repeat % 2 else 1]:
+                        yield model, workers, contender
+
+    def counts(self, workers: int) -> list[int]:
+        """All numbers of connections for the first number of workers, for others the highest."""
+        return self.connections if workers == self.workers[0] else self.connections[-1:]

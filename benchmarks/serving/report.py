@@ -1,0 +1,117 @@
+"""Figures → tables for the terminal."""
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+from rich.table import Table as Drawn
+
+from benchmarks.serving.contenders import CONTENDERS, NAIVE
+from benchmarks.serving.figures import Figures, Line, Table
+from benchmarks.serving.goals import Goal
+from benchmarks.serving.subjects import SUBJECTS
+
+Rows = dict[str, Figures]
+QUIET = 0.2
+"""Cores that others may take."""
+
+
+def tables(found: Table) -> Iterable[Drawn]:
+    """For each model: speed and cost with the fewest workers, then what more workers bring."""
+    for model in dict.fromkeys(model for model, _, _ in found):
+        counts = sorted({workers for other, workers, _ in found if other == model})
+        first = select(found, model, counts[0])
+        yield speed(f"{SUBJECTS[model]}, {_workers(counts[0])}", first)
+        yield cost(f"{SUBJECTS[model]}, {_workers(counts[0])}", first)
+        for workers in counts[1:]:
+            yield scaling(f"{SUBJECTS[model]}, {_workers(workers)}", select(found, model, workers), first)
+
+
+def select(found: Table, model: str, workers: int) -> Rows:
+    """By contender, in their order."""
+    order = ((one.name, found.get((model, workers, one.name))) for one in CONTENDERS)
+    return {name: figures for name, figures in order if figures}
+
+
+def speed(title: str, rows: Rows) -> Drawn:
+    """Requests a second and latency at each number of connections."""
+    counts = sorted({count for figures in rows.values() for count in figures.at})
+    columns = [f"{count}: {what}" for count in counts for what in ("req/s", "×", "p50 ms", "p99 ms")]
+    drawn = _table(f"{title}; at each number of connections, × is times {NAIVE}", columns)
+    for name, figures in rows.items():
+        cells = (cell for count in counts for cell in _speed(figures.at[count], rows.get(NAIVE), count))
+        drawn.add_row(name + _failures(figures), *cells)
+    return drawn
+
+
+def _speed(line: Line, naive: Figures | None, count: int) -> tuple[str, str, str, str]:
+    times = f"{line.per_second / naive.at[count].per_second:.2f}" if naive else ""
+    return f"{line.per_second:.0f}", times, f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}"
+
+
+def _failures(figures: Figures) -> str:
+    """What is not to be overlooked."""
+    refused = max(line.refused for line in figures.at.values())
+    broken = sum(line.broken for line in figures.at.values())
+    return f"{f' ({refused:.1%} refused)' if refused else ''}{f' ({broken} broken)' if broken else ''}"
+
+
+def cost(title: str, rows: Rows) -> Drawn:
+    """What a server takes of the machine."""
+    most = max(count for figures in rows.values() for count in figures.at)
+    columns = (f"CPU µs a request, {most} connections", "idle MB", "MB after load", "start s")
+    drawn = _table(title, columns)
+    for name, figures in rows.items():
+        numbers = (figures.at[most].cpu_us, figures.idle_mb, figures.loaded_mb)
+        drawn.add_row(name, *(f"{number:.0f}" for number in numbers), f"{figures.ready_seconds:.2f}")
+    return drawn
+
+
+def scaling(title: str, rows: Rows, first: Rows) -> Drawn:
+    """More workers beside the fewest, at the same connections."""
+    most = max(count for figures in rows.values() for count in figures.at)
+    columns = ("req/s", "× fewest workers", "p50 ms", "p99 ms", "CPU µs a request", "idle MB", "start s")
+    drawn = _table(f"{title}; {most} connections", columns)
+    for name, figures in rows.items():
+        line, before = figures.at[most], first.get(name)
+        times = f"{line.per_second / before.at[most].per_second:.2f}" if before else ""
+        costs = (f"{line.cpu_us:.0f}", f"{figures.idle_mb:.0f}", f"{figures.ready_seconds:.2f}")
+        cells = (f"{line.per_second:.0f}", times, f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}")
+        drawn.add_row(name + _failures(figures), *cells, *costs)
+    return drawn
+
+
+def goal_table(goals: Iterable[Goal]) -> Drawn:
+    """Each goal, what was measured, and whether it is met."""
+    drawn = _table("Goals of Dropserve's /predict, small model", ("goal", "measured", ""))
+    words = {None: "not measured", True: "met", False: "not met"}
+    for goal in goals:
+        measured = "" if goal.measured is None else f"{goal.measured:.2f}"
+        drawn.add_row(goal.text, f"{'≤' if goal.at_most else '≥'} {goal.bound:g}", measured, words[goal.met])
+    return drawn
+
+
+def disturbance(found: Table) -> str:
+    """How far the figures may be trusted."""
+    cores = [line.disturbed for figures in found.values() for line in figures.at.values()]
+    text = f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most"
+    return f"{text}: too much, measure again when it is quiet." if max(cores) > QUIET else f"{text}."
+
+
+def reasons_table(reasons: Mapping[Any, str]) -> Drawn:
+    """Who was not run, and why."""
+    drawn = Drawn("not run", "reason", title="Not run")
+    for what, reason in reasons.items():
+        drawn.add_row(what if isinstance(what, str) else ", ".join(map(str, what)), reason)
+    return drawn
+
+
+def _table(title: str, columns: Iterable[str]) -> Drawn:
+    drawn = Drawn("", title=title)
+    for column in columns:
+        drawn.add_column(column, justify="right")
+    return drawn
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
