@@ -36,8 +36,10 @@ format: $(VENV)/.test ## Put the code into the project's style
 proto: $(VENV)/.test ## Generate the messages of the gRPC protocol from service/oip/proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. service/oip/proto/open_inference.proto
 
-bench: $(VENV)/.serving ## Measure the latency of served models/, every answer verified
-	@$(BIN)/python -m benchmarks.latency $(ARGS)
+bench: $(VENV)/.bench ## Measure beside every peer, each in an environment of its own: an hour or more; needs wrk
+	@$(BIN)/python -m benchmarks.serving
+	@$(BIN)/python -m benchmarks.sampling
+	@$(BIN)/python -m benchmarks.growth
 
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new
@@ -58,6 +60,10 @@ $(VENV)/.serving: $(NEEDS)
 $(VENV)/.training: $(NEEDS)
 	$(call install,.[training])
 	@touch $(VENV)/.serving $@
+
+$(VENV)/.bench: $(NEEDS)
+	$(call install,.[bench])
+	@touch $(VENV)/.serving $(VENV)/.training $@
 
 $(VENV)/.test: $(NEEDS)
 	$(call install,.[test])

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from service.manifest import Manifest, Work
 from service.masks import LEAD, PASSES_PER_BLOCK
 
-MULTIPLY_ADDS_PER_RUN = 2**28
-"""A few milliseconds of one core: the longest that a run keeps others waiting."""
+MULTIPLY_ADDS_PER_RUN = 2**30
+"""Some ten milliseconds of one core: the longest that a run keeps others waiting. Shorter ones stream the weights of a
+large layer from memory more often than they need: at 2**28 a network 1024 wide took a quarter more time.
+"""
 BYTES_PER_RUN = 2**26
 """Written by a run on its way: as much memory as it may need, and again a few milliseconds."""
 VALUES_PER_PART = 2**18
@@ -19,7 +21,7 @@ VALUES_PER_SUMMARY = 2**14
 """Passes × rows × outputs that are summarised at a time: 128 kB stay in the processor's cache, and larger
 arrays come fresh from the system at each step of a formula, which took longer than the formula.
 """
-MAX_ROW_PASSES_PER_RUN = 4096
+MAX_ROW_PASSES_PER_RUN = 2048
 
 
 def row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
@@ -50,17 +52,12 @@ def cut_rows(rows: int, longest: int) -> Iterator[slice]:
 
 
 def cut_passes(start: int, stop: int, longest: int, block: int) -> Iterator[tuple[int, int]]:
-    """Passes in runs, cut at multiples of a power of two so that none straddles a block of masks.
-
-    The leading pass, before the first, goes with the first run if there is room.
-    """
+    """Passes in runs, none of which straddles a block of masks. LEAD goes with the first run if there is room."""
     if start == LEAD and longest < 2:
         yield LEAD, 0
         start = 0
-    room = longest - 1 if start == LEAD else longest
-    step = 1 << (max(1, min(room, block)).bit_length() - 1)
     while start < stop:
         first = max(start, 0)
-        end = min(stop, first - first % step + step)
+        end = min(stop, start + max(1, longest), first - first % block + block)
         yield start, end
         start = end

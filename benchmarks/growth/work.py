@@ -15,10 +15,11 @@ import torch
 from benchmarks.latency import serving
 from benchmarks.sampling.networks import mlp
 from benchmarks.sampling.torch_network import build
-from service.engine import Engine, Inputs
+from service.engine import Engine
 from service.loading import load_model
 from service.masks import MaskCache
 from service.sampling import Sampling
+from service.steps import Inputs
 from training.release import publish_module
 
 Points = Iterator[tuple[int, float]]

@@ -220,8 +220,8 @@ def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) ->
             return super().run(feeds)
 
     for work, expected in (
-        ({"multiply_adds": 2**28, "bytes": 1}, 1),
-        ({"multiply_adds": 2**24, "bytes": 1}, 16),
+        ({"multiply_adds": 2**30, "bytes": 1}, 1),
+        ({"multiply_adds": 2**26, "bytes": 1}, 16),
         ({"multiply_adds": 1, "bytes": 2**24}, 4),
     ):
         longest.clear()

@@ -1,0 +1,107 @@
+"""What goes over the wire: an answer in one piece, and nothing lost of those without a body."""
+
+import asyncio
+import re
+import socket
+
+import httpx
+import pytest
+
+from service.http.protocol import JoiningTransport
+from tests.conftest import PATIENCE
+
+BODY = b'{"inputs": [[0, 0, 0, 0]]}'
+ASK = b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: %d\r\n" % len(BODY)
+
+
+class Written(asyncio.Transport):
+    """Notes what is written, a write at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.pieces.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+
+
+def test_head_and_body_are_one_write() -> None:
+    written = Written()
+    transport = JoiningTransport(written)
+    for piece in (HEAD, b"{}", HEAD, b"[]"):
+        transport.write(piece)
+    assert written.pieces == [HEAD + b"{}", HEAD + b"[]"]
+
+
+def test_what_streams_goes_out_as_it_comes() -> None:
+    written = Written()
+    transport = JoiningTransport(written)
+    for piece in (HEAD, b"1\r\na\r\n", b"1\r\nb\r\n"):
+        transport.write(piece)
+    assert written.pieces == [HEAD + b"1\r\na\r\n", b"1\r\nb\r\n"]
+
+
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_a_head_alone_is_sent_at_the_end(end: str) -> None:
+    written = Written()
+    transport = JoiningTransport(written)
+    transport.write(HEAD)
+    assert not written.pieces
+    getattr(transport, end)()
+    assert (written.pieces, written.closed) == ([HEAD], end == "close")
+
+
+def test_whoever_waits_for_leave_to_go_on_gets_it_at_once() -> None:
+    written = Written()
+    JoiningTransport(written).write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert written.pieces == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+
+
+# over a socket
+
+
+def talk(client: httpx.Client, *pieces: bytes, until: bytes) -> bytes:
+    """Send pieces, each once something has come in answer to the one before; what came, once it ends so."""
+    address = (client.base_url.host, client.base_url.port or 80)
+    received = b""
+    with socket.create_connection(address, timeout=PATIENCE) as connection:
+        for number, piece in enumerate(pieces):
+            connection.sendall(piece)
+            last = number == len(pieces) - 1
+            while not (received.endswith(until) if last else received):
+                more = connection.recv(65536)
+                assert more, received
+                received += more
+    return received
+
+
+def test_a_head_request_is_answered(client: httpx.Client) -> None:
+    answer = talk(client, b"HEAD /openapi.json HTTP/1.1\r\nhost: toy\r\n\r\n", until=b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 ")
+
+
+def test_a_caller_who_asks_for_leave_to_send_gets_it(client: httpx.Client) -> None:
+    answer = talk(client, ASK + b"expect: 100-continue\r\n\r\n", BODY, until=b"}")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+def test_requests_sent_without_waiting_are_answered_in_order(client: httpx.Client) -> None:
+    ids = [b"%04d" % i for i in range(50)]
+    requests = [ASK + b"x-request-id: " + number + b"\r\n\r\n" + BODY for number in ids]
+    requests.append(b"GET /healthz HTTP/1.1\r\nhost: toy\r\nconnection: close\r\n\r\n")
+    answer = talk(client, b"".join(requests), until=client.get("/healthz").content)
+    assert re.findall(rb"x-request-id: (\d{4})\r", answer) == ids
+    assert answer.count(b"HTTP/1.1 200 OK") == len(ids) + 1
+
+
+def test_a_connection_that_is_to_be_closed_is_answered_first(client: httpx.Client) -> None:
+    answer = talk(client, ASK + b"connection: close\r\n\r\n" + BODY, until=b"}")
+    assert b"200 OK" in answer
+    assert b"connection: close" in answer
