@@ -86,16 +86,16 @@ class Engine:
         return summarise_regression(values, self.manifest.noise.std if self.manifest.noise else 0.0)
 
     def warm_up(self) -> None:
-        """Run both graphs a few times, so that the first caller need not wait; learn what they cost, and what may be
-        computed together without changing a bit: some kernels of matrix products add in another order for one row
-        than for many.
+        """Run both graphs a few times, so that the first caller need not wait; learn what they cost, and of small
+        networks, which gain by it, what may be computed together without changing a bit: some kernels of matrix
+        products add in another order for one row than for many.
         """
-        if self.examples:
-            self.rows_are_independent = self._same_alone(self.examples)
-            self._lead_is_prediction = self._same_led(self.examples)
         per_run = self._row_passes_per_run
         passes, rows = min(32, per_run), min(ROWS_TRIED, per_run)
         self._row_cost = measure(lambda count: self.predict(self._zeros(count)), 1, rows)._replace(per_run=per_run)
+        if self.examples and self._row_cost.seconds(1) <= SHARED_SECONDS:
+            self.rows_are_independent = self._same_alone(self.examples)
+            self._lead_is_prediction = self._same_led(self.examples)
         rows = max(1, rows // passes)
         cost = measure(lambda count: self.sample(self._zeros(count), Sampling(passes, seed=0)), 1, rows)
         self._row_pass_cost = Cost(cost.each / passes, cost.run, per_run)
