@@ -9,10 +9,6 @@ kept      the same with weights that were gathered before
 packed    the same as constants of a graph for these very masks, so that they are packed too; one product a pass
 """
 
-import os
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
