@@ -1,16 +1,22 @@
 """Micro-batching: questions that come in the same turn of the event loop are asked as one.
 
 Nobody waits for others to come: the first in a turn is answered at once, those behind it, which would have to wait
-for it anyway, together. Each gets the bits that he would have got alone; see `Engine.rows_are_independent`.
+for it anyway, together. Only questions whose rows' answers do not depend on batch-mates come here; see
+`service.warmup`.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import structlog
 
+from service.errors import DropserveError
 from service.steps import Answer, Inputs, Question
+
+log = structlog.get_logger(__name__)
 
 
 class Waiting(NamedTuple):
@@ -18,13 +24,15 @@ class Waiting(NamedTuple):
 
     question: Question
     answer: asyncio.Future[Answer]
+    context: contextvars.Context
+    """The request's, so that what is logged for it alone bears its id."""
 
 
 class Batches:
     """Use it within one event loop."""
 
     def __init__(self, max_seconds: float) -> None:
-        """A batch is no larger than what takes so long, which is how long it keeps others waiting."""
+        """A batch is no larger than what takes so long."""
         self._max_seconds = max_seconds
         self._waiting: dict[Hashable, list[Waiting]] | None = None
         """By kind of question; None while nobody has asked in this turn."""
@@ -34,18 +42,23 @@ class Batches:
         loop = asyncio.get_running_loop()
         if self._waiting is None:
             self._waiting = {}
-            loop.call_soon(self._end_turn)
+            loop.call_soon(self._end_turn, context=NOBODYS)
             return question.alone()
-        waiting = Waiting(question, loop.create_future())
+        waiting = Waiting(question, loop.create_future(), contextvars.copy_context())
         self._waiting.setdefault(question.kind, []).append(waiting)
-        return await waiting.answer
+        answer = await waiting.answer
+        question.watch.lap("queue")  # until it is this caller's turn again
+        return answer
 
     def _end_turn(self) -> None:
-        """All that was ready to run has run, and has asked what it had to ask."""
+        """All that was ready to run has run, and has asked what it had to ask. Others come between two batches."""
         asked, self._waiting = self._waiting or {}, None
-        for waiting in asked.values():
-            for batch in self._cut(waiting):
+        loop = asyncio.get_running_loop()
+        for number, batch in enumerate(batch for waiting in asked.values() for batch in self._cut(waiting)):
+            if number == 0:
                 _answer(batch)
+            else:
+                loop.call_soon(_answer, batch, context=NOBODYS)
 
     def _cut(self, waiting: Sequence[Waiting]) -> list[list[Waiting]]:
         """In the order they came."""
@@ -60,17 +73,28 @@ class Batches:
         return batches
 
 
+NOBODYS = contextvars.Context()
+"""What is done for many bears nobody's request id."""
+
+
 def _answer(batch: Sequence[Waiting]) -> None:
     """Whoever no longer waits is left out. If the batch fails, everybody is answered alone, as it is one's fault."""
     batch = [waiting for waiting in batch if not waiting.answer.done()]
     try:
         answers = _ask_together([waiting.question for waiting in batch])
-    except Exception:  # noqa: BLE001 - whatever it is, it comes again, to the one whose it is
-        for waiting in batch:
-            _answer_alone(waiting)
-        return
-    for waiting, answer in zip(batch, answers, strict=True):
-        waiting.answer.set_result(answer)
+    except DropserveError:  # it comes again, to the one whose it is
+        _answer_each(batch)
+    except Exception as error:
+        log.error("a batch failed; its questions are asked one by one", questions=len(batch), exc_info=error)
+        _answer_each(batch)
+    else:
+        for waiting, answer in zip(batch, answers, strict=True):
+            waiting.answer.set_result(answer)
+
+
+def _answer_each(batch: Sequence[Waiting]) -> None:
+    for waiting in batch:
+        waiting.context.run(_answer_alone, waiting)
 
 
 def _answer_alone(waiting: Waiting) -> None:

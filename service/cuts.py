@@ -36,7 +36,7 @@ def row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
 
 def rows_per_part(passes: int, manifest: Manifest, row_passes: int) -> int:
     """As many rows as make runs of a good length, and not too many samples to keep."""
-    by_run = row_passes // min(passes, PASSES_PER_BLOCK)
+    by_run = row_passes // (1 + min(passes, PASSES_PER_BLOCK))  # the leading pass goes with them
     return max(1, min(by_run, VALUES_PER_PART // (passes * manifest.output.shape[0])))
 
 

@@ -1,16 +1,17 @@
 """A loaded model: rows in, answers out. The deterministic answer, and the spread of the thinned networks.
 
-Everything here is a pure function of (model, rows, sampling): no state is changed by a call, so threads
-may share an engine, and how the work is cut into runs changes no answer.
+Every answer is a pure function of (model, rows, sampling): no call changes what another gets, so threads may
+share an engine, and how the work is cut into runs changes no answer.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from service.answers import Part, Prediction, Rows, Sampled, join
-from service.costs import Cost, measure
+from service.costs import Cost
 from service.cuts import cut_passes, cut_rows, row_passes_per_run, rows_per_part, rows_per_summary
 from service.errors import InvalidInput
 from service.manifest import Manifest
@@ -23,8 +24,19 @@ from service.uncertainty import Float64, Uncertainty, softmax, summarise_classes
 
 SHARED_SECONDS = 0.001
 """Work that takes longer gains little from being done together with others'."""
-ROWS_TRIED = 256
-"""At warm-up: enough to tell what one more costs, and few, as onnxruntime keeps the memory of the largest run."""
+
+
+class Learned(NamedTuple):
+    """What was learned of a model by trying it."""
+
+    row_cost: Cost = Cost()
+    """Of the deterministic answer."""
+    row_pass_cost: Cost = Cost()
+    """Of a sample."""
+    rows_are_independent: bool = False
+    """Whether a row's answer was, to the last bit, the same alone and among others."""
+    lead_is_prediction: bool = False
+    """Whether a pass that keeps all units gave, to the last bit, what the graph without dropout gives."""
 
 
 class Engine:
@@ -34,17 +46,13 @@ class Engine:
         self.manifest = manifest
         self.examples: Inputs = {}
         """A few real rows, once the golden answers were replayed; for documentation and demonstration."""
-        self.rows_are_independent = False
-        """Whether a row's answer was, to the last bit, the same alone and among others; see `warm_up`."""
-        self._lead_is_prediction = False
-        """Whether a pass that keeps all units gave, to the last bit, what the graph without dropout gives."""
+        self.learned = Learned()
+        """By `service.warmup`, before it answers callers."""
+        self.row_passes_per_run = row_passes_per_run(manifest, sample.size)
         self._predict = predict
         self._sample = sample
         self._masks = masks
         self._mask_names = [f"mask_{i}" for i in range(len(manifest.sites))]
-        self._row_passes_per_run = row_passes_per_run(manifest, sample.size)
-        self._row_cost = Cost()
-        self._row_pass_cost = Cost()
 
     def predict(self, inputs: Inputs) -> Prediction:
         """One pass of the network without dropout; raises InvalidInput for rows that it has no finite answer to."""
@@ -52,8 +60,8 @@ class Engine:
 
     def predict_steps(self, inputs: Inputs, watch: Stopwatch) -> Steps[Prediction]:
         """`predict`, cut into short steps, or shared with others where it is short."""
-        if self._may_share(self._row_cost, count_rows(inputs)):
-            shared: Prediction = yield Question(self, inputs, self._predict_watched, watch, self._row_cost)
+        if self._may_share(self.learned.row_cost, count_rows(inputs)):
+            shared: Prediction = yield Question(self, inputs, self._predict_watched, watch, self.learned.row_cost)
             return shared
         return (yield from self._predict_steps(inputs, watch))
 
@@ -63,8 +71,8 @@ class Engine:
 
     def sample_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> Steps[Sampled]:
         """`sample`, cut into short steps, or shared with others where it is short."""
-        passes = self._row_pass_cost
-        cost = Cost(passes.each * sampling.passes + self._row_cost.each, passes.run + self._row_cost.run)
+        passes = self.learned.row_pass_cost
+        cost = Cost(passes.each * sampling.passes + self.learned.row_cost.each, passes.run + self.learned.row_cost.run)
         if self._may_share(cost, count_rows(inputs)):
             ask = partial(self._sample_watched, sampling=sampling)
             shared: Sampled = yield Question((self, sampling), inputs, ask, watch, cost)
@@ -85,43 +93,13 @@ class Engine:
             return summarise_classes(values)
         return summarise_regression(values, self.manifest.noise.std if self.manifest.noise else 0.0)
 
-    def warm_up(self) -> None:
-        """Run both graphs a few times, so that the first caller need not wait; learn what they cost, and of small
-        networks, which gain by it, what may be computed together without changing a bit: some kernels of matrix
-        products add in another order for one row than for many.
-        """
-        per_run = self._row_passes_per_run
-        passes, rows = min(32, per_run), min(ROWS_TRIED, per_run)
-        self._row_cost = measure(lambda count: self.predict(self._zeros(count)), 1, rows)._replace(per_run=per_run)
-        if self.examples and self._row_cost.seconds(1) <= SHARED_SECONDS:
-            self.rows_are_independent = self._same_alone(self.examples)
-            self._lead_is_prediction = self._same_led(self.examples)
-        rows = max(1, rows // passes)
-        cost = measure(lambda count: self.sample(self._zeros(count), Sampling(passes, seed=0)), 1, rows)
-        self._row_pass_cost = Cost(cost.each / passes, cost.run, per_run)
-
-    def _same_alone(self, inputs: Inputs) -> bool:
-        """Whether every row gets the same answer alone as among others."""
-        sampling = Sampling(passes=32, seed=0)
-        predicted, drawn = self._predict.run(inputs), self.draw_all(inputs, sampling)
-        for row in cut_rows(count_rows(inputs), 1):
-            alone = _take(inputs, row)
-            same = np.array_equal(self._predict.run(alone), predicted[row])
-            if not same or not np.array_equal(self.draw_all(alone, sampling), drawn[:, row]):
-                return False
-        return True
-
-    def _same_led(self, inputs: Inputs) -> bool:
-        """Whether the leading pass answers as the graph without dropout, of all the rows and of each alone."""
-        for rows in (slice(0, count_rows(inputs)), *cut_rows(count_rows(inputs), 1)):
-            some = _take(inputs, rows)
-            raw = finish(self._draw(some, Sampling(passes=32, seed=0), LEAD, 32, Stopwatch()))
-            if not np.array_equal(raw[0], self._predict.run(some)):
-                return False
-        return True
+    def lead(self, inputs: Inputs, passes: int) -> Prediction:
+        """What the leading pass answers, which keeps all units; it goes with so many others."""
+        raw = finish(self._draw(inputs, Sampling(passes, seed=0), LEAD, passes, Stopwatch()))
+        return Prediction(_of_rows(range(count_rows(inputs)), self._predicted_values, raw[0]))
 
     def _may_share(self, cost: Cost, rows: int) -> bool:
-        return self.rows_are_independent and cost.seconds(rows) <= SHARED_SECONDS
+        return self.learned.rows_are_independent and cost.seconds(rows) <= SHARED_SECONDS
 
     def _predict_watched(self, inputs: Inputs, watch: Stopwatch) -> Prediction:
         return finish(self._predict_steps(inputs, watch))
@@ -134,16 +112,16 @@ class Engine:
         first dropout is then computed once a row.
         """
         rows = count_rows(inputs)
-        apart = 0.0 if self._is_led_by(sampling) else self._row_cost.seconds(rows)
+        apart = 0.0 if self._is_led_by(sampling) else self.learned.row_cost.seconds(rows)
         first_look = next(sampling.looks())
-        yield apart + self._row_pass_cost.seconds(rows * first_look)
+        yield apart + self.learned.row_pass_cost.seconds(rows * first_look)
         watch.lap("queue")
         parts: list[Part] = []
         leads: list[Float64] = []
-        for some in cut_rows(rows, rows_per_part(sampling.passes, self.manifest, self._row_passes_per_run)):
-            rest = apart + self._row_pass_cost.seconds((rows - some.stop) * first_look)
+        for some in cut_rows(rows, rows_per_part(sampling.passes, self.manifest, self.row_passes_per_run)):
+            rest = apart + self.learned.row_pass_cost.seconds((rows - some.stop) * first_look)
             lead, more = yield from and_then(self._sample_rows(inputs, np.arange(rows)[some], sampling, watch), rest)
-            leads.append(lead)
+            leads += lead
             parts += more
         if self._is_led_by(sampling):
             return join(parts, Prediction(_concatenate(leads)))
@@ -151,14 +129,16 @@ class Engine:
 
     def _is_led_by(self, sampling: Sampling) -> bool:
         """Whether the leading pass, which keeps all units but those ablated, is the deterministic answer."""
-        return self._lead_is_prediction or bool(sampling.ablations)
+        return self.learned.lead_is_prediction or bool(sampling.ablations)
 
     def _sample_rows(
         self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch
-    ) -> OwnSteps[tuple[Float64, list[Part]]]:
-        """What the leading pass answers to these rows, and they in parts of as many passes each."""
-        raw = yield from self._draw(_take(inputs, rows), sampling, LEAD, next(sampling.looks()), watch)
-        lead, raw = _of_rows(rows, self._predicted_values, raw[0]), raw[1:]
+    ) -> OwnSteps[tuple[list[Float64], list[Part]]]:
+        """What the leading pass answers to these rows, or nothing, and they in parts of as many passes each."""
+        start = LEAD if self._is_led_by(sampling) else 0
+        raw = yield from self._draw(take(inputs, rows), sampling, start, next(sampling.looks()), watch)
+        leading, raw = raw[: 0 - start], raw[0 - start :]
+        lead = [_of_rows(rows, self._predicted_values, one) for one in leading]
         if sampling.stop:
             return lead, (yield from self._sample_until_settled(inputs, rows, raw, sampling, watch))
         parts = []
@@ -185,7 +165,7 @@ class Engine:
             watch.lap("summarise")
             if not len(rows):
                 return parts
-            raw = yield from self._draw(_take(inputs, rows), sampling, len(drawn), next(looks), watch)
+            raw = yield from self._draw(take(inputs, rows), sampling, len(drawn), next(looks), watch)
             drawn = np.concatenate([drawn, _of_rows(rows, self.sampled_values, raw)])
 
     def _draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> OwnSteps[Array]:
@@ -193,11 +173,11 @@ class Engine:
         rows = count_rows(inputs)
         sites = sampling.sites(self.manifest)
         samples: list[Array] = []
-        for first, last in cut_passes(start, stop, self._row_passes_per_run // rows, passes_per_block(sites)):
+        for first, last in cut_passes(start, stop, self.row_passes_per_run // rows, passes_per_block(sites)):
             masks = self._masks.masks(sampling.seed, sites, first, last)
             samples.append(self._run_masked(inputs, sampling.ablate(masks)))
             watch.lap("run")
-            yield self._row_pass_cost.seconds(rows * (stop - last))
+            yield self.learned.row_pass_cost.seconds(rows * (stop - last))
             watch.lap("queue")
         return _concatenate(samples)
 
@@ -214,10 +194,10 @@ class Engine:
         """The answers to all rows, a piece of them at a time."""
         rows = count_rows(inputs)
         parts: list[Float64] = []
-        for some in cut_rows(rows, self._row_passes_per_run):
-            yield self._row_cost.seconds(rows - some.start)
+        for some in cut_rows(rows, self.row_passes_per_run):
+            yield self.learned.row_cost.seconds(rows - some.start)
             watch.lap("queue")
-            raw = self._predict.run(_take(inputs, some))
+            raw = self._predict.run(take(inputs, some))
             parts.append(_of_rows(range(some.start, some.stop), self._predicted_values, raw))
             watch.lap("run")
         return Prediction(_concatenate(parts))
@@ -261,7 +241,7 @@ def _of_rows(rows: Rows | range, values: Callable[[Array], Float64], raw: Array)
     raise InvalidInput(message, field=f"inputs[{row}]", row=row)
 
 
-def _take(inputs: Inputs, rows: slice | Rows) -> Inputs:
+def take(inputs: Inputs, rows: slice | Rows) -> Inputs:
     """These rows; all of them cost nothing."""
     taken = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
     if taken == count_rows(inputs):

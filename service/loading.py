@@ -19,6 +19,7 @@ from service.manifest import (
 )
 from service.masks import MaskCache
 from service.runtime import Graph, TensorInfo
+from service.warmup import warm_up
 
 Dimensions = tuple[int | None, ...]
 
@@ -60,7 +61,7 @@ def load_model(
     engine = Engine(manifest, predict, sample, masks)
     try:
         largest = golden.replay(engine, files[GOLDEN])
-        engine.warm_up()
+        engine.learned = warm_up(engine)
     except InvalidModel:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the model's

@@ -119,23 +119,24 @@ class MaskCache:
     def _passes(self, key: BlockKey, first: int, last: int) -> Float32:
         """Passes of a block; those before them that are not kept are not made, and then these are not kept.
 
-        A block is kept with a mask of ones before its first.
+        The first block is kept with LEAD, a mask of ones, before it.
         """
+        lead = 1 if key[-1] == 0 else 0
         with self._lock:
             kept = self._blocks.get(key)
-            if kept is not None and len(kept) > last:
+            if kept is not None and len(kept) >= lead + last:
                 self._blocks.move_to_end(key)
-                return kept[1 + first : 1 + last]
+                return kept[lead + first : lead + last]
         seed, site, p, shape, begin = key
         if kept is None:
-            kept = np.ones((1, 1, *shape), dtype=np.float32)
-        known = len(kept) - 1
+            kept = np.ones((lead, 1, *shape), dtype=np.float32)
+        known = len(kept) - lead
         if first > known:
             return draw_masks(seed, site, p, shape, begin + first, begin + last)
         grown = np.concatenate([kept, draw_masks(seed, site, p, shape, begin + known, begin + last)])
         grown.flags.writeable = False
         self._keep(key, grown)
-        return grown[1 + first : 1 + last]
+        return grown[lead + first : lead + last]
 
     def _keep(self, key: BlockKey, masks: Float32) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput
 from service.manifest import DropoutSite, Manifest
 from service.masks import Float32, draw_masks
-from service.uncertainty import Float64
+from service.uncertainty import Float64, mean_of_passes, standard_error, std_of_passes
 
 FIRST_LOOK = 16
 """Fewer passes say too little of their own spread."""
@@ -115,8 +115,8 @@ def share_of_units(seed: int, site: int, fraction: float, shape: Sequence[int]) 
 
 def is_precise(values: Float64, tolerance: float) -> NDArray[np.bool_]:
     """Whether every mean's standard error is within the tolerance: (passes, rows, outputs) → (rows,)."""
-    passes = len(values)
-    return np.asarray((values.std(axis=0) / np.sqrt(passes - 1)).max(axis=-1) <= tolerance)
+    error = standard_error(std_of_passes(values, mean_of_passes(values)), len(values))
+    return np.asarray(error.max(axis=-1) <= tolerance)
 
 
 def is_settled(probabilities: Float64, confidence: float) -> NDArray[np.bool_]:
@@ -129,7 +129,7 @@ def is_settled(probabilities: Float64, confidence: float) -> NDArray[np.bool_]:
     betting"). α is 1 - confidence, divided among the classes that could be wronged.
     """
     classes = probabilities.shape[-1]
-    leader = probabilities.mean(axis=0).argmax(axis=-1)  # (rows,)
+    leader = mean_of_passes(probabilities).argmax(axis=-1)  # (rows,)
     leading = np.take_along_axis(probabilities, leader[None, :, None], axis=-1)  # (passes, rows, 1)
     lead = leading - probabilities  # (passes, rows, classes)
     log_capital = np.stack([np.log1p(bet * lead).sum(axis=0) for bet in BETS])  # (bets, rows, classes)

@@ -78,17 +78,17 @@ def entropy(probabilities: Float64) -> Float64:
 def summarise_classes(probabilities: Float64) -> ClassUncertainty:
     """Probabilities of every pass, (passes, rows, classes), → what they say of each row."""
     passes, rows, classes = _axes(probabilities)
-    mean = _mean(probabilities)  # (rows, classes)
-    std = _std(probabilities, mean)
+    mean = mean_of_passes(probabilities)  # (rows, classes)
+    std = std_of_passes(probabilities, mean)
     predictive_entropy = entropy(mean)
-    expected_entropy = _mean(entropy(probabilities))  # (rows,)
+    expected_entropy = mean_of_passes(entropy(probabilities))  # (rows,)
     winners = probabilities.argmax(axis=-1)  # (passes, rows)
     cells = winners + classes * np.arange(rows)  # each row counts in cells of its own
     votes = np.bincount(cells.ravel(), minlength=rows * classes).reshape(rows, classes)
     return ClassUncertainty(
         mean=mean,
         std=std,
-        standard_error=_standard_error(std, passes),
+        standard_error=standard_error(std, passes),
         predictive_entropy=predictive_entropy,
         expected_entropy=expected_entropy,
         # Jensen makes it ≥ 0; rounding may not
@@ -101,14 +101,14 @@ def summarise_classes(probabilities: Float64) -> ClassUncertainty:
 def summarise_regression(answers: Float64, noise_std: float = 0.0) -> RegressionUncertainty:
     """Answers of every pass, (passes, rows, outputs), → what they say of each row."""
     passes, _, _ = _axes(answers)
-    mean = _mean(answers)
-    epistemic_std = _std(answers, mean)  # (rows, outputs)
+    mean = mean_of_passes(answers)
+    epistemic_std = std_of_passes(answers, mean)  # (rows, outputs)
     return RegressionUncertainty(
         mean=mean,
         epistemic_std=epistemic_std,
         aleatoric_std=np.full_like(epistemic_std, noise_std),
         total_std=np.hypot(epistemic_std, noise_std),
-        standard_error=_standard_error(epistemic_std, passes),
+        standard_error=standard_error(epistemic_std, passes),
     )
 
 
@@ -128,14 +128,14 @@ def _by_field(kind: type[AnyUncertainty], make: Callable[[str], NDArray[Any]]) -
     return kind(*(make(field.name) for field in fields(kind)))
 
 
-def _standard_error(std: Float64, passes: int) -> Float64:
+def standard_error(std: Float64, passes: int) -> Float64:
     """s/√T with the unbiased s; `std` divides by T, hence T - 1 here."""
     if passes < 2:
         return np.full_like(std, np.nan)
     return np.asarray(std / np.sqrt(passes - 1))
 
 
-def _mean(samples: Float64) -> Float64:
+def mean_of_passes(samples: Float64) -> Float64:
     """Over the passes, the first axis. Added up in their order, however many rows there are and however they lie in
     memory, so that a row's batch-mates do not change its last digit: numpy would add a lone column in another.
     """
@@ -145,11 +145,11 @@ def _mean(samples: Float64) -> Float64:
     return np.asarray(total / len(samples))
 
 
-def _std(samples: Float64, mean: Float64) -> Float64:
-    """Over the passes, the first axis."""
+def std_of_passes(samples: Float64, mean: Float64) -> Float64:
+    """Over the passes, the first axis, about their mean."""
     squares = samples - mean
     np.square(squares, out=squares)
-    return np.asarray(np.sqrt(_mean(squares)))
+    return np.asarray(np.sqrt(mean_of_passes(squares)))
 
 
 def _largest(values: Float64) -> Float64:

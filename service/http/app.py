@@ -76,6 +76,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         version=__version__,
         summary="A fast deterministic answer, and on request how much to trust it.",
         lifespan=lifespan,
+        redirect_slashes=False,  # a path is right or it is not; behind a proxy, a redirect would name the wrong host
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

@@ -43,7 +43,7 @@ class Gate:
         try:
             if not call.path.isprintable():  # a router may overlook the newline at a path's end, and a log may not
                 raise UnknownPath("the path has control characters; /docs lists what there is")
-            if self._admission.guarded:
+            if self._admission.guarded:  # what a path needs is not looked up for nothing
                 self._admission.check(call, needed_scope(call.path))
             await self._answer(call, scope, receive)
         except CallerGone:

@@ -6,6 +6,7 @@ describes it.
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from service.api.decoding import CHUNK_BYTES, decode_inputs_steps, decode_request, decode_seconds
 from service.api.replies import encode_prediction, encode_uncertainty
@@ -27,13 +28,19 @@ PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertaint
 ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
 """By question: the path that asks it of the default model. Metrics name it whatever model was asked."""
 
-Asked = tuple[str | None, str | None, str]
-"""Model, version, question."""
 
-OF_DEFAULT: dict[str, Asked] = {path: (None, None, question) for question, path in ROUTES.items()}
+class Asked(NamedTuple):
+    """What a path asks."""
 
-Answer = tuple[bytes, Outcome]
-Question = Callable[[Engine, bytes, Stopwatch], Steps[Answer]]
+    model: str | None
+    version: str | None
+    question: str
+
+
+OF_DEFAULT = {path: Asked(None, None, question) for question, path in ROUTES.items()}
+
+Reply = tuple[bytes, Outcome]
+Handler = Callable[[Engine, bytes, Stopwatch], Steps[Reply]]
 
 
 class Inference:
@@ -43,31 +50,30 @@ class Inference:
         self._repository = repository
         self._scheduler = scheduler
         self._settings = settings
-        self._questions: dict[str, Question] = {"predict": self._predict, "uncertainty": self._uncertainty}
+        self._handlers: dict[str, Handler] = {"predict": self._predict, "uncertainty": self._uncertainty}
 
     async def answer(self, call: Call, asked: Asked) -> None:
         """Answer a call whose path asks this; raises what `service.errors` lists."""
-        name, version, question = asked
-        call.route = ROUTES[question]
-        engine = self._repository.find(name, parse_version(version))
+        call.route = ROUTES[asked.question]
+        engine = self._repository.find(asked.model, parse_version(asked.version))
         call.manifest = engine.manifest
         call.expect_json()
         call.expect_no_query()
         allowed = self._settings.request_timeout
         body = await call.body(self._settings.max_body_bytes, call.seconds_left(allowed))
-        steps = self._steps(self._questions[question], engine, call, body)
+        steps = self._steps(self._handlers[asked.question], engine, call, body)
         content, call.outcome = await self._scheduler.run(steps, call.seconds_left(allowed), call.gone)
         await call.reply(content)
 
-    def _steps(self, question: Question, engine: Engine, call: Call, body: bytes) -> Steps[Answer]:
+    def _steps(self, handler: Handler, engine: Engine, call: Call, body: bytes) -> Steps[Reply]:
         if b"content-encoding" in call.headers:
             body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, call.watch)
         if len(body) > CHUNK_BYTES:
             yield decode_seconds(body)
             call.watch.lap("queue")
-        return (yield from question(engine, body, call.watch))
+        return (yield from handler(engine, body, call.watch))
 
-    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Answer]:
+    def _predict(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Reply]:
         request = decode_request(body, PredictRequest)
         inputs = yield from decode_inputs_steps(request.inputs, engine.manifest, self._settings.max_rows)
         watch.lap("parse")
@@ -76,7 +82,7 @@ class Inference:
         watch.lap("encode")
         return content, Outcome(len(prediction.values))
 
-    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Answer]:
+    def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Reply]:
         request = decode_request(body, UncertaintyRequest)
         inputs = yield from decode_inputs_steps(request.inputs, engine.manifest, self._settings.max_rows)
         sampling = plan_sampling(request, engine.manifest, count_rows(inputs), self._settings)
@@ -94,7 +100,7 @@ def read_path(path: str) -> Asked | None:
     if asked := OF_DEFAULT.get(path):
         return asked
     if match := PATH.fullmatch(path):
-        return match[1], match[2], match[3]
+        return Asked(*match.groups())
     return None
 
 

@@ -24,14 +24,11 @@ class JoiningTransport:
 
     def write(self, data: bytes) -> None:
         """Send it, behind a head that was kept; or keep it, where it is one."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.writelines([head, data])
-            return
-        if data.startswith(HEAD) and data.endswith(HEAD_ENDS) and not data.startswith(CONTINUE):
+        if not self._head and data.startswith(HEAD) and data.endswith(HEAD_ENDS) and not data.startswith(CONTINUE):
             self._head = data
-        else:
-            self._transport.write(data)
+            return
+        head, self._head = self._head, b""
+        self._transport.write(head + data if head else data)
 
     def flush(self) -> None:
         """Send what was kept: nothing follows."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from service.api.decoding import decode_request, decode_seconds
+from service.api.decoding import CHUNK_BYTES, decode_request, decode_seconds
 from service.api.replies import encode
 from service.config import Settings
 from service.engine import Engine
@@ -86,10 +86,12 @@ class OpenInference:
 
     def _steps(self, call: Call, engine: Engine, body: bytes) -> Steps[Reply]:
         watch: Stopwatch = call.watch
-        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, watch)
+        if b"content-encoding" in call.headers:
+            body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, watch)
         json_length = call.headers.get(JSON_LENGTH)
-        yield len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)
-        watch.lap("queue")
+        if len(body) > CHUNK_BYTES:
+            yield len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)
+            watch.lap("queue")
         request = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
         answer = yield from infer_steps(engine, request, self._settings, watch)
         call.outcome = answer.outcome

@@ -29,10 +29,6 @@ ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 50
 NATS = (0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
-FEW = 32
-"""Fewer values are counted faster one by one than by numpy."""
-
-
 class Family(NamedTuple):
     """Numbers of one meaning, by labels."""
 
@@ -43,6 +39,9 @@ class Family(NamedTuple):
     bounds: tuple[float, ...] = ()
     """Upper bounds of a histogram's buckets, without infinity."""
 
+
+FEW = 32
+"""Fewer values are counted faster one by one than by numpy."""
 
 MODEL = ("model", "version")
 REQUESTS = Family("dropserve_requests", "Requests answered; 499: the caller hung up.", ("route", *MODEL, "status"))

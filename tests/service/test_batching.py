@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 from service.answers import Prediction, Sampled
 from service.batching import Batches
 from service.costs import Cost
 from service.engine import Engine
 from service.errors import InvalidInput
-from service.sampling import Sampling
+from service.sampling import Sampling, StopRule
 from service.scheduling import Scheduler
 from service.stages import Intervals, Stopwatch
 from service.steps import Answer, Inputs, Question
+from service.warmup import warm_up
 from tests.conftest import PATIENCE
 from tests.toy import Floats, ToyNet
 
@@ -128,8 +130,23 @@ def test_the_time_of_a_batch_is_the_time_of_each() -> None:
     for watch in others:
         assert isinstance(watch, Intervals)
         assert set(watch.seconds) == {"queue", "run"}
-        assert watch.spans["queue"][1] <= watch.spans["run"][0]
+        assert watch.spans["queue"][0] <= watch.spans["run"][0]
     assert others[0].seconds["run"] == others[1].seconds["run"]
+
+
+def test_a_mistake_of_ours_costs_nobody_his_answer() -> None:
+    """And is logged."""
+
+    class Odd(Asked):
+        def __call__(self, inputs: Inputs, watch: Stopwatch) -> Prediction:
+            if len(inputs["input"]) > 1:
+                raise RuntimeError("not with so many")
+            return super().__call__(inputs, watch)
+
+    asked = Odd()
+    with structlog.testing.capture_logs() as logged:
+        assert values(ask_at_once([asked.question(i) for i in range(4)])) == [[0], [1], [2], [3]]
+    assert [entry["questions"] for entry in logged] == [3]
 
 
 # with an engine
@@ -139,7 +156,7 @@ def test_the_time_of_a_batch_is_the_time_of_each() -> None:
 def engine(toy: ToyNet) -> Engine:
     engine = toy.engine()
     engine.examples = {"input": toy.rows(8)}
-    engine.warm_up()
+    engine.learned = warm_up(engine)
     return engine
 
 
@@ -158,7 +175,7 @@ def by_scheduler(ask: Callable[[Floats, Scheduler], Any], rows: Floats) -> list[
 
 def test_answers_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNet) -> None:
     rows = toy.rows(40, seed=5)
-    assert engine.rows_are_independent
+    assert engine.learned.rows_are_independent
 
     def ask(row: Floats, scheduler: Scheduler) -> Any:
         return scheduler.run(engine.predict_steps({"input": row}, Stopwatch()), PATIENCE)
@@ -167,8 +184,29 @@ def test_answers_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNe
         np.testing.assert_array_equal(answer.values, engine.predict({"input": rows[i : i + 1]}).values)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(30, 1), Sampling(30, 1, quantiles=(0.1, 0.9), keep_samples=True)])
-def test_samples_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNet, sampling: Sampling) -> None:
+@pytest.fixture(scope="module")
+def regression() -> Engine:
+    """Of one output, whose samples are a lone column where there is one row."""
+    net = ToyNet(outputs=1)
+    engine = net.engine(task="regression", labels=())
+    engine.examples = {"input": net.rows(8)}
+    engine.learned = warm_up(engine)
+    return engine
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(30, 1),
+        Sampling(30, 1, quantiles=(0.1, 0.9), keep_samples=True),
+        Sampling(400, 1, StopRule(tolerance=0.03), keep_samples=True),
+    ],
+)
+def test_samples_are_to_the_bit_those_without_company(
+    engine: Engine, regression: Engine, toy: ToyNet, sampling: Sampling, task: str
+) -> None:
+    engine = regression if task == "regression" else engine
     rows = toy.rows(20, seed=6)
 
     def ask(row: Floats, scheduler: Scheduler) -> Any:
@@ -195,7 +233,7 @@ def test_rows_that_depend_on_their_batch_mates_are_not_shared(toy: ToyNet) -> No
         return run(feeds) + np.float32(1e-7 if len(feeds["input"]) == 1 else 0)
 
     engine._predict.run = run_otherwise_alone  # type: ignore[method-assign]
-    engine.warm_up()
-    assert not engine.rows_are_independent
+    engine.learned = warm_up(engine)
+    assert not engine.learned.rows_are_independent
     steps = engine.predict_steps({"input": toy.rows(1)}, Stopwatch())
     assert not isinstance(next(steps), Question)

@@ -3,12 +3,14 @@
 import asyncio
 import re
 import socket
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 import httpx
 import pytest
 
 from service.http.protocol import JoiningTransport
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, running_server
 
 BODY = b'{"inputs": [[0, 0, 0, 0]]}'
 ASK = b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: %d\r\n" % len(BODY)
@@ -65,6 +67,48 @@ def test_whoever_waits_for_leave_to_go_on_gets_it_at_once() -> None:
 
 
 # over a socket
+
+
+async def odd_app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Answers that the service itself does not give."""
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    length = [(b"content-length", b"0")] if scope["path"] == "/empty" else []
+    status = {"/no-content": 204, "/not-modified": 304}.get(scope["path"], 200)
+    await send({"type": "http.response.start", "status": status, "headers": length})
+    if scope["path"] == "/breaks":
+        raise RuntimeError("after the head")
+    if scope["path"] == "/chunks":
+        for piece in (b"a", b"HTTP/1.1 200 OK\r\n\r\n", b"b"):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[httpx.Client]:
+    with running_server(odd_app) as client:
+        yield client
+
+
+@pytest.mark.parametrize(("path", "status"), [("/no-content", 204), ("/not-modified", 304), ("/empty", 200)])
+def test_answers_without_a_body_arrive(odd: httpx.Client, path: str, status: int) -> None:
+    for _ in range(3):  # over one connection
+        answer = odd.get(path)
+        assert (answer.status_code, answer.content) == (status, b"")
+
+
+def test_an_answer_in_chunks_arrives_whole_whatever_they_look_like(odd: httpx.Client) -> None:
+    assert odd.get("/chunks").content == b"aHTTP/1.1 200 OK\r\n\r\nb"
+
+
+def test_an_answer_that_breaks_off_ends_the_connection(odd: httpx.Client) -> None:
+    with pytest.raises(httpx.RemoteProtocolError):
+        odd.get("/breaks")
+    assert odd.get("/empty").status_code == 200
 
 
 def talk(client: httpx.Client, *pieces: bytes, until: bytes) -> bytes:

@@ -4,11 +4,17 @@ import asyncio
 import threading
 from collections.abc import Generator, Iterator
 from time import sleep
+from typing import Any
 
+import numpy as np
 import pytest
 
+from service.answers import Prediction
+from service.costs import Cost
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded
 from service.scheduling import Scheduler
+from service.stages import Stopwatch
+from service.steps import Answer, Inputs, Question
 from tests.conftest import PATIENCE
 
 Work = Generator[float, None, str]
@@ -63,6 +69,33 @@ def test_work_that_turns_out_long_goes_on_in_the_thread(scheduler: Scheduler) ->
 
     assert asyncio.run(scheduler.run(turns_out_long(), PATIENCE)) == "done"
     assert threads == [threading.current_thread().name, "dropserve-worker"]
+
+
+def asks(expected: float, threads: list[str], error: Exception | None = None) -> Generator[float | Question, Any, str]:
+    """Long work that then asks a question."""
+
+    def ask(_: Inputs, __: Stopwatch) -> Answer:
+        threads.append(threading.current_thread().name)
+        if error:
+            raise error
+        return Prediction(np.ones((1, 1)))
+
+    yield expected
+    rows = {"input": np.ones((1, 1), dtype=np.float32)}
+    answer: Prediction = yield Question("kind", rows, ask, Stopwatch(), Cost(each=expected))
+    return str(answer.values.item())
+
+
+@pytest.mark.parametrize(("expected", "thread"), [(INLINE, "MainThread"), (LONG, "dropserve-worker")])
+def test_a_question_is_answered_wherever_the_work_has_got_to(
+    scheduler: Scheduler, expected: float, thread: str
+) -> None:
+    threads: list[str] = []
+    assert asyncio.run(scheduler.run(asks(expected, threads), PATIENCE)) == "1.0"
+    assert threads == [thread]
+    with pytest.raises(InvalidInput, match="odd"):
+        asyncio.run(scheduler.run(asks(expected, threads, InvalidInput("odd")), PATIENCE))
+    assert asyncio.run(scheduler.run(work(LONG, []), PATIENCE)) == "done"
 
 
 def test_short_work_does_not_wait_for_long_work(scheduler: Scheduler) -> None:
