@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     """How many long requests may wait or be worked on at a time; more are refused at once."""
 
     inline_seconds: Annotated[float, Field(ge=0)] = 0.002
-    """Work expected to take less is done at once on the event loop; more goes to a thread, in turns."""
+    """Work expected to take less is done at once on the event loop, together with like work that came with it, up to
+    this long; more goes to a thread, in turns."""
 
     threads: Count = 1
     """Threads that one run of a large network may use; for small networks one is fastest."""
