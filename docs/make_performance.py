@@ -33,9 +33,8 @@ def main() -> None:
 def fill(text: str, name: str, parts: Iterable[str]) -> str:
     """The text, with these parts between the name's marks."""
     content = "\n\n".join(parts)
-    filled, count = re.subn(
-        rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m: f"{m[1]}\n{content}\n{m[2]}", text, flags=re.DOTALL
-    )
+    marked = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    filled, count = re.subn(marked, lambda mark: f"{mark[1]}{content}\n{mark[2]}", text, flags=re.DOTALL)
     if not count:
         raise SystemExit(f"there are no marks for {name}")
     return filled
