@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.serving.contenders import NAIVE
@@ -53,6 +54,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def serving(found: dict[str, Any]) -> Iterable[str]:
     """Speed by connections, then cost, then what a second worker brings; and the goals."""
+    cores = [at["disturbed"] for line in found["medians"] for at in line["at"].values()]
+    yield f"All else on the machine took {median(cores):.2f} of its cores meanwhile, {max(cores):.2f} at most."
     for model, layers in MODELS.items():
         first = {line["contender"]: line for line in found["medians"] if (line["model"], line["workers"]) == (model, 1)}
         if first:

@@ -1,8 +1,6 @@
 """Measure how time grows, fit it, and draw it: `python -m benchmarks.growth`. Needs wrk for the connections."""
 
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.growth import work
+from benchmarks.machine import machine
 
 WORK = Path("build/growth")
 
@@ -97,7 +96,7 @@ def write_json(path: Path, grown: Sequence[Growth]) -> None:
     described: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.growth", *sys.argv[1:]]),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "grown": [growth._asdict() for growth in grown],
     }
     path.parent.mkdir(parents=True, exist_ok=True)

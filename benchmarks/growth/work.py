@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -12,7 +13,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from benchmarks.latency import serving
+from benchmarks.growth.serving import serving
 from benchmarks.sampling.networks import mlp
 from benchmarks.sampling.torch_network import build
 from service.engine import Engine
@@ -60,11 +61,12 @@ def width(_model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
 
 
 def models(model: Path, _: Path, sizes: Sequence[int]) -> Points:
-    """One row asked of 100 networks of one model, while so many are loaded, itself included."""
+    """One row asked of 100 networks of one model after another, of so many that are loaded."""
+    masks = MaskCache(MASK_BYTES)  # one for all, as the service has it
     loaded: list[Engine] = []
     for size in sizes:
-        loaded += [_load(model) for _ in range(size - len(loaded))]
-        yield size, _sample_seconds(loaded[0], 1)
+        loaded += [load_model(model, masks) for _ in range(size - len(loaded))]
+        yield size, _seconds(partial(_ask_each, loaded)) / size
 
 
 def connections(model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
@@ -74,10 +76,16 @@ def connections(model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
     script = scratch / "post.lua"
     body = {"inputs": {name: array.tolist() for name, array in _rows(engine, 1).items()}}
     script.write_text(POST % json.dumps(body))
-    with serving(model.parent.parent, engine) as connection:
-        path = f"/v1/models/{engine.manifest.name}/versions/{engine.manifest.version}/predict"
+    name, version = engine.manifest.name, engine.manifest.version
+    with serving(model.parent.parent, f"{name}/{version}") as port:
         for size in sizes:
-            yield size, _wrk(f"http://127.0.0.1:{connection.port}{path}", script, size)
+            yield size, _wrk(f"http://127.0.0.1:{port}/v1/models/{name}/versions/{version}/predict", script, size)
+
+
+def _ask_each(engines: Sequence[Engine]) -> None:
+    inputs = _rows(engines[0], 1)
+    for engine in engines:
+        engine.sample(inputs, Sampling(PASSES, seed=0))
 
 
 def _wrk(url: str, script: Path, connections: int) -> float:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from benchmarks.sampling.contenders import (
     LARGE_PRODUCT,
     LAYER_PRODUCTS,
+    NEW_SEED,
     ONE_PASS,
     OURS,
     SAME_SEED,
@@ -68,8 +69,8 @@ class Cell(NamedTuple):
             "ours / layer products": self.ours / self.seconds(LAYER_PRODUCTS),
             "ours / large product": self.ours / self.large_product_seconds,
         }
-        if self.best_peer:
-            ratios["best peer / ours"] = self.seconds(self.best_peer) / self.ours
-        if TORCH_LOOP in self.turns:
-            ratios["torch loop / ours"] = self.seconds(TORCH_LOOP) / self.ours
+        for name, peer in (("best peer", self.best_peer), ("torch loop", TORCH_LOOP)):
+            if peer in self.turns:
+                ratios[f"{name} / ours"] = self.seconds(peer) / self.ours
+                ratios[f"{name} / ours, new seed"] = self.seconds(peer) / self.seconds(NEW_SEED)
         return ratios

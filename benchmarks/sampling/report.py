@@ -2,7 +2,6 @@
 
 import json
 import operator
-import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.machine import machine
 from benchmarks.sampling.cells import Cell
 from benchmarks.sampling.contenders import LAYER_PRODUCTS, ONE_PASS, Contender
 
@@ -33,7 +33,9 @@ class Goal(NamedTuple):
 
 GOALS = (
     Goal("best peer / ours", 3, operator.ge),
+    Goal("best peer / ours, new seed", 3, operator.ge),
     Goal("torch loop / ours", 20, operator.ge),
+    Goal("torch loop / ours, new seed", 20, operator.ge),
     Goal("ours / layer products", 1.3, operator.le, rows=32),
     Goal("ours / large product", 1.3, operator.le, rows=32),
 )
@@ -117,7 +119,7 @@ def write_json(path: Path, cells: Sequence[Cell], settings: Mapping[str, Any]) -
     described = {
         "command": " ".join(["python -m benchmarks.sampling", *sys.argv[1:]]),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "python": platform.python_version(),
         **settings,
         "goals": judge(cells),
@@ -125,12 +127,6 @@ def write_json(path: Path, cells: Sequence[Cell], settings: Mapping[str, Any]) -
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n")
-
-
-def _processor() -> str:
-    """As Linux names it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
 
 
 def _to_json(cell: Cell) -> dict[str, Any]:
