@@ -15,10 +15,11 @@ class Contender(NamedTuple):
 
 
 SAME_SEED = Contender("Dropserve", OURS, "same seed")
+NEW_SEED = Contender("Dropserve, new seed", OURS, "new seed")
 TORCH_LOOP = Contender("torch, loop", "torch", "loop")
 CONTENDERS = (
     SAME_SEED,
-    Contender("Dropserve, new seed", OURS, "new seed"),
+    NEW_SEED,
     TORCH_LOOP,
     Contender("torch, repeated rows", "torch", "repeated"),
     Contender("torch-uncertainty, loop", "torch_uncertainty", "loop"),

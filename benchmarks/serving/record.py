@@ -1,15 +1,11 @@
 """All that was found → JSON, with what it was found on."""
 
-import os
-import platform
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import conditions
 from benchmarks.serving.environments import packages
 from benchmarks.serving.figures import Key, Table
 from benchmarks.serving.goals import Goal
@@ -24,10 +20,7 @@ LIBRARIES = ("httptools", "msgspec", "numpy", "onnxruntime", "orjson", "uvicorn"
 def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
     """What was measured, on what."""
     return {
-        "command": " ".join(["python -m benchmarks.serving", *sys.argv[1:]]),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
+        **conditions("benchmarks.serving"),
         "plan": plan._asdict(),
         "load": generator(),
         "dropserve": [f"dropserve=={__version__}", *(f"{name}=={version(name)}" for name in LIBRARIES)],
@@ -39,12 +32,6 @@ def generator() -> str:
     """The load generator's name and version; it ends with status 1 when it tells them."""
     told = subprocess.run([wrk(), "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
     return " ".join(told.split()[:2])
-
-
-def processor() -> str:
-    """Its name, where the system tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")
 
 
 def results(
