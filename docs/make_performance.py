@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.serving.contenders import NAIVE
@@ -34,7 +35,7 @@ def fill(text: str, name: str, parts: Iterable[str]) -> str:
     """The text, with these parts between the name's marks."""
     content = "\n\n".join(parts)
     filled, count = re.subn(
-        rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", lambda m: f"{m[1]}\n{content}\n{m[2]}", text, flags=re.DOTALL
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}\n{content}\n\n{m[2]}", text, flags=re.DOTALL
     )
     if not count:
         raise SystemExit(f"there are no marks for {name}")
@@ -54,6 +55,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def serving(found: dict[str, Any]) -> Iterable[str]:
     """Speed by connections, then cost, then what a second worker brings; and the goals."""
+    if found["medians"]:
+        yield disturbance(found)
     for model, layers in MODELS.items():
         first = {line["contender"]: line for line in found["medians"] if (line["model"], line["workers"]) == (model, 1)}
         if first:
@@ -79,6 +82,12 @@ def serving(found: dict[str, Any]) -> Iterable[str]:
     )
     if found["not_run"]:
         yield "Not run: " + "; ".join(f"{_named(one)}: {one['reason']}" for one in found["not_run"]) + "."
+
+
+def disturbance(found: dict[str, Any]) -> str:
+    """How far the figures may be trusted."""
+    cores = [at["disturbed"] for line in found["medians"] for at in line["at"].values()]
+    return f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most."
 
 
 def _speed(lines: dict[str, dict[str, Any]]) -> str:
