@@ -1,17 +1,25 @@
-"""What something was measured on."""
+"""What figures were measured on."""
 
 import os
 import platform
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-
-def machine() -> str:
-    """System, processor and its cores, in words."""
-    return f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores"
+CPUINFO = Path("/proc/cpuinfo")
 
 
-def _processor() -> str:
-    """Its name, as Linux tells it."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
+def conditions(module: str) -> dict[str, str]:
+    """The command that measures, now and here: what every file of figures begins with."""
+    return {
+        "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.system()} {platform.machine()}, {processor()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+    }
+
+
+def processor() -> str:
+    """Its name, where the system tells it."""
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")

@@ -34,8 +34,9 @@ def main() -> None:
 def fill(text: str, name: str, parts: Iterable[str]) -> str:
     """The text, with these parts between the name's marks."""
     content = "\n\n".join(parts)
-    marked = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-    filled, count = re.subn(marked, lambda mark: f"{mark[1]}{content}\n{mark[2]}", text, flags=re.DOTALL)
+    filled, count = re.subn(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}\n{content}\n\n{m[2]}", text, flags=re.DOTALL
+    )
     if not count:
         raise SystemExit(f"there are no marks for {name}")
     return filled
@@ -54,8 +55,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def serving(found: dict[str, Any]) -> Iterable[str]:
     """Speed by connections, then cost, then what a second worker brings; and the goals."""
-    cores = [at["disturbed"] for line in found["medians"] for at in line["at"].values()]
-    yield f"All else on the machine took {median(cores):.2f} of its cores meanwhile, {max(cores):.2f} at most."
+    if found["medians"]:
+        yield disturbance(found)
     for model, layers in MODELS.items():
         first = {line["contender"]: line for line in found["medians"] if (line["model"], line["workers"]) == (model, 1)}
         if first:
@@ -81,6 +82,12 @@ def serving(found: dict[str, Any]) -> Iterable[str]:
     )
     if found["not_run"]:
         yield "Not run: " + "; ".join(f"{_named(one)}: {one['reason']}" for one in found["not_run"]) + "."
+
+
+def disturbance(found: dict[str, Any]) -> str:
+    """How far the figures may be trusted."""
+    cores = [at["disturbed"] for line in found["medians"] for at in line["at"].values()]
+    return f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most."
 
 
 def _speed(lines: dict[str, dict[str, Any]]) -> str:

@@ -1,11 +1,8 @@
 """What grows: each function yields (how much, seconds)."""
 
 import json
-import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -13,9 +10,12 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from benchmarks.growth.serving import serving
 from benchmarks.sampling.networks import mlp
 from benchmarks.sampling.torch_network import build
+from benchmarks.serving.contenders import Request
+from benchmarks.serving.failures import NotRun
+from benchmarks.serving.load import put, write_requests
+from benchmarks.serving.servers import dropserve, free_port, started
 from service.engine import Engine
 from service.loading import load_model
 from service.masks import MaskCache
@@ -29,11 +29,7 @@ MASK_BYTES = 2**28
 PASSES = 100
 REPEATS = 7
 TURN_SECONDS = 0.1
-WRK_SECONDS = 5
-POST = """wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.body = [==[%s]==]
-"""
+LOAD_SECONDS = 5
 
 
 def passes(model: Path, _: Path, sizes: Sequence[int]) -> Points:
@@ -61,41 +57,31 @@ def width(_model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
 
 
 def models(model: Path, _: Path, sizes: Sequence[int]) -> Points:
-    """One row asked of 100 networks of one model after another, of so many that are loaded."""
-    masks = MaskCache(MASK_BYTES)  # one for all, as the service has it
-    loaded: list[Engine] = []
+    """One row asked of 100 networks of each of so many models in turn, which share their masks as the service's do."""
+    masks = MaskCache(MASK_BYTES)
+    questions: list[Callable[[], object]] = []
     for size in sizes:
-        loaded += [load_model(model, masks) for _ in range(size - len(loaded))]
-        yield size, _seconds(partial(_ask_each, loaded)) / size
+        questions += [_question(load_model(model, masks), 1) for _ in range(size - len(questions))]
+        yield size, _seconds(_in_turn(questions)) / size
 
 
 def connections(model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
-    """Mean time of a deterministic answer to one row over HTTP, while so many connections ask without pause."""
-    engine = _load(model)
-    scratch.mkdir(parents=True, exist_ok=True)
-    script = scratch / "post.lua"
+    """Mean time of a deterministic answer to one row over HTTP, while so many connections ask without pause.
+
+    Raises NotRun if one of them is not answered.
+    """
+    engine, port, requests = _load(model), free_port(), scratch / "requests"
+    path = f"/v1/models/{engine.manifest.name}/versions/{engine.manifest.version}/predict"
     body = {"inputs": {name: array.tolist() for name, array in _rows(engine, 1).items()}}
-    script.write_text(POST % json.dumps(body))
-    name, version = engine.manifest.name, engine.manifest.version
-    with serving(model.parent.parent, f"{name}/{version}") as port:
+    request = Request(json.dumps(body).encode())
+    scratch.mkdir(parents=True, exist_ok=True)
+    write_requests(requests, port, path, [request])
+    with started(dropserve(model.parent.parent, port), {}, port, path, request):
         for size in sizes:
-            yield size, _wrk(f"http://127.0.0.1:{port}/v1/models/{name}/versions/{version}/predict", script, size)
-
-
-def _ask_each(engines: Sequence[Engine]) -> None:
-    inputs = _rows(engines[0], 1)
-    for engine in engines:
-        engine.sample(inputs, Sampling(PASSES, seed=0))
-
-
-def _wrk(url: str, script: Path, connections: int) -> float:
-    """Seconds of a request; raises SystemExit if one failed."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{WRK_SECONDS}s", "-s", str(script), url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    if rate is None or "Non-2xx" in said or "Socket errors" in said:
-        raise SystemExit(f"wrk with {connections} connections: {said}")
-    return connections / float(rate[1])  # Little's law
+            load = put(port, requests, size, LOAD_SECONDS)
+            if load.refused or load.broken:
+                raise NotRun(f"{size} connections: {load.refused} requests were refused, {load.broken} broken")
+            yield size, size / load.per_second  # Little's law
 
 
 def _load(folder: Path) -> Engine:
@@ -107,8 +93,16 @@ def _rows(engine: Engine, count: int) -> Inputs:
 
 
 def _sample_seconds(engine: Engine, row_count: int, passes: int = PASSES) -> float:
+    return _seconds(_question(engine, row_count, passes))
+
+
+def _question(engine: Engine, row_count: int, passes: int = PASSES) -> Callable[[], object]:
     inputs, sampling = _rows(engine, row_count), Sampling(passes=passes, seed=0)
-    return _seconds(lambda: engine.sample(inputs, sampling))
+    return lambda: engine.sample(inputs, sampling)
+
+
+def _in_turn(questions: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    return lambda: [ask() for ask in questions]
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -64,13 +64,17 @@ class Cell(NamedTuple):
 
     @property
     def ratios(self) -> dict[str, float]:
-        """What the goals speak of; a ratio to somebody who did not take part is left out."""
+        """What the goals speak of; a ratio to somebody who did not take part is left out.
+
+        "ours" has its masks already, as callers who name no seed share them; with a new seed it draws them first.
+        """
         ratios = {
             "ours / layer products": self.ours / self.seconds(LAYER_PRODUCTS),
             "ours / large product": self.ours / self.large_product_seconds,
         }
-        for name, peer in (("best peer", self.best_peer), ("torch loop", TORCH_LOOP)):
-            if peer in self.turns:
-                ratios[f"{name} / ours"] = self.seconds(peer) / self.ours
-                ratios[f"{name} / ours, new seed"] = self.seconds(peer) / self.seconds(NEW_SEED)
+        for ours, seconds in {"ours": self.ours, "ours, new seed": self.seconds(NEW_SEED)}.items():
+            if self.best_peer:
+                ratios[f"best peer / {ours}"] = self.seconds(self.best_peer) / seconds
+            if TORCH_LOOP in self.turns:
+                ratios[f"torch loop / {ours}"] = self.seconds(TORCH_LOOP) / seconds
         return ratios

@@ -2,10 +2,7 @@
 
 import json
 import operator
-import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.machine import conditions
 from benchmarks.sampling.cells import Cell
 from benchmarks.sampling.contenders import LAYER_PRODUCTS, ONE_PASS, Contender
 
@@ -33,8 +30,8 @@ class Goal(NamedTuple):
 
 GOALS = (
     Goal("best peer / ours", 3, operator.ge),
-    Goal("best peer / ours, new seed", 3, operator.ge),
     Goal("torch loop / ours", 20, operator.ge),
+    Goal("best peer / ours, new seed", 3, operator.ge),
     Goal("torch loop / ours, new seed", 20, operator.ge),
     Goal("ours / layer products", 1.3, operator.le, rows=32),
     Goal("ours / large product", 1.3, operator.le, rows=32),
@@ -117,10 +114,7 @@ def _number(cell: Cell, contender: Contender, scale: float) -> str:
 def write_json(path: Path, cells: Sequence[Cell], settings: Mapping[str, Any]) -> None:
     """Everything that was measured, and on what."""
     described = {
-        "command": " ".join(["python -m benchmarks.sampling", *sys.argv[1:]]),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "python": platform.python_version(),
+        **conditions("benchmarks.sampling"),
         **settings,
         "goals": judge(cells),
         "cells": [_to_json(cell) for cell in cells],

@@ -64,7 +64,12 @@ def put(port: int, requests: Path, connections: int, seconds: int) -> Load:
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode:
         raise NotRun(f"wrk failed: {(done.stderr or done.stdout).strip()[-200:]}")
-    load = Load(**json.loads(done.stdout.splitlines()[-1]))
+    load = outcome(done.stdout)
     if load.requests == load.refused:
         raise NotRun(f"nothing was answered in {seconds} s at {connections} connections")
     return load
+
+
+def outcome(said: str) -> Load:
+    """From all that wrk said; the script tells it in the last line."""
+    return Load(**json.loads(said.splitlines()[-1]))

@@ -1,14 +1,11 @@
 """All that was found → JSON, with what it was found on."""
 
-import platform
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.machine import machine
+from benchmarks.machine import conditions
 from benchmarks.serving.environments import packages
 from benchmarks.serving.figures import Key, Table
 from benchmarks.serving.goals import Goal
@@ -23,10 +20,7 @@ LIBRARIES = ("httptools", "msgspec", "numpy", "onnxruntime", "orjson", "uvicorn"
 def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
     """What was measured, on what."""
     return {
-        "command": " ".join(["python -m benchmarks.serving", *sys.argv[1:]]),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "python": platform.python_version(),
+        **conditions("benchmarks.serving"),
         "plan": plan._asdict(),
         "load": generator(),
         "dropserve": [f"dropserve=={__version__}", *(f"{name}=={version(name)}" for name in LIBRARIES)],

@@ -1,4 +1,4 @@
-"""A contender's server: started, waited for, stopped with all that it started."""
+"""A server: started, waited for, stopped with all that it started."""
 
 import http.client
 import os
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter, sleep
@@ -40,54 +40,56 @@ class Server(NamedTuple):
 
 @contextmanager
 def serving(contender: Contender, python: Path, prepared: Prepared, workers: int) -> Iterator[Server]:
-    """A server of the contender, in an empty folder of its own; raises NotRun if it does not come to answer."""
-    port = free_port()
+    """A server of the contender; raises NotRun if it does not come to answer what it will be asked."""
+    port, request = free_port(), contender.encode(prepared.rows[0])
+    variables = {
+        "BENCHMARK_MODEL": str(prepared.graph.absolute()),
+        "BENCHMARK_PORT": str(port),
+        "BENCHMARK_WORKERS": str(workers),
+    }
+    peer = [str(python), "-m", f"benchmarks.serving.peers.{contender.peer}.server"]
+    command = peer if contender.peer else dropserve(prepared.models, port, workers)
+    with started(command, variables, port, contender.path, request) as server:
+        yield server
+
+
+def dropserve(models: Path, port: int, workers: int = 1) -> list[str]:
+    """The command that serves these models; a peer is told what to do by its environment."""
+    serve = [sys.executable, "-m", "service", "serve", "--models", str(models.absolute())]
+    return [*serve, "--host", HOST, "--port", str(port), "--workers", str(workers)]
+
+
+@contextmanager
+def started(
+    command: Sequence[str], variables: dict[str, str], port: int, path: str, request: Request
+) -> Iterator[Server]:
+    """What the command starts, in an empty folder of its own; raises NotRun if it does not come to answer."""
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as out:
             start = perf_counter()
             process = subprocess.Popen(  # noqa: S603 - our own
-                command(contender, python, prepared, port, workers),
-                cwd=folder,
-                env=environment(folder, prepared, port, workers),
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                command, cwd=folder, env=environment(folder) | variables, stdout=out, stderr=subprocess.STDOUT
             )
         try:
-            wait(process, port, contender, prepared, log)
+            wait(process, port, path, request, log)
             yield Server(process.pid, port, perf_counter() - start)
         finally:
             stop(process)
 
 
-def command(contender: Contender, python: Path, prepared: Prepared, port: int, workers: int) -> list[str]:
-    """Dropserve is told by options, a peer by its environment."""
-    if contender.peer:
-        return [str(python), "-m", f"benchmarks.serving.peers.{contender.peer}.server"]
-    serve = [sys.executable, "-m", "service", "serve", "--models", str(prepared.models.absolute())]
-    return [*serve, "--host", HOST, "--port", str(port), "--workers", str(workers)]
-
-
-def environment(folder: str, prepared: Prepared, port: int, workers: int) -> dict[str, str]:
-    """Of the server's process: nothing that would change Dropserve's defaults, no trace left in the system."""
+def environment(folder: str) -> dict[str, str]:
+    """Of a server's process: nothing that would change Dropserve's defaults, no trace left in the system."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DROPSERVE_", "PYTHON"))}
-    return kept | {
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": folder,
-        "RAY_TMPDIR": folder,
-        "BENCHMARK_MODEL": str(prepared.graph.absolute()),
-        "BENCHMARK_PORT": str(port),
-        "BENCHMARK_WORKERS": str(workers),
-    }
+    return kept | {"PYTHONPATH": str(ROOT), "TMPDIR": folder, "RAY_TMPDIR": folder}
 
 
-def wait(process: subprocess.Popen[bytes], port: int, contender: Contender, prepared: Prepared, log: Path) -> None:
-    """Until the first answer to what the contender will be asked."""
-    request = contender.encode(prepared.rows[0])
+def wait(process: subprocess.Popen[bytes], port: int, path: str, request: Request, log: Path) -> None:
+    """Until the first answer to the request."""
     deadline = perf_counter() + SECONDS_TO_START
     while perf_counter() < deadline:
         with suppress(OSError, http.client.HTTPException, NotRun):
-            ask(port, contender.path, request)
+            ask(port, path, request)
             return
         if process.poll() is not None:
             raise NotRun(f"it ended as it started: {complaint(log)}")
