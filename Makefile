@@ -36,10 +36,14 @@ format: $(VENV)/.test ## Put the code into the project's style
 proto: $(VENV)/.test ## Generate the messages of the gRPC protocol from service/oip/proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. service/oip/proto/open_inference.proto
 
-bench: $(VENV)/.bench ## Measure beside every peer, each in an environment of its own: an hour or more; needs wrk
+bench: $(VENV)/.bench ## Measure beside every peer, an hour or more; needs wrk. Or one: ARGS="serving --help"
+ifeq ($(strip $(ARGS)),)
 	@$(BIN)/python -m benchmarks.serving
 	@$(BIN)/python -m benchmarks.sampling
 	@$(BIN)/python -m benchmarks.growth
+else
+	@$(BIN)/python -m benchmarks.$(ARGS)
+endif
 
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new

@@ -1,11 +1,13 @@
-"""Puts the latest measurements into docs/performance.md, and their plots beside it: `python docs/make_performance.py`.
+"""Puts measurements into docs/performance.md, and their plots beside it: `python -m docs.make_performance NAME …`.
 
-Reads what `make bench` wrote below build/. Tables stand between `<!-- name -->` and `<!-- /name -->`.
+Reads what `make bench` wrote below build/. Names are serving, sampling and growth; tables stand between `<!-- name -->`
+and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
 """
 
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
@@ -18,16 +20,22 @@ BUILD = HERE.parent / "build"
 MODELS = {"small": "64-256-256-10", "large": "784-1024-1024-10"}
 
 
-def main() -> None:
-    """Fill in whatever was measured; what was not stays as it is."""
+def main(names: Sequence[str]) -> None:
+    """Fill in these, and say so; what is not named stays as it is."""
     page = HERE / "performance.md"
     text = page.read_text(encoding="utf-8")
-    for name, tables in {"serving": serving, "sampling": sampling, "growth": growth}.items():
+    for name in names:
+        if name not in SECTIONS:
+            raise SystemExit(f"expected some of {', '.join(SECTIONS)}; found {name}")
         measured = BUILD / f"{name}.json"
-        if measured.exists():
-            found = json.loads(measured.read_text(encoding="utf-8"))
-            text = fill(text, name, [measured_by(found), *tables(found)])
-            shutil.copy(measured.with_suffix(".png"), HERE / f"performance_{name}.png")
+        if not measured.exists():
+            raise SystemExit(f"{measured} is not there; `make bench ARGS={name}` writes it")
+        found = json.loads(measured.read_text(encoding="utf-8"))
+        if name == "serving" and any(goal["measured"] is None for goal in found["goals"]):
+            raise SystemExit(f"{measured}: some were not measured, by {found['command']}")
+        text = fill(text, name, [measured_by(found), *SECTIONS[name](found)])
+        shutil.copy(measured.with_suffix(".png"), HERE / f"performance_{name}.png")
+        print(f"{name}: {measured_by(found)}")  # noqa: T201 - a command's own output
     page.write_text(text, encoding="utf-8")
 
 
@@ -184,5 +192,7 @@ def _two(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+SECTIONS = {"serving": serving, "sampling": sampling, "growth": growth}
+
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -72,7 +72,7 @@ def softmax(logits: Floats, temperature: float = 1.0) -> Float64:
 def entropy(probabilities: Float64) -> Float64:
     """Over the last axis, in nats; 0·log 0 counts as 0."""
     surprise = np.log(np.maximum(probabilities, TINY))
-    return np.asarray(-np.vecdot(probabilities, surprise))
+    return np.asarray(0.0 - np.vecdot(probabilities, surprise))  # of certainty, 0 and not -0
 
 
 def summarise_classes(probabilities: Float64) -> ClassUncertainty:
