@@ -6,20 +6,15 @@ from scipy.stats import norm
 from service.runtime import Array
 from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
 from training.answers import Answers
+from training.glossary import INTERVAL_COVERAGE, INTERVALS, KINDS, RELIABILITY, RISK_COVERAGE
 from training.metrics import Float64, Int64
 from training.metrics.classes import ece, reliability, right
 from training.metrics.selective import risk_coverage
-from training.svg import Axis, Bars, Dots, Line, Mark, chart
+from training.svg import Axis, Dots, Line, chart
 
-RELIABILITY = "reliability.svg"
-RISK_COVERAGE = "risk_coverage.svg"
-INTERVALS = "predicted_and_true.svg"
-COVERAGE = 0.9
-"""Of the intervals shown."""
 POINTS = 150
 """At most so many of a line or of rows are drawn."""
 END = np.array([0.0, 1.0])
-NAMES = ("deterministic", "MC dropout")
 
 
 def plot(answers: Answers, targets: Array) -> dict[str, bytes]:
@@ -39,8 +34,8 @@ def plot(answers: Answers, targets: Array) -> dict[str, bytes]:
 
 def reliability_diagram(both: tuple[Float64, Float64], targets: Int64) -> str:
     """Accuracy against confidence, of deterministic and mean probabilities (rows, classes)."""
-    marks: list[Mark] = [Line(END, END, "guide")]
-    for number, (name, probabilities) in enumerate(zip(NAMES, both, strict=True)):
+    marks: list[Line | Dots] = [Line(END, END, "guide")]
+    for number, (name, probabilities) in enumerate(zip(KINDS.values(), both, strict=True)):
         found = reliability(probabilities, targets)
         shown = f"{name}, ECE {ece(probabilities, targets):.3f}"
         marks += [
@@ -55,7 +50,7 @@ def risk_coverage_plot(both: tuple[Float64, Float64], targets: Int64) -> str:
     curves = [risk_coverage(~right(p, targets), entropy(p)) for p in both]
     highest = max(float(curve.risk.max()) for curve in curves) or 1.0
     marks = []
-    for number, (name, curve) in enumerate(zip(NAMES, curves, strict=True)):
+    for number, (name, curve) in enumerate(zip(KINDS.values(), curves, strict=True)):
         shown = np.unique(np.linspace(0, len(curve.risk) - 1, POINTS).round().astype(np.int64))
         area = f"{name}, AURC {curve.risk.mean():.4f}"
         marks.append(Line(curve.coverage[shown], curve.risk[shown], f"s{number}", area))
@@ -68,13 +63,18 @@ def intervals(uncertainty: RegressionUncertainty, targets: Float64) -> str:
     order = np.argsort(targets[:, 0], kind="stable")
     rows = order[np.unique(np.linspace(0, len(order) - 1, POINTS).round().astype(np.int64))]
     truth, mean = targets[rows, 0].astype(np.float64), uncertainty.mean[rows, 0]
-    half_width = norm.ppf((1 + COVERAGE) / 2) * uncertainty.total_std[rows, 0]
+    half_width = norm.ppf((1 + INTERVAL_COVERAGE) / 2) * uncertainty.total_std[rows, 0]
     low, high = float(min(truth.min(), (mean - half_width).min())), float(max(truth.max(), (mean + half_width).max()))
     high = high if high > low else low + 1.0
     ends = np.array([low, high])
+    bars = [
+        Line(np.full(2, at), np.array([centre - half, centre + half]), "s1 faint")
+        for at, centre, half in zip(truth, mean, half_width, strict=True)
+    ]
+    bars[0] = bars[0]._replace(name=f"{INTERVAL_COVERAGE:.0%} interval")
     marks = [
         Line(ends, ends, "guide", "as true"),
-        Bars(truth, mean - half_width, mean + half_width, "s1", f"{COVERAGE:.0%} interval"),
-        Dots(truth, mean, np.full(len(rows), 0.1), "s0", "MC dropout"),
+        *bars,
+        Dots(truth, mean, np.full(len(rows), 0.06), "s0", KINDS["mc"]),
     ]
     return chart("How far from the truth?", Axis("true", low, high), Axis("predicted", low, high), marks)

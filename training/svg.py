@@ -9,16 +9,16 @@ import numpy as np
 
 from training.metrics import Float64
 
-WIDTH, HEIGHT = 420, 320
+WIDTH, HEIGHT = 420, 332
 LEFT, RIGHT, TOP, BOTTOM = 64, 404, 36, 268
 """Of the frame, in pixels."""
 MAX_RADIUS = 9.0
 STYLE = """
 svg{font:12px system-ui,sans-serif;--page:#fff;--ink:#24292f;--faint:#d0d7de;--s0:#0969da;--s1:#bc4c00}
 @media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--faint:#3d444d;--s0:#58a6ff;--s1:#f0883e}}
-.page{fill:var(--page)}text{fill:var(--ink)}.grid{stroke:var(--faint)}.s0{stroke:var(--s0);fill:var(--s0)}
-.s1{stroke:var(--s1);fill:var(--s1)}.guide{stroke:var(--ink);stroke-dasharray:4 4}polyline{fill:none;stroke-width:2}
-circle{fill-opacity:.35}.bar{stroke-opacity:.35;stroke-width:2}"""
+.page{fill:var(--page)}text{fill:var(--ink)}.grid{stroke:var(--faint)}.guide{stroke:var(--ink);stroke-dasharray:4 4}
+.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s0,.s1{stroke-width:2}.faint{stroke-opacity:.4}polyline{fill:none}
+circle{fill:var(--page);fill-opacity:.6}"""
 
 
 class Axis(NamedTuple):
@@ -60,21 +60,8 @@ class Dots(NamedTuple):
     name: str = ""
 
 
-class Bars(NamedTuple):
-    """Upright, from low to high, all (bars,)."""
-
-    x: Float64
-    low: Float64
-    high: Float64
-    style: str
-    name: str = ""
-
-
-Mark = Line | Dots | Bars
-
-
-def chart(title: str, x: Axis, y: Axis, marks: Sequence[Mark]) -> str:
-    """The whole file. Styles are `s0`, `s1` and `guide`; marks with a name stand in the legend."""
+def chart(title: str, x: Axis, y: Axis, marks: Sequence[Line | Dots]) -> str:
+    """The whole file. Styles are `s0`, `s1`, `s1 faint` and `guide`; marks with a name stand in the legend."""
     legend = [mark for mark in marks if mark.name]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">',
@@ -103,25 +90,22 @@ def _frame(x: Axis, y: Axis) -> Iterator[str]:
     yield f'<g transform="rotate(-90 14 {middle:.1f})">{_text(14, middle, y.name, "text-anchor:middle")}</g>'
 
 
-def _draw(mark: Mark, x: Axis, y: Axis) -> Iterator[str]:
+def _draw(mark: Line | Dots, x: Axis, y: Axis) -> Iterator[str]:
     across = _across(x, mark.x)
-    match mark:
-        case Line():
-            points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, _up(y, mark.y), strict=True))
-            yield f'<polyline class="{mark.style}" points="{points}"/>'
-        case Dots():
-            for a, b, area in zip(across, _up(y, mark.y), mark.area, strict=True):
-                yield f'<circle class="{mark.style}" cx="{a:.1f}" cy="{b:.1f}" r="{MAX_RADIUS * math.sqrt(area):.1f}"/>'
-        case Bars():
-            for a, low, high in zip(across, _up(y, mark.low), _up(y, mark.high), strict=True):
-                yield f'<line class="{mark.style} bar" x1="{a:.1f}" y1="{low:.1f}" x2="{a:.1f}" y2="{high:.1f}"/>'
+    points = list(zip(across, _up(y, mark.y), strict=True))
+    if isinstance(mark, Line):
+        path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        yield f'<polyline class="{mark.style}" points="{path}"/>'
+        return
+    for (a, b), area in zip(points, mark.area, strict=True):
+        yield f'<circle class="{mark.style}" cx="{a:.1f}" cy="{b:.1f}" r="{MAX_RADIUS * math.sqrt(area):.1f}"/>'
 
 
-def _entry(number: int, of: int, mark: Mark) -> Iterator[str]:
+def _entry(number: int, of: int, mark: Line | Dots) -> Iterator[str]:
     """In one line below the chart."""
-    at = LEFT + number * (RIGHT - LEFT) / of
-    yield f'<line class="{mark.style}" x1="{at:.1f}" y1="312" x2="{at + 16:.1f}" y2="312" stroke-width="3"/>'
-    yield _text(at + 22, 316, mark.name)
+    at = 14 + number * (RIGHT - 14) / of
+    yield f'<line class="{mark.style}" x1="{at:.1f}" y1="318" x2="{at + 16:.1f}" y2="318"/>'
+    yield _text(at + 22, 322, mark.name)
 
 
 def _across(x: Axis, values: Float64) -> Float64:
