@@ -33,7 +33,7 @@ class Axis(NamedTuple):
         return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
     def ticks(self) -> list[float]:
-        """About five round numbers."""
+        """Three to six round numbers."""
         rough = (self.high - self.low) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
