@@ -67,7 +67,7 @@ def _abstention(manifest: Manifest) -> str:
         return ""
     return (
         "### Do the abstention thresholds keep their word?\n\nShare of wrong answers among the test rows that each"
-        " threshold accepts; it should not be above the aim.\n\n"
+        " threshold accepts; it should not be above the aim, but for chance where rows are few.\n\n"
     ) + table(("error rate aimed at", "error rate found", "share accepted"), rows)
 
 

@@ -1,6 +1,7 @@
 """The card says what the manifest says, in words that a user understands."""
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -67,8 +68,8 @@ def test_the_card_says_what_the_manifest_says(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
-def test_every_figure_of_an_evaluation_is_in_the_card(make: object, manifest: Manifest) -> None:
-    stated = classifier(manifest) if make is classifier else regressor(manifest)
+def test_every_figure_of_an_evaluation_is_in_the_card(make: Callable[[Manifest], Manifest], manifest: Manifest) -> None:
+    stated = make(manifest)
     card = model_card(stated)
     known = set(GLOSSARY) | {f"auroc_{event}_{doubt}" for event in DOUBTFUL for doubt in DOUBTS}
     promises = ("coverage_", "set_size_", "width_", "accepted_", "error_rate_")

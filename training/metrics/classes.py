@@ -45,8 +45,9 @@ def reliability(probabilities: Float64, targets: Int64, bins: int = BINS) -> Rel
     bin_of_row = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     rows = np.bincount(bin_of_row, minlength=bins)
     filled = rows > 0
-    sums = [np.bincount(bin_of_row, weights=w, minlength=bins) for w in (confidence, right(probabilities, targets))]
-    return Reliability(*(total[filled] / rows[filled] for total in sums), rows[filled] / len(targets))
+    sure = np.bincount(bin_of_row, weights=confidence, minlength=bins)
+    correct = np.bincount(bin_of_row, weights=right(probabilities, targets), minlength=bins)
+    return Reliability(sure[filled] / rows[filled], correct[filled] / rows[filled], rows[filled] / len(targets))
 
 
 def ece(probabilities: Float64, targets: Int64, bins: int = BINS) -> float:
