@@ -28,7 +28,10 @@ def ask(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
 
 
 def doubts(answers: Answers) -> dict[str, dict[str, Float64]]:
-    """How unsure each row's answer is, (rows,), by kind of answer and measure; more is less sure."""
+    """How unsure each row's answer is, (rows,), by kind of answer and measure; more is less sure.
+
+    Of a regression there is but one: the length of the vector of its outputs' deviations over the passes.
+    """
     uncertainty = answers.uncertainty
     if not isinstance(uncertainty, ClassUncertainty):
         return {"mc": {"std": np.linalg.norm(uncertainty.epistemic_std, axis=1)}}

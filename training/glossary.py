@@ -53,7 +53,8 @@ INTERVALS = "predicted_and_true.svg"
 INTERVAL_COVERAGE = 0.9
 """Of the intervals that are drawn."""
 PLOTS = {
-    RELIABILITY: "Reliability: accuracy against confidence. On the dashed line it is right as often as it says.",
+    RELIABILITY: "Reliability: accuracy against confidence. On the dashed line it is right as often as it says; large"
+    " dots are many rows.",
     RISK_COVERAGE: "Risk and coverage: error rate of the rows answered, against the share of them. Lower is better.",
     INTERVALS: "The first output, predicted against true, with intervals of normal distributions.",
 }

@@ -14,6 +14,8 @@ from training.svg import Axis, Dots, Line, chart
 
 POINTS = 150
 """At most so many of a line or of rows are drawn."""
+SMALLEST = 0.03
+"""Share of the rows, to be seen at all."""
 END = np.array([0.0, 1.0])
 
 
@@ -39,8 +41,8 @@ def reliability_diagram(both: tuple[Float64, Float64], targets: Int64) -> str:
         found = reliability(probabilities, targets)
         shown = f"{name}, ECE {ece(probabilities, targets):.3f}"
         marks += [
-            Line(found.confidence, found.accuracy, f"s{number}", shown),
-            Dots(found.confidence, found.accuracy, np.maximum(found.share, 0.05), f"s{number}"),
+            Line(found.confidence, found.accuracy, f"s{number} faint"),
+            Dots(found.confidence, found.accuracy, np.maximum(found.share, SMALLEST), f"s{number}", shown),
         ]
     return chart("Is it right as often as it says?", Axis("confidence", 0, 1), Axis("accuracy", 0, 1), marks)
 
@@ -72,7 +74,7 @@ def intervals(uncertainty: RegressionUncertainty, targets: Float64) -> str:
         for at, centre, half in zip(truth, mean, half_width, strict=True)
     ]
     bars[0] = bars[0]._replace(name=f"{INTERVAL_COVERAGE:.0%} interval")
-    marks = [
+    marks: list[Line | Dots] = [
         Line(ends, ends, "guide", "as true"),
         *bars,
         Dots(truth, mean, np.full(len(rows), 0.06), "s0", KINDS["mc"]),

@@ -61,7 +61,7 @@ class Dots(NamedTuple):
 
 
 def chart(title: str, x: Axis, y: Axis, marks: Sequence[Line | Dots]) -> str:
-    """The whole file. Styles are `s0`, `s1`, `s1 faint` and `guide`; marks with a name stand in the legend."""
+    """The whole file. Styles are `s0`, `s1`, both also `faint`, and `guide`; marks with a name are in the legend."""
     legend = [mark for mark in marks if mark.name]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">',
