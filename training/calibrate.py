@@ -21,6 +21,8 @@ COVERAGES = (0.8, 0.9, 0.95, 0.99)
 ERROR_RATES = (0.05, 0.02, 0.01, 0.005)
 CONFIDENCE = 0.9
 """That the error rate of the accepted rows is not above the one aimed at."""
+SHARES = np.linspace(0.3, 1, 36)
+"""Of the rows, how many to accept. Starting at fewer would let a single wrong answer among the surest end it."""
 
 
 def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manifest:
@@ -87,23 +89,35 @@ def abstention_thresholds(
 ) -> tuple[AbstentionThreshold, ...]:
     """For each error rate the largest entropy below which that of the accepted rows is, with CONFIDENCE, no higher.
 
-    When all rows may be accepted it is `highest`, the entropy of knowing nothing. An error rate that these
-    rows cannot vouch for at any threshold is left out: 0.01 takes 230 rows that are all right.
+    Shares of the rows to accept are tried in the order of SHARES, from the first that enough rows without any
+    wrong answer could vouch for, until one fails; the last that held is taken. As the order is set before a
+    truth is seen, trying many does not wear the CONFIDENCE out (fixed-sequence testing: Bauer 1991; Angelopoulos
+    et al. 2021, "Learn then Test"), which to take the largest of all that hold would.
+
+    When all rows may be accepted it is `highest`, the entropy of knowing nothing. An error rate that these rows
+    cannot vouch for is left out: 0.01 takes 230 rows that are all right.
     """
     order = np.argsort(entropies, kind="stable")
     ordered = entropies[order]
     error_rate = upper_bound(np.cumsum(wrong[order]), np.arange(1, len(order) + 1))  # of accepting that many rows
-    can_stop = np.append(ordered[1:] > ordered[:-1], True)  # equal entropies are accepted together
+    ends = np.flatnonzero(np.append(ordered[1:] > ordered[:-1], True)) + 1  # equal entropies are accepted together
+    tried = np.unique(ends[np.searchsorted(ends, np.ceil(np.round(SHARES * len(order), 9)))])
     thresholds = []
     for target in error_rates:
-        counts = np.flatnonzero(can_stop & (error_rate <= target)) + 1
-        if len(counts) == 0:
+        could = tried[tried >= rows_needed(target)]
+        held = int(np.cumprod(error_rate[could - 1] <= target).sum())
+        if held == 0:
             continue
-        accepted = int(counts[-1])
+        accepted = int(could[held - 1])
         threshold = highest if accepted == len(order) else float(ordered[accepted - 1])
         coverage = accepted / len(order)
         thresholds.append(AbstentionThreshold(error_rate=target, threshold=threshold, coverage=coverage))
     return tuple(thresholds)
+
+
+def rows_needed(error_rate: float) -> int:
+    """How few rows can vouch for an error rate, if all are right: the `upper_bound` of none wrong is within it."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - error_rate))
 
 
 def upper_bound(wrong: Int64, of: Int64) -> Float64:

@@ -1,21 +1,15 @@
 """A manifest → MODEL_CARD.md, the model in words and tables (Mitchell et al. 2019); it says what the manifest says."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from service.manifest import Manifest
+from training.card_figures import figures
+from training.glossary import FIGURES, KINDS
+from training.markdown import table
 
-KINDS = {"deterministic": "deterministic", "mc": "MC dropout"}
-FIGURES = {
-    "accuracy": "accuracy",
-    "nll": "NLL (nats)",
-    "brier": "Brier score",
-    "ece": "ECE (15 bins)",
-    "rmse": "root mean square error",
-    "mae": "mean absolute error",
-    "mutual_information": "mean mutual information (nats)",
-}
+__all__ = ["FIGURES", "KINDS", "model_card"]
 
 LIMITS = (
     "## Limits\n\nThe figures hold for rows like those of the data above. Far from them the network may be"
@@ -26,13 +20,13 @@ LIMITS = (
 
 def model_card(manifest: Manifest) -> str:
     """The card, in Markdown."""
-    sections = (_intro, _data, _training, _figures, _calibration, _calling)
+    sections = (_intro, _data, _training, figures, _calibration, _calling)
     return "\n\n".join([*(section(manifest) for section in sections), LIMITS]) + "\n"
 
 
 def _intro(manifest: Manifest) -> str:
     shapes = ", ".join(f"`{spec.name}` of {_times(spec.shape)} values" for spec in manifest.inputs)
-    sites = _table(
+    sites = table(
         ("mask", "site", "kind", "p", "shape"),
         [(f"`mask_{i}`", s.name, s.kind, f"{s.p:g}", _times(s.shape)) for i, s in enumerate(manifest.sites)],
     )
@@ -54,24 +48,10 @@ def _data(manifest: Manifest) -> str:
 
 
 def _training(manifest: Manifest) -> str:
-    settings = _table(("setting", "value"), [(key, _plain(value)) for key, value in manifest.training.items()])
+    settings = table(("setting", "value"), [(key, _plain(value)) for key, value in manifest.training.items()])
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
     commit = f" from commit `{manifest.git_commit}`" if manifest.git_commit else ""
     return f"## Training\n\n{settings}\n\nMade{commit} with {libraries}."
-
-
-def _figures(manifest: Manifest) -> str:
-    if not manifest.evaluation:
-        return "## Figures\n\nNot evaluated."
-    kinds = [kind for kind in KINDS if kind in manifest.evaluation]
-    rows = [
-        (title, *(_number(manifest.evaluation[kind].get(figure)) for kind in kinds))
-        for figure, title in FIGURES.items()
-        if any(figure in manifest.evaluation[kind] for kind in kinds)
-    ]
-    return "## Figures\n\nOn test rows that neither training nor calibration saw.\n\n" + _table(
-        ("figure", *(KINDS[kind] for kind in kinds)), rows
-    )
 
 
 def _calibration(manifest: Manifest) -> str:
@@ -100,9 +80,7 @@ def _conformal(manifest: Manifest) -> str:
     return (
         f"Prediction sets, by calibration rows that chose nothing else: {what} contains the truth as often as aimed"
         " at.\n\n"
-    ) + _table(
-        ("coverage aimed at", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal]
-    )
+    ) + table(("coverage aimed at", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal])
 
 
 def _abstention(manifest: Manifest) -> str:
@@ -111,7 +89,7 @@ def _abstention(manifest: Manifest) -> str:
     return (
         "Abstention: among the rows with a predictive entropy (MC dropout) up to the threshold, no larger share is"
         " wrong than aimed at, by the 90 % upper bound (Clopper & Pearson) that the calibration rows give.\n\n"
-    ) + _table(
+    ) + table(
         ("error rate aimed at", "highest entropy (nats)", "share accepted"),
         [(f"{t.error_rate:g}", f"{t.threshold:.6g}", f"{t.coverage:.3f}") for t in manifest.abstention],
     )
@@ -142,17 +120,5 @@ def _times(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return "None."
-    head = tuple(header)
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,100 +1,117 @@
-"""A model's answers and the truth → figures. Metrics are pure functions of numpy arrays."""
+"""A model's answers and the truth → all figures of an evaluation, by kind of answer and name."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.engine import Engine
+from service.manifest import Manifest
 from service.runtime import Array
-from service.sampling import Sampling
-from service.steps import Inputs
-from service.uncertainty import ClassUncertainty, Float64, RegressionUncertainty, Uncertainty
+from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
+from training.answers import Answers, ask, doubts
+from training.decided import of_interval, of_set, of_threshold
+from training.metrics import Float64, Int64
+from training.metrics.classes import accuracy, brier, ece, nll, of_truth, right
+from training.metrics.detection import auroc, auroc_of_strange
+from training.metrics.selective import aurc, excess_aurc
+from training.metrics.values import (
+    crps,
+    error_correlation,
+    gaussian_half_width,
+    gaussian_nll,
+    interval_coverage,
+    mae,
+    rmse,
+)
 
-Int64 = NDArray[np.int64]
+__all__ = ["Answers", "ask", "doubts", "errors", "evaluate", "evaluate_strange", "figures", "gaussian_figures", "join"]
+__all__ += ["Int64", "accuracy", "brier", "ece", "nll", "of_truth"]  # of training.metrics, for whoever fits by them
 
-BINS = 15
+Figures = dict[str, dict[str, float]]
+"""By kind of answer, deterministic or mc, and name."""
 
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """A model's answers to some rows."""
-
-    deterministic: Float64
-    """(rows, outputs): probabilities of the classes, or a regression's values, without dropout."""
-    uncertainty: Uncertainty
-    """Of an ensemble of thinned networks."""
+GAUSSIAN_COVERAGES = (0.8, 0.9, 0.95, 0.99)
 
 
-def ask(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
-    """What the engine would serve."""
-    sampled = engine.sample(inputs, Sampling(passes, seed))
-    return Answers(sampled.deterministic.values, sampled.uncertainty)
-
-
-def evaluate(answers: Answers, targets: Array) -> dict[str, dict[str, float]]:
+def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None) -> Figures:
     """Figures of the deterministic answers and of the mean over the passes, by kind of answer and name.
 
-    Targets are classes (rows,), or a regression's values (rows, outputs).
+    Targets are classes (rows,), or a regression's values (rows, outputs). The sets, intervals and thresholds of
+    the manifest are tried on the rows, too. What the rows cannot tell is left out.
     """
-    if isinstance(answers.uncertainty, ClassUncertainty):
-        mc = figures(answers.uncertainty.mean, targets)
-        mc["mutual_information"] = float(answers.uncertainty.mutual_information.mean())
-        return {"deterministic": figures(answers.deterministic, targets), "mc": mc}
-    mc = errors(answers.uncertainty.mean, targets)
-    if (answers.uncertainty.total_std > 0).all():
-        mc["nll"] = gaussian_nll(answers.uncertainty, targets)
-    return {"deterministic": errors(answers.deterministic, targets), "mc": mc}
+    conformal, abstention = (manifest.conformal, manifest.abstention) if manifest else ((), ())
+    uncertainty, deterministic = answers.uncertainty, answers.deterministic
+    if not isinstance(uncertainty, ClassUncertainty):
+        found = {
+            "deterministic": errors(deterministic, targets),
+            "mc": errors(uncertainty.mean, targets) | gaussian_figures(uncertainty, targets),
+        }
+        return join(found, {"deterministic": merge(of_interval(deterministic, targets, each) for each in conformal)})
+    found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
+    found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
+    tried = {
+        "deterministic": merge(of_set(deterministic, targets, each) for each in conformal),
+        "mc": merge(of_threshold(uncertainty, targets, each) for each in abstention),
+    }
+    return join(found, _of_wrong(answers, targets), tried)
 
 
-def errors(values: Float64, targets: Array) -> dict[str, float]:
-    """Of a regression: root mean square and mean absolute error over all rows and outputs, both (rows, outputs)."""
-    difference = values - targets
-    return {"rmse": float(np.sqrt(np.square(difference).mean())), "mae": float(np.abs(difference).mean())}
+def evaluate_strange(usual: Answers, strange: Answers, kind: str) -> Figures:
+    """How well strange rows of that kind are told from usual ones by doubt, as `auroc_<kind>_<doubt>`."""
+    of_strange = doubts(strange)
+    return {
+        answer: {f"auroc_{kind}_{name}": auroc_of_strange(of, of_strange[answer][name]) for name, of in by.items()}
+        for answer, by in doubts(usual).items()
+    }
 
 
-def gaussian_nll(uncertainty: RegressionUncertainty, targets: Array) -> float:
-    """Mean negative log density of the truth under normal distributions of the mean and total deviation, in nats."""
-    variance = np.square(uncertainty.total_std)
-    return float((np.log(2 * np.pi * variance) + np.square(targets - uncertainty.mean) / variance).mean() / 2)
+def _of_wrong(answers: Answers, targets: Int64) -> Figures:
+    """How well wrong answers are told from right ones by doubt."""
+    wrong = {"deterministic": ~right(answers.deterministic, targets), "mc": ~right(answers.uncertainty.mean, targets)}
+    return {
+        answer: {f"auroc_wrong_{name}": auroc(wrong[answer], doubt) for name, doubt in by.items()}
+        for answer, by in doubts(answers).items()
+    }
 
 
 def figures(probabilities: Float64, targets: Int64) -> dict[str, float]:
-    """All of the below, by name. Probabilities are (rows, classes), targets (rows,) numbers of classes."""
+    """Of probabilities (rows, classes) and targets (rows,), numbers of classes. Rows are doubted by their entropy."""
+    wrong, doubt = ~right(probabilities, targets), entropy(probabilities)
     return {
         "accuracy": accuracy(probabilities, targets),
         "nll": nll(probabilities, targets),
         "brier": brier(probabilities, targets),
         "ece": ece(probabilities, targets),
+        "aurc": aurc(wrong, doubt),
+        "excess_aurc": excess_aurc(wrong, doubt),
     }
 
 
-def accuracy(probabilities: Float64, targets: Int64) -> float:
-    """Share of the rows whose most probable class is the true one."""
-    return float((probabilities.argmax(axis=1) == targets).mean())
+def errors(values: Float64, targets: Array) -> dict[str, float]:
+    """Of a regression's values, both (rows, outputs)."""
+    return {"rmse": rmse(values, targets), "mae": mae(values, targets)}
 
 
-def nll(probabilities: Float64, targets: Int64) -> float:
-    """Mean negative log probability of the true class, in nats."""
-    truth = of_truth(probabilities, targets)
-    return float(-np.log(np.maximum(truth, np.finfo(np.float64).tiny)).mean())
+def gaussian_figures(uncertainty: RegressionUncertainty, targets: Array) -> dict[str, float]:
+    """Of normal distributions with the mean and total deviation of a regression; targets (rows, outputs)."""
+    mean, std = uncertainty.mean, uncertainty.total_std
+    found = {
+        "nll": gaussian_nll(mean, std, targets),
+        "crps": crps(mean, std, targets),
+        "error_correlation": error_correlation(mean, std, targets),
+    }
+    for coverage in GAUSSIAN_COVERAGES:
+        half_width = gaussian_half_width(std, coverage)
+        found[f"coverage_{coverage:g}"] = interval_coverage(mean, half_width, targets)
+        found[f"width_{coverage:g}"] = float(2 * half_width.mean())
+    return found
 
 
-def brier(probabilities: Float64, targets: Int64) -> float:
-    """Squared distance from the truth, summed over the classes: 0 to 2 (Brier 1950)."""
-    one_hot = np.eye(probabilities.shape[1])[targets]
-    return float(np.square(probabilities - one_hot).sum(axis=1).mean())
+def join(*parts: Figures) -> Figures:
+    """All of them by kind and name, but what is not a finite number."""
+    kinds = dict.fromkeys(kind for part in parts for kind in part)
+    joined = {kind: merge(part.get(kind, {}) for part in parts) for kind in kinds}
+    return {kind: {name: value for name, value in by.items() if math.isfinite(value)} for kind, by in joined.items()}
 
 
-def ece(probabilities: Float64, targets: Int64, bins: int = BINS) -> float:
-    """Expected calibration error: mean gap of confidence and accuracy, in bins of equal width (Guo et al. 2017)."""
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == targets
-    bin_of_row = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)  # bins are (low, high]
-    gaps = np.bincount(bin_of_row, weights=correct - confidence, minlength=bins)  # rows in bin × gap
-    return float(np.abs(gaps).sum() / len(targets))
-
-
-def of_truth(probabilities: Float64, targets: Int64) -> Float64:
-    """The probability of each row's true class: (rows,)."""
-    return probabilities[np.arange(len(targets)), targets]
+def merge(parts: Iterable[dict[str, float]]) -> dict[str, float]:
+    """All of them by name."""
+    return {name: value for part in parts for name, value in part.items()}

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from service.loading import load_model
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
@@ -17,21 +18,24 @@ from training.verify import Verified
 CARD = "MODEL_CARD.md"
 MASK_BYTES = 2**26
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+NO_PLOTS: Mapping[str, bytes] = MappingProxyType({})
 READABLE_BY_ALL = 0o644
 ENTERABLE_BY_ALL = 0o755
 
 
-def publish(models: Path, draft: Manifest, graphs: Verified, golden: bytes) -> tuple[Path, Manifest]:
+def publish(
+    models: Path, draft: Manifest, graphs: Verified, golden: bytes, plots: Mapping[str, bytes] = NO_PLOTS
+) -> tuple[Path, Manifest]:
     """Write the next version of the model: its files, its card, and last its manifest; folder and manifest of it.
 
-    The draft's version and digests are replaced. Only verified graphs are taken, and a draft that describes
-    them. Everything is written beside, loaded as the service would load it, and then renamed into place, so
-    that a reader sees a whole version or none; a number that another publisher takes meanwhile is left to
-    him. Raises PublishFailed or InvalidModel.
+    Plots go beside the card, by file name. The draft's version and digests are replaced. Only verified graphs are
+    taken, and a draft that describes them. Everything is written beside, loaded as the service would load it, and
+    then renamed into place, so that a reader sees a whole version or none; a number that another publisher takes
+    meanwhile is left to him. Raises PublishFailed or InvalidModel.
     """
     if (draft.inputs, draft.output, draft.sites) != (graphs.inputs, graphs.output, graphs.sites):
         raise PublishFailed("the manifest's inputs, output and sites must be those of the verified graphs")
-    files = {PREDICT_GRAPH: graphs.predict, SAMPLE_GRAPH: graphs.sample, GOLDEN: golden}
+    files = {PREDICT_GRAPH: graphs.predict, SAMPLE_GRAPH: graphs.sample, GOLDEN: golden, **plots}
     with _staging(models) as staging:
         while True:
             version = next_version(models / draft.name)
@@ -68,10 +72,12 @@ def next_version(folder: Path) -> int:
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
     """Fill the folder, and see that it is on the disk and that the user of a container may read it."""
     folder.mkdir(parents=True)
-    contents = {**files, CARD: model_card(manifest).encode()}
+    digests = {name: sha256(content) for name, content in files.items()}
+    card = model_card(manifest.model_copy(update={"files": digests})).encode()
+    contents = {**files, CARD: card}
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    finished = manifest.model_copy(update={"files": {name: sha256(content) for name, content in contents.items()}})
+    finished = manifest.model_copy(update={"files": {**digests, CARD: sha256(card)}})
     write_manifest(finished, folder)
     for name in (*contents, MANIFEST):
         (folder / name).chmod(READABLE_BY_ALL)

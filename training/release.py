@@ -1,24 +1,28 @@
 """A trained network → a published model: export, verify, fit, calibrate, evaluate, record, publish."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+from numpy.typing import ArrayLike
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from service import golden
 from service.engine import Engine
+from service.errors import InvalidInput
 from service.manifest import REQUIRED_FILES, Manifest, TrainingData, sha256
 from service.masks import MaskCache
 from service.runtime import Graph
 from service.sampling import Sampling
+from service.steps import Inputs
 from training import provenance
+from training.answers import ask
 from training.calibrate import calibrate, fit
 from training.errors import TrainingError
-from training.evaluate import ask, evaluate
 from training.export import Exported, example_rows, export
 from training.publish import publish
+from training.report import make_report
 from training.rows import Rows, check_rows, named_inputs
 from training.temperature import at_bound
 from training.verify import verify
@@ -49,6 +53,7 @@ def publish_module(
     validation: Rows | None = None,
     calibration: Rows | None = None,
     test: Rows | None = None,
+    others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
@@ -60,8 +65,9 @@ def publish_module(
     published as golden answers. With `labels`, one an output, the outputs are logits of classes; without,
     a regression's values. `validation` rows fit the temperatures (of a regression the noise), `calibration`
     rows the conformal quantiles and abstention thresholds, `test` rows give the figures; what is left out
-    is not fitted or told. All of it asks the exported graphs through the service's engine, so that it holds
-    for what is served. `say` is told each step's outcome.
+    is not fitted or told. `others`, inputs of another data set, are what the network should doubt beside the
+    test rows; the figures tell whether it does. All of it asks the exported graphs through the service's
+    engine, so that it holds for what is served. `say` is told each step's outcome.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
@@ -85,13 +91,22 @@ def publish_module(
         inputs, targets = check_rows("calibration", calibration, manifest)
         manifest = calibrate(manifest, ask(engine(), inputs, passes, seed), targets)
         say(f"{_calibrated(manifest)}, on {len(targets)} calibration rows")
+    plots: Mapping[str, bytes] = {}
     if test is not None:
         inputs, targets = check_rows("test", test, manifest)
-        figures = evaluate(ask(engine(), inputs, passes, seed), targets)
-        manifest = manifest.model_copy(update={"evaluation": figures})
+        strangers = _other_rows(others, manifest) if others else None
+        report = make_report(engine(), inputs, targets, strangers, passes, seed)
+        manifest, plots = manifest.model_copy(update={"evaluation": report.figures}), report.plots
         say(f"evaluate: with and without dropout, on {len(targets)} test rows")
     shown = named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
-    return publish(models, manifest, verified, golden.record(engine(), shown, GOLDEN_PASSES, seed))
+    return publish(models, manifest, verified, golden.record(engine(), shown, GOLDEN_PASSES, seed), plots)
+
+
+def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
+    try:
+        return named_inputs(arrays, manifest)
+    except InvalidInput as error:
+        raise TrainingError(f"others: {error.message}") from None
 
 
 def _fitted(manifest: Manifest) -> Iterator[str]:

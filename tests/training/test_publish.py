@@ -11,11 +11,10 @@ from service import golden
 from service.engine import Engine
 from service.errors import InvalidModel
 from service.loading import load_model
-from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, TrainingData, read_manifest
+from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_manifest, sha256
 from service.masks import MaskCache
 from service.runtime import Graph
 from tests.toy import P, ToyNet
-from training.card import model_card
 from training.errors import PublishFailed
 from training.export import export
 from training.publish import check_writable, next_version, publish
@@ -54,6 +53,17 @@ def test_what_is_published_can_be_served(tmp_path: Path) -> None:
     assert engine.manifest == manifest
     assert set(manifest.files) == {*FILES, "MODEL_CARD.md"}
     assert {path.name for path in folder.iterdir()} == {*manifest.files, "manifest.json"}
+
+
+def test_plots_are_published_with_their_digests(tmp_path: Path) -> None:
+    folder, manifest = publish(tmp_path, DRAFT, GRAPHS, RECORDED, {"reliability.svg": b"<svg/>"})
+    assert (folder / "reliability.svg").read_bytes() == b"<svg/>"
+    assert manifest.files["reliability.svg"] == sha256(b"<svg/>")
+    assert "](reliability.svg)" not in (folder / "MODEL_CARD.md").read_text()  # nothing was evaluated
+    load_model(folder, MaskCache(2**20))
+    (folder / "reliability.svg").write_bytes(b"<svg />")
+    with pytest.raises(InvalidModel, match=r"reliability\.svg: is damaged"):
+        load_model(folder, MaskCache(2**20))
 
 
 def test_versions_count_up_from_the_highest(tmp_path: Path) -> None:
@@ -126,28 +136,3 @@ def test_another_user_may_read_it(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
     for path in folder.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o644
-
-
-def test_the_card_says_what_the_manifest_says() -> None:
-    manifest = DRAFT.model_copy(
-        update={
-            "version": 3,
-            "description": "Tells toys apart.",
-            "training_data": TrainingData(name="toys", sha256="a" * 64, rows=12),
-            "training": {"hidden": [32], "epochs": 5},
-            "evaluation": {"deterministic": {"accuracy": 0.97531}, "mc": {"accuracy": 0.96, "mutual_information": 0.1}},
-        }
-    )
-    card = model_card(manifest)
-    for line in (
-        "# toy, version 3",
-        "Tells toys apart.",
-        "| `mask_0` | hidden | dropout | 0.5 | 32 |",
-        f"toys: 12 rows, SHA-256 `{'a' * 64}`.",
-        "| epochs | 5 |",
-        "| accuracy | 0.9753 | 0.9600 |",
-        "| mean mutual information (nats) |  | 0.1000 |",
-    ):
-        assert line in card.splitlines()
-    assert "/v1/models/toy/versions/3/uncertainty" in card
-    assert """-d '{"inputs": [[0, 0, 0, 0]], "samples": 100, "seed": 7}'""" in card

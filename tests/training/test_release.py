@@ -16,9 +16,9 @@ from service.masks import MaskCache
 from tests.training.networks import TwoInputs
 from training import release
 from training.errors import CannotExport, TrainingError, VerificationFailed
-from training.evaluate import ask, evaluate
 from training.export import Exported, export
 from training.release import publish_module
+from training.report import make_report
 from training.rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -71,6 +71,7 @@ def test_a_classifier_of_two_inputs(tmp_path: Path) -> None:
     assert manifest.sampled_temperature not in (None, manifest.temperature)
     assert [quantile.coverage for quantile in manifest.conformal] == [0.8, 0.9, 0.95, 0.99]
     assert set(manifest.evaluation) == {"deterministic", "mc"}
+    assert {"reliability.svg", "risk_coverage.svg"} < set(manifest.files)
     assert len(engine.examples["left"]) == 8
     assert [line.split(":")[0] for line in said[10:]] == ["fit", "fit", "calibrate", "evaluate"]
     assert module.training
@@ -89,11 +90,12 @@ def test_a_regression(tmp_path: Path) -> None:
     assert manifest.noise is not None
     assert 0.1 < manifest.noise.std < 0.4
     assert len(manifest.conformal) == 4
-    assert set(manifest.evaluation["mc"]) == {"rmse", "mae", "nll"}
+    assert {"rmse", "mae", "nll", "crps", "coverage_0.9", "auroc_noise_std"} < set(manifest.evaluation["mc"])
     card = (folder / "MODEL_CARD.md").read_text()
     assert "the answer ± the quantile" in card
     assert "softmax" not in card
     assert "| root mean square error |" in card
+    assert "](predicted_and_true.svg)" in card
     load_model(folder, MaskCache(2**20))
 
 
@@ -182,5 +184,16 @@ def test_figures_are_of_what_is_served(tmp_path: Path) -> None:
     )
     assert isinstance(manifest, Manifest)
     engine = load_model(folder, MaskCache(2**20))
-    found = evaluate(ask(engine, {"input": inputs[200:].numpy()}, 100, 0), classes[200:].numpy())
-    assert found == manifest.evaluation
+    report = make_report(engine, {"input": inputs[200:].numpy()}, classes[200:].numpy(), None, 100, 0)
+    assert report.figures == manifest.evaluation
+    assert {name: (folder / name).read_bytes() for name in report.plots} == report.plots
+
+
+def test_rows_of_other_data_are_told_apart(tmp_path: Path) -> None:
+    test = Rows((values(100, 3),), values(100, 2))
+    far = values(50, 3) * 50  # the passes differ more where the hidden layer is larger
+    options: dict[str, Any] = {"name": "m", "models": tmp_path, "test": test}
+    _, manifest = publish_module(regressor(), (torch.randn(9, 3),), others=(far,), **options)
+    assert 0.8 < manifest.evaluation["mc"]["auroc_other_std"] <= 1
+    with pytest.raises(TrainingError, match=r"others: inputs\[0\]: expected 3 values, found 4"):
+        publish_module(regressor(), (torch.randn(9, 3),), others=(values(5, 4),), **options)

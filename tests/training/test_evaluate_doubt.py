@@ -1,0 +1,70 @@
+"""Risk-coverage curves and AUROC: agreement with scikit-learn, torchmetrics and MAPIE, and cases done by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mapie.metrics.uncertainty import auarc  # type: ignore[import-untyped]
+from sklearn.metrics import roc_auc_score
+from torchmetrics.functional.classification import binary_auroc
+
+from training.metrics import Bool, Float64
+from training.metrics.detection import auroc, auroc_of_strange
+from training.metrics.selective import aurc, excess_aurc, risk_coverage
+
+
+def draw(ties: bool) -> tuple[Bool, Float64]:
+    rng = np.random.default_rng(21)
+    doubts = rng.uniform(size=500)
+    wrong = rng.uniform(size=500) < doubts * 0.5
+    return wrong, doubts.round(1) if ties else doubts
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_auroc_is_that_of_scikit_learn_and_torchmetrics(ties: bool) -> None:
+    wrong, doubts = draw(ties)
+    assert auroc(wrong, doubts) == pytest.approx(roc_auc_score(wrong, doubts))
+    theirs = binary_auroc(torch.from_numpy(doubts), torch.from_numpy(wrong.astype(np.int64)))
+    assert auroc(wrong, doubts) == pytest.approx(float(theirs), abs=1e-6)
+
+
+def test_auroc_of_strange_rows() -> None:
+    assert auroc_of_strange(np.array([0.1, 0.2]), np.array([0.3])) == 1.0
+    assert auroc_of_strange(np.array([0.1, 0.2]), np.array([0.15, 0.2, 0.05])) == pytest.approx((1 + 1.5 + 0) / 6)
+    assert math.isnan(auroc(np.ones(3, dtype=bool), np.arange(3.0)))
+
+
+def test_the_curve_of_a_case_done_by_hand() -> None:
+    found = risk_coverage(np.array([True, False, False, True]), np.array([0.9, 0.1, 0.3, 0.2]))
+    assert found.coverage == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert found.risk == pytest.approx([0, 1 / 2, 1 / 3, 1 / 2])
+
+
+def test_area_is_one_minus_mapies_accuracy_under_rejection() -> None:
+    wrong, doubts = draw(ties=False)
+    assert aurc(wrong, doubts) == pytest.approx(1 - auarc(~wrong, -doubts))
+
+
+def test_equal_doubts_count_as_in_random_order() -> None:
+    wrong, doubts = draw(ties=True)
+    rng = np.random.default_rng(22)
+    shuffled = [rng.permutation(len(wrong)) for _ in range(400)]
+    areas = [1 - auarc(~wrong[order], -doubts[order]) for order in shuffled]  # a stable sort keeps their order
+    spread = np.std(areas) / math.sqrt(len(areas))
+    assert aurc(wrong, doubts) == pytest.approx(np.mean(areas), abs=4 * spread)
+    assert aurc(wrong, np.zeros(len(wrong))) == pytest.approx(wrong.mean())
+
+
+def test_losses_need_not_be_zero_or_one() -> None:
+    assert risk_coverage(np.array([4.0, 1.0]), np.array([2.0, 1.0])).risk == pytest.approx([1.0, 2.5])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=30))
+def test_no_order_is_better_than_the_best_and_none_is_worse_than_its_opposite(rows: list[tuple[bool, float]]) -> None:
+    wrong, doubts = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    assert excess_aurc(wrong, doubts) >= -1e-12
+    assert excess_aurc(wrong, wrong.astype(np.float64)) == 0
+    assert aurc(wrong, doubts) <= aurc(wrong, -wrong.astype(np.float64)) + 1e-12

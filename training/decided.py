@@ -1,0 +1,40 @@
+"""What a manifest's prediction sets, intervals and thresholds do on rows that they were not taken from."""
+
+import math
+
+import numpy as np
+
+from service.decisions import accept, prediction_sets
+from service.manifest import AbstentionThreshold, ConformalQuantile
+from service.uncertainty import ClassUncertainty
+from training.metrics import Float64, Int64
+from training.metrics.classes import right, set_coverage, set_size
+from training.metrics.values import interval_coverage
+
+
+def of_set(probabilities: Float64, targets: Int64, quantile: ConformalQuantile) -> dict[str, float]:
+    """Of prediction sets by deterministic probabilities (rows, classes), as the service makes them."""
+    members = prediction_sets(probabilities, quantile)
+    aim = f"{quantile.coverage:g}"
+    return {f"coverage_{aim}": set_coverage(members, targets), f"set_size_{aim}": set_size(members)}
+
+
+def of_interval(values: Float64, targets: Float64, quantile: ConformalQuantile) -> dict[str, float]:
+    """Of the intervals answer ± quantile; values and targets are (rows, outputs)."""
+    half_width = np.full_like(values, quantile.quantile)
+    aim = f"{quantile.coverage:g}"
+    return {
+        f"coverage_{aim}": interval_coverage(values, half_width, targets),
+        f"width_{aim}": 2 * quantile.quantile,
+    }
+
+
+def of_threshold(uncertainty: ClassUncertainty, targets: Int64, threshold: AbstentionThreshold) -> dict[str, float]:
+    """Of accepting what the threshold allows: share accepted, and share of the accepted that is wrong."""
+    accepted = accept(uncertainty.predictive_entropy, threshold)
+    wrong = ~right(uncertainty.mean, targets)[accepted]
+    aim = f"{threshold.error_rate:g}"
+    return {
+        f"accepted_{aim}": float(accepted.mean()),
+        f"error_rate_{aim}": float(wrong.mean()) if accepted.any() else math.nan,
+    }

@@ -1,0 +1,52 @@
+"""A finished model and test rows → figures and plots: what it answers to them, and to rows that it should doubt."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from service.engine import Engine
+from service.errors import InvalidInput
+from service.runtime import Array
+from service.steps import Inputs, count_rows
+from training.answers import ask
+from training.evaluate import Figures, evaluate, evaluate_strange, join
+from training.plots import plot
+from training.strange import strange_inputs
+
+STRANGE_ROWS = 1000
+"""At most so many of each kind; they give an AUROC to about 0.01."""
+OTHER = "other"
+
+
+class Report(NamedTuple):
+    """What a test found."""
+
+    figures: Figures
+    plots: Mapping[str, bytes]
+    """SVG files by name."""
+
+
+def make_report(
+    engine: Engine, inputs: Inputs, targets: Array, others: Inputs | None, passes: int, seed: int
+) -> Report:
+    """Of test rows, and `others`, rows of another data set, if there are any.
+
+    Raises InvalidInput for rows of either that the model has no finite answer to.
+    """
+    answers = ask(engine, inputs, passes, seed)
+    figures = [evaluate(answers, targets, engine.manifest)]
+    for kind, strange in strange_inputs(_some(inputs, seed), seed).items():
+        try:
+            figures.append(evaluate_strange(answers, ask(engine, strange, passes, seed), kind))
+        except InvalidInput:
+            continue  # refusing them is no fault: the service would do so, too
+    if others is not None:
+        figures.append(evaluate_strange(answers, ask(engine, _some(others, seed), passes, seed), OTHER))
+    return Report(join(*figures), plot(answers, targets))
+
+
+def _some(inputs: Inputs, seed: int) -> Inputs:
+    """At most STRANGE_ROWS of the rows."""
+    rows = np.random.default_rng(seed).permutation(count_rows(inputs))[:STRANGE_ROWS]
+    return {name: values[rows] for name, values in inputs.items()}
