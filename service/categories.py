@@ -1,0 +1,135 @@
+"""Categorical features: the names that callers write ⇄ the numbers that a network takes.
+
+A name's number is its position in the manifest. Where a name can itself be taken for a number, as those of grades 1 to
+5, nobody could tell which is meant: there callers who may write strings must, and numbers are refused.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+
+MAX_LISTED = 10
+"""Names in a message."""
+
+MAX_COMPARED = 50
+"""Characters of a name that is not known, when the one that may be meant is looked for."""
+
+
+class Category:
+    """A categorical feature, by its column in a row."""
+
+    def __init__(self, feature: str, column: int, names: Sequence[str]) -> None:
+        self.feature = feature
+        self.column = column
+        self.names = tuple(names)
+        self.numbers = {name: number for number, name in enumerate(names)}
+        self.has_numeric_names = any(_is_number(name) for name in names)
+
+    def describe(self) -> str:
+        """Its names in words, the first few if there are many."""
+        shown = ", ".join(map(quoted, self.names[:MAX_LISTED]))
+        more = len(self.names) - MAX_LISTED
+        return f"{shown} and {more} more" if more > 0 else shown
+
+    def read(self, value: str | float, field: str, **details: Any) -> float:
+        """The number of a name, of true and false too; a number if it is that of a name. Raises InvalidInput."""
+        name = str(value).lower() if isinstance(value, bool) else value
+        if isinstance(name, str) and name in self.numbers:
+            return self.numbers[name]
+        if isinstance(name, str) or self.has_numeric_names or not self._has_number(name):
+            found = name[:100] if isinstance(name, str) else shown(name)
+            hint = self._nearest(found)
+            raise self.refusal(quoted(found) if isinstance(value, str) else found, field, hint, **details)
+        return name
+
+    def read_all(self, values: Sequence[str | float], field: str, first: int) -> Sequence[float]:
+        """Those of rows from the number `first` on."""
+        try:
+            return [self.numbers[value] for value in values]  # type: ignore[index]  # a number is no key
+        except KeyError:
+            return [
+                self.read(value, f"{field}[{row}][{self.column}]", row=row) for row, value in enumerate(values, first)
+            ]
+
+    def refusal(self, found: str, field: str, hint: str = "", **details: Any) -> InvalidInput:
+        """Of what is no name, nor the number of one."""
+        number = ", in quotation marks" if self.has_numeric_names else f", or its number below {len(self.names)}"
+        message = f"{field}: {self.feature}: expected one of {self.describe()}{number}; found {found}{hint}"
+        expected = list(self.names[:MAX_LISTED])
+        return InvalidInput(message, field=field, **details, feature=self.feature, expected=expected)
+
+    def _has_number(self, value: float) -> bool:
+        return 0 <= value < len(self.names) and value % 1 == 0
+
+    def _nearest(self, name: str) -> str:
+        folded = {known.casefold()[:MAX_COMPARED]: known for known in self.names}
+        nearest = difflib.get_close_matches(name[:MAX_COMPARED].strip().casefold(), folded, 1)
+        return f"; did you mean {quoted(folded[nearest[0]])}?" if nearest else ""
+
+
+class Categories:
+    """The categorical features among those of a row."""
+
+    def __init__(self, features: Sequence[str], names: Mapping[str, Sequence[str]]) -> None:
+        self.features = tuple(features)
+        self.by_column = {
+            column: Category(feature, column, names[feature])
+            for column, feature in enumerate(features)
+            if feature in names
+        }
+        self.columns = tuple(self.by_column)
+        self.brackets_of_row = 1 + sum(max(name.count("[") for name in names[f]) for f in self.features if f in names)
+        """The most that the JSON of a row has of them that open."""
+        self._counts = np.array([len(category.names) for category in self.by_column.values()])
+
+    def to_numbers(self, rows: Sequence[Sequence[Any]], field: str, first: int = 0) -> NDArray[np.float64]:
+        """Rows, at least one, of numbers, and names or their numbers in the columns of categories → (rows, features).
+
+        Raises InvalidInput for what is no category's, with the row counted from `first`.
+        """
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for column, category in self.by_column.items():
+            columns[column] = category.read_all(columns[column], field, first)
+        return np.array(columns, dtype=np.float64).T
+
+    def to_names(self, rows: NDArray[Any]) -> list[list[str | float]]:
+        """(rows, features) → lists of numbers and names, as callers may write them."""
+        named = rows.tolist()
+        for row in named:
+            for column, category in self.by_column.items():
+                row[column] = category.names[int(row[column])]
+        return named  # type: ignore[no-any-return]
+
+    def check(self, rows: NDArray[Any], field: str) -> None:
+        """Raises InvalidInput unless (rows, features) has numbers of categories in their columns."""
+        values = rows[:, self.columns]  # (rows, categories)
+        wrong = (values < 0) | (values >= self._counts) | (values % 1 != 0)
+        if wrong.any():
+            row, place = np.argwhere(wrong)[0].tolist()
+            column = self.columns[place]
+            found = shown(values[row, place])
+            raise self.by_column[column].refusal(found, f"{field}[{row}][{column}]", row=row)
+
+
+def quoted(name: str) -> str:
+    """As JSON writes it."""
+    return json.dumps(name, ensure_ascii=False)
+
+
+def shown(number: float) -> str:
+    """With as many digits as tell 32-bit numbers apart."""
+    return f"{number:.9g}"
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
