@@ -7,6 +7,8 @@ A name's number is its position in the manifest. Where a name can itself be take
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from heapq import nlargest
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from service.errors import InvalidInput
 MAX_LISTED = 10
 """Names in a message."""
 
-MAX_COMPARED = 50
+MAX_COMPARED = 30
 """Characters of a name that is not known, when the one that may be meant is looked for."""
 
 
@@ -68,9 +70,17 @@ class Category:
         return 0 <= value < len(self.names) and value % 1 == 0
 
     def _nearest(self, name: str) -> str:
-        folded = {known.casefold()[:MAX_COMPARED]: known for known in self.names}
-        nearest = difflib.get_close_matches(name[:MAX_COMPARED].strip().casefold(), folded, 1)
-        return f"; did you mean {quoted(folded[nearest[0]])}?" if nearest else ""
+        """Which name may be meant, in words: of the few that have most in common with this one, as all take long."""
+        folded = _fold(name)
+        pairs = _pairs(folded)
+        likely = nlargest(MAX_LISTED, self._pairs, key=lambda known: len(pairs & self._pairs[known]))
+        nearest = difflib.get_close_matches(folded, likely, 1)
+        meant = next((known for known in self.names if _fold(known) in nearest), None)
+        return "" if meant is None else f"; did you mean {quoted(meant)}?"
+
+    @cached_property
+    def _pairs(self) -> dict[str, set[str]]:
+        return {_fold(name): _pairs(_fold(name)) for name in self.names}
 
 
 class Categories:
@@ -86,7 +96,7 @@ class Categories:
         self.columns = tuple(self.by_column)
         self.brackets_of_row = 1 + sum(max(name.count("[") for name in names[f]) for f in self.features if f in names)
         """The most that the JSON of a row has of them that open."""
-        self._counts = np.array([len(category.names) for category in self.by_column.values()])
+        self._last = np.array([len(category.names) - 1 for category in self.by_column.values()], dtype=np.float64)
 
     def to_numbers(self, rows: Sequence[Sequence[Any]], field: str, first: int = 0) -> NDArray[np.float64]:
         """Rows, at least one, of numbers, and names or their numbers in the columns of categories → (rows, features).
@@ -108,8 +118,8 @@ class Categories:
 
     def check(self, rows: NDArray[Any], field: str) -> None:
         """Raises InvalidInput unless (rows, features) has numbers of categories in their columns."""
-        values = rows[:, self.columns]  # (rows, categories)
-        wrong = (values < 0) | (values >= self._counts) | (values % 1 != 0)
+        values = rows.take(self.columns, axis=1)  # (rows, categories)
+        wrong = values != np.minimum(np.maximum(np.rint(values), 0), self._last)
         if wrong.any():
             row, place = np.argwhere(wrong)[0].tolist()
             column = self.columns[place]
@@ -125,6 +135,16 @@ def quoted(name: str) -> str:
 def shown(number: float) -> str:
     """With as many digits as tell 32-bit numbers apart."""
     return f"{number:.9g}"
+
+
+def _fold(name: str) -> str:
+    """What is compared of it."""
+    return name.strip().casefold()[:MAX_COMPARED]
+
+
+def _pairs(name: str) -> set[str]:
+    """Of letters that follow each other."""
+    return {name[i : i + 2] for i in range(len(name) - 1)}
 
 
 def _is_number(name: str) -> bool:
