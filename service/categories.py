@@ -47,7 +47,7 @@ class Category:
         if isinstance(name, str) or self.has_numeric_names or not self._has_number(name):
             found = name[:100] if isinstance(name, str) else shown(name)
             hint = self._nearest(found)
-            raise self.refusal(quoted(found) if isinstance(value, str) else found, field, hint, **details)
+            raise self.refusal(quoted(found) if isinstance(value, str) else found, field, hint=hint, **details)
         return name
 
     def read_all(self, values: Sequence[str | float], field: str, first: int) -> Sequence[float]:
@@ -59,9 +59,11 @@ class Category:
                 self.read(value, f"{field}[{row}][{self.column}]", row=row) for row, value in enumerate(values, first)
             ]
 
-    def refusal(self, found: str, field: str, hint: str = "", **details: Any) -> InvalidInput:
+    def refusal(
+        self, found: str, field: str, *, hint: str = "", of_array: bool = False, **details: Any
+    ) -> InvalidInput:
         """Of what is no name, nor the number of one."""
-        number = ", in quotation marks" if self.has_numeric_names else f", or its number below {len(self.names)}"
+        number = f", or its number below {len(self.names)}" if of_array or not self.has_numeric_names else ""
         message = f"{field}: {self.feature}: expected one of {self.describe()}{number}; found {found}{hint}"
         expected = list(self.names[:MAX_LISTED])
         return InvalidInput(message, field=field, **details, feature=self.feature, expected=expected)
@@ -124,7 +126,7 @@ class Categories:
             row, place = np.argwhere(wrong)[0].tolist()
             column = self.columns[place]
             found = shown(values[row, place])
-            raise self.by_column[column].refusal(found, f"{field}[{row}][{column}]", row=row)
+            raise self.by_column[column].refusal(found, f"{field}[{row}][{column}]", of_array=True, row=row)
 
 
 def quoted(name: str) -> str:

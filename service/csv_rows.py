@@ -77,11 +77,12 @@ def _is_header(cells: list[str]) -> bool:
 
 def _has_categories(cells: list[str], categories: Categories) -> bool:
     """Whether a line without a number is a row all the same: a name of a category stands in its column."""
-    names = [cell.strip() for cell in cells]
-    if set(categories.features) <= set(names):
+    if set(categories.features) <= {cell.strip() for cell in cells}:
         return False
     return any(
-        names[column] in category.numbers for column, category in categories.by_column.items() if column < len(names)
+        _find_name(cells[column], category) in category.numbers
+        for column, category in categories.by_column.items()
+        if column < len(cells)
     )
 
 
@@ -129,9 +130,16 @@ def _read_whole_number(cell: str, field: str, spec: TensorSpec) -> int:
 
 
 def _read_category(category: Category, cell: str, field: str, _: TensorSpec) -> float:
-    name = cell if cell in category.numbers else cell.strip()
+    name = _find_name(cell, category)
     is_number = name not in category.numbers and NUMBER.fullmatch(cell)
     return category.read(float(cell) if is_number else name, field)
+
+
+def _find_name(cell: str, category: Category) -> str:
+    """As it stands, else without spaces; true and false, which libraries write in several ways, in lower case."""
+    name = cell.strip()
+    spellings = (cell, name, name.lower()) if name.lower() in ("true", "false") else (cell, name)
+    return next((spelling for spelling in spellings if spelling in category.numbers), name)
 
 
 def _not_a_number(cell: str, field: str, expected: str) -> InvalidInput:

@@ -172,12 +172,14 @@ def test_names_that_are_numbers_are_written_as_strings() -> None:
     manifest = homes(categories={"city": ("5", "1", "2")})
     np.testing.assert_array_equal(read([[0, "5", 0, 0], [0, "2", 0, 0]], manifest)[:, 1], [0, 2])
     message = refusal_of([[0, 1, 0, 0]], manifest).message
-    assert message.startswith('inputs[0][1]: city: expected one of "5", "1", "2", in quotation marks; found 1')
+    assert message.startswith('inputs[0][1]: city: expected one of "5", "1", "2"; found 1; did you mean "1"?')
     np.testing.assert_array_equal(read_rows(b"0,5,0,0\n0,2,0,0\n", "csv", manifest)["input"][:, 1], [0, 2])
     with pytest.raises(InvalidInput, match="line 1, column 2: city: expected one of"):
         read_rows(b"0,0,0,0\n", "csv", manifest)
-    array = np.array([[0, 1.0, 0, 0]])
-    np.testing.assert_array_equal(check_inputs({"input": array}, manifest, 1)["input"], array)  # a position
+    array = np.array([[0, 1.0, 0, 0], [0, 3, 0, 0]])
+    np.testing.assert_array_equal(check_inputs({"input": array[:1]}, manifest, 1)["input"], array[:1])  # a position
+    with pytest.raises(InvalidInput, match=r'inputs\[1\]\[1\]: city: .*"2", or its number below 3; found 3'):
+        check_inputs({"input": array}, manifest, 2)
 
 
 @pytest.mark.parametrize("name", ["Zürich", "[0, 10)", "a:b", 'say "x"', "a, b", "new\nline", "", "null", "{}"])
@@ -247,6 +249,7 @@ def test_names_that_are_no_text(text: bytes) -> None:
         b"63.5,Rome,2,true\n1,Oslo,0,false\n",
         b"63.5,2,2,1\n1,0,0,0.0\n",
         b"63.5, Rome ,2,true\n1,0, 0 ,false\n",
+        b"63.5,Rome,2,TRUE\n1,Oslo,0, False\n",
         b"age,city,rooms,paid\n63.5,Rome,2,true\n1,Oslo,0,false\n",
         b"id;paid;city;age;rooms\nx;true;Rome;63.5;2\ny;false;0;1;0\n",
     ],
