@@ -119,7 +119,7 @@ def _read_npy(content: bytes, manifest: Manifest) -> dict[str, Array]:
 def _read_csv(content: bytes, manifest: Manifest) -> dict[str, Array]:
     """A line a row of the model's only input."""
     spec = _only_input(manifest, "CSV")
-    return {spec.name: read_csv(content, spec, manifest.features)}
+    return {spec.name: read_csv(content, spec, manifest.features, manifest.categorical)}
 
 
 def _only_input(manifest: Manifest, kind: str) -> TensorSpec:

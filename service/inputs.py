@@ -13,7 +13,7 @@ FIELD = "inputs"
 
 
 def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int) -> dict[str, Array]:
-    """Arrays by input name → the same in the model's types, checked for names, shapes, rows and finite values.
+    """Arrays by input name → the same in the model's types, checked for names, shapes, rows, finite values, categories.
 
     Raises InvalidInput or LimitExceeded.
     """
@@ -26,6 +26,8 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
     if len(rows) > 1 and len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
         raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=rows)
+    if categories := manifest.categorical:
+        categories.check(checked[manifest.inputs[0].name], FIELD)
     return checked
 
 

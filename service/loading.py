@@ -121,7 +121,9 @@ def _check_tensor(graph: Graph, tensor: TensorInfo, dtype: str, shape: Dimension
 
 def _describe(manifest: Manifest) -> str:
     sites = ", ".join(f"{site.name} (p = {site.p:g}, {'×'.join(map(str, site.shape))})" for site in manifest.sites)
-    return f"{manifest.name}/{manifest.version}, {manifest.task}; dropout at {sites}"
+    categories = ", ".join(f"{feature} ({len(names)})" for feature, names in manifest.categories.items())
+    told = f"; categories of {categories}" if categories else ""
+    return f"{manifest.name}/{manifest.version}, {manifest.task}; dropout at {sites}{told}"
 
 
 def _describe_graphs(manifest: Manifest) -> str:

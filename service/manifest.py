@@ -13,11 +13,13 @@ import hashlib
 import os
 import re
 import stat
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from service.categories import Categories
 from service.errors import InvalidModel
 
 MANIFEST = "manifest.json"
@@ -36,6 +38,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 DType = Literal["float32", "float64", "int32", "int64"]
+CategoryNames = Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
 
 
 class Part(BaseModel):
@@ -119,6 +122,10 @@ class Manifest(Part):
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     output: TensorSpec
     features: tuple[str, ...] = Field(default=(), description="names of the values of a row, when they have any")
+    categories: dict[str, CategoryNames] = Field(
+        default_factory=dict,
+        description="names of the values of categorical features, by feature; the network takes their positions here",
+    )
     labels: tuple[str, ...] = Field(default=(), description="names of the classes, in the order of the output")
     sites: tuple[DropoutSite, ...] = Field(min_length=1)
     temperature: float = Field(default=1.0, gt=0)
@@ -150,6 +157,24 @@ class Manifest(Part):
             if self.output.shape[0] < 2 or len(set(self.labels)) != len(self.labels):
                 raise ValueError("labels must be two or more different names")
         return self
+
+    @model_validator(mode="after")
+    def _categories_fit(self) -> "Manifest":
+        spec = self.inputs[0]
+        rows_of_features = len(self.inputs) == 1 and spec.shape == (len(self.features),)
+        if self.categories and not (rows_of_features and spec.dtype.startswith("float")):
+            raise ValueError("categories go with one input of shape (features,) whose dtype is a float, and no other")
+        for feature, names in self.categories.items():
+            if self.features.count(feature) != 1:
+                raise ValueError(f"categories.{feature}: features must have this name, and once")
+            if len(set(names)) < len(names):
+                raise ValueError(f"categories.{feature}: must be different names")
+        return self
+
+    @cached_property
+    def categorical(self) -> Categories | None:
+        """How names become numbers, where there are categories."""
+        return Categories(self.features, self.categories) if self.categories else None
 
 
 def read_manifest(folder: Path) -> Manifest:

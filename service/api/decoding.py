@@ -18,6 +18,8 @@ import msgspec
 import numpy as np
 
 from service.api.requests import MAX_JSON_INTEGER, Ablate, AdaptiveSamples
+from service.categories import Categories
+from service.csv_rows import shorten
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.inputs import (
     FIELD,
@@ -104,15 +106,16 @@ def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> 
     A list of rows for a model of one input; for any model an object with such a list for each input, by
     name. Raises InvalidInput or LimitExceeded.
     """
+    categories = manifest.categorical
     if len(manifest.inputs) == 1 and _is_short_list(memoryview(raw)):
         spec = manifest.inputs[0]
-        return check_inputs({spec.name: _decode_rows(raw, spec, FIELD)}, manifest, max_rows)
+        return check_inputs({spec.name: _decode_rows(raw, spec, FIELD, categories)}, manifest, max_rows)
     by_name = _rows_by_name(raw, manifest)
     check_names(by_name, manifest)
     arrays = {}
     for spec in manifest.inputs:
         arrays[spec.name] = yield from _decode_rows_steps(
-            by_name[spec.name], spec, field_name(spec, manifest), max_rows
+            by_name[spec.name], spec, field_name(spec, manifest), categories, max_rows
         )
     return check_inputs(arrays, manifest, max_rows)
 
@@ -188,6 +191,8 @@ def _is_short_list(text: memoryview) -> bool:
 
 def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw]:
     text = memoryview(raw)
+    if bytes(text[:1]) == b"{" and manifest.categories:
+        return _only_rows_by_name(raw, manifest.inputs[0])
     if bytes(text[:1]) == b"{" and count(text, b":") <= MAX_NAMES:
         try:
             return msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
@@ -199,11 +204,34 @@ def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw
     return {manifest.inputs[0].name: raw}
 
 
-def _decode_rows_steps(raw: msgspec.Raw, spec: TensorSpec, field: str, max_rows: int) -> OwnSteps[Array]:
+def _only_rows_by_name(raw: msgspec.Raw, spec: TensorSpec) -> dict[str, msgspec.Raw]:
+    """Where there may be many colons, in names of categories; decoding ends at the first other name."""
+    try:
+        return {spec.name: _one_field_decoder(spec.name).decode(raw).rows}
+    except msgspec.ValidationError as error:
+        if (other := _quoted("Object contains unknown field", str(error))) is None:
+            return {}  # it is missing, as will be told
+        return {other: msgspec.Raw()}
+    except UnicodeDecodeError:
+        raise MalformedBody(f"{FIELD}: has a name that is not UTF-8", field=FIELD) from None
+
+
+@cache
+def _one_field_decoder(name: str) -> msgspec.json.Decoder[Any]:
+    fields = [("rows", msgspec.Raw)]
+    return msgspec.json.Decoder(
+        msgspec.defstruct("OnlyInput", fields, rename={"rows": name}, forbid_unknown_fields=True)
+    )
+
+
+def _decode_rows_steps(
+    raw: msgspec.Raw, spec: TensorSpec, field: str, categories: Categories | None, max_rows: int
+) -> OwnSteps[Array]:
     text = memoryview(raw)
     if len(text) <= CHUNK_BYTES or not _may_be_rows(text, spec):
-        return _decode_rows(raw, spec, field)  # what are no rows is refused at the first
-    if (estimate := _estimate_rows(text, spec)) > 2 * max_rows:  # they may be counted exactly where they are few
+        return _decode_rows(raw, spec, field, categories)  # what are no rows is refused at the first
+    lists = _lists_of_row(spec) if categories is None else categories.brackets_of_row
+    if (estimate := _estimate_rows(text, lists)) > 2 * max_rows:  # they may be counted exactly where they are few
         check_row_count(estimate, field, max_rows)
     rows = SPLIT.decode(raw)
     check_row_count(len(rows), field, max_rows)
@@ -212,9 +240,9 @@ def _decode_rows_steps(raw: msgspec.Raw, spec: TensorSpec, field: str, max_rows:
     for first, chunk in chunks(rows):
         yield left
         chunk_text = b"[" + b",".join(chunk) + b"]"
-        if len(chunk) == 1 and len(chunk_text) > CHUNK_BYTES:
+        if len(chunk) == 1 and len(chunk_text) > CHUNK_BYTES and categories is None:
             _check_values(chunk_text, spec, f"{field}[{first}]", first)
-        arrays.append(_decode_rows(chunk_text, spec, field, first))
+        arrays.append(_decode_rows(chunk_text, spec, field, categories, first))
         left -= decode_seconds(chunk_text)
     return np.concatenate(arrays)
 
@@ -225,11 +253,15 @@ def _may_be_rows(text: memoryview, spec: TensorSpec) -> bool:
     return opening is not None and opening[0].count(b"[") <= len(spec.shape) + 1
 
 
-def _estimate_rows(text: memoryview, spec: TensorSpec) -> int:
-    """How many rows of the model's shape have as many lists, or for single numbers as many commas."""
-    if not spec.shape:
+def _lists_of_row(spec: TensorSpec) -> int:
+    """How many lists a row of the model's shape is made of."""
+    return sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
+
+
+def _estimate_rows(text: memoryview, lists_of_row: int) -> int:
+    """How many rows have as many lists, or for single numbers as many commas."""
+    if not lists_of_row:
         return count(text, b",") + 1
-    lists_of_row = sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
     return -(-(count(text, b"[") - 1) // lists_of_row)
 
 
@@ -241,8 +273,12 @@ def _check_values(text: bytes, spec: TensorSpec, field: str, row: int) -> None:
         raise InvalidInput(message, field=field, row=row, expected=expected, found=found)
 
 
-def _decode_rows(text: msgspec.Raw | bytes, spec: TensorSpec, field: str, first: int = 0) -> Array:
+def _decode_rows(
+    text: msgspec.Raw | bytes, spec: TensorSpec, field: str, categories: Categories | None, first: int = 0
+) -> Array:
     """Rows from the number `first` on."""
+    if categories is not None:
+        return _decode_named_rows(text, spec, field, categories, first)
     try:
         rows = _rows_decoder(len(spec.shape), spec.dtype.startswith("float")).decode(text)
     except msgspec.ValidationError as error:
@@ -254,10 +290,63 @@ def _decode_rows(text: msgspec.Raw | bytes, spec: TensorSpec, field: str, first:
     return to_array(rows, spec, field, first)
 
 
-def _invalid_value(error: str, spec: TensorSpec, field: str, first: int) -> InvalidInput:
+def _decode_named_rows(
+    text: msgspec.Raw | bytes, spec: TensorSpec, field: str, categories: Categories, first: int
+) -> Array:
+    """Rows of numbers and names of categories."""
+    try:
+        rows = _named_rows_decoder(len(categories.features), categories.columns).decode(text)
+    except msgspec.ValidationError as error:
+        raise _invalid_named_value(str(error), text, spec, field, categories, first) from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise MalformedBody(f"{field}: has a name that is not UTF-8", field=field) from None
+    if not rows:
+        raise empty(spec, field)
+    return categories.to_numbers(rows, field, first)
+
+
+@cache
+def _named_rows_decoder(features: int, columns: tuple[int, ...]) -> msgspec.json.Decoder[Any]:
+    """Of rows of so many values, numbers but in the columns of categories; it ends at the first other value."""
+    values = [float | str | bool if column in columns else float for column in range(features)]
+    return msgspec.json.Decoder(list[tuple[tuple(values)]])  # type: ignore[misc]
+
+
+def _invalid_named_value(
+    error: str, text: msgspec.Raw | bytes, spec: TensorSpec, field: str, categories: Categories, first: int
+) -> InvalidInput:
+    message, place = _message_and_place(error, first)
+    if message.startswith("Expected `array` of length"):
+        return _wrong_length(SPLIT.decode(text)[place[0] - first], field, place, categories)
+    if len(place) < 2 or message == "Number out of range":
+        return _invalid_value(error, spec, field, first)
+    details = where(field, place)
+    if category := categories.by_column.get(place[1]):
+        found = in_words(message).rpartition("found ")[2]
+        return category.refusal(found, **details)
+    feature = categories.features[place[1]]
+    return InvalidInput(f"{details['field']}: {feature}: {in_words(message)}", **details, feature=feature)
+
+
+def _wrong_length(row: msgspec.Raw, field: str, place: list[int], categories: Categories) -> InvalidInput:
+    """Of a long one the values are not counted, as their names may be anything."""
+    expected, details = len(categories.features), where(field, place)
+    told = f"{details['field']}: expected {expected} values"
+    if memoryview(row).nbytes <= CHUNK_BYTES:
+        details |= {"expected": expected, "found": (found := len(SPLIT.decode(row)))}
+        told += f", found {found}"
+    return InvalidInput(f"{told}; a row is {shorten(categories.features)}", **details)
+
+
+def _message_and_place(error: str, first: int) -> tuple[str, list[int]]:
     message, _, path = error.partition(" - at `$")
     place = [int(index) for index in re.findall(r"\[(\d+)\]", path)]
     place[:1] = [first + row for row in place[:1]]
+    return message, place
+
+
+def _invalid_value(error: str, spec: TensorSpec, field: str, first: int) -> InvalidInput:
+    message, place = _message_and_place(error, first)
     if message == "Number out of range":
         return not_fitting("one that is too large", place, spec, field)
     details = where(field, place)

@@ -13,8 +13,8 @@ from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
 
-Row = float | list[Any]
-"""A row's numbers, nested as deep as the model's input is."""
+Row = float | list[float | str | bool | list[Any]]
+"""A row's numbers, nested as deep as the model's input is; strings where a feature has categories."""
 
 
 class Described(BaseModel):
@@ -151,7 +151,8 @@ class PredictBody(Described):
     """Rows to answer."""
 
     inputs: list[Row] | dict[str, list[Row]]
-    """A list of rows; for a model of several inputs, an object with such a list for each, by name."""
+    """A list of rows; for a model of several inputs, an object with such a list for each, by name. A value of a
+    categorical feature is the name of one of the model's `categories`."""
     coverage: Share | None = None
     """Adds the conformal set or interval of this coverage, one of the model's."""
 
@@ -251,6 +252,8 @@ class ModelDetail(ModelState):
     output: TensorSpec
     features: list[str]
     """Names of the values of a row, when they have any."""
+    categories: dict[str, list[str]]
+    """By categorical feature: the names of its values, one of which a row has in its place."""
     labels: list[str]
     """The classes, in the order of all lists; a regression has none."""
     sites: list[DropoutSite]

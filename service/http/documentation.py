@@ -16,6 +16,7 @@ from service.errors import DropserveError, NotReady
 from service.http import models_api
 from service.http.access import describe_access
 from service.http.routes import json_response
+from service.manifest import Manifest
 from service.oip.description import describe_paths
 from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
@@ -74,6 +75,7 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
     api["paths"] |= describe_paths(engine, settings)
     if engine:
         _add_examples(api, engine, settings)
+        _add_categories(api, engine.manifest)
         models_api.add_examples(api, repository.catalogue, engine.manifest)
     return api
 
@@ -114,6 +116,11 @@ PARAMETERS: dict[str, Json] = {
     "name": {"description": "of the model", "schema": {"type": "string"}, "example": "digits"},
     "version": {"description": "of the model", "schema": {"type": "integer", "minimum": 1}, "example": 1},
 }
+
+BODIES = (schemas.PredictBody, schemas.UncertaintyBody)
+
+MAX_TOLD = 20
+"""Categorical features in a description."""
 
 REFUSALS = {
     400: "not JSON",
@@ -167,16 +174,15 @@ def _describe(path: str, body: type[schemas.Described], reply: type[schemas.Desc
 
 
 def _add_bodies(api: Json) -> None:
-    bodies = (schemas.PredictBody, schemas.UncertaintyBody)
     _, definitions = models_json_schema(
-        [(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}"
+        [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
     )
     api["components"]["schemas"] |= definitions["$defs"]
 
 
 def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
     one_row = {name: array[:1] for name, array in engine.examples.items()}
-    body = {"inputs": _to_json(one_row)}
+    body = {"inputs": _to_json(one_row, engine.manifest)}
     prediction = encode_prediction(engine.manifest, engine.predict(one_row))
     sampling = Sampling(settings.default_samples, seed=7)
     uncertainty = encode_uncertainty(engine.manifest, sampling, engine.sample(one_row, sampling))
@@ -202,6 +208,19 @@ def _add_example(operation: Json, body: Json, reply: bytes) -> None:
     operation["responses"]["200"]["content"]["application/json"]["example"] = orjson.loads(reply)
 
 
-def _to_json(inputs: Inputs) -> Any:
+def _add_categories(api: Json, manifest: Manifest) -> None:
+    """Which names a row of the model that is served may hold."""
+    if manifest.categorical is None:
+        return
+    of_each = [f"`{category.feature}`: {category.describe()}" for category in manifest.categorical.by_column.values()]
+    told = f"The categories of {manifest.name}: {'; '.join(of_each[:MAX_TOLD])}{'; …' if of_each[MAX_TOLD:] else ''}."
+    for body in BODIES:
+        api["components"]["schemas"][body.__name__]["properties"]["inputs"]["description"] += f" {told}"
+
+
+def _to_json(inputs: Inputs, manifest: Manifest) -> Any:
+    """As callers write it, with names of categories."""
+    if manifest.categorical:
+        return manifest.categorical.to_names(inputs[manifest.inputs[0].name])
     arrays = {name: array.tolist() for name, array in inputs.items()}
     return arrays if len(arrays) > 1 else next(iter(arrays.values()))

@@ -37,7 +37,9 @@ VERSION = f"{MODEL}/versions/{{version}}"
 INFER = """For each output asked for its tensor; none asked for: those of the deterministic answer. Outputs of the
 sampling, such as `mutual_information`, go with the parameters `samples`, `seed`, `dropout_rate`, `tolerance` and
 `confidence`, which mean what they mean to `/uncertainty`. Tensors may be sent and answered as raw bytes behind the
-JSON, whose length `Inference-Header-Content-Length` tells (extension `binary_tensor_data`)."""
+JSON, whose length `Inference-Header-Content-Length` tells (extension `binary_tensor_data`). Tensors are of numbers: in
+the place of a categorical feature stands the number of a category, its position, from 0, in the `categories` that
+`/v1/models/{name}` tells."""
 INPUTS = "Its inputs, and all outputs that can be asked for."
 READY = "200 when it can be asked."
 LOAD = "It is verified and warmed up beside what serves, then swapped in."

@@ -1,0 +1,157 @@
+"""Categorical features: the names that callers write ⇄ the numbers that a network takes.
+
+A name's number is its position in the manifest. Where a name can itself be taken for a number, as those of grades 1 to
+5, nobody could tell which is meant: there callers who may write strings must, and numbers are refused.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from heapq import nlargest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+
+MAX_LISTED = 10
+"""Names in a message."""
+
+MAX_COMPARED = 30
+"""Characters of a name that is not known, when the one that may be meant is looked for."""
+
+
+class Category:
+    """A categorical feature, by its column in a row."""
+
+    def __init__(self, feature: str, column: int, names: Sequence[str]) -> None:
+        self.feature = feature
+        self.column = column
+        self.names = tuple(names)
+        self.numbers = {name: number for number, name in enumerate(names)}
+        self.has_numeric_names = any(_is_number(name) for name in names)
+
+    def describe(self) -> str:
+        """Its names in words, the first few if there are many."""
+        shown = ", ".join(map(quoted, self.names[:MAX_LISTED]))
+        more = len(self.names) - MAX_LISTED
+        return f"{shown} and {more} more" if more > 0 else shown
+
+    def read(self, value: str | float, field: str, **details: Any) -> float:
+        """The number of a name, of true and false too; a number if it is that of a name. Raises InvalidInput."""
+        name = str(value).lower() if isinstance(value, bool) else value
+        if isinstance(name, str) and name in self.numbers:
+            return self.numbers[name]
+        if isinstance(name, str) or self.has_numeric_names or not self._has_number(name):
+            found = name[:100] if isinstance(name, str) else shown(name)
+            hint = self._nearest(found)
+            raise self.refusal(quoted(found) if isinstance(value, str) else found, field, hint=hint, **details)
+        return name
+
+    def read_all(self, values: Sequence[str | float], field: str, first: int) -> Sequence[float]:
+        """Those of rows from the number `first` on."""
+        try:
+            return [self.numbers[value] for value in values]  # type: ignore[index]  # a number is no key
+        except KeyError:
+            return [
+                self.read(value, f"{field}[{row}][{self.column}]", row=row) for row, value in enumerate(values, first)
+            ]
+
+    def refusal(
+        self, found: str, field: str, *, hint: str = "", of_array: bool = False, **details: Any
+    ) -> InvalidInput:
+        """Of what is no name, nor the number of one."""
+        number = f", or its number below {len(self.names)}" if of_array or not self.has_numeric_names else ""
+        message = f"{field}: {self.feature}: expected one of {self.describe()}{number}; found {found}{hint}"
+        expected = list(self.names[:MAX_LISTED])
+        return InvalidInput(message, field=field, **details, feature=self.feature, expected=expected)
+
+    def _has_number(self, value: float) -> bool:
+        return 0 <= value < len(self.names) and value % 1 == 0
+
+    def _nearest(self, name: str) -> str:
+        """Which name may be meant, in words: of the few that have most in common with this one, as all take long."""
+        folded = _fold(name)
+        pairs = _pairs(folded)
+        likely = nlargest(MAX_LISTED, self._pairs, key=lambda known: len(pairs & self._pairs[known]))
+        nearest = difflib.get_close_matches(folded, likely, 1)
+        meant = next((known for known in self.names if _fold(known) in nearest), None)
+        return "" if meant is None else f"; did you mean {quoted(meant)}?"
+
+    @cached_property
+    def _pairs(self) -> dict[str, set[str]]:
+        return {_fold(name): _pairs(_fold(name)) for name in self.names}
+
+
+class Categories:
+    """The categorical features among those of a row."""
+
+    def __init__(self, features: Sequence[str], names: Mapping[str, Sequence[str]]) -> None:
+        self.features = tuple(features)
+        self.by_column = {
+            column: Category(feature, column, names[feature])
+            for column, feature in enumerate(features)
+            if feature in names
+        }
+        self.columns = tuple(self.by_column)
+        self.brackets_of_row = 1 + sum(max(name.count("[") for name in names[f]) for f in self.features if f in names)
+        """The most that the JSON of a row has of them that open."""
+        self._last = np.array([len(category.names) - 1 for category in self.by_column.values()], dtype=np.float64)
+
+    def to_numbers(self, rows: Sequence[Sequence[Any]], field: str, first: int = 0) -> NDArray[np.float64]:
+        """Rows, at least one, of numbers, and names or their numbers in the columns of categories → (rows, features).
+
+        Raises InvalidInput for what is no category's, with the row counted from `first`.
+        """
+        columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+        for column, category in self.by_column.items():
+            columns[column] = category.read_all(columns[column], field, first)
+        return np.array(columns, dtype=np.float64).T
+
+    def to_names(self, rows: NDArray[Any]) -> list[list[str | float]]:
+        """(rows, features) → lists of numbers and names, as callers may write them."""
+        named = rows.tolist()
+        for row in named:
+            for column, category in self.by_column.items():
+                row[column] = category.names[int(row[column])]
+        return named  # type: ignore[no-any-return]
+
+    def check(self, rows: NDArray[Any], field: str) -> None:
+        """Raises InvalidInput unless (rows, features) has numbers of categories in their columns."""
+        values = rows.take(self.columns, axis=1)  # (rows, categories)
+        wrong = values != np.minimum(np.maximum(np.rint(values), 0), self._last)
+        if wrong.any():
+            row, place = np.argwhere(wrong)[0].tolist()
+            column = self.columns[place]
+            found = shown(values[row, place])
+            raise self.by_column[column].refusal(found, f"{field}[{row}][{column}]", of_array=True, row=row)
+
+
+def quoted(name: str) -> str:
+    """As JSON writes it."""
+    return json.dumps(name, ensure_ascii=False)
+
+
+def shown(number: float) -> str:
+    """With as many digits as tell 32-bit numbers apart."""
+    return f"{number:.9g}"
+
+
+def _fold(name: str) -> str:
+    """What is compared of it."""
+    return name.strip().casefold()[:MAX_COMPARED]
+
+
+def _pairs(name: str) -> set[str]:
+    """Of letters that follow each other."""
+    return {name[i : i + 2] for i in range(len(name) - 1)}
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
