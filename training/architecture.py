@@ -66,12 +66,14 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
     preprocessing = make_preprocessing(data, rows)
     shape = preprocessed_shape(preprocessing, rows)
     network = nn.Sequential(OrderedDict([*preprocessing.items(), ("network", module)]))
-    wanted = f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to (rows, {outputs})"
+    wanted = (
+        f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to (rows, {outputs})"
+    )
     state = torch.get_rng_state()
     try:
         with torch.no_grad():
             answer = network.eval()(rows[:3])
-    except Exception as error:  # noqa: BLE001 - whatever the user's own code may raise
+    except Exception as error:
         raise TrainingError(f"{wanted}; it fails: {type(error).__name__}: {error}") from error
     torch.set_rng_state(state)
     if not isinstance(answer, Tensor) or answer.shape != (len(rows[:3]), outputs):
@@ -84,10 +86,12 @@ def _build(place: str, data: Dataset) -> nn.Module:
     build = _find(place)
     try:
         module = build(data) if inspect.signature(build).parameters else build()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise TrainingError(f"module {place}: cannot be built: {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
-        raise TrainingError(f"module {place}: expected to return a torch.nn.Module; it returns a {type(module).__name__}")
+        raise TrainingError(
+            f"module {place}: expected to return a torch.nn.Module; it returns a {type(module).__name__}"
+        )
     return module
 
 
@@ -97,7 +101,7 @@ def _find(place: str) -> Callable[..., Any]:
         sys.path.append(os.getcwd())  # noqa: PTH109
     try:
         found = getattr(importlib.import_module(package), name)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         raise TrainingError(f"module {place}: cannot be imported: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise TrainingError(f"module {place}: expected a function; it is a {type(found).__name__}")

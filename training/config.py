@@ -47,11 +47,9 @@ class TrainConfig(BaseModel):
     """Your own network instead, PACKAGE.MODULE:FUNCTION; the function returns a torch.nn.Module."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256, 256), min_length=1)
     """Units of each hidden layer of an mlp, separated by commas."""
-    dropout: Names = tuple[Annotated[str, Field(min_length=1)], ...]
-DropProbability = 0.5
+    dropout: DropProbability = 0.5
     """Probability that a hidden unit is dropped; unless it is given, 0.1 for a regression."""
-    input_dropout: Names = tuple[Annotated[str, Field(min_length=1)], ...]
-DropProbability = 0.0
+    input_dropout: DropProbability = 0.0
     """Probability that an input is dropped."""
     epochs: int = Field(default=200, ge=1)
     """Passes over the training part, unless given fewer where it is large; the best on the validation part is kept."""

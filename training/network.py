@@ -187,7 +187,7 @@ class Residual(nn.Module):
 def make_resnet(
     preprocessing: OrderedDict[str, nn.Module], channels: int, outputs: int, p: float, input_p: float
 ) -> nn.Sequential:
-    """A small residual network: three blocks, behind each channels are dropped with p/2, and units with p at the end."""
+    """Three residual blocks; behind each, channels are dropped with p/2, and units with p at the end."""
     layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p)}
     for number, (width, stride) in enumerate(zip(STAGES, (1, 2, 2), strict=True), start=1):
         layers[f"block_{number}"] = Residual(channels, width, stride)
