@@ -115,9 +115,16 @@ def _counts(split: Split) -> dict[str, int]:
     return {f"{name}_rows": len(part.targets) for name, part in parts.items()}
 
 
+def _unused(config: TrainConfig) -> set[str]:
+    """Settings of other networks than the one that is trained."""
+    if config.module:
+        return {"network", "hidden", "dropout", "input_dropout"}
+    return set() if config.network == "mlp" else {"hidden"}
+
+
 def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained) -> dict[str, Any]:
     """What was asked for and what came of it; not where: paths are nobody else's."""
-    said = config.model_dump(mode="json", exclude=ELSEWHERE)
+    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
         | {"data": data.name, "device": trained.device, "best_epoch": trained.best.number}
