@@ -166,5 +166,5 @@ def test_bytes_that_are_no_text_and_files_of_no_known_kind(tmp_path: Path) -> No
 def test_dates_in_parquet_are_refused(tmp_path: Path) -> None:
     days = [datetime.date(2024, 1, 1 + i) for i in range(20)]
     parquet.write_table(pa.table({"day": days, "y": [i * 0.5 for i in range(20)]}), tmp_path / "x.parquet")
-    with pytest.raises(TrainingError, match="'day' holds dates, .* or say --ignore day"):
+    with pytest.raises(TrainingError, match=r"'day' holds dates, .* or say --ignore day"):
         load_data(str(tmp_path / "x.parquet"), Choices("y"))

@@ -1,4 +1,4 @@
-"""From a file to a published model, for each kind of data and network; the service answers on raw values as torch does."""
+"""From a file to a published model, for each kind of data; the service answers on raw values as torch does."""
 
 import sys
 from pathlib import Path
@@ -216,7 +216,7 @@ def test_what_was_said_is_not_overruled(tmp_path: Path) -> None:
 
 def test_a_lenet_for_small_images_is_refused(tmp_path: Path) -> None:
     data = load_data(str(images(tmp_path, 8)))
-    with pytest.raises(TrainingError, match="lenet needs images of 16 pixels a side or more; some.npz has 8×8"):
+    with pytest.raises(TrainingError, match=r"lenet needs images of 16 pixels a side or more; some\.npz has 8×8"):
         make_network(TrainConfig(network="lenet"), data, torch.from_numpy(data.inputs))
     network = make_network(TrainConfig(), data, torch.from_numpy(data.inputs))
     assert isinstance(network, nn.Sequential)
