@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FAILURE = 1
 USAGE = 2
+INTERRUPTED = 130
 METAVARS: dict[type, str] = {int: "N", float: "X"}
 
 app = typer.Typer(
@@ -56,8 +57,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(key: str, field: FieldInfo) -> Any:
-    default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else str(field.default)
-    metavar = "N,N" if isinstance(field.default, tuple) else METAVARS.get(type(field.default))
+    value = field.default
+    default = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+    metavar = METAVARS.get(type(value)) if not isinstance(value, tuple) else "N,N" if value else "A,B"
     return typer.Option(flag(key), help=field.description, show_default=default or False, metavar=metavar)
 
 
@@ -74,15 +76,31 @@ def train(
     It is trained, exported with and without its dropout, verified against the original, calibrated and
     evaluated on parts of the data that it did not learn from, and written to MODELS/NAME/VERSION in one piece.
 
-    Example: python -m training train --hidden 512,512 --dropout 0.3 --epochs 50
+    Examples: python -m training train --data houses.csv --target price
+
+    python -m training train --hidden 512,512 --dropout 0.3 --epochs 50
     """
+    settings = None
     try:
         settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
         folder, manifest = _run(settings)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
-    _show(folder, manifest, settings.models)
+    except KeyboardInterrupt:
+        errors.print(_stopped(settings), markup=False, soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _show(folder, manifest, folder.parent.parent)
+
+
+def _stopped(settings: TrainConfig | None) -> str:
+    checkpoint = settings and (settings.checkpoint or settings.resume)
+    if not checkpoint:
+        return "Stopped; nothing was published. With --checkpoint FILE a run can be gone on with."
+    if not checkpoint.exists():
+        return "Stopped before training began; nothing was published."
+    command = f"{_python()} -m training train --resume {shlex.quote(str(checkpoint))}"
+    return f"Stopped; {checkpoint} has all up to the last whole epoch. To go on from there:\n  {command}"
 
 
 def _run(settings: TrainConfig) -> tuple[Path, Manifest]:
@@ -97,8 +115,9 @@ def _run(settings: TrainConfig) -> tuple[Path, Manifest]:
 
         def on_epoch(epoch: "Epoch") -> None:
             losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
-            text = f"{losses}, {epoch.validation_accuracy:.2%} right"
-            progress.update(bar, completed=epoch.number, description=text, visible=epoch.number < epoch.of)
+            text = f"{losses}, {epoch.score_name} {epoch.validation_score:.4f}"
+            visible = epoch.number < epoch.of
+            progress.update(bar, total=epoch.of, completed=epoch.number, description=text, visible=visible)
 
         return run(settings, _say, on_epoch)
 

@@ -14,6 +14,7 @@ from service.manifest import NAME
 from training.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+Names = tuple[Annotated[str, Field(min_length=1)], ...]
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -22,22 +23,38 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
-    data: Literal["digits"] = "digits"
-    """Data to learn from; digits: scikit-learn's 1797 handwritten digits of 8×8 pixels."""
+    data: str = Field(default="digits", min_length=1)
+    """Data to learn from: a file (.csv, .parquet, .npz, IDX), a folder with a folder of images a class, or digits."""
+    target: str | None = None
+    """Column to learn, of a table."""
+    ignore: Names = ()
+    """Columns not to use, separated by commas."""
+    categorical: Names = ()
+    """Columns whose whole numbers are names, not amounts, separated by commas; texts are anyway."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """What is learned: auto is classification for texts and few whole numbers, else regression."""
+    missing: Literal["refuse", "drop"] = "refuse"
+    """Rows with missing values: refuse says where they are, drop leaves them out."""
     name: str = "digits"
-    """Name to publish the model under: letters, digits, dots, hyphens and underscores, a letter or digit first."""
+    """Name to publish the model under, by default that of the data: letters, digits, dots, hyphens, underscores."""
     description: str = ""
     """A sentence on what the model is for; stands in its manifest and card."""
     models: Path = Path("models")
     """Folder of published models; the run adds NAME/VERSION to it."""
+    network: Literal["auto", "mlp", "lenet", "resnet"] = "auto"
+    """Kind of network: auto is lenet for images of 16 pixels a side and more, else mlp."""
+    module: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    """Your own network instead, PACKAGE.MODULE:FUNCTION; the function returns a torch.nn.Module."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256, 256), min_length=1)
-    """Units of each hidden layer, separated by commas."""
+    """Units of each hidden layer of an mlp, separated by commas."""
     dropout: DropProbability = 0.5
-    """Probability that a hidden unit is dropped."""
+    """Probability that a hidden unit is dropped; unless it is given, 0.1 for a regression."""
     input_dropout: DropProbability = 0.0
     """Probability that an input is dropped."""
     epochs: int = Field(default=200, ge=1)
-    """Passes over the training part; the best one on the validation part is kept."""
+    """Passes over the training part, unless given fewer where it is large; the best on the validation part is kept."""
+    early_stopping: int = Field(default=0, ge=0)
+    """Epochs without improvement on the validation part after which training ends; 0: never."""
     batch_size: int = Field(default=64, ge=1)
     """Rows a step."""
     learning_rate: float = Field(default=3e-3, gt=0)
@@ -56,6 +73,25 @@ class TrainConfig(BaseModel):
     """Of the split, first weights, order of rows and dropout; on the CPU, the same seed gives the same model."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """Where to train: auto, cpu, cuda, cuda:N or mps."""
+    checkpoint: Path | None = None
+    """File to keep each epoch's state in, to go on from when training is interrupted."""
+    resume: Path | None = None
+    """Checkpoint to go on from, with the settings that are in it; on the CPU the result is the same bit for bit."""
+    log: Path | None = None
+    """CSV file to write a line to for each epoch: losses and score."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_as_the_data(cls, values: object) -> object:
+        if not isinstance(values, dict) or "name" in values or not isinstance(values.get("data"), str):
+            return values
+        stem = Path(values["data"]).resolve().name.split(".")[0]
+        return values | {"name": re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:100] or "model"}
+
+    @field_validator("ignore", "categorical", mode="before")
+    @classmethod
+    def _names_at_commas(cls, value: object) -> object:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("hidden", mode="before")
     @classmethod

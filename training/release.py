@@ -38,6 +38,7 @@ class Facts(TypedDict, total=False):
 
     description: str
     features: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
     training_data: TrainingData
     training: dict[str, Any]
 

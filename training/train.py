@@ -2,28 +2,26 @@
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
+from training.architecture import make_network
+from training.checkpoint import Checkpoint, load, save
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
+from training.epochs import Epoch, logged
 from training.errors import TrainingError
-from training.network import Standardise, make_mlp
+from training.network import InTargetsUnit, in_targets_unit
 
+__all__ = ["Epoch", "Trained", "choose_device", "train"]
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """How far training has come. Losses are nats a row, the training loss with dropout and the other without."""
-
-    number: int
-    of: int
-    train_loss: float
-    validation_loss: float
-    validation_accuracy: float
+CHUNK = 4096
+"""Rows that are validated at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +34,23 @@ class Trained:
 
 
 def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[Epoch], None]) -> Trained:
-    """Fit an MLP to the training part.
+    """Fit a network to the training part; of a regression it answers in the target's own unit.
 
-    Everything random comes from `config.seed`: on the CPU, the same seed gives the same weights bit for bit.
-    Raises TrainingError when the device is not there or the loss is not finite.
+    Everything random comes from `config.seed`: on the CPU, the same seed gives the same weights bit for bit,
+    whether or not the run was interrupted and gone on with.
+    Raises TrainingError when the device is not there, its memory is too small, or the loss is not finite.
     """
     device = choose_device(config.device)
-    torch.manual_seed(config.seed)
-    standardise = Standardise(torch.from_numpy(split.train.inputs), one_unit=data.one_unit)
-    network = make_mlp(standardise, config.hidden, len(data.labels), config.dropout, config.input_dropout).to(device)
-    best = _fit(network, config, _tensors(split.train, device), _tensors(split.validation, device), on_epoch)
-    return Trained(network.cpu().eval(), best, str(device))
+    with _told_plainly(config):
+        torch.manual_seed(config.seed)
+        network = make_network(config, data, torch.from_numpy(split.train.inputs)).to(device)
+        unit = None if data.labels else InTargetsUnit(torch.from_numpy(split.train.targets))
+        run = _Run(config, data, network, _tensors(split.train, unit, device))
+        best = run.fit(
+            _tensors(split.validation, unit, device), logged(on_epoch, config.log, anew=config.resume is None)
+        )
+        network = network.cpu()
+        return Trained((in_targets_unit(network, unit) if unit else network).eval(), best, str(device))
 
 
 def choose_device(name: str) -> torch.device:
@@ -63,62 +67,102 @@ def choose_device(name: str) -> torch.device:
 
 
 Tensors = tuple[Tensor, Tensor]
-"""Inputs (rows, features) and the classes (rows,)."""
+"""Inputs (rows, …) and the classes (rows,), or of a regression standardised values (rows, 1)."""
 
 
-def _tensors(part: Part, device: torch.device) -> Tensors:
-    return torch.from_numpy(part.inputs).to(device), torch.from_numpy(part.targets).to(device)
+def _tensors(part: Part, unit: InTargetsUnit | None, device: torch.device) -> Tensors:
+    targets = torch.from_numpy(part.targets)
+    return torch.from_numpy(part.inputs).to(device), (unit.standardised(targets) if unit else targets).to(device)
 
 
-def _fit(
-    network: nn.Module, config: TrainConfig, rows: Tensors, validation: Tensors, on_epoch: Callable[[Epoch], None]
-) -> Epoch:
-    """Leave the network with the weights of its best epoch."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    steps = config.epochs * math.ceil(len(rows[0]) / config.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=config.learning_rate, total_steps=steps)
-    best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
-    weights = network.state_dict()
-    for number in range(1, config.epochs + 1):
-        loss = _one_epoch(network, optimizer, schedule, rows, config.batch_size)
-        epoch = Epoch(number, config.epochs, loss, *_validate(network, validation))
-        _check_finite(epoch, config)
-        on_epoch(epoch)
-        if epoch.validation_loss < best.validation_loss:
-            best, weights = epoch, copy.deepcopy(network.state_dict())
-    network.load_state_dict(weights)
-    return best
+class _Run:
+    """The state of a training run, which an epoch changes and a checkpoint keeps."""
 
+    def __init__(self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors) -> None:
+        self.config, self.data, self.network, self.rows = config, data, network, rows
+        self.loss = cross_entropy if data.labels else mse_loss
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        steps = config.epochs * math.ceil(len(rows[0]) / config.batch_size)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=config.learning_rate, total_steps=steps
+        )
+        self.best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
+        self.weights = copy.deepcopy(network.state_dict())
+        self.done = 0
 
-def _one_epoch(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-    rows: Tensors,
-    batch_size: int,
-) -> float:
-    """One pass over the rows in a new order; their mean loss."""
-    inputs, targets = rows
-    network.train()
-    total = torch.zeros((), device=inputs.device)  # summed on the device: reading it at every step would stall
-    # the order is drawn on the CPU, so that it is the same on every device
-    for batch in torch.split(torch.randperm(len(inputs)).to(inputs.device), batch_size):
-        loss = cross_entropy(network(inputs[batch]), targets[batch])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        total += loss.detach() * len(batch)
-    return total.item() / len(inputs)
+    def fit(self, validation: Tensors, on_epoch: Callable[[Epoch], None]) -> Epoch:
+        """Leave the network with the weights of its best epoch."""
+        if self.config.resume:
+            self._restore(load(self.config.resume))
+        self._save()
+        while self.done < self.config.epochs and not self._stalled():
+            loss = self._one_epoch()
+            epoch = Epoch(self.done + 1, self.config.epochs, loss, *self._validate(validation))
+            _check_finite(epoch, self.config)
+            if epoch.validation_loss < self.best.validation_loss:
+                self.best, self.weights = epoch, copy.deepcopy(self.network.state_dict())
+            self.done = epoch.number
+            self._save()
+            on_epoch(epoch)
+        self.network.load_state_dict(self.weights)
+        return self.best
 
+    def _stalled(self) -> bool:
+        return 0 < self.config.early_stopping <= self.done - self.best.number
 
-@torch.no_grad()
-def _validate(network: nn.Module, rows: Tensors) -> tuple[float, float]:
-    """Mean loss and accuracy without dropout."""
-    inputs, targets = rows
-    network.eval()
-    logits = network(inputs)
-    return cross_entropy(logits, targets).item(), (logits.argmax(dim=1) == targets).float().mean().item()
+    def _one_epoch(self) -> float:
+        """One pass over the rows in a new order; their mean loss."""
+        inputs, targets = self.rows
+        self.network.train()
+        total = torch.zeros((), device=inputs.device)  # summed on the device: reading it at every step would stall
+        # the order is drawn on the CPU, so that it is the same on every device
+        for batch in torch.split(torch.randperm(len(inputs)).to(inputs.device), self.config.batch_size):
+            loss = self.loss(self.network(inputs[batch]), targets[batch])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.schedule.step()
+            total += loss.detach() * len(batch)
+        return total.item() / len(inputs)
+
+    @torch.no_grad()
+    def _validate(self, rows: Tensors) -> tuple[float, float, str]:
+        """Mean loss and score without dropout, and what the score is."""
+        inputs, targets = rows
+        self.network.eval()
+        answers = torch.cat([self.network(chunk) for chunk in torch.split(inputs, CHUNK)])
+        loss = self.loss(answers, targets).item()
+        if self.data.labels:
+            return loss, (answers.argmax(dim=1) == targets).float().mean().item(), "accuracy"
+        variance = targets.var(correction=0).item()
+        return loss, 1 - loss / variance if variance else 0.0, "R²"
+
+    def _save(self) -> None:
+        if self.config.checkpoint is None:
+            return
+        checkpoint = Checkpoint(
+            settings=self.config.model_dump(mode="json", exclude={"checkpoint", "resume"}),
+            data_sha256=self.data.sha256,
+            epoch=self.done,
+            best=asdict(self.best),
+            best_weights=self.weights,
+            state=self.network.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            schedule=self.schedule.state_dict(),
+            random=torch.get_rng_state(),
+        )
+        save(checkpoint, self.config.checkpoint)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.data_sha256 != self.data.sha256:
+            raise TrainingError(f"resume: the data is not that of the run to go on with; {self.data.name} was changed")
+        self.network.load_state_dict(checkpoint.state)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        self.schedule.load_state_dict(checkpoint.schedule)
+        self.best, self.weights, self.done = Epoch(**checkpoint.best), checkpoint.best_weights, checkpoint.epoch
+        torch.set_rng_state(checkpoint.random)
 
 
 def _check_finite(epoch: Epoch, config: TrainConfig) -> None:
@@ -127,3 +171,17 @@ def _check_finite(epoch: Epoch, config: TrainConfig) -> None:
             f"the loss is no longer a finite number in epoch {epoch.number} of {epoch.of};"
             f" a learning_rate below {config.learning_rate:g} may help"
         )
+
+
+@contextmanager
+def _told_plainly(config: TrainConfig) -> Iterator[None]:
+    """Memory that is too small, in words; torch has a type for it on CUDA only."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        raise TrainingError(
+            f"the memory of {config.device} is too small for this network and data; a batch_size below"
+            f" {config.batch_size}, fewer hidden units, or another device may help"
+        ) from error

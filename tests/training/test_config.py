@@ -34,7 +34,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, key: str, nearest: str
 
 
 def test_a_key_like_no_other_lists_them_all(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"zzz: there is no such setting; there are: data, name, .*device"):
+    with pytest.raises(ConfigError, match=r"zzz: there is no such setting; there are: data, target, .*device"):
         load_config(write(tmp_path, "zzz = 1"), {})
 
 
@@ -51,7 +51,8 @@ def test_a_key_like_no_other_lists_them_all(tmp_path: Path) -> None:
         ("hidden = [0]", r"hidden: must be greater than or equal to 1; given: 0"),
         ("name = '../etc'", r"name: expected at most 100 letters, .* digit first; given: '\.\./etc'\. Name to publish"),
         ("device = 'gpu'", r"device: must match pattern.*given: 'gpu'\. Where to train: auto, cpu"),
-        ("data = 'mnist'", r"data: must be 'digits'; given: 'mnist'"),
+        ("task = 'ranking'", r"task: must be 'auto', 'classification' or 'regression'; given: 'ranking'"),
+        ("module = 'net.py'", r"module: must match pattern.*given: 'net\.py'\. Your own network"),
         ("dropout = 0", r"dropout and input_dropout are both 0"),
         ("epochs = ", r"run\.toml: is not TOML"),
     ],
@@ -90,3 +91,21 @@ def test_the_readmes_file_is_one(tmp_path: Path) -> None:
 
 def test_every_setting_is_described() -> None:
     assert [key for key, field in TrainConfig.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("houses.csv", "houses"),
+        ("a/my data (2).csv", "my-data-2-"),
+        ("train-images.gz", "train-images"),
+        ("日.csv", "model"),
+    ],
+)
+def test_the_model_is_named_as_its_data(data: str, name: str) -> None:
+    assert load_config(None, {"data": data}).name == name
+    assert load_config(None, {"data": data, "name": "other"}).name == "other"
+
+
+def test_columns_are_separated_by_commas() -> None:
+    assert load_config(None, {"ignore": "a, b c"}).ignore == ("a", "b c")

@@ -1,8 +1,13 @@
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
 from training.errors import TrainingError
@@ -40,7 +45,7 @@ def test_it_learns(digits: Dataset, split: Split) -> None:
     trained = quick(digits, split, epochs, epochs=20)
     assert [epoch.number for epoch in epochs] == list(range(1, 21))
     assert epochs[-1].train_loss < epochs[0].train_loss
-    assert trained.best.validation_accuracy > 0.9
+    assert trained.best.validation_score > 0.9
 
 
 def test_the_best_epoch_is_kept(digits: Dataset, split: Split) -> None:
@@ -60,6 +65,60 @@ def test_a_loss_that_is_not_finite_stops_it(digits: Dataset, split: Split) -> No
         quick(digits, split, learning_rate=1e30)
 
 
+class Interrupted(Exception):
+    pass
+
+
+def test_a_run_that_is_gone_on_with_gives_the_same_weights_bit_for_bit(
+    digits: Dataset, split: Split, tmp_path: Path
+) -> None:
+    whole = quick(digits, split, epochs=5)
+    file, log = tmp_path / "run.pt", tmp_path / "log.csv"
+    config = TrainConfig.model_validate({"hidden": (32,), "epochs": 5, "device": "cpu", "checkpoint": file, "log": log})
+
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(config, digits, split, stop)
+    torch.manual_seed(99)
+    seen: list[Epoch] = []
+    again = resumed(TrainConfig(resume=file, log=log), load(file))
+    trained = train(again, digits, split, seen.append)
+    assert [epoch.number for epoch in seen] == [3, 4, 5]
+    assert all(torch.equal(weights(whole)[name], weights(trained)[name]) for name in weights(whole))
+    assert trained.best == whole.best
+    lines = log.read_text().splitlines()
+    assert lines[0] == "epoch,train_loss,validation_loss,validation_score"
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5"]
+    changed = replace(digits, inputs=digits.inputs + 1)
+    with pytest.raises(TrainingError, match="the data is not that of the run to go on with"):
+        train(again, changed, split, seen.append)
+    with pytest.raises(TrainingError, match="--hidden: the run to go on with has \\(32,\\); leave --hidden out"):
+        resumed(TrainConfig(resume=file, hidden=(8,)), load(file))
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("no checkpoint")
+    with pytest.raises(TrainingError, match="x: is no checkpoint of a training run"):
+        load(tmp_path / "x")
+    with pytest.raises(TrainingError, match="y: cannot be read: No such file"):
+        load(tmp_path / "y")
+
+
+def test_it_stops_early_where_nothing_improves(digits: Dataset, split: Split) -> None:
+    epochs: list[Epoch] = []
+    settings = {"hidden": (256,), "dropout": 0.05, "learning_rate": 0.03, "early_stopping": 2}
+    trained = quick(digits, split, epochs, epochs=40, **settings)
+    assert epochs[-1].number == trained.best.number + 2 < 40
+
+
+def test_memory_that_is_too_small_is_told(digits: Dataset, split: Split) -> None:
+    with pytest.raises(TrainingError, match="the memory of cpu is too small for this network and data; a batch_size"):
+        quick(digits, split, hidden=(10**13,))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(TrainingError, match="has no cuda; use cpu or auto"):
@@ -71,7 +130,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 def test_training_on_cuda(digits: Dataset, split: Split) -> None:
     trained = quick(digits, split, epochs=20, device="auto")
     assert trained.device == "cuda"
-    assert trained.best.validation_accuracy > 0.9
+    assert trained.best.validation_score > 0.9
     with pytest.raises(TrainingError, match=r"there is no cuda:99; the last one is cuda:\d+"):
         choose_device("cuda:99")
 
@@ -101,6 +160,7 @@ def test_columns_in_one_unit_keep_their_proportions() -> None:
     ("p", "input_p", "sites"), [(0.5, 0.0, [0.5, 0.5]), (0.5, 0.1, [0.1, 0.5, 0.5]), (0.0, 0.1, [0.1])]
 )
 def test_where_nothing_is_dropped_there_is_no_dropout(p: float, input_p: float, sites: list[float]) -> None:
-    network = make_mlp(Standardise(torch.rand(4, 3), one_unit=False), (8, 8), 2, p, input_p)
+    preprocessing = OrderedDict[str, nn.Module](standardise=Standardise(torch.rand(4, 3), one_unit=False))
+    network = make_mlp(preprocessing, 3, (8, 8), 2, p, input_p)
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == sites
     assert network(torch.rand(5, 3)).shape == (5, 2)

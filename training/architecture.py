@@ -1,0 +1,108 @@
+"""Which network is trained on a data set: one of ours, or the user's own."""
+
+import importlib
+import inspect
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.config import TrainConfig
+from training.data import Dataset
+from training.errors import TrainingError
+from training.network import MIN_LENET_PIXELS, make_lenet, make_mlp, make_preprocessing, make_resnet
+
+Network = Literal["mlp", "lenet", "resnet"]
+
+
+def choose_network(config: TrainConfig, data: Dataset) -> Network:
+    """`auto` is LeNet for images of 16 pixels and more a side, else an MLP; raises TrainingError for what cannot be."""
+    size = data.inputs.shape[2:]  # () of a table
+    large = bool(size) and min(size) >= MIN_LENET_PIXELS
+    if config.network == "auto":
+        return "lenet" if large else "mlp"
+    if config.network != "mlp" and not size:
+        raise TrainingError(f"network: {config.network} needs images, and {data.name} has rows of columns; say mlp")
+    if config.network == "lenet" and not large:
+        raise TrainingError(
+            f"network: lenet needs images of {MIN_LENET_PIXELS} pixels a side or more; {data.name} has"
+            f" {'×'.join(map(str, size))}; say resnet or mlp"
+        )
+    return config.network
+
+
+def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
+    """An untrained network that maps raw rows to logits, or of a regression to standardised values (rows, outputs).
+
+    `rows`: training rows, for the preprocessing. Raises TrainingError.
+    """
+    outputs, p, input_p = len(data.labels) or 1, config.dropout, config.input_dropout
+    if config.module:
+        return _own(config.module, data, rows, outputs)
+    kind = choose_network(config, data)
+    preprocessing = make_preprocessing(data, rows)
+    if kind == "lenet":
+        return make_lenet(preprocessing, rows.shape[1:], outputs, p, input_p)
+    if kind == "resnet":
+        return make_resnet(preprocessing, rows.shape[1], outputs, p, input_p)
+    if rows.ndim == 4:
+        preprocessing["flatten"] = nn.Flatten()
+    return make_mlp(preprocessing, preprocessed_shape(preprocessing, rows)[0], config.hidden, outputs, p, input_p)
+
+
+def preprocessed_shape(preprocessing: OrderedDict[str, nn.Module], rows: Tensor) -> tuple[int, ...]:
+    """Of one row, as the network behind the preprocessing gets it."""
+    with torch.no_grad():
+        return tuple(nn.Sequential(preprocessing)(rows[:1]).shape[1:])
+
+
+def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
+    """The user's module behind our preprocessing; raises TrainingError naming what it should do instead."""
+    module = _build(place, data)
+    preprocessing = make_preprocessing(data, rows)
+    shape = preprocessed_shape(preprocessing, rows)
+    network = nn.Sequential(OrderedDict([*preprocessing.items(), ("network", module)]))
+    wanted = (
+        f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to (rows, {outputs})"
+    )
+    state = torch.get_rng_state()
+    try:
+        with torch.no_grad():
+            answer = network.eval()(rows[:3])
+    except Exception as error:
+        raise TrainingError(f"{wanted}; it fails: {type(error).__name__}: {error}") from error
+    torch.set_rng_state(state)
+    if not isinstance(answer, Tensor) or answer.shape != (len(rows[:3]), outputs):
+        found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise TrainingError(f"{wanted}; for {len(rows[:3])} rows it answers {found}")
+    return network
+
+
+def _build(place: str, data: Dataset) -> nn.Module:
+    build = _find(place)
+    try:
+        module = build(data) if inspect.signature(build).parameters else build()
+    except Exception as error:
+        raise TrainingError(f"module {place}: cannot be built: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise TrainingError(
+            f"module {place}: expected to return a torch.nn.Module; it returns a {type(module).__name__}"
+        )
+    return module
+
+
+def _find(place: str) -> Callable[..., Any]:
+    package, _, name = place.partition(":")
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - as `python -m` has it; an entry point has not
+        sys.path.append(os.getcwd())  # noqa: PTH109
+    try:
+        found = getattr(importlib.import_module(package), name)
+    except Exception as error:
+        raise TrainingError(f"module {place}: cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise TrainingError(f"module {place}: expected a function; it is a {type(found).__name__}")
+    return found  # type: ignore[no-any-return]

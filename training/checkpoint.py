@@ -1,0 +1,71 @@
+"""A training run's state after an epoch, in a file: what it takes to go on as if nothing had happened."""
+
+import os
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.config import TrainConfig, flag
+from training.errors import TrainingError
+
+FREE = {"name", "description", "models", "device", "checkpoint", "resume", "log", "passes"}
+"""Settings that may be given anew to a run that is gone on with."""
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """`state` and `best_weights` are of the network; `random` is torch's generator on the CPU."""
+
+    settings: dict[str, Any]
+    data_sha256: str
+    epoch: int
+    best: dict[str, Any]
+    best_weights: dict[str, Any]
+    state: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    random: torch.Tensor
+
+
+def save(checkpoint: Checkpoint, file: Path) -> None:
+    """The whole file or the one before it, never a half; raises TrainingError."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        torch.save(asdict(checkpoint), beside)
+        beside.replace(file)
+    except (OSError, RuntimeError) as error:
+        raise TrainingError(f"checkpoint: {file}: cannot be written: {_first(error)}") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(file: Path) -> Checkpoint:
+    """Raises TrainingError for what is no checkpoint of ours."""
+    try:
+        return Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
+    except OSError as error:
+        raise TrainingError(f"resume: {file}: cannot be read: {error.strerror}") from None
+    except (RuntimeError, TypeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"resume: {file}: is no checkpoint of a training run: {_first(error)}") from None
+
+
+def resumed(config: TrainConfig, checkpoint: Checkpoint) -> TrainConfig:
+    """The checkpoint's settings, with those of `config` that may be given anew.
+
+    Raises TrainingError when another setting is given with another value.
+    """
+    saved = TrainConfig.model_validate(checkpoint.settings)
+    for key in sorted(config.model_fields_set - FREE):
+        if getattr(config, key) != getattr(saved, key):
+            raise TrainingError(
+                f"{flag(key)}: the run to go on with has {getattr(saved, key)!r}; leave {flag(key)} out, or start anew"
+            )
+    given = {key: getattr(config, key) for key in config.model_fields_set & FREE}
+    return saved.model_copy(update={"checkpoint": config.resume, "resume": config.resume} | given)
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

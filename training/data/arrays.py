@@ -1,0 +1,84 @@
+"""Arrays of inputs and targets → a data set: what NPZ, IDX and folders of images have in common."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.choices import Choices
+from training.data.columns import Column
+from training.data.dataset import Dataset, Float32
+from training.data.targets import make_target
+from training.errors import TrainingError
+
+CHANNELS = (1, 3)
+
+
+def make_array_dataset(
+    name: str, inputs: NDArray[Any], targets: NDArray[Any], choices: Choices, own_test_rows: int = 0
+) -> Dataset:
+    """Rows of features (rows, features), or images (rows, height, width), with an axis of 1 or 3 channels before
+    or after these two. Raises TrainingError.
+    """
+    if choices.target is not None or choices.ignore or choices.categorical:
+        raise TrainingError(f"{name}: target, ignore and categorical name columns, and arrays have none")
+    flat = targets[:, 0] if targets.ndim == 2 and targets.shape[1] == 1 else targets
+    if flat.ndim != 1 or len(flat) != len(inputs) or not len(flat):
+        raise TrainingError(
+            f"{name}: expected as many targets as rows; found {targets.shape} for inputs {inputs.shape}"
+        )
+    if inputs.dtype.kind not in "iufb" or flat.dtype.kind not in "iufbU":
+        raise TrainingError(f"{name}: expected numbers; found inputs of {inputs.dtype} and targets of {targets.dtype}")
+    kept = ~(_any_nan(inputs) | _any_nan(flat[:, None]))
+    if not kept.all() and choices.missing == "refuse":
+        raise TrainingError(
+            f"{name}: {(~kept).sum()} of {len(kept)} rows have values that are not a number (NaN); leave such rows out"
+            " with --missing drop"
+        )
+    if not kept.any():
+        raise TrainingError(f"{name}: no row is without NaN")
+    numbers, labels, _ = make_target(name, Column("targets", flat[kept], np.zeros(kept.sum(), dtype=bool)), choices)
+    rows = _shaped(name, _finite(name, inputs[kept]))
+    image = rows.ndim == 4
+    notes = () if kept.all() else (f"{(~kept).sum()} of {len(kept)} rows left out, where there is NaN",)
+    return Dataset(
+        name=name,
+        inputs=rows,
+        targets=numbers,
+        features=() if image else tuple(f"x{i}" for i in range(rows.shape[1])),
+        labels=labels,
+        one_unit=image or inputs.dtype == np.uint8,
+        own_test_rows=int(kept[len(kept) - own_test_rows :].sum()) if own_test_rows else 0,
+        notes=notes,
+    )
+
+
+def _any_nan(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """(rows,)"""
+    if array.dtype.kind != "f":
+        return np.zeros(len(array), dtype=bool)
+    return np.asarray(np.isnan(array).reshape(len(array), -1).any(axis=1))
+
+
+def _finite(name: str, inputs: NDArray[Any]) -> Float32:
+    with np.errstate(over="ignore"):
+        rows = inputs.astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise TrainingError(f"{name}: the inputs hold numbers that are infinite, or too large for 32 bits")
+    return rows
+
+
+def _shaped(name: str, rows: Float32) -> Float32:
+    """(rows, features) or (rows, channels, height, width)"""
+    if rows.ndim == 2:
+        return rows
+    if rows.ndim == 3:
+        return rows[:, None]
+    if rows.ndim == 4 and rows.shape[1] in CHANNELS:
+        return rows
+    if rows.ndim == 4 and rows.shape[3] in CHANNELS:
+        return np.ascontiguousarray(rows.transpose(0, 3, 1, 2))
+    raise TrainingError(
+        f"{name}: expected inputs (rows, features), (rows, height, width), or images with 1 or 3 channels; found"
+        f" {rows.shape}"
+    )

@@ -1,0 +1,162 @@
+"""Columns as they were read, and what each is good for."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.choices import Choices
+from training.data.dataset import ColumnSeen, Float32
+from training.errors import TrainingError
+
+MAX_CATEGORIES = 100
+SHOWN = 5
+ID_NAMES = {"", "id", "index", "uuid", "key", "rowid", "row_id", "unnamed: 0", "__index_level_0__"}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values of a column, exactly as the file has them."""
+
+    name: str
+    values: NDArray[Any]
+    """(rows,): whole numbers, floating point numbers, booleans, or texts (objects)."""
+    missing: NDArray[np.bool_]
+    """(rows,): where there is no value; what `values` has there means nothing."""
+
+    @property
+    def text(self) -> bool:
+        return self.values.dtype.kind in "OUb"
+
+    def kept(self, rows: NDArray[np.bool_]) -> "Column":
+        return Column(self.name, self.values[rows], self.missing[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A column as the network gets it."""
+
+    seen: ColumnSeen
+    values: Float32 | None = None
+    """(rows,): numbers, or numbers of categories; None when the column is ignored."""
+    categories: tuple[str, ...] = ()
+
+
+def check_choices(where: str, names: list[str], choices: Choices) -> str:
+    """The target's name; raises TrainingError for a column that is not there or has two roles."""
+    if choices.target is None:
+        raise TrainingError(f"{where}: name the column to learn with --target; there are: {listed(names)}")
+    for setting, given in (
+        ("target", (choices.target,)),
+        ("ignore", choices.ignore),
+        ("categorical", choices.categorical),
+    ):
+        for name in given:
+            if name not in names:
+                close = get_close_matches(name, names, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"there are: {listed(names)}"
+                raise TrainingError(f"{where}: {setting}: there is no column {name!r}; {hint}")
+    if clash := {choices.target, *choices.categorical} & set(choices.ignore):
+        raise TrainingError(f"{where}: ignore: {listed(sorted(clash))} cannot be used and ignored at once")
+    if choices.target in choices.categorical:
+        raise TrainingError(f"{where}: categorical: {choices.target!r} is the target; say --task classification")
+    return choices.target
+
+
+def make_feature(where: str, column: Column, categorical: bool) -> Feature:
+    """The role of a column without missing values; raises TrainingError where it has none."""
+    different = np.unique(column.values)
+    if len(different) == 1:
+        return _ignored(column, f"always {different[0]}")
+    if categorical or column.text:
+        return _category(where, column, different, categorical)
+    if column.values.dtype.kind in "iu" and len(different) == len(column.values) and _counts_rows(column):
+        return _ignored(column, "a different whole number in each row: an id")
+    values = to_float32(where, column)
+    if column.values.dtype.kind in "iu" and len(np.unique(values)) < len(different):
+        raise TrainingError(
+            f"{where}: column {column.name!r} holds whole numbers that 32-bit floating point cannot tell apart, such as"
+            f" {np.abs(column.values).max()}; say --ignore {column.name}, or subtract a constant from them"
+        )
+    kind = "whole numbers" if column.values.dtype.kind in "iu" else "numbers"
+    text = f"{kind} from {values.min():g} to {values.max():g}, {len(different)} different"
+    return Feature(ColumnSeen(column.name, "number", text), values)
+
+
+def to_float32(where: str, column: Column) -> Float32:
+    """(rows,); raises TrainingError for numbers that are infinite or become so."""
+    with np.errstate(over="ignore"):
+        values = column.values.astype(np.float32)
+    if wrong := int((~np.isfinite(values)).sum()):
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise TrainingError(
+            f"{where}: column {column.name!r} has {wrong} values that are no finite 32-bit numbers, the first in row"
+            f" {row + 1}: {column.values[row]}; leave these rows out of the file, or say --ignore {column.name}"
+        )
+    return values
+
+
+def category_names(values: NDArray[Any]) -> tuple[str, ...]:
+    """Of different values, as they are written: true and false in lower case, as in JSON."""
+    return tuple(str(value).lower() if values.dtype.kind == "b" else str(value) for value in values)
+
+
+def listed(names: list[str] | tuple[str, ...], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _ignored(column: Column, why: str) -> Feature:
+    return Feature(ColumnSeen(column.name, "ignored", why))
+
+
+def _counts_rows(column: Column) -> bool:
+    """Whether it is called an id, or goes up by one from row to row."""
+    name = column.name.strip().lower()
+    consecutive = len(column.values) > 1 and bool((np.diff(column.values.astype(np.int64)) == 1).all())
+    return name in ID_NAMES or name.endswith("_id") or consecutive
+
+
+def _category(where: str, column: Column, different: NDArray[Any], wanted: bool) -> Feature:
+    if len(different) == len(column.values) and not wanted:
+        if (found := _nearly_numbers(column)) is None:
+            return _ignored(column, "a different text in each row: an id")
+        raise TrainingError(f"{where}: column {column.name!r} {found}")
+    if len(different) > MAX_CATEGORIES:
+        what = _nearly_numbers(column) or (
+            f"has {len(different)} different values; at most {MAX_CATEGORIES} can be categories: group them into"
+            f" fewer, or say --ignore {column.name}"
+        )
+        raise TrainingError(f"{where}: column {column.name!r} {what}")
+    if column.values.dtype.kind == "f":
+        raise TrainingError(
+            f"{where}: categorical: column {column.name!r} holds numbers with a fraction, as {different[0]}; only"
+            " whole numbers and texts can be categories"
+        )
+    names = category_names(different)
+    numbers = np.searchsorted(different, column.values).astype(np.float32)
+    seen = ColumnSeen(column.name, "category", f"{len(names)} values: {listed(names, SHOWN)}")
+    return Feature(seen, numbers, names)
+
+
+def _nearly_numbers(column: Column) -> str | None:
+    """What is wrong with a column of texts most of which are numbers."""
+    if column.values.dtype.kind != "O":
+        return None
+    others = [row for row, text in enumerate(column.values) if not _is_number(text)]
+    if not others or len(others) > len(column.values) / 2:
+        return None
+    return (
+        f"holds numbers, but text in {len(others)} of {len(column.values)} rows, the first in row {others[0] + 1}:"
+        f" {column.values[others[0]]!r}; correct these, leave the cells empty and say --missing drop, or say"
+        f" --ignore {column.name}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

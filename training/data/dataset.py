@@ -1,0 +1,57 @@
+"""Rows to learn from, whatever file they came from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Int64 = NDArray[np.int64]
+Task = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSeen:
+    """What was made of a column, for the user to agree with or to overrule."""
+
+    name: str
+    role: Literal["number", "category", "ignored", "target"]
+    seen: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Rows to learn from, as they come: preprocessing is the network's."""
+
+    name: str
+    inputs: Float32
+    """(rows, features), or of images (rows, channels, height, width); a categorical column holds category numbers."""
+    targets: Int64 | Float32
+    """(rows,): the number of each row's class; of a regression (rows, 1), the values in their own unit."""
+    features: tuple[str, ...]
+    """Names of the columns; of images ()."""
+    labels: tuple[str, ...]
+    """Names of the classes; of a regression ()."""
+    one_unit: bool
+    """Whether all features are measured in the same unit, as pixels are."""
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of a categorical feature's values, by feature, in the order of their numbers."""
+    own_test_rows: int = 0
+    """How many of the last rows are the test part that the source itself sets apart."""
+    columns: tuple[ColumnSeen, ...] = ()
+    """The role of every column of the source; of images and arrays ()."""
+    notes: tuple[str, ...] = ()
+    """What else whoever trains should be told, such as rows left out."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the inputs' and then the targets' bytes, row by row, little-endian."""
+        targets = self.targets.astype("<i8" if self.labels else "<f4")
+        return hashlib.sha256(self.inputs.astype("<f4").tobytes() + targets.tobytes()).hexdigest()
+
+    @property
+    def task(self) -> Task:
+        return "classification" if self.labels else "regression"
