@@ -1,7 +1,7 @@
 """All splits of a study on several processes, each with one thread: the arrays are too small to share among threads."""
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from training.reproduce.experiment import Choice, Result, Study, choose, judge
+from training.reproduce.experiment import Result, Study, choose, judge
 from training.reproduce.protocol import TAUS
 
 _epochs: Any = None
@@ -57,7 +57,7 @@ def _count() -> None:
 
 
 def _watch(
-    futures: list[Future[Choice]] | list[Future[list[Result]]],
+    futures: Sequence[Future[Any]],
     counter: Any,
     on_progress: Callable[[int, int], None],
     epochs: int,
@@ -66,5 +66,5 @@ def _watch(
     before = counter.value
     waiting = set(futures)
     while waiting and not any(future.done() and future.exception() for future in futures):
-        waiting = wait(waiting, timeout=0.5).not_done  # type: ignore[type-var]
+        waiting = wait(waiting, timeout=0.5).not_done
         on_progress(counter.value - before, epochs)

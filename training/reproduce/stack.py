@@ -75,7 +75,7 @@ class Stack:
 
     def _forward(self, rows: Tensor, masks: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """What goes into each layer, and what comes out of the last."""
-        first = masks[0].unflatten(0, (self.groups, self.members))
+        first = masks[0].view(self.groups, self.members, *masks[0].shape[1:])
         dropped = [(rows[:, None] * first).flatten(0, 1)]
         for number, (weight, bias) in enumerate(self._layers):
             reached = torch.baddbmm(bias, dropped[number], weight)
@@ -96,7 +96,7 @@ class Stack:
         for before, after in self._shapes():
             end = at + before * after
             weight, bias = flat[:, at:end], flat[:, end : end + after]
-            views.append((weight.unflatten(1, (before, after)), bias.unflatten(1, (1, after))))
+            views.append((weight.view(-1, before, after), bias.view(-1, 1, after)))
             at = end + after
         return views
 
@@ -135,7 +135,7 @@ def fit(
     for _ in range(epochs):
         order = torch.from_numpy(np.stack([draw.permutation(inputs.shape[1]) for draw in draws]))[:, :, None]
         shuffled = torch.take_along_dim(inputs, order, dim=1), torch.take_along_dim(targets, order, dim=1)
-        for rows, wanted in zip(*(part.split(batch, dim=1) for part in shuffled), strict=True):
+        for rows, wanted in zip(*(torch.split(part, batch, dim=1) for part in shuffled), strict=True):
             stack.differentiate(rows, wanted, stack.masks(draw_uniform(mask_draw, rows.shape[1], stack.widths)))
             optimizer.step()
         on_epoch()
