@@ -116,7 +116,7 @@ def test_the_service_draws_from_the_distribution_that_was_trained() -> None:
     stack.start([np.random.default_rng(1)])
     served = serve(to_module(stack.layers(0), 0.2, scale), raw.astype(np.float32))
     ours = served.draw_all({"input": raw.astype(np.float32)}, Sampling(4000, 0))[..., 0]  # (passes, rows)
-    theirs = sample(stack, torch.from_numpy(scale.inputs(raw))[None], 4000, np.random.default_rng(2))[:, 0].numpy()
+    theirs = sample(stack, torch.from_numpy(scale.inputs(raw))[None], 4000, [np.random.default_rng(2)])[:, 0].numpy()
     theirs = theirs * scale.target_std + scale.target_mean
     error = np.sqrt(ours.var(axis=0) / 4000 + theirs.var(axis=0) / 4000)
     assert (np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < 5 * error).all()

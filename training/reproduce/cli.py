@@ -4,7 +4,7 @@ import os
 import time
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -38,6 +38,9 @@ def uci(
     splits: Annotated[int, typer.Option(min=1, max=SPLITS, help="How many of the paper's splits.")] = SPLITS,
     passes: Annotated[int, typer.Option(min=1, help="Of dropout, for the test figures.")] = 10_000,
     validation_passes: Annotated[int, typer.Option(min=1, help="Of dropout, while choosing.")] = 500,
+    merge_taus: Annotated[
+        bool, typer.Option("--merge-taus", help="While choosing, train one network a p for all τ: a third of the work.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, orders of rows, and dropout.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     results: Annotated[Path, typer.Option(help="File of results; others' in it stay.")] = Path(
@@ -51,11 +54,12 @@ def uci(
 
     Example: python -m training reproduce uci --data uci --only concrete,energy --layers 1,2
     """
-    common = {"hidden": hidden, "epochs": epochs, "splits": splits, "passes": passes, "seed": seed}
+    common: dict[str, Any] = {"hidden": hidden, "epochs": epochs, "splits": splits, "passes": passes, "seed": seed}
+    common |= {"validation_passes": validation_passes, "merge_taus": merge_taus}
     try:
         files, counts = _files(data, only), _counts(layers)
         for file, count in product(files, counts):
-            _run(file, {"layers": count, "validation_passes": validation_passes, **common}, workers, results)
+            _run(file, {"layers": count, **common}, workers, results)
         _show(results)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
@@ -80,7 +84,7 @@ def _counts(text: str) -> list[int]:
     return counts
 
 
-def _run(file: Path, settings: dict[str, int], workers: int, results: Path) -> None:
+def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> None:
     """Run a study, and keep its results before the next is begun."""
     try:
         from training.reproduce.experiment import Study  # torch takes seconds to import, and --help needs none of it

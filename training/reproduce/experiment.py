@@ -28,6 +28,9 @@ GRID, FINAL, PLAIN = range(3)
 """What a network is trained for; each has random numbers of its own."""
 MASK_BYTES = 2**26
 
+Rows = tuple[Float64, Float64]
+"""Inputs (rows, features) and targets (rows,)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -40,6 +43,8 @@ class Study:
     splits: int
     passes: int
     validation_passes: int
+    merge_taus: bool
+    """While choosing, one network a p for all τ, which reaches the weights only by a decay of millionths."""
     seed: int
 
     @property
@@ -68,22 +73,28 @@ class Result:
     log_likelihood: float
 
 
-def choose(study: Study, split: int, on_epoch: Callable[[], None] = lambda: None) -> Choice:
-    """Train the grid on the first 80 % of the training rows and judge it on the rest."""
-    train, _ = _split(study, split)
-    cut = int(FIT_SHARE * len(train))
-    inputs, targets = study.table.inputs[train], study.table.targets[train]
-    rows, validation = (inputs[:cut], targets[:cut]), (inputs[cut:], targets[cut:])
-    taus = TAUS.get(study.table.name) or _taus(study, split, rows, validation, on_epoch)
-    grid = list(product(RATES, taus))
-    rates = torch.tensor([[p for p, _ in grid]])
-    decays = torch.tensor([[weight_decay(p, tau, cut) for p, tau in grid]])
-    stack, scales = _train(study, GRID, [split], [rows], rates, decays, on_epoch)
-    samples = _sample(study, stack, scales[0], validation[0], split)  # (passes, networks, rows)
-    scores = [
-        Choice(split, p, tau, rmse(samples[:, i], validation[1]), log_likelihood(samples[:, i], validation[1], tau))
-        for i, (p, tau) in enumerate(grid)
-    ]
+def choose(study: Study, numbers: Sequence[int], on_epoch: Callable[[], None] = lambda: None) -> list[Choice]:
+    """Train the grids of these splits on the first 80 % of the training rows, and judge them on the rest."""
+    parts = [_halves(study, number) for number in numbers]
+    learn, validation = [first for first, _ in parts], [second for _, second in parts]
+    rows = len(learn[0][1])
+    taus = _taus(study, numbers, learn, validation, on_epoch)
+    trained = [grid[1:2] if study.merge_taus else grid for grid in taus]  # the middle one stands for all
+    rates = torch.tensor([[p for p in RATES for _ in grid] for grid in trained])
+    decays = torch.tensor([[weight_decay(p, tau, rows) for p in RATES for tau in grid] for grid in trained])
+    stack, scales = _train(study, GRID, numbers, learn, rates, decays, on_epoch)
+    samples = _sample(study, numbers, stack, scales, validation)  # (passes, splits, networks, rows)
+    found = zip(numbers, taus, validation, samples.swapaxes(0, 1), strict=True)
+    return [_best(number, grid, targets, drawn) for number, grid, (_, targets), drawn in found]
+
+
+def _best(split: int, taus: Sequence[float], targets: Float64, samples: np.ndarray) -> Choice:
+    """The best of p × τ, of samples (passes, networks, rows) with p's networks one after the other."""
+    a_rate = samples.shape[1] // len(RATES)  # networks of a p: one for each τ, or one for all
+    scores = []
+    for (i, p), (j, tau) in product(enumerate(RATES), enumerate(taus)):
+        drawn = samples[:, i * a_rate + j % a_rate]
+        scores.append(Choice(split, p, tau, rmse(drawn, targets), log_likelihood(drawn, targets, tau)))
     return max(scores, key=lambda score: score.log_likelihood)
 
 
@@ -131,11 +142,19 @@ def _split(study: Study, number: int) -> tuple[Indices, Indices]:
     return list(splits(len(study.table.targets), number + 1))[number]
 
 
+def _halves(study: Study, number: int) -> tuple[Rows, Rows]:
+    """The training part's rows to learn from and to choose by."""
+    train, _ = _split(study, number)
+    cut = int(FIT_SHARE * len(train))
+    inputs, targets = study.table.inputs[train], study.table.targets[train]
+    return (inputs[:cut], targets[:cut]), (inputs[cut:], targets[cut:])
+
+
 def _train(
     study: Study,
     aim: int,
     numbers: Sequence[int],
-    parts: Sequence[tuple[Float64, Float64]],
+    parts: Sequence[Rows],
     rates: Tensor,
     decays: Tensor,
     on_epoch: Callable[[], None],
@@ -158,23 +177,33 @@ def _train(
     return stack, scales
 
 
-def _sample(study: Study, stack: Stack, scale: Scale, inputs: Float64, split: int) -> np.ndarray:
-    """The passes' answers in the target's unit, while choosing: (passes, networks, rows)."""
-    draw = np.random.default_rng([study.seed, GRID, 1 + split, 1])
-    samples = sample(stack, torch.from_numpy(scale.inputs(inputs))[None], study.validation_passes, draw)
-    return np.asarray(samples.numpy() * scale.target_std + scale.target_mean)
+def _sample(
+    study: Study, numbers: Sequence[int], stack: Stack, scales: Sequence[Scale], parts: Sequence[Rows]
+) -> np.ndarray:
+    """The passes' answers in the target's unit, while choosing: (passes, splits, members, rows)."""
+    rows = np.stack([scale.inputs(inputs) for scale, (inputs, _) in zip(scales, parts, strict=True)])
+    draws = [np.random.default_rng([study.seed, GRID, 1 + number, 1]) for number in numbers]
+    samples = sample(stack, torch.from_numpy(rows), study.validation_passes, draws)  # (passes, networks, rows)
+    values = samples.unflatten(1, (stack.groups, stack.members)).numpy()  # type: ignore[no-untyped-call]
+    std = np.array([scale.target_std for scale in scales], dtype=np.float32)[:, None, None]
+    mean = np.array([scale.target_mean for scale in scales], dtype=np.float32)[:, None, None]
+    return np.asarray(values * std + mean)
 
 
 def _taus(
     study: Study,
-    split: int,
-    rows: tuple[Float64, Float64],
-    validation: tuple[Float64, Float64],
+    numbers: Sequence[int],
+    learn: Sequence[Rows],
+    validation: Sequence[Rows],
     on_epoch: Callable[[], None],
-) -> tuple[float, ...]:
-    """The grid of τ for data that the authors give none for, from a network without dropout or weight decay."""
-    none = torch.zeros(1, 1)
-    stack, scales = _train(study, PLAIN, [split], [rows], none, none, on_epoch)
-    samples = _sample(replace(study, validation_passes=1), stack, scales[0], validation[0], split)
-    variance = float(np.mean((samples[0, 0] - validation[1]) ** 2))
-    return tuple(factor / max(variance, 1e-12) for factor in TAU_FACTORS)
+) -> list[tuple[float, ...]]:
+    """Each split's grid of τ: the authors', or for other data one around the precision of a network without dropout."""
+    if study.table.name in TAUS:
+        return [TAUS[study.table.name]] * len(numbers)
+    none = torch.zeros(len(numbers), 1)
+    stack, scales = _train(study, PLAIN, numbers, learn, none, none, on_epoch)
+    answers = _sample(replace(study, validation_passes=1), numbers, stack, scales, validation)[
+        0, :, 0
+    ]  # (splits, rows)
+    squares = (answers - np.stack([targets for _, targets in validation])) ** 2
+    return [tuple(factor / max(float(mean), 1e-12) for factor in TAU_FACTORS) for mean in squares.mean(axis=1)]

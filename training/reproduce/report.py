@@ -20,7 +20,7 @@ COLUMNS = ("data", "layers", "epochs", "figure", "ours", "paper, 2016", "authors
 
 def record(study: Study, results: list[Result], seconds: float) -> Record:
     """What was run and what came of it, fit for JSON."""
-    settings = ("layers", "hidden", "epochs", "splits", "passes", "validation_passes", "seed")
+    settings = ("layers", "hidden", "epochs", "splits", "passes", "validation_passes", "merge_taus", "seed")
     return {
         "data": study.table.name,
         "rows": len(study.table.targets),

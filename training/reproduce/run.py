@@ -10,7 +10,10 @@ from typing import Any
 import torch
 
 from training.reproduce.experiment import Result, Study, choose, judge
-from training.reproduce.protocol import TAUS
+from training.reproduce.protocol import RATES, TAU_FACTORS, TAUS
+
+NETWORKS_AT_ONCE = 20
+"""More would take their arrays out of the processor's cache, fewer leave it to calls."""
 
 _epochs: Any = None
 """Epochs done by all processes, set in each of them."""
@@ -22,15 +25,24 @@ def run(study: Study, workers: int, on_progress: Callable[[str, int, int], None]
     How the work is dealt among processes changes no number beyond rounding.
     """
     with _pool(workers) as (pool, counter):
-        fits = study.splits * (1 if study.table.name in TAUS else 2)
-        choosing = [pool.submit(choose, study, split, _count) for split in range(study.splits)]
+        groups = list(_groups(study))
+        fits = len(groups) * (1 if study.table.name in TAUS else 2)
+        choosing = [pool.submit(choose, study, group, _count) for group in groups]
         _watch(choosing, counter, partial(on_progress, "choosing p and τ"), fits * study.epochs)
-        choices = [future.result() for future in choosing]
+        choices = [choice for future in choosing for choice in future.result()]
         dealt = [choices[worker::workers] for worker in range(min(workers, study.splits))]
         judging = [pool.submit(judge, study, part, _count) for part in dealt]
         _watch(judging, counter, partial(on_progress, "training and asking the service"), len(dealt) * study.epochs)
         results = [result for future in judging for result in future.result()]
     return sorted(results, key=lambda result: result.choice.split)
+
+
+def _groups(study: Study) -> Iterator[range]:
+    """Splits whose grids are trained side by side."""
+    grid = len(RATES) * (1 if study.merge_taus else len(TAU_FACTORS))
+    together = max(1, NETWORKS_AT_ONCE // grid)
+    for first in range(0, study.splits, together):
+        yield range(first, min(first + together, study.splits))
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Stack:
         return [(weight[network].clone(), bias[network, 0].clone()) for weight, bias in self._layers]
 
     def masks(self, uniform: Sequence[Tensor]) -> list[Tensor]:
-        """Uniform numbers, (1, rows, width) for each layer → (networks, rows, width), 0 or 1/(1-p)."""
+        """Uniform numbers, (1 or networks, rows, width) for each layer → (networks, rows, width), 0 or 1/(1-p)."""
         return [self._mask(numbers) for numbers in uniform]
 
     def outputs(self, rows: Tensor, masks: Sequence[Tensor]) -> Tensor:
@@ -147,7 +147,11 @@ def draw_uniform(draw: np.random.Generator, rows: int, widths: Sequence[int]) ->
 
 
 @torch.no_grad()
-def sample(stack: Stack, rows: Tensor, passes: int, draw: np.random.Generator) -> Tensor:
-    """Thinned networks' answers to (groups, rows, inputs): (passes, networks, rows)."""
-    answers = [stack.outputs(rows, stack.masks(draw_uniform(draw, rows.shape[1], stack.widths))) for _ in range(passes)]
+def sample(stack: Stack, rows: Tensor, passes: int, draws: Sequence[np.random.Generator]) -> Tensor:
+    """Thinned networks' answers to (groups, rows, inputs): (passes, networks, rows); `draws` one a group."""
+    answers = []
+    for _ in range(passes):
+        each = [draw_uniform(draw, rows.shape[1], stack.widths) for draw in draws]
+        uniform = [torch.cat(layer).repeat_interleave(stack.members, dim=0) for layer in zip(*each, strict=True)]
+        answers.append(stack.outputs(rows, stack.masks(uniform)))
     return torch.stack(answers)[..., 0]
