@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 from service.sampling import Sampling
 from training.errors import TrainingError
 from training.reproduce.cli import app
-from training.reproduce.experiment import serve, to_module
+from training.reproduce.experiment import Study, choose, serve, to_module
 from training.reproduce.figures import log_likelihood, mean_and_error, rmse
 from training.reproduce.protocol import splits, weight_decay
 from training.reproduce.stack import Stack, draw_uniform, fit, sample
@@ -121,6 +122,28 @@ def test_the_service_draws_from_the_distribution_that_was_trained() -> None:
     error = np.sqrt(ours.var(axis=0) / 4000 + theirs.var(axis=0) / 4000)
     assert (np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < 5 * error).all()
     assert ours.std(axis=0) == pytest.approx(theirs.std(axis=0), rel=0.15)
+
+
+def study(tmp_path: Path, **settings: Any) -> Study:
+    common = {"layers": 1, "hidden": 6, "epochs": 30, "splits": 2, "passes": 20, "validation_passes": 20, "seed": 4}
+    return Study(table=read_table(write_table(tmp_path / "lines.csv")), **{"merge_taus": False, **common, **settings})
+
+
+@pytest.mark.parametrize("merge_taus", [True, False])
+def test_how_splits_are_grouped_changes_no_choice(merge_taus: bool, tmp_path: Path) -> None:
+    lines = study(tmp_path, merge_taus=merge_taus)
+    alone = [choice for split in (0, 1) for choice in choose(lines, [split])]
+    for one, other in zip(alone, choose(lines, [0, 1]), strict=True):
+        assert (one.split, one.p) == (other.split, other.p)
+        numbers = (one.tau, one.rmse, one.log_likelihood)
+        assert numbers == pytest.approx((other.tau, other.rmse, other.log_likelihood), rel=1e-4)
+
+
+def test_test_rows_have_no_say_in_the_choice(tmp_path: Path) -> None:
+    lines = study(tmp_path)
+    _, unseen = next(splits(60))
+    lines.table.inputs[unseen], lines.table.targets[unseen] = np.nan, np.nan
+    assert math.isfinite(choose(lines, [0])[0].log_likelihood)
 
 
 def write_table(path: Path, rows: int = 60) -> Path:

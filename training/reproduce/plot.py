@@ -19,7 +19,7 @@ def draw(records: Sequence[Record], path: Path) -> None:
     """Write the picture: a row of panels for each figure, a column for each set of data."""
     mpl.use("Agg")
     names = list(dict.fromkeys(one["data"] for one in records))
-    figure = Figure(figsize=(3.2 * len(names) + 0.8, 6), layout="constrained")
+    figure = Figure(figsize=(max(6, 3.2 * len(names) + 0.8), 6), layout="constrained")
     panels = figure.subplots(len(FIGURES), len(names), squeeze=False)
     for row, (key, title) in zip(panels, FIGURES.items(), strict=True):
         row[0].set_ylabel(title)
