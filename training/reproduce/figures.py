@@ -19,7 +19,7 @@ def rmse(samples: Samples, targets: Float64) -> float:
 def log_likelihood(samples: Samples, targets: Float64, tau: float) -> float:
     """Mean log density of the targets, nats a row: (passes, rows) and (rows,), τ in 1 / (unit of the target)².
 
-    An equal mixture of a normal density of precision τ around each pass: equation 8 of the paper.
+    An equal mixture of a normal density of precision τ around each pass: section 4 of the paper.
     """
     exponents = -0.5 * tau * (targets - samples.astype(np.float64)) ** 2  # (passes, rows)
     each = logsumexp(exponents, axis=0) - math.log(len(samples)) - 0.5 * math.log(2 * math.pi) + 0.5 * math.log(tau)

@@ -70,5 +70,5 @@ def splits(rows: int, count: int = SPLITS) -> Iterator[tuple[Indices, Indices]]:
 
 
 def weight_decay(p: float, tau: float, rows: int) -> float:
-    """Factor of the sum of squared weights in the loss: l²(1-p) / (2 N τ), section 3 of the paper."""
+    """Factor of the sum of squared weights in the loss: l²(1-p) / (2 N τ), section 4 of the paper, where p is kept."""
     return LENGTH_SCALE**2 * (1 - p) / (2 * rows * tau)
