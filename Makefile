@@ -8,7 +8,7 @@ TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train test lint format proto bench pin clean
+.PHONY: help serve train test lint format proto bench reproduce pin clean
 
 help: ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,9 @@ ifeq ($(strip $(ARGS)),)
 else
 	@$(BIN)/python -m benchmarks.$(ARGS)
 endif
+
+reproduce: $(VENV)/.bench ## Run Gal & Ghahramani (2016), Table 1, again: ARGS="--data DIR"
+	@$(BIN)/python -m training reproduce uci $(ARGS)
 
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new

@@ -19,6 +19,7 @@ from service.manifest import Manifest
 from training.card import FIGURES, KINDS
 from training.config import TrainConfig, flag, load_config
 from training.errors import ConfigError, TrainingError
+from training.reproduce.cli import app as reproduce
 
 if TYPE_CHECKING:
     from training.train import Epoch
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(reproduce, name="reproduce")
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
