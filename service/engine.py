@@ -212,9 +212,6 @@ class Engine:
             raise _NotFinite(int(np.argwhere(~np.isfinite(raw))[0, -2]))
         return softmax(raw, temperature) if self.manifest.task == "classification" else raw.astype(np.float64)
 
-    def _zeros(self, rows: int) -> Inputs:
-        return {spec.name: np.zeros((rows, *spec.shape), dtype=spec.dtype) for spec in self.manifest.inputs}
-
     def _run_masked(self, inputs: Inputs, masks: Sequence[Array]) -> Array:
         return self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})
 
