@@ -31,7 +31,7 @@ class Category:
         self.column = column
         self.names = tuple(names)
         self.numbers = {name: number for number, name in enumerate(names)}
-        self.has_numeric_names = any(_is_number(name) for name in names)
+        self.has_numeric_names = any(is_number(name) for name in names)
 
     def describe(self) -> str:
         """Its names in words, the first few if there are many."""
@@ -149,9 +149,10 @@ def _pairs(name: str) -> set[str]:
     return {name[i : i + 2] for i in range(len(name) - 1)}
 
 
-def _is_number(name: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether it reads as one."""
     try:
-        float(name)
+        float(text)
     except ValueError:
         return False
     return True

@@ -135,10 +135,10 @@ class Engine:
         self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch
     ) -> OwnSteps[tuple[list[Float64], list[Part]]]:
         """What the leading pass answers to these rows, or nothing, and they in parts of as many passes each."""
-        start = LEAD if self._is_led_by(sampling) else 0
-        raw = yield from self._draw(take(inputs, rows), sampling, start, next(sampling.looks()), watch)
-        leading, raw = raw[: 0 - start], raw[0 - start :]
-        lead = [_of_rows(rows, self._predicted_values, one) for one in leading]
+        led = self._is_led_by(sampling)
+        raw = yield from self._draw(take(inputs, rows), sampling, LEAD if led else 0, next(sampling.looks()), watch)
+        lead = [_of_rows(rows, self._predicted_values, raw[0])] if led else []
+        raw = raw[1:] if led else raw
         if sampling.stop:
             return lead, (yield from self._sample_until_settled(inputs, rows, raw, sampling, watch))
         parts = []

@@ -1,10 +1,7 @@
 """What every trial needs: medians of alternated contenders, small graphs, and a record of what was found."""
 
 import json
-import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +10,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from benchmarks.machine import conditions
 from service.runtime import Array, Graph
 
 BUILD = Path("build/trials")
@@ -42,9 +40,7 @@ def make_graph(nodes: Sequence[NodeProto], inputs: Sequence[str], constants: Map
 def record(name: str, findings: object) -> Path:
     """Write them as JSON, with what they were found on; where."""
     described: dict[str, Any] = {
-        "command": f"python -m benchmarks.trials.{name}",
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **conditions(f"benchmarks.trials.{name}"),
         "libraries": {library: version(library) for library in ("numpy", "onnxruntime")},
         "findings": findings,
     }

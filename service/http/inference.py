@@ -66,8 +66,7 @@ class Inference:
         await call.reply(content)
 
     def _steps(self, handler: Handler, engine: Engine, call: Call, body: bytes) -> Steps[Reply]:
-        if b"content-encoding" in call.headers:
-            body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, call.watch)
+        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, call.watch)
         if len(body) > CHUNK_BYTES:
             yield decode_seconds(body)
             call.watch.lap("queue")

@@ -86,8 +86,7 @@ class OpenInference:
 
     def _steps(self, call: Call, engine: Engine, body: bytes) -> Steps[Reply]:
         watch: Stopwatch = call.watch
-        if b"content-encoding" in call.headers:
-            body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, watch)
+        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, watch)
         json_length = call.headers.get(JSON_LENGTH)
         if len(body) > CHUNK_BYTES:
             yield len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)

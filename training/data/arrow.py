@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from service.categories import is_number
 from training.data.choices import Choices
 from training.data.columns import Column, check_choices, listed
 from training.errors import TrainingError
@@ -29,7 +30,7 @@ def csv_columns(path: Path, choices: Choices) -> Columns:
     header = _first_line(path)
     delimiter = max(DELIMITERS, key=header.count)
     names = next(iter(_parse_line(header, delimiter)))
-    if names and all(_is_number(name) for name in names):
+    if names and all(is_number(name) for name in names):
         raise TrainingError(
             f"{path.name}: its first line holds numbers ({header[:60]}); write the names of the columns there"
         )
@@ -111,14 +112,6 @@ def _parse_line(line: str, delimiter: str) -> Sequence[list[str]]:
     import csv as plain
 
     return list(plain.reader([line], delimiter=delimiter))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _first(error: BaseException) -> str:

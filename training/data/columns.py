@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.categories import is_number
 from training.data.choices import Choices
 from training.data.dataset import ColumnSeen, Float32
 from training.errors import TrainingError
@@ -144,7 +145,7 @@ def _nearly_numbers(column: Column) -> str | None:
     """What is wrong with a column of texts most of which are numbers."""
     if column.values.dtype.kind != "O":
         return None
-    others = [row for row, text in enumerate(column.values) if not _is_number(text)]
+    others = [row for row, text in enumerate(column.values) if not is_number(text)]
     if not others or len(others) > len(column.values) / 2:
         return None
     return (
@@ -152,11 +153,3 @@ def _nearly_numbers(column: Column) -> str | None:
         f" {column.values[others[0]]!r}; correct these, leave the cells empty and say --missing drop, or say"
         f" --ignore {column.name}"
     )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
