@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
 
 from training.architecture import make_network
 from training.checkpoint import Checkpoint, load, save
@@ -16,6 +15,7 @@ from training.config import TrainConfig
 from training.data import Dataset, Part, Split
 from training.epochs import Epoch, logged
 from training.errors import TrainingError
+from training.loss import Loss
 from training.network import InTargetsUnit, in_targets_unit
 
 __all__ = ["Epoch", "Trained", "choose_device", "train"]
@@ -80,7 +80,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors) -> None:
         self.config, self.data, self.network, self.rows = config, data, network, rows
-        self.loss = cross_entropy if data.labels else mse_loss
+        self.loss = Loss(data)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -119,7 +119,9 @@ class _Run:
         total = torch.zeros((), device=inputs.device)  # summed on the device: reading it at every step would stall
         # the order is drawn on the CPU, so that it is the same on every device
         for batch in torch.split(torch.randperm(len(inputs)).to(inputs.device), self.config.batch_size):
-            loss = self.loss(self.network(inputs[batch]), targets[batch])
+            loss = self.loss.of_answers(self.network(inputs[batch]), targets[batch]) + self.loss.of_network(
+                self.network
+            )
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -133,11 +135,7 @@ class _Run:
         inputs, targets = rows
         self.network.eval()
         answers = torch.cat([self.network(chunk) for chunk in torch.split(inputs, CHUNK)])
-        loss = self.loss(answers, targets).item()
-        if self.data.labels:
-            return loss, (answers.argmax(dim=1) == targets).float().mean().item(), "accuracy"
-        variance = targets.var(correction=0).item()
-        return loss, 1 - loss / variance if variance else 0.0, "R²"
+        return self.loss.of_answers(answers, targets).item(), *self.loss.score(answers, targets)
 
     def _save(self) -> None:
         if self.config.checkpoint is None:
