@@ -14,10 +14,10 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 404, 36, 268
 """Of the frame, in pixels."""
 MAX_RADIUS = 9.0
 STYLE = """
-svg{font:12px system-ui,sans-serif;--page:#fff;--ink:#24292f;--faint:#d0d7de;--s0:#0969da;--s1:#bc4c00}
-@media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--faint:#3d444d;--s0:#58a6ff;--s1:#f0883e}}
+svg{font:12px system-ui,sans-serif;--page:#fff;--ink:#24292f;--faint:#d0d7de;--s0:#0969da;--s1:#bc4c00;--s2:#1a7f37}
+@media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--faint:#3d444d;--s0:#58a6ff;--s1:#f0883e;--s2:#3fb950}}
 .page{fill:var(--page)}text{fill:var(--ink)}.grid{stroke:var(--faint)}.guide{stroke:var(--ink);stroke-dasharray:4 4}
-.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s0,.s1{stroke-width:2}.faint{stroke-opacity:.4}polyline{fill:none}
+.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s0,.s1,.s2{stroke-width:2}.faint{stroke-opacity:.4}polyline{fill:none}
 circle{fill:var(--page);fill-opacity:.6}"""
 
 
@@ -61,7 +61,7 @@ class Dots(NamedTuple):
 
 
 def chart(title: str, x: Axis, y: Axis, marks: Sequence[Line | Dots]) -> str:
-    """The whole file. Styles are `s0`, `s1`, both also `faint`, and `guide`; marks with a name are in the legend."""
+    """The whole file. Styles are `s0` to `s2`, all also `faint`, and `guide`; marks with a name are in the legend."""
     legend = [mark for mark in marks if mark.name]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">',

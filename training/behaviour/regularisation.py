@@ -1,0 +1,134 @@
+"""Claim 5: on few rows, dropout keeps a network from learning them by heart."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from training.behaviour.charts import STYLES, Curve, curves, rounded_up
+from training.behaviour.claim import Claim, Finding, Plot, Table
+from training.behaviour.networks import capped, one_thread, seeds_of, split_of, with_rate
+from training.behaviour.settings import WITH, WITHOUT, Settings
+from training.behaviour.statistics import CONFIDENCE, mean_of
+from training.config import TrainConfig
+from training.data import Dataset, Part, Split, deal
+from training.metrics import Float64, Int64
+from training.svg import Axis
+from training.train import train
+
+BOTH = (WITHOUT, WITH)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Losses without dropout after every epoch, in nats, both (epochs,)."""
+
+    learned: Float64
+    """Of the rows it learned from."""
+    held_out: Float64
+
+    @property
+    def gap(self) -> float:
+        """At the end."""
+        return float(self.held_out[-1] - self.learned[-1])
+
+
+def regularisation(data: Dataset, config: TrainConfig, settings: Settings, say: Callable[[str], None]) -> Claim:
+    """Train on a few of the data's rows, with and without dropout."""
+    runs: dict[float, list[Run]] = {p: [] for p in BOTH}
+    for seed in seeds_of(settings):
+        split = _small(capped(split_of(data, config, seed), settings.rows), settings.small_rows, seed)
+        for p in BOTH:
+            say(f"training on {len(split.train.targets)} rows with p = {p:g}, seed {seed}")
+            runs[p].append(_run(data, with_rate(config, p, seed, settings.small_epochs), split))
+    return claim(runs, settings)
+
+
+def claim(runs: Mapping[float, Sequence[Run]], settings: Settings) -> Claim:
+    """What the runs of both p say, paired by seed."""
+    return Claim(
+        "regularisation",
+        "Dropout regularises",
+        "On little data, a network trained with dropout ends with a lower loss on rows it did not learn from, and with"
+        " a smaller gap to the loss on those it did, than one trained without.",
+        tuple(_findings(runs)),
+        f"Networks were trained for {settings.small_epochs} epochs on {settings.small_rows} rows at most, with"
+        f" {settings.seeds} seeds for the rows, first weights, order and dropout. Both losses are those of the network"
+        " as it predicts, without dropout, after every epoch: a run is made twice with the same seed, which gives the"
+        " same weights, once watched at the rows it learns from and once at the test rows. Nothing is chosen by these:"
+        " the end is the last epoch, not the best. ± and whiskers: standard error over the seeds; bounds: Student's t"
+        f" of the paired differences, {CONFIDENCE:.0%}.",
+        tables=(_table(runs),),
+        plots=(
+            Plot("loss.svg", "Loss on held-out rows (lines) and on those learned from (faint) over the epochs.", _plot(runs)),
+        ),
+    )
+
+
+def _small(split: Split, rows: int, seed: int) -> Split:
+    """With so many rows to learn from at most, of every class its share."""
+    train = split.train
+    few = deal(train.targets.astype(np.int64), (min(1.0, rows / len(train.targets)),), seed)[0]
+    return replace(split, train=_take(train, few))
+
+
+def _take(part: Part, rows: Int64) -> Part:
+    return Part(part.inputs[rows], part.targets[rows])
+
+
+def _run(data: Dataset, config: TrainConfig, split: Split) -> Run:
+    return Run(*(_losses(data, config, replace(split, validation=part)) for part in (split.train, split.test)))
+
+
+def _losses(data: Dataset, config: TrainConfig, split: Split) -> Float64:
+    """Of the rows to validate by, after every epoch."""
+    losses: list[float] = []
+    with one_thread():
+        train(config, data, split, lambda epoch: losses.append(epoch.validation_loss))
+    return np.array(losses)
+
+
+def _findings(runs: Mapping[float, Sequence[Run]]) -> Iterator[Finding]:
+    pairs = list(zip(runs[WITHOUT], runs[WITH], strict=True))
+    for what, differences in (
+        ("held-out loss at the end", [without.held_out[-1] - with_.held_out[-1] for without, with_ in pairs]),
+        ("gap of held-out to learned loss at the end", [without.gap - with_.gap for without, with_ in pairs]),
+    ):
+        found = mean_of(differences)
+        told = f"{found} nats; above {found.low:.4f}"
+        yield Finding(f"{what}: p = {WITHOUT:g} less p = {WITH:g}", told, "bound above 0", found.low > 0)
+    found = mean_of([without.held_out.min() - with_.held_out.min() for without, with_ in pairs])
+    yield Finding(f"lowest held-out loss of all epochs: p = {WITHOUT:g} less p = {WITH:g}", f"{found} nats", "")
+
+
+def _table(runs: Mapping[float, Sequence[Run]]) -> Table:
+    rows = [
+        (
+            f"p = {p:g}",
+            str(mean_of([run.learned[-1] for run in of])),
+            str(mean_of([run.held_out[-1] for run in of])),
+            str(mean_of([run.gap for run in of])),
+            str(mean_of([run.held_out.min() for run in of])),
+        )
+        for p, of in runs.items()
+    ]
+    header = ("network", "learned, at the end", "held out, at the end", "gap", "held out, lowest")
+    return Table("Losses in nats, mean ± standard error over the seeds.", header, rows)
+
+
+def _plot(runs: Mapping[float, Sequence[Run]]) -> str:
+    drawn = []
+    for p, of in runs.items():
+        held_out, learned = (np.array([getattr(run, name) for run in of]) for name in ("held_out", "learned"))
+        epochs = np.arange(1.0, held_out.shape[1] + 1)
+        drawn.append(Curve(f"p = {p:g}", STYLES[p], epochs, held_out.mean(axis=0), _error(held_out)))
+        drawn.append(Curve("", f"{STYLES[p]} faint", epochs, learned.mean(axis=0)))
+    end = min(float(held_out.max()), 3 * min(float(run.held_out[-1]) for of in runs.values() for run in of))
+    x, y = Axis("epoch", 1, max(2.0, float(len(epochs)))), Axis("loss (nats)", 0, rounded_up(end))
+    return curves("Does it learn by heart?", x, y, drawn)
+
+
+def _error(values: Float64) -> Float64:
+    """(seeds, epochs) → (epochs,)."""
+    seeds = len(values)
+    return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(seeds)) if seeds > 1 else np.full(values.shape[1], np.nan)
