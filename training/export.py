@@ -79,7 +79,9 @@ def export(
     )
 
 
-def training_graph(module: nn.Module, example: tuple[Tensor, ...], *, input_names: Sequence[str] = ("input",)) -> ModelProto:
+def training_graph(
+    module: nn.Module, example: tuple[Tensor, ...], *, input_names: Sequence[str] = ("input",)
+) -> ModelProto:
     """The network as other exporters give it in training mode: dropout is an operator of the graph, switched on."""
     return _to_onnx(sampling_copy(module), example_rows(example, 3), input_names, "output")
 

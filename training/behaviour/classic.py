@@ -3,6 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def _times(network: nn.Sequential, factor: Callable[[float], float]) -> nn.Seque
     """With the weights of linear layers behind dropout multiplied; biases are not."""
     layers = list(network)
     with torch.no_grad():
-        for before, layer in zip(layers, layers[1:], strict=False):
+        for before, layer in pairwise(layers):
             if isinstance(before, nn.Dropout | ClassicDropout) and isinstance(layer, nn.Linear):
                 layer.weight *= factor(before.p)
     return network

@@ -65,8 +65,8 @@ def claim(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measu
         tuple(_findings(by_rate[WITH], other)),
         f"Each network was asked through the service's engine for {settings.passes} thinned networks, all with the same"
         " masks for every row. An ensemble of T averages the probabilities of T of them; figures are means over the"
-        f" {settings.passes} ÷ T ensembles that share no pass. Disagreement is measured by mutual information (BALD) and by"
-        " the variation ratio, of all passes; AUROC is how often a wrong answer has more of it than a right one."
+        f" {settings.passes} ÷ T ensembles that share no pass. Disagreement is measured by mutual information (BALD) and"
+        " by the variation ratio, of all passes; AUROC is how often a wrong answer has more of it than a right one."
         " Networks of the report have temperature 1; a published model answers as it was calibrated. ± and whiskers:"
         f" standard error over {settings.seeds} seeds; bounds: Student's t, {CONFIDENCE:.0%}; what is told of a"
         " published model is of one network, and decides nothing.",
@@ -106,7 +106,9 @@ def _ensembles(samples: Float64, size: int) -> Iterator[Float64]:
 def _findings(measured: Sequence[Measured], other: Mapping[str, Measured]) -> Iterator[Finding]:
     passes = int(measured[0].sizes[-1])
     who = f"p = {WITH:g}"
-    yield _above(f"{who}: accuracy of {passes} together less that of one", [m.accuracy[-1] - m.accuracy[0] for m in measured])
+    yield _above(
+        f"{who}: accuracy of {passes} together less that of one", [m.accuracy[-1] - m.accuracy[0] for m in measured]
+    )
     yield _above(f"{who}: NLL of one less that of {passes} together", [m.nll[0] - m.nll[-1] for m in measured])
     told = mean_of([m.accuracy[-1] - m.scaled_accuracy for m in measured])
     yield Finding(f"{who}: accuracy of {passes} together less that of weight scaling", str(told), "")
@@ -117,7 +119,9 @@ def _findings(measured: Sequence[Measured], other: Mapping[str, Measured]) -> It
         text = f"{found}; above {found.low:.4f}" if np.isfinite(found.mean) else "no answer was wrong"
         yield Finding(f"{who}: AUROC of {doubt} for wrong answers", text, "bound above 0.5", found.low > 0.5)
     for title, m in other.items():
-        yield Finding(f"{title}: accuracy of {passes} together less that of one", f"{m.accuracy[-1] - m.accuracy[0]:.4f}", "")
+        yield Finding(
+            f"{title}: accuracy of {passes} together less that of one", f"{m.accuracy[-1] - m.accuracy[0]:.4f}", ""
+        )
         yield Finding(f"{title}: NLL of one less that of {passes} together", f"{m.nll[0] - m.nll[-1]:.4f}", "")
         for doubt in DOUBTS:
             yield Finding(f"{title}: AUROC of {doubt} for wrong answers", f"{m.detection(doubt):.4f}", "")
@@ -134,17 +138,19 @@ def _column(measured: Sequence[Measured], of: Callable[[Measured], Float64]) -> 
 
 
 def _sizes_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Table:
-    groups = {f"p = {p:g}": list(by_rate[p]) for p in RATES if p != WITHOUT} | {title: [m] for title, m in other.items()}
-    sizes = next(iter(groups.values()))[0].sizes
-    cells = {
-        title: (_column(of, lambda m: m.accuracy), _column(of, lambda m: m.nll)) for title, of in groups.items()
+    groups = {f"p = {p:g}": list(by_rate[p]) for p in RATES if p != WITHOUT} | {
+        title: [m] for title, m in other.items()
     }
+    sizes = next(iter(groups.values()))[0].sizes
+    cells = {title: (_column(of, lambda m: m.accuracy), _column(of, lambda m: m.nll)) for title, of in groups.items()}
     rows = [
         (f"{size:.0f} thinned", *(_told(column[i], groups[title]) for title in groups for column in cells[title]))
         for i, size in enumerate(sizes)
     ]
     scaled = [(mean_of([m.scaled_accuracy for m in of]), mean_of([m.scaled_nll for m in of])) for of in groups.values()]
-    rows.append(("weight scaling", *(_told(m, of) for pair, of in zip(scaled, groups.values(), strict=True) for m in pair)))
+    rows.append(
+        ("weight scaling", *(_told(m, of) for pair, of in zip(scaled, groups.values(), strict=True) for m in pair))
+    )
     without = by_rate[WITHOUT]
     alone = mean_of([m.scaled_accuracy for m in without]), mean_of([m.scaled_nll for m in without])
     header = ("ensemble", *(f"{title}: {figure}" for title in groups for figure in ("accuracy", "NLL")))
@@ -181,7 +187,9 @@ def _parts_table(measured: Sequence[Measured], other: Mapping[str, Measured]) ->
         (f"{i + 1} of {PARTS}", *(f"{share[i]:.4f} ± {error[i]:.4f}" for share, error in columns.values()))
         for i in range(PARTS)
     ]
-    caption = "Share of wrong answers by tenth of the test rows, from least to most disagreement; rows of all seeds together."
+    caption = (
+        "Share of wrong answers by tenth of the test rows, from least to most disagreement; rows of all seeds together."
+    )
     return Table(caption, ("tenth", *columns), rows)
 
 

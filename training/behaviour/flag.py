@@ -98,7 +98,9 @@ def _in_onnxruntime(network: Network, settings: Settings) -> Iterator[Finding]:
     exported = training_graph(network.module, network.example)
     content, count = exported.SerializeToString(), _switched_on(exported)
     inputs, calls = inputs_of(network.served, network.test.inputs[:ROWS]), settings.calls
-    yield Finding("Dropout operators with training_mode=true in the exported graph", f"{count}", "at least 1", count > 0)
+    yield Finding(
+        "Dropout operators with training_mode=true in the exported graph", f"{count}", "at least 1", count > 0
+    )
     default = Graph(content)
     found = distinct(lambda: default.run(inputs), calls)
     what = f"onnxruntime's default session on it: different answers in {calls} calls"

@@ -55,7 +55,7 @@ def distinct(answer: Callable[[], Array], calls: int) -> int:
 
 
 def run(module: nn.Module, rows: Array | Tensor) -> Array:
-    """torch's answer, in the mode that the module is in."""
+    """What torch answers, in the mode that the module is in."""
     with torch.no_grad():
         answer: Array = module(torch.as_tensor(rows)).numpy()
     return answer
@@ -69,7 +69,10 @@ def _of_torch(network: Network, settings: Settings) -> Iterator[Finding]:
         in_training = distinct(lambda: run(module, rows), calls)
         in_evaluation = distinct(lambda: run(module.eval(), rows), calls)
     yield Finding(
-        f"different answers in {calls} calls in torch", f"{in_training} in training mode", f"{calls}", in_training == calls
+        f"different answers in {calls} calls in torch",
+        f"{in_training} in training mode",
+        f"{calls}",
+        in_training == calls,
     )
     yield Finding("the same in evaluation mode", f"{in_evaluation}", "1", in_evaluation == 1)
     same = _digest(module) == before
@@ -84,7 +87,9 @@ def _of_torch(network: Network, settings: Settings) -> Iterator[Finding]:
         found == len(learned),
     )
     error = _relative(run(module, rows), Graph(network.served.predict).run(inputs_of(network.served, rows)))
-    yield Finding("torch against predict.onnx, largest relative difference", f"{error:.1e}", f"at most {AGREE:g}", error <= AGREE)
+    yield Finding(
+        "torch against predict.onnx, largest relative difference", f"{error:.1e}", f"at most {AGREE:g}", error <= AGREE
+    )
 
 
 def _of_graph(served: Served, rows: Array, settings: Settings, whose: str) -> Iterator[Finding]:
@@ -99,7 +104,9 @@ def _of_graph(served: Served, rows: Array, settings: Settings, whose: str) -> It
 def _of_both_graphs(served: Served) -> Finding:
     """All that is known of a published model's weights in training is in its graph with dropout."""
     sampled, predicted = weights(served.sample), weights(served.predict)
-    same = [name for name, tensor in predicted.items() if name in sampled and sampled[name].tobytes() == tensor.tobytes()]
+    same = [
+        name for name, tensor in predicted.items() if name in sampled and sampled[name].tobytes() == tensor.tobytes()
+    ]
     return Finding(
         f"{served.title}: weights of predict.onnx found in sample.onnx byte for byte",
         f"{len(same)} of {len(predicted)} tensors",
@@ -131,13 +138,12 @@ def _thinned(module: nn.Module, rows: Tensor, seed: int) -> Array:
 
 
 def _off_in_expectation(network: nn.Sequential, rows: Tensor, seed: int, scaled: bool) -> tuple[float, float]:
-    """How far the mean over masks is from the prediction, relative to its largest number, and as a share of the bound."""
+    """How far the mean over masks lies from the prediction, relative to its largest number and as a share of the bound."""
     layers = list(network.eval())
-    last = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
-    p, linear = layers[last].p, layers[last + 1]
+    last, p = max((place, layer.p) for place, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
     with torch.no_grad():
         units = network[:last](rows).double().numpy()  # (rows, units)
-    weight = linear.weight.detach().double().numpy()  # type: ignore[union-attr, operator]
+        weight = layers[last + 1].get_parameter("weight").double().numpy()  # (outputs, units)
     weight = weight if scaled else weight / (1 - p)
     factor = 1 / (1 - p) if scaled else 1.0
     random, total = np.random.default_rng(seed), np.zeros((len(rows), len(weight)))
@@ -158,7 +164,9 @@ def _operators(network: Network, published: Served | None) -> Table:
     graphs = {"exported in training mode": exported, "its predict.onnx": network.served.predict}
     if published:
         graphs[f"{published.title}: predict.onnx"] = published.predict
-    listed = [(name, ", ".join(f"{op} {count}" for op, count in operators(graph).items())) for name, graph in graphs.items()]
+    listed = [
+        (name, ", ".join(f"{op} {count}" for op, count in operators(graph).items())) for name, graph in graphs.items()
+    ]
     return Table("Operators of the graphs, with how many there are.", ("graph", "operators"), listed)
 
 

@@ -42,8 +42,8 @@ def redundancy(networks: Sequence[Network], published: Served | None, test: Part
         "A network trained with dropout keeps answering rightly when many of its activations are squashed, better than"
         f" one trained without; and no single unit matters much: none costs more than {MUCH:.0%} of accuracy.",
         tuple(_findings(by_rate, other)),
-        f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and published."
-        " At every dropout site a random share of the units was then set to zero, the others left as they are, through"
+        f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and"
+        " published. At every dropout site a random share of the units was then set to zero, the others left as they are, through"
         f" the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a share, the same"
         " for every network. Then every unit was removed alone"
         f" (at most {settings.units} a site). Accuracy on up to {settings.rows} test rows that the network had not"
@@ -51,7 +51,9 @@ def redundancy(networks: Sequence[Network], published: Served | None, test: Part
         f" {CONFIDENCE:.0%}.",
         tables=(_squashed_table(by_rate, other), _units_table(by_rate, other)),
         plots=(
-            Plot("squashed.svg", "Accuracy as a random share of the activations is set to zero.", _curves(by_rate, other)),
+            Plot(
+                "squashed.svg", "Accuracy as a random share of the activations is set to zero.", _curves(by_rate, other)
+            ),
             Plot("units.svg", "How much accuracy single units cost when they are removed.", _losses(by_rate, other)),
         ),
     )
@@ -108,7 +110,9 @@ def _findings(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, M
 def _worst(who: str, worst: Sequence[float], *, decides: bool) -> Finding:
     found = max(worst)
     wanted = f"at most {MUCH:g}" if decides else ""
-    return Finding(f"accuracy lost by the worst single unit, {who}", f"{found:.4f}", wanted, found <= MUCH if decides else None)
+    return Finding(
+        f"accuracy lost by the worst single unit, {who}", f"{found:.4f}", wanted, found <= MUCH if decides else None
+    )
 
 
 def _mean_curve(measured: Sequence[Measured]) -> list[Mean]:
@@ -148,7 +152,9 @@ def _squashed_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[
         )
         for i, share in enumerate(SHARES)
     ]
-    return Table("Accuracy with a random share of all activations squashed.", ("squashed", *_titles(by_rate, other)), rows)
+    return Table(
+        "Accuracy with a random share of all activations squashed.", ("squashed", *_titles(by_rate, other)), rows
+    )
 
 
 def _units_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Table:

@@ -60,7 +60,11 @@ def claim(runs: Mapping[float, Sequence[Run]], settings: Settings) -> Claim:
         f" of the paired differences, {CONFIDENCE:.0%}.",
         tables=(_table(runs),),
         plots=(
-            Plot("loss.svg", "Loss on held-out rows (lines) and on those learned from (faint) over the epochs.", _plot(runs)),
+            Plot(
+                "loss.svg",
+                "Loss on held-out rows (lines) and on those learned from (faint) over the epochs.",
+                _plot(runs),
+            ),
         ),
     )
 

@@ -71,7 +71,7 @@ def _load(config: TrainConfig) -> Dataset:
     )
     if not data.labels:
         raise TrainingError(
-            f"data: {data.name} is a regression; the report is about answers that are right or wrong, so it needs classes"
+            f"data: {data.name} is a regression; the report is about right and wrong answers, so it needs classes"
         )
     return data
 
@@ -91,7 +91,7 @@ def _check_same(published: Served, data: Dataset) -> None:
 def _check_can(config: TrainConfig) -> None:
     if config.module or config.network == "resnet":
         raise TrainingError(
-            f"network: the report trains mlp and lenet, whose dropout drops single units; not {config.module or 'resnet'}"
+            f"network: the report trains mlp and lenet, which drop single units; not {config.module or 'resnet'}"
         )
 
 
