@@ -63,10 +63,10 @@ def claim(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measu
         " one pass with the weights as they are comes near it; and where the thinned networks disagree, the answer is"
         " more often wrong.",
         tuple(_findings(by_rate[WITH], other)),
-        f"Each network was asked through the service's engine for {settings.passes} thinned networks, all with the same"
+        f"Each network was asked through the service's engine for {settings.passes} thinned networks, with the same"
         " masks for every row. An ensemble of T averages the probabilities of T of them; figures are means over the"
-        f" {settings.passes} ÷ T ensembles that share no pass. Disagreement is measured by mutual information (BALD) and"
-        " by the variation ratio, of all passes; AUROC is how often a wrong answer has more of it than a right one."
+        f" {settings.passes} ÷ T ensembles that share no pass. Disagreement is measured by mutual information (BALD)"
+        " and by the variation ratio, of all passes; AUROC is how often a wrong answer has more of it than a right one."
         " Networks of the report have temperature 1; a published model answers as it was calibrated. ± and whiskers:"
         f" standard error over {settings.seeds} seeds; bounds: Student's t, {CONFIDENCE:.0%}; what is told of a"
         " published model is of one network, and decides nothing.",

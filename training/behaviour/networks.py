@@ -47,7 +47,7 @@ def train_networks(
     """One a p and seed, by seed; the same seed has the same split, first weights and order of rows at every p."""
     networks = []
     with one_thread():
-        for seed in seeds_of(settings):
+        for seed in range(settings.seed, settings.seed + settings.seeds):
             split = capped(split_of(data, config, seed), settings.rows)
             for p in RATES:
                 say(f"training with p = {p:g}, seed {seed}")
@@ -63,13 +63,10 @@ def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) 
         module = _with_dropout_layers(config, data, split, module)
     with tempfile.TemporaryDirectory() as models:
         example = (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),)
-        folder, _ = publish_module(module, example, name="network", models=Path(models), labels=data.labels)
+        name = f"p-{config.dropout:g}-seed-{config.seed}"
+        folder, _ = publish_module(module, example, name=name, models=Path(models), labels=data.labels)
         served = open_served(folder)
     return Network(config.dropout, config.seed, module, served, tuple(seen), split.test)
-
-
-def seeds_of(settings: Settings) -> range:
-    return range(settings.seed, settings.seed + settings.seeds)
 
 
 def split_of(data: Dataset, config: TrainConfig, seed: int) -> Split:

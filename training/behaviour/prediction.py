@@ -1,6 +1,6 @@
 """Claim 2: at prediction nothing is dropped, and the weights are those of training as they are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,11 +26,15 @@ EXPECTED_PASSES = 4000
 CHUNK = 250
 
 
-def prediction(network: Network, published: Served | None, rows: Array, settings: Settings) -> Claim:
-    """Of a network trained for the report, and of a published one where there is one; `rows` are its test rows."""
-    findings = [*_of_torch(network, settings), *_of_graph(network.served, network.test.inputs, settings, "its")]
+def prediction(dropping: Sequence[Network], published: Served | None, rows: Array, settings: Settings) -> Claim:
+    """Of networks that drop, the last of which is looked into; of a published one where there is one.
+
+    `rows` are test rows of the latter.
+    """
+    network = dropping[-1]
+    findings = [*_of_torch(network, settings), *_of_graph(network.served, network.test.inputs, settings)]
     if published:
-        findings += _of_graph(published, rows, settings, f"{published.title}:")
+        findings += _of_graph(published, rows, settings)
         findings.append(_of_both_graphs(published))
     return Claim(
         "prediction",
@@ -38,7 +42,7 @@ def prediction(network: Network, published: Served | None, rows: Array, settings
         "At prediction and evaluation no unit is dropped: the graph has no dropout operator, the answers are"
         " bit-identical from call to call, and the weights are exactly those of training. Classic dropout, which does"
         " not scale in training, has to multiply the weights by 1-p afterwards; both come to the same.",
-        (*findings, *_of_classic(network)),
+        (*findings, *(finding for each in dropping for finding in _of_classic(each))),
         "A network trained for this report was switched to evaluation with torch's `eval()` and asked the same rows"
         f" {settings.calls} times; so was the graph that is served, in onnxruntime. Weights were compared as bytes."
         " The classic twin has weights 1/(1-p) times ours behind each dropout, and layers that zero without scaling;"
@@ -92,12 +96,12 @@ def _of_torch(network: Network, settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _of_graph(served: Served, rows: Array, settings: Settings, whose: str) -> Iterator[Finding]:
+def _of_graph(served: Served, rows: Array, settings: Settings) -> Iterator[Finding]:
     random = sum(count for name, count in operators(served.predict).items() if name in {"Dropout", *RANDOM})
-    yield Finding(f"{whose} predict.onnx: dropout or random operators", f"{random}", "0", random == 0)
+    yield Finding(f"{served.title}: predict.onnx: dropout or random operators", f"{random}", "0", random == 0)
     graph, inputs = Graph(served.predict), inputs_of(served, rows)
     count = distinct(lambda: graph.run(inputs), settings.calls)
-    what = f"{whose} predict.onnx: different answers in {settings.calls} calls"
+    what = f"{served.title}: predict.onnx: different answers in {settings.calls} calls"
     yield Finding(what, f"{count}", "1", count == 1)
 
 
@@ -120,14 +124,14 @@ def _of_classic(network: Network) -> Iterator[Finding]:
     ours, rows = network.module, torch.from_numpy(network.test.inputs)
     twin = classic_twin(ours)
     error = max(_relative(_thinned(ours, rows, seed), _thinned(twin, rows, seed)) for seed in range(10))
-    what = "classic dropout, same masks: training answers against ours, largest relative difference"
+    what = f"classic dropout, p = {network.p:g}, same masks: training answers against ours, largest relative difference"
     yield Finding(what, f"{error:.1e}", f"at most {ROUNDING:g}", error <= ROUNDING)
     error = _relative(run(ours.eval(), rows), run(scaled_down(twin).eval(), rows))
-    what = "classic weights × (1-p): predictions against ours, largest relative difference"
+    what = f"classic weights × (1-p), p = {network.p:g}: predictions against ours, largest relative difference"
     yield Finding(what, f"{error:.1e}", f"at most {ROUNDING:g}", error <= ROUNDING)
-    for name, scaled in (("ours, scaled in training", True), ("classic", False)):
+    for name, scaled in (("ours", True), ("classic", False)):
         off, share = _off_in_expectation(ours, rows[:EXPECTED_ROWS], network.seed, scaled)
-        what = f"mean over masks behind the last dropout and its linear layer, {name}: off from the prediction"
+        what = f"mean over masks behind the last linear layer, {name}, p = {network.p:g}: off from the prediction"
         yield Finding(what, f"{off:.1e} relative, {share:.2f} of its bound", "at most 1 of its bound", share <= 1)
 
 
@@ -138,7 +142,7 @@ def _thinned(module: nn.Module, rows: Tensor, seed: int) -> Array:
 
 
 def _off_in_expectation(network: nn.Sequential, rows: Tensor, seed: int, scaled: bool) -> tuple[float, float]:
-    """How far the mean over masks lies from the prediction, relative to its largest number and as a share of the bound."""
+    """How far the mean over masks is off, relative to the largest number predicted and as a share of its bound."""
     layers = list(network.eval())
     last, p = max((place, layer.p) for place, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
     with torch.no_grad():
@@ -146,7 +150,7 @@ def _off_in_expectation(network: nn.Sequential, rows: Tensor, seed: int, scaled:
         weight = layers[last + 1].get_parameter("weight").double().numpy()  # (outputs, units)
     weight = weight if scaled else weight / (1 - p)
     factor = 1 / (1 - p) if scaled else 1.0
-    random, total = np.random.default_rng(seed), np.zeros((len(rows), len(weight)))
+    random, total = np.random.default_rng((seed, scaled)), np.zeros((len(rows), len(weight)))
     for _ in range(EXPECTED_PASSES // CHUNK):
         kept = random.random((CHUNK, *units.shape)) >= p
         total += ((kept * units).sum(axis=0) * factor) @ weight.T
@@ -161,7 +165,7 @@ def _off_in_expectation(network: nn.Sequential, rows: Tensor, seed: int, scaled:
 def _operators(network: Network, published: Served | None) -> Table:
     """Of the graph in training mode and of those that predict, side by side."""
     exported = training_graph(network.module, network.example).SerializeToString()
-    graphs = {"exported in training mode": exported, "its predict.onnx": network.served.predict}
+    graphs = {"exported in training mode": exported, f"{network.served.title}: predict.onnx": network.served.predict}
     if published:
         graphs[f"{published.title}: predict.onnx"] = published.predict
     listed = [

@@ -43,9 +43,9 @@ def redundancy(networks: Sequence[Network], published: Served | None, test: Part
         f" one trained without; and no single unit matters much: none costs more than {MUCH:.0%} of accuracy.",
         tuple(_findings(by_rate, other)),
         f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and"
-        " published. At every dropout site a random share of the units was then set to zero, the others left as they are, through"
-        f" the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a share, the same"
-        " for every network. Then every unit was removed alone"
+        " published. At every dropout site a random share of the units was then set to zero, the others left as they"
+        f" are, through the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a"
+        " share, the same for every network. Then every unit was removed alone"
         f" (at most {settings.units} a site). Accuracy on up to {settings.rows} test rows that the network had not"
         f" learned from. ± and whiskers: standard error over the seeds; bounds: Student's t of the paired differences,"
         f" {CONFIDENCE:.0%}.",
@@ -94,11 +94,9 @@ def _one_by_one(served: Served, settings: Settings) -> Iterator[list[Float32]]:
 
 
 def _findings(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Iterator[Finding]:
-    for what, of in (
-        ("mean over 0 to 90 % squashed", lambda m: m.squashed.mean()),
-        ("at 50 % squashed", lambda m: m.squashed[5]),
-    ):
-        difference = mean_of([of(w) - of(wo) for w, wo in zip(by_rate[WITH], by_rate[WITHOUT], strict=True)])
+    pairs = list(zip(by_rate[WITH], by_rate[WITHOUT], strict=True))
+    for what, shares in (("mean over 0 to 90 % squashed", slice(None)), ("at 50 % squashed", slice(5, 6))):
+        difference = mean_of([(with_.squashed - without.squashed)[shares].mean() for with_, without in pairs])
         found = f"{difference}; above {difference.low:.4f}"
         yield Finding(f"accuracy {what}: p = {WITH:g} less p = {WITHOUT:g}", found, "bound above 0", difference.low > 0)
     for p, measured in by_rate.items():

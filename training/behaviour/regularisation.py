@@ -7,25 +7,25 @@ import numpy as np
 
 from training.behaviour.charts import STYLES, Curve, curves, rounded_up
 from training.behaviour.claim import Claim, Finding, Plot, Table
-from training.behaviour.networks import capped, one_thread, seeds_of, split_of, with_rate
-from training.behaviour.settings import WITH, WITHOUT, Settings
+from training.behaviour.networks import capped, one_thread, split_of, with_rate
+from training.behaviour.settings import RATES, WITH, WITHOUT, Settings
 from training.behaviour.statistics import CONFIDENCE, mean_of
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split, deal
 from training.metrics import Float64, Int64
 from training.svg import Axis
-from training.train import train
-
-BOTH = (WITHOUT, WITH)
+from training.train import Epoch, train
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Losses without dropout after every epoch, in nats, both (epochs,)."""
+    """Without dropout after every epoch, losses in nats; each (epochs,)."""
 
     learned: Float64
     """Of the rows it learned from."""
     held_out: Float64
+    accuracy: Float64
+    """Of the held-out rows."""
 
     @property
     def gap(self) -> float:
@@ -35,10 +35,10 @@ class Run:
 
 def regularisation(data: Dataset, config: TrainConfig, settings: Settings, say: Callable[[str], None]) -> Claim:
     """Train on a few of the data's rows, with and without dropout."""
-    runs: dict[float, list[Run]] = {p: [] for p in BOTH}
-    for seed in seeds_of(settings):
+    runs: dict[float, list[Run]] = {p: [] for p in RATES}
+    for seed in range(settings.seed, settings.seed + settings.small_seeds):
         split = _small(capped(split_of(data, config, seed), settings.rows), settings.small_rows, seed)
-        for p in BOTH:
+        for p in RATES:
             say(f"training on {len(split.train.targets)} rows with p = {p:g}, seed {seed}")
             runs[p].append(_run(data, with_rate(config, p, seed, settings.small_epochs), split))
     return claim(runs, settings)
@@ -53,7 +53,7 @@ def claim(runs: Mapping[float, Sequence[Run]], settings: Settings) -> Claim:
         " a smaller gap to the loss on those it did, than one trained without.",
         tuple(_findings(runs)),
         f"Networks were trained for {settings.small_epochs} epochs on {settings.small_rows} rows at most, with"
-        f" {settings.seeds} seeds for the rows, first weights, order and dropout. Both losses are those of the network"
+        f" {settings.small_seeds} seeds for the rows, first weights, order and dropout. Both losses are those of the network"
         " as it predicts, without dropout, after every epoch: a run is made twice with the same seed, which gives the"
         " same weights, once watched at the rows it learns from and once at the test rows. Nothing is chosen by these:"
         " the end is the last epoch, not the best. ± and whiskers: standard error over the seeds; bounds: Student's t"
@@ -81,15 +81,17 @@ def _take(part: Part, rows: Int64) -> Part:
 
 
 def _run(data: Dataset, config: TrainConfig, split: Split) -> Run:
-    return Run(*(_losses(data, config, replace(split, validation=part)) for part in (split.train, split.test)))
+    learned, held_out = (_epochs(data, config, replace(split, validation=part)) for part in (split.train, split.test))
+    losses = (np.array([epoch.validation_loss for epoch in epochs]) for epochs in (learned, held_out))
+    return Run(*losses, np.array([epoch.validation_score for epoch in held_out]))
 
 
-def _losses(data: Dataset, config: TrainConfig, split: Split) -> Float64:
-    """Of the rows to validate by, after every epoch."""
-    losses: list[float] = []
+def _epochs(data: Dataset, config: TrainConfig, split: Split) -> list[Epoch]:
+    """What was seen of the rows to validate by."""
+    epochs: list[Epoch] = []
     with one_thread():
-        train(config, data, split, lambda epoch: losses.append(epoch.validation_loss))
-    return np.array(losses)
+        train(config, data, split, epochs.append)
+    return epochs
 
 
 def _findings(runs: Mapping[float, Sequence[Run]]) -> Iterator[Finding]:
@@ -103,6 +105,8 @@ def _findings(runs: Mapping[float, Sequence[Run]]) -> Iterator[Finding]:
         yield Finding(f"{what}: p = {WITHOUT:g} less p = {WITH:g}", told, "bound above 0", found.low > 0)
     found = mean_of([without.held_out.min() - with_.held_out.min() for without, with_ in pairs])
     yield Finding(f"lowest held-out loss of all epochs: p = {WITHOUT:g} less p = {WITH:g}", f"{found} nats", "")
+    found = mean_of([with_.accuracy[-1] - without.accuracy[-1] for without, with_ in pairs])
+    yield Finding(f"held-out accuracy at the end: p = {WITH:g} less p = {WITHOUT:g}", str(found), "")
 
 
 def _table(runs: Mapping[float, Sequence[Run]]) -> Table:
@@ -113,10 +117,18 @@ def _table(runs: Mapping[float, Sequence[Run]]) -> Table:
             str(mean_of([run.held_out[-1] for run in of])),
             str(mean_of([run.gap for run in of])),
             str(mean_of([run.held_out.min() for run in of])),
+            str(mean_of([run.accuracy[-1] for run in of])),
         )
         for p, of in runs.items()
     ]
-    header = ("network", "learned, at the end", "held out, at the end", "gap", "held out, lowest")
+    header = (
+        "network",
+        "learned, at the end",
+        "held out, at the end",
+        "gap",
+        "held out, lowest",
+        "accuracy, at the end",
+    )
     return Table("Losses in nats, mean ± standard error over the seeds.", header, rows)
 
 

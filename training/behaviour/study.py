@@ -15,7 +15,7 @@ from training.behaviour.prediction import prediction
 from training.behaviour.redundancy import redundancy
 from training.behaviour.regularisation import regularisation
 from training.behaviour.served import Served, open_served
-from training.behaviour.settings import RATES, WITH, Settings
+from training.behaviour.settings import RATES, Settings
 from training.config import TrainConfig
 from training.data import Choices, Dataset, Part, load_data
 from training.errors import TrainingError
@@ -38,7 +38,7 @@ class Report:
 
 def steps(settings: Settings) -> int:
     """How many times `say` will be called."""
-    return len(RATES) * settings.seeds + 2 * settings.seeds + CLAIMS
+    return len(RATES) * (settings.seeds + settings.small_seeds) + CLAIMS
 
 
 def study(config: TrainConfig, folder: Path | None, settings: Settings, say: Callable[[str], None]) -> Report:
@@ -105,9 +105,9 @@ def _claims(
     say: Callable[[str], None],
 ) -> tuple[Claim, ...]:
     first = [network for network in networks if network.seed == settings.seed]
-    dropping = next(network for network in first if network.p == WITH)
+    dropping = [network for network in first if network.p > 0]
     watched = [seen for network in first for seen in network.seen]
-    watched.append(served_masks(published or dropping.served, settings.seed))
+    watched.append(served_masks(published or dropping[-1].served, settings.seed))
 
     def measured(make: Callable[[], Claim], what: str) -> Claim:
         say(what)
@@ -116,7 +116,7 @@ def _claims(
     return (
         measured(lambda: activations(watched), "measuring activations in training"),
         measured(lambda: prediction(dropping, published, test.inputs, settings), "measuring predictions"),
-        measured(lambda: flag(dropping, settings), "measuring the training flag"),
+        measured(lambda: flag(dropping[-1], settings), "measuring the training flag"),
         measured(lambda: redundancy(networks, published, test, settings), "squashing activations"),
         measured(lambda: regularisation(data, config, settings, say), "measuring regularisation"),
         measured(lambda: consensus(networks, published, test, settings), "asking ensembles"),
