@@ -139,9 +139,9 @@ def _findings(measured: Sequence[Measured]) -> list[Finding]:
         ),
     ]
     for axis in AXES:
-        worst = max(m.correlation[axis] for m in measured if np.isfinite(m.correlation[axis]))
-        what = f"largest correlation of two {axis}, as a share of its bound"
-        findings.append(Finding(what, f"{worst:.3f}", "at most 1", worst <= 1))
+        if shares := [m.correlation[axis] for m in measured if np.isfinite(m.correlation[axis])]:
+            what = f"largest correlation of two {axis}, as a share of its bound"
+            findings.append(Finding(what, f"{max(shares):.3f}", "at most 1", max(shares) <= 1))
     return findings
 
 

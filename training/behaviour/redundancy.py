@@ -36,6 +36,11 @@ def redundancy(networks: Sequence[Network], published: Served | None, test: Part
     """Of networks of every p, and of a published one where there is one; `test` are its rows."""
     by_rate = {p: [measure(n.served, n.test, settings) for n in networks if n.p == p] for p in RATES}
     other = {published.title: measure(published, test, settings)} if published else {}
+    return claim(by_rate, other, settings)
+
+
+def claim(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured], settings: Settings) -> Claim:
+    """What they say; networks of p = 0.5 against those of p = 0, paired by seed."""
     return Claim(
         "redundancy",
         "Dropout spreads knowledge over many units",

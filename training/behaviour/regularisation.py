@@ -53,11 +53,11 @@ def claim(runs: Mapping[float, Sequence[Run]], settings: Settings) -> Claim:
         " a smaller gap to the loss on those it did, than one trained without.",
         tuple(_findings(runs)),
         f"Networks were trained for {settings.small_epochs} epochs on {settings.small_rows} rows at most, with"
-        f" {settings.small_seeds} seeds for the rows, first weights, order and dropout. Both losses are those of the network"
-        " as it predicts, without dropout, after every epoch: a run is made twice with the same seed, which gives the"
-        " same weights, once watched at the rows it learns from and once at the test rows. Nothing is chosen by these:"
-        " the end is the last epoch, not the best. ± and whiskers: standard error over the seeds; bounds: Student's t"
-        f" of the paired differences, {CONFIDENCE:.0%}.",
+        f" {settings.small_seeds} seeds for the rows, first weights, order and dropout. Both losses are those of the"
+        " network as it predicts, without dropout, after every epoch: a run is made twice with the same seed, which"
+        " gives the same weights, once watched at the rows it learns from and once at the test rows. Nothing is chosen"
+        " by these: the end is the last epoch, not the best. ± and whiskers: standard error over the seeds; bounds:"
+        f" Student's t of the paired differences, {CONFIDENCE:.0%}.",
         tables=(_table(runs),),
         plots=(
             Plot(
@@ -82,8 +82,11 @@ def _take(part: Part, rows: Int64) -> Part:
 
 def _run(data: Dataset, config: TrainConfig, split: Split) -> Run:
     learned, held_out = (_epochs(data, config, replace(split, validation=part)) for part in (split.train, split.test))
-    losses = (np.array([epoch.validation_loss for epoch in epochs]) for epochs in (learned, held_out))
-    return Run(*losses, np.array([epoch.validation_score for epoch in held_out]))
+    return Run(
+        np.array([epoch.validation_loss for epoch in learned]),
+        np.array([epoch.validation_loss for epoch in held_out]),
+        np.array([epoch.validation_score for epoch in held_out]),
+    )
 
 
 def _epochs(data: Dataset, config: TrainConfig, split: Split) -> list[Epoch]:
