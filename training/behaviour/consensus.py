@@ -22,6 +22,8 @@ from training.svg import Axis
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
 PARTS = 10
 """Of the rows, by how far the thinned networks disagree."""
+NEAR = 0.01
+"""Accuracy by which weight scaling may differ from the consensus: one point."""
 DOUBTS = {"mutual information": "mutual_information", "variation ratio": "variation_ratio"}
 
 
@@ -111,7 +113,9 @@ def _findings(measured: Sequence[Measured], other: Mapping[str, Measured]) -> It
     )
     yield _above(f"{who}: NLL of one less that of {passes} together", [m.nll[0] - m.nll[-1] for m in measured])
     told = mean_of([m.accuracy[-1] - m.scaled_accuracy for m in measured])
-    yield Finding(f"{who}: accuracy of {passes} together less that of weight scaling", str(told), "")
+    farthest = abs(told.mean) + (told.mean - told.low)
+    what = f"{who}: accuracy of {passes} together less that of weight scaling"
+    yield Finding(what, f"{told}; within {farthest:.4f}", f"within {NEAR:g}", farthest <= NEAR)
     told = mean_of([m.scaled_nll - m.nll[-1] for m in measured])
     yield Finding(f"{who}: NLL of weight scaling less that of {passes} together", str(told), "")
     for doubt in DOUBTS:
@@ -211,7 +215,7 @@ def _plot_sizes(
         values += list(getattr(m, field))
     low, high = min(values), max(values)
     margin = 0.05 * (high - low) or 0.01
-    x_axis = Axis("passes in the ensemble, 10 to the power of", 0, float(drawn[0].x[-1]))
+    x_axis = Axis("thinned networks in the ensemble", 0, float(drawn[0].x[-1]), log=True)
     caption = f"{name} of ensembles by size; the level faint lines are weight scaling."
     title = "Is the consensus right more often?" if field == "accuracy" else "Is it less surprised at the truth?"
     return caption[0].upper() + caption[1:], curves(title, x_axis, Axis(name, low - margin, high + margin), drawn)

@@ -50,8 +50,8 @@ def _about_keras() -> str:
 
 def _torch_cases(network: Network, settings: Settings) -> Iterator[tuple[Finding, tuple[str, ...]]]:
     everything = settings.calls
-    yield _case(network, settings, "train()", everything, mode=True)
     yield _case(network, settings, "train(), requires_grad=False", everything, mode=True, trainable=False)
+    yield _case(network, settings, "train(), requires_grad=True", everything, mode=True)
     yield _case(network, settings, "train(), inside torch.no_grad()", everything, mode=True, inside=torch.no_grad)
     yield _case(network, settings, "eval(), requires_grad=True", 1, mode=False)
     yield _case(network, settings, "eval(), requires_grad=False", 1, mode=False, trainable=False)

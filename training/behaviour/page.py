@@ -29,7 +29,7 @@ ol.claims a:hover{text-decoration:underline}ol.claims .soft{grid-column:1/-1}
 background:currentColor}
 .holds{color:var(--good)}.fails{color:var(--bad)}.fails::before{border-radius:0}
 section{margin-top:4rem;padding-top:2rem;border-top:1px solid var(--edge)}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1.5rem;margin:1.5rem 0}
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1.5rem;margin:1.5rem 0}
 figure{margin:0;padding:1rem;border:1px solid var(--edge);border-radius:.6rem}
 figure svg{display:block;width:100%;height:auto}figcaption{margin-top:.5rem;color:var(--soft);font-size:.85rem}
 .scroll{overflow-x:auto;margin:1rem 0 1.5rem}table{border-collapse:collapse;width:100%;font-size:.875rem}
@@ -78,7 +78,7 @@ def _verdict(claim: Claim) -> str:
 def _section(number: int, claim: Claim) -> Iterator[str]:
     yield f'<section id="{claim.key}">\n<h2>{number}. {escape(claim.title)}</h2>\n<p>{_verdict(claim)}</p>'
     yield f"<p>{_code(claim.statement)}</p>"
-    yield _said(claim.findings)
+    yield _said(claim.findings, f"Findings of claim {number}")
     if claim.plots:
         yield '<div class="plots">'
         yield from (f"<figure>{p.svg}<figcaption>{escape(p.caption)}</figcaption></figure>" for p in claim.plots)
@@ -87,9 +87,10 @@ def _section(number: int, claim: Claim) -> Iterator[str]:
     yield f'<p class="how"><strong>How it was measured.</strong> {_code(claim.how)}</p>\n</section>'
 
 
-def _said(findings: Sequence[Finding]) -> str:
+def _said(findings: Sequence[Finding], label: str) -> str:
     rows = (f"<tr>{_cells(finding[:3])}{_mark(finding.holds)}</tr>" for finding in findings)
-    return _scrolled(f'<table class="said">{_head(("measured", "found", "expected", ""))}{"".join(rows)}</table>')
+    head = _head(("measured", "found", "expected", ""))
+    return _scrolled(f'<table class="said">{head}{"".join(rows)}</table>', label)
 
 
 def _mark(holds: bool | None) -> str:
@@ -100,12 +101,13 @@ def _mark(holds: bool | None) -> str:
 
 def _table(table: Table) -> str:
     rows = "".join(f"<tr>{_cells(row)}</tr>" for row in table.rows)
-    return _scrolled(f"<table><caption>{escape(table.caption)}</caption>{_head(table.header)}{rows}</table>")
+    whole = f"<table><caption>{escape(table.caption)}</caption>{_head(table.header)}{rows}</table>"
+    return _scrolled(whole, table.caption)
 
 
-def _scrolled(table: str) -> str:
+def _scrolled(table: str, label: str) -> str:
     """Wide ones scroll by themselves, also by keyboard, and not the page."""
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="numbers">{table}</div>'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{table}</div>'
 
 
 def _head(header: Sequence[str]) -> str:

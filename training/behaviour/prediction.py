@@ -72,13 +72,10 @@ def _of_torch(network: Network, settings: Settings) -> Iterator[Finding]:
         before = _digest(module.train())
         in_training = distinct(lambda: run(module, rows), calls)
         in_evaluation = distinct(lambda: run(module.eval(), rows), calls)
-    yield Finding(
-        f"different answers in {calls} calls in torch",
-        f"{in_training} in training mode",
-        f"{calls}",
-        in_training == calls,
-    )
-    yield Finding("the same in evaluation mode", f"{in_evaluation}", "1", in_evaluation == 1)
+    what = f"torch, evaluation mode: different answers in {calls} calls"
+    yield Finding(what, f"{in_evaluation}", "1", in_evaluation == 1)
+    what = f"torch, training mode: different answers in {calls} calls"
+    yield Finding(what, f"{in_training}", f"{calls}", in_training == calls)
     same = _digest(module) == before
     yield Finding("weights before and after switching", "equal bytes" if same else "different", "equal bytes", same)
     learned = [tensor.detach().numpy() for tensor in module.parameters()]

@@ -45,7 +45,7 @@ def claim(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measu
         "redundancy",
         "Dropout spreads knowledge over many units",
         "A network trained with dropout keeps answering rightly when many of its activations are squashed, better than"
-        f" one trained without; and no single unit matters much: none costs more than {MUCH:.0%} of accuracy.",
+        f" one trained without; and no single unit matters much: none costs more than {MUCH:g} of accuracy.",
         tuple(_findings(by_rate, other)),
         f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and"
         " published. At every dropout site a random share of the units was then set to zero, the others left as they"
@@ -138,11 +138,15 @@ def _losses(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Mea
     low = min(float(losses.min()) for _, losses in pooled.values())
     high = max(float(losses.max()) for _, losses in pooled.values())
     low, high = (low, high) if high > low else (low - 0.005, high + 0.005)
-    drawn = [
-        Curve(name, style, np.sort(losses), np.linspace(0, 1, len(losses))) for name, (style, losses) in pooled.items()
-    ]
+    drawn = [Curve(name, style, *_distribution(losses)) for name, (style, losses) in pooled.items()]
     x, y = Axis("accuracy lost by removing one unit", low, high), Axis("share of units that lose at most so much", 0, 1)
     return curves("Does any single unit matter?", x, y, drawn)
+
+
+def _distribution(losses: Float64) -> tuple[Float64, Float64]:
+    """The losses that there are, and the share of units that lose at most so much."""
+    values, counts = np.unique(losses, return_counts=True)
+    return values, np.cumsum(counts) / len(losses)
 
 
 def _squashed_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Table:

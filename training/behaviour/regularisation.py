@@ -16,6 +16,8 @@ from training.metrics import Float64, Int64
 from training.svg import Axis
 from training.train import Epoch, train
 
+WHISKERS = 11
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -49,8 +51,9 @@ def claim(runs: Mapping[float, Sequence[Run]], settings: Settings) -> Claim:
     return Claim(
         "regularisation",
         "Dropout regularises",
-        "On little data, a network trained with dropout ends with a lower loss on rows it did not learn from, and with"
-        " a smaller gap to the loss on those it did, than one trained without.",
+        "On little data, a network trained with dropout does better on rows it did not learn from than one trained"
+        " without: its lowest loss is lower, more of its answers are right, and at the end of a long training its loss"
+        " is still lower, with a smaller gap to that on the rows it learned from.",
         tuple(_findings(runs)),
         f"Networks were trained for {settings.small_epochs} epochs on {settings.small_rows} rows at most, with"
         f" {settings.small_seeds} seeds for the rows, first weights, order and dropout. Both losses are those of the"
@@ -99,17 +102,15 @@ def _epochs(data: Dataset, config: TrainConfig, split: Split) -> list[Epoch]:
 
 def _findings(runs: Mapping[float, Sequence[Run]]) -> Iterator[Finding]:
     pairs = list(zip(runs[WITHOUT], runs[WITH], strict=True))
+    loss, accuracy = f"p = {WITHOUT:g} less p = {WITH:g}, nats", f"p = {WITH:g} less p = {WITHOUT:g}"
     for what, differences in (
-        ("held-out loss at the end", [without.held_out[-1] - with_.held_out[-1] for without, with_ in pairs]),
-        ("gap of held-out to learned loss at the end", [without.gap - with_.gap for without, with_ in pairs]),
+        (f"lowest held-out loss of all epochs: {loss}", [wo.held_out.min() - w.held_out.min() for wo, w in pairs]),
+        (f"held-out accuracy at the end: {accuracy}", [w.accuracy[-1] - wo.accuracy[-1] for wo, w in pairs]),
+        (f"held-out loss at the end: {loss}", [wo.held_out[-1] - w.held_out[-1] for wo, w in pairs]),
+        (f"gap of held-out to learned loss at the end: {loss}", [wo.gap - w.gap for wo, w in pairs]),
     ):
         found = mean_of(differences)
-        told = f"{found} nats; above {found.low:.4f}"
-        yield Finding(f"{what}: p = {WITHOUT:g} less p = {WITH:g}", told, "bound above 0", found.low > 0)
-    found = mean_of([without.held_out.min() - with_.held_out.min() for without, with_ in pairs])
-    yield Finding(f"lowest held-out loss of all epochs: p = {WITHOUT:g} less p = {WITH:g}", f"{found} nats", "")
-    found = mean_of([with_.accuracy[-1] - without.accuracy[-1] for without, with_ in pairs])
-    yield Finding(f"held-out accuracy at the end: p = {WITH:g} less p = {WITHOUT:g}", str(found), "")
+        yield Finding(what, f"{found}; above {found.low:.4f}", "bound above 0", found.low > 0)
 
 
 def _table(runs: Mapping[float, Sequence[Run]]) -> Table:
@@ -148,6 +149,9 @@ def _plot(runs: Mapping[float, Sequence[Run]]) -> str:
 
 
 def _error(values: Float64) -> Float64:
-    """(seeds, epochs) → (epochs,)."""
-    seeds = len(values)
-    return np.asarray(values.std(axis=0, ddof=1) / np.sqrt(seeds)) if seeds > 1 else np.full(values.shape[1], np.nan)
+    """(seeds, epochs) → (epochs,); NaN but at some epochs, for whiskers not to be a band."""
+    error = np.full(values.shape[1], np.nan)
+    shown = np.linspace(0, len(error) - 1, WHISKERS).round().astype(np.int64)
+    if len(values) > 1:
+        error[shown] = values.std(axis=0, ddof=1)[shown] / np.sqrt(len(values))
+    return error

@@ -1,8 +1,10 @@
 """A report → Markdown."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from training.behaviour.claim import Claim, Finding
+from training.behaviour.settings import QUICK, Settings
 from training.behaviour.study import Report
 from training.markdown import table
 
@@ -38,19 +40,23 @@ def paragraphs(report: Report) -> Iterator[str]:
     yield (
         f"Data: {data.name}, {len(data.targets):,} rows, {len(data.labels)} classes, SHA-256 {data.sha256}."
         f" Networks of the report: {config.network} with {', '.join(map(str, config.hidden))} hidden units,"
-        f" {settings.epochs} epochs, {settings.seeds} seeds from {settings.seed}. Made {report.created} by"
+        f" {settings.epochs} epochs, {settings.seeds} seeds from {settings.seed} on. Made {report.created} by"
         f" {command(report)}."
     )
 
 
 def command(report: Report) -> str:
-    """That makes it again."""
-    settings, usual = report.settings, type(report.settings)()
-    given = [
-        f" --model models/{report.published.title}" if report.published else f" --data {report.config.data}",
-        *(f" --{name} {getattr(settings, name)}" for name in ("seeds", "seed", "epochs") if settings != usual),
+    """That makes it again; of paths the last name, for they are nobody else's."""
+    settings, config = report.settings, report.config
+    usual = QUICK if settings.passes == QUICK.passes else Settings()
+    given = {name: getattr(settings, name) for name in ("seeds", "seed", "epochs")}
+    options = [
+        f"--model models/{report.published.title}" if report.published else f"--data {Path(config.data).name}",
+        *([f"--target {config.target}"] if config.target else []),
+        *(f"--{name} {value}" for name, value in given.items() if value != getattr(usual, name)),
+        *(["--quick"] if usual is QUICK else []),
     ]
-    return COMMAND + "".join(given)
+    return " ".join([COMMAND, *options])
 
 
 def headline(claim: Claim) -> Finding:

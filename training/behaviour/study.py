@@ -81,6 +81,8 @@ def _check_same(published: Served, data: Dataset) -> None:
     trained_on = published.manifest.training_data
     if trained_on is None:
         raise TrainingError(f"{published.title}: its manifest does not say what data it was trained on")
+    if not {"seed", "test_share"} <= set(published.manifest.training):
+        raise TrainingError(f"{published.title}: its manifest does not say which rows it did not learn from")
     if trained_on.sha256 != data.sha256:
         raise TrainingError(
             f"{published.title} was trained on other data: {trained_on.name}, SHA-256 {trained_on.sha256[:12]}…;"

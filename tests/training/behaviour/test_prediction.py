@@ -13,7 +13,7 @@ from training.behaviour.claim import Claim
 from training.behaviour.classic import ClassicDropout, classic_twin, scaled_down
 from training.behaviour.networks import Network
 from training.behaviour.prediction import prediction
-from training.behaviour.served import operators
+from training.behaviour.served import operators as count_operators
 from training.behaviour.settings import QUICK
 from training.export import training_graph
 
@@ -29,9 +29,8 @@ def failed(claim: Claim) -> list[str]:
 def test_it_holds_for_a_network_as_trained_and_published(network: Network) -> None:
     claim = claim_of(network)
     assert claim.holds, failed(claim)
-    assert failed(claim) == []
     assert not network.module.training
-    in_training, served, _ = (operators for _, operators in claim.tables[0].rows)
+    in_training, served = (operators for _, operators in claim.tables[0].rows)
     assert "Dropout 2" in in_training
     assert "Dropout" not in served
 
@@ -40,13 +39,15 @@ def test_a_network_that_drops_in_evaluation_mode(network: Network) -> None:
     module = nn.Sequential(
         *(broken.Lasting(0.5) if isinstance(part, nn.Dropout) else part for part in network.module.children())
     )
-    assert "the same in evaluation mode" in failed(claim_of(replace(network, module=module)))
+    assert f"torch, evaluation mode: different answers in {QUICK.calls} calls" in failed(
+        claim_of(replace(network, module=module))
+    )
 
 
 def test_a_graph_with_dropout_in_it(network: Network) -> None:
     dropping = training_graph(network.module, network.example).SerializeToString()
     claim = claim_of(replace(network, served=replace(network.served, predict=dropping)))
-    assert operators(dropping)["Dropout"] == 2
+    assert count_operators(dropping)["Dropout"] == 2
     assert any(what.endswith("dropout or random operators") for what in failed(claim))
 
 
