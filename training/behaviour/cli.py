@@ -1,6 +1,7 @@
 """The command `python -m training behaviour`."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FAILURE = 1
 USAGE = 2
 USUAL = Settings()
+DEFAULT_FOLDER = Path("build/behaviour")
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -40,7 +42,7 @@ def behaviour(
     hidden: Annotated[str | None, typer.Option(help="Units of each hidden layer, separated by commas.")] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Folder to write to; build/behaviour where no model is named.", metavar="DIR"),
+        typer.Option("--out", help=f"Folder to write to; {DEFAULT_FOLDER} where no model is named.", metavar="DIR"),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, help=f"Networks of each p. [default: {USUAL.seeds}]")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The first of the seeds.")] = None,
@@ -79,12 +81,12 @@ def _behaviour(model: Path | None, given: dict[str, Any], folder: Path | None, s
         raise TrainingError(f"{error.name} is not installed; the report needs: pip install '.[training]'") from None
 
     config = of_model(model, given) if model else load_config(None, given)
-    folder = Path("build/behaviour") if folder is None and model is None else folder
+    folder = folder or (None if model else DEFAULT_FOLDER)
     places = [place for place in (folder, model) if place]
     for place in places:
         check_writable(place)
     began = time.perf_counter()
-    report = _measured(lambda say: study(config, model, settings, say), settings)
+    report = _measured(lambda say: study(config, model, folder, settings, say), settings)
     if folder:
         write(folder, files_of(report))
     if model:
@@ -93,7 +95,7 @@ def _behaviour(model: Path | None, given: dict[str, Any], folder: Path | None, s
     out.print(f"Report: {', '.join(str(place / 'behaviour.html') for place in places)}", markup=False, soft_wrap=True)
 
 
-def _measured(make: Any, settings: Settings) -> "Report":
+def _measured(make: Callable[[Callable[[str], None]], "Report"], settings: Settings) -> "Report":
     from training.behaviour.study import steps
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
@@ -103,8 +105,7 @@ def _measured(make: Any, settings: Settings) -> "Report":
         def say(what: str) -> None:
             progress.update(bar, advance=1, description=what)
 
-        report: Report = make(say)
-    return report
+        return make(say)
 
 
 def _show(report: "Report", seconds: float) -> None:

@@ -226,11 +226,12 @@ def _plot_parts(measured: Sequence[Measured], other: Mapping[str, Measured]) -> 
     x, (share, error) = np.arange(1.0, PARTS + 1), error_by_part(measured, "mutual information")
     ratio, ratio_error = error_by_part(measured, "variation ratio")
     drawn = [
-        Curve("mutual information", "s1", x, share, error),
-        Curve("variation ratio", "s0", x, ratio, ratio_error),
+        Curve("by MI", "s1", x, share, error),
+        Curve("by votes", "s0", x, ratio, ratio_error),
         *(Curve(title, PUBLISHED, x, error_by_part([m], "mutual information")[0]) for title, m in other.items()),
     ]
     highest = max(float((share + error).max()), float((ratio + ratio_error).max()), *(float(c.y.max()) for c in drawn))
-    caption = f"Share of wrong answers by tenth of the rows, from least to most disagreement, p = {WITH:g}."
+    caption = f"Share of wrong answers by tenth of the rows, from least to most disagreement: p = {WITH:g} by mutual"
+    caption += " information (MI) and by variation ratio (votes), a published model by the former."
     axes = Axis("tenth of the rows, by disagreement", 1, PARTS), Axis("share wrong", 0, rounded_up(highest))
     return caption, curves("Does disagreement tell of errors?", *axes, drawn)

@@ -7,6 +7,7 @@ from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.report import headline, paragraphs, title
 from training.behaviour.study import Report
 
+TOGETHER = "\u00a0±\u00a0"
 STYLE = """
 :root{color-scheme:light dark;--back:#fff;--text:#1f2328;--soft:#59636e;--edge:#d1d9e0;--card:#f6f8fa;--good:#1a7f37;
 --bad:#bc4c00;--link:#0969da}
@@ -15,7 +16,7 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--back);color:var(--text);font:16px/1.6 system-ui,sans-serif;
 font-variant-numeric:tabular-nums}
-main{max-width:60rem;margin:0 auto;padding:3rem 1.25rem 6rem}
+main{max-width:68rem;margin:0 auto;padding:3rem 1.25rem 6rem}
 h1{font-size:1.9rem;line-height:1.25;margin:0 0 1rem;letter-spacing:-.01em}
 h2{font-size:1.35rem;line-height:1.3;margin:0 0 .5rem}
 a{color:var(--link)}p{margin:0 0 1rem}.soft{color:var(--soft);font-size:.9rem;overflow-wrap:anywhere}
@@ -32,8 +33,8 @@ section{margin-top:4rem;padding-top:2rem;border-top:1px solid var(--edge)}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1.5rem;margin:1.5rem 0}
 figure{margin:0;padding:1rem;border:1px solid var(--edge);border-radius:.6rem}
 figure svg{display:block;width:100%;height:auto}figcaption{margin-top:.5rem;color:var(--soft);font-size:.85rem}
-.scroll{overflow-x:auto;margin:1rem 0 1.5rem}table{border-collapse:collapse;width:100%;font-size:.875rem}
-caption{text-align:left;color:var(--soft);padding-bottom:.5rem}
+.scroll{overflow-x:auto;margin:.5rem 0 1.5rem}table{border-collapse:collapse;width:100%;font-size:.875rem}
+.caption{margin:2rem 0 0;max-width:46rem}
 th,td{text-align:left;vertical-align:top;padding:.45rem .75rem .45rem 0;border-bottom:1px solid var(--edge)}
 th{font-weight:600}td+td{min-width:5.5rem}.said td:first-child{min-width:15rem}td.verdict{padding-right:0}
 .how{background:var(--card);border-radius:.6rem;padding:1rem 1.1rem;font-size:.9rem;margin:0}
@@ -101,8 +102,8 @@ def _mark(holds: bool | None) -> str:
 
 def _table(table: Table) -> str:
     rows = "".join(f"<tr>{_cells(row)}</tr>" for row in table.rows)
-    whole = f"<table><caption>{escape(table.caption)}</caption>{_head(table.header)}{rows}</table>"
-    return _scrolled(whole, table.caption)
+    whole = _scrolled(f"<table>{_head(table.header)}{rows}</table>", table.caption)
+    return f'<p class="soft caption">{escape(table.caption)}</p>\n{whole}'
 
 
 def _scrolled(table: str, label: str) -> str:
@@ -116,7 +117,8 @@ def _head(header: Sequence[str]) -> str:
 
 
 def _cells(row: Sequence[str]) -> str:
-    return "".join(f"<td>{escape(cell)}</td>" for cell in row)
+    """A number and its error stay in one line."""
+    return "".join(f"<td>{escape(cell.replace(' ± ', TOGETHER))}</td>" for cell in row)
 
 
 def _code(text: str) -> str:

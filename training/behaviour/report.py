@@ -55,6 +55,7 @@ def command(report: Report) -> str:
         *([f"--target {config.target}"] if config.target else []),
         *(f"--{name} {value}" for name, value in given.items() if value != getattr(usual, name)),
         *(["--quick"] if usual is QUICK else []),
+        *([f"--out {report.out.name if report.out.is_absolute() else report.out}"] if report.out else []),
     ]
     return " ".join([COMMAND, *options])
 

@@ -34,6 +34,8 @@ class Report:
     data: Dataset
     published: Served | None
     created: str
+    out: Path | None
+    """Where to it goes, besides the model."""
 
 
 def steps(settings: Settings) -> int:
@@ -41,7 +43,9 @@ def steps(settings: Settings) -> int:
     return len(RATES) * (settings.seeds + settings.small_seeds) + CLAIMS
 
 
-def study(config: TrainConfig, folder: Path | None, settings: Settings, say: Callable[[str], None]) -> Report:
+def study(
+    config: TrainConfig, folder: Path | None, out: Path | None, settings: Settings, say: Callable[[str], None]
+) -> Report:
     """Train the networks and measure all claims; `folder` is a published model's, which is measured beside them.
 
     `say` is told what comes next. Raises TrainingError, or InvalidModel for a model that the service would not load.
@@ -55,7 +59,7 @@ def study(config: TrainConfig, folder: Path | None, settings: Settings, say: Cal
     test = capped(split_of(data, config, config.seed), settings.rows).test
     networks = train_networks(data, config, settings, say)
     claims = _claims(networks, published, test, data, config, settings, say)
-    return Report(claims, settings, config, data, published, provenance.now())
+    return Report(claims, settings, config, data, published, provenance.now(), out)
 
 
 def of_model(folder: Path, given: dict[str, object]) -> TrainConfig:
