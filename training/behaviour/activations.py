@@ -17,7 +17,7 @@ SCALE_TOLERANCE = 1e-6
 AXES = ("steps", "rows", "units")
 TESTS = 2 + len(AXES)
 """With a bound each, of every layer."""
-MASK_PASSES = 4096
+MASK_PASSES = 1024
 
 
 class Measured(NamedTuple):
