@@ -42,7 +42,7 @@ def prediction(dropping: Sequence[Network], published: Served | None, rows: Arra
         "At prediction and evaluation no unit is dropped: the graph has no dropout operator, the answers are"
         " bit-identical from call to call, and the weights are exactly those of training. Classic dropout, which does"
         " not scale in training, has to multiply the weights by 1-p afterwards; both come to the same.",
-        (*findings, *(finding for each in dropping for finding in _of_classic(each))),
+        (*findings, *(finding for each in dropping for finding in _of_classic(each, ALARM / len(dropping)))),
         "A network trained for this report was switched to evaluation with torch's `eval()` and asked the same rows"
         f" {settings.calls} times; so was the graph that is served, in onnxruntime. Weights were compared as bytes."
         " The classic twin has weights 1/(1-p) times ours behind each dropout, and layers that zero without scaling;"
@@ -116,7 +116,7 @@ def _of_both_graphs(served: Served) -> Finding:
     )
 
 
-def _of_classic(network: Network) -> Iterator[Finding]:
+def _of_classic(network: Network, alpha: float) -> Iterator[Finding]:
     assert isinstance(network.module, nn.Sequential)
     ours, rows = network.module, torch.from_numpy(network.test.inputs)
     twin = classic_twin(ours)
@@ -126,8 +126,9 @@ def _of_classic(network: Network) -> Iterator[Finding]:
     error = _relative(run(ours.eval(), rows), run(scaled_down(twin).eval(), rows))
     what = f"classic weights × (1-p), p = {network.p:g}: predictions against ours, largest relative difference"
     yield Finding(what, f"{error:.1e}", f"at most {ROUNDING:g}", error <= ROUNDING)
-    for name, scaled in (("ours", True), ("classic", False)):
-        off, share = _off_in_expectation(ours, rows[:EXPECTED_ROWS], network.seed, scaled)
+    kinds = {"ours": True, "classic": False}
+    for name, scaled in kinds.items():
+        off, share = _off_in_expectation(ours, rows[:EXPECTED_ROWS], network.seed, scaled, alpha / len(kinds))
         what = f"mean over masks behind the last linear layer, {name}, p = {network.p:g}: off from the prediction"
         yield Finding(what, f"{off:.1e} relative, {share:.2f} of its bound", "at most 1 of its bound", share <= 1)
 
@@ -138,7 +139,9 @@ def _thinned(module: nn.Module, rows: Tensor, seed: int) -> Array:
         return run(module.train(), rows)
 
 
-def _off_in_expectation(network: nn.Sequential, rows: Tensor, seed: int, scaled: bool) -> tuple[float, float]:
+def _off_in_expectation(
+    network: nn.Sequential, rows: Tensor, seed: int, scaled: bool, alpha: float
+) -> tuple[float, float]:
     """How far the mean over masks is off, relative to the largest number predicted and as a share of its bound."""
     layers = list(network.eval())
     last, p = max((place, layer.p) for place, layer in enumerate(layers) if isinstance(layer, nn.Dropout))
@@ -154,7 +157,7 @@ def _off_in_expectation(network: nn.Sequential, rows: Tensor, seed: int, scaled:
     mean, wanted = total / EXPECTED_PASSES, units @ (weight if scaled else weight * (1 - p)).T
     sizes = np.abs(units[:, None, :] * weight) * factor  # (rows, outputs, units)
     variance = EXPECTED_PASSES * p * (1 - p) * np.square(sizes).sum(axis=-1)
-    bound = bernstein(variance, float(sizes.max()) * max(p, 1 - p), ALARM / (2 * mean.size)) / EXPECTED_PASSES
+    bound = bernstein(variance, float(sizes.max()) * max(p, 1 - p), alpha / mean.size) / EXPECTED_PASSES
     off = np.abs(mean - wanted)
     return float(off.max() / np.abs(wanted).max()), float((off / bound).max())
 
