@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.answers import Prediction
 from service.errors import InvalidInput
 from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest
 from service.sampling import Sampling
@@ -65,6 +66,17 @@ def accept(predictive_entropy: Float64, threshold: AbstentionThreshold) -> NDArr
 def prediction_sets(probabilities: Float64, quantile: ConformalQuantile) -> NDArray[np.bool_]:
     """Which classes belong to each row's set: deterministic probabilities (rows, classes) → the same shape."""
     return 1 - probabilities <= quantile.quantile
+
+
+def half_widths(prediction: Prediction, quantile: ConformalQuantile) -> Float64:
+    """Of the intervals about a regression's deterministic answers: (rows, outputs), in the target's unit.
+
+    The quantile itself, or where the noise is learned times that of each row, so that a row that is known to
+    be noisy gets a wide one.
+    """
+    if prediction.noise_std is None:
+        return np.full_like(prediction.values, quantile.quantile)
+    return prediction.noise_std * quantile.quantile
 
 
 def _unknown(field: str, asked: float, known: list[float]) -> InvalidInput:

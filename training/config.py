@@ -49,6 +49,12 @@ class TrainConfig(BaseModel):
     """Units of each hidden layer of an mlp, separated by commas."""
     dropout: DropProbability = 0.5
     """Probability that a hidden unit is dropped; unless it is given, 0.1 for a regression."""
+    noise: Literal["fitted", "learned", "fixed"] = "fitted"
+    """Noise of a regression's target: fitted, the same for all rows; learned, the network tells each row's; fixed: tau."""
+    tau: float | None = Field(default=None, gt=0)
+    """Precision of fixed noise, 1 / variance in the target's own unit; the weights are penalised by length_scale."""
+    length_scale: float | None = Field(default=None, gt=0)
+    """Prior of the weights: large keeps them small. Of fixed noise and of learned dropout; 0.01 unless given."""
     input_dropout: DropProbability = 0.0
     """Probability that an input is dropped."""
     epochs: int = Field(default=200, ge=1)
@@ -119,6 +125,14 @@ class TrainConfig(BaseModel):
         if isinstance(value, bool):
             raise ValueError("expected no true or false")
         return value
+
+    @model_validator(mode="after")
+    def _knows_its_noise(self) -> "TrainConfig":
+        if self.noise == "fixed" and self.tau is None:
+            raise ValueError("noise fixed needs tau, its precision: 1 / variance in the target's own unit")
+        if self.noise != "fixed" and self.tau is not None:
+            raise ValueError(f"tau is the precision of fixed noise, and noise is {self.noise}; say noise fixed as well")
+        return self
 
     @model_validator(mode="after")
     def _drops_something(self) -> "TrainConfig":

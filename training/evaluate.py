@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+from service.answers import Prediction
 from service.manifest import Manifest
 from service.runtime import Array
 from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
@@ -44,7 +45,8 @@ def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None)
             "deterministic": errors(deterministic, targets),
             "mc": errors(uncertainty.mean, targets) | gaussian_figures(uncertainty, targets),
         }
-        return join(found, {"deterministic": merge(of_interval(deterministic, targets, each) for each in conformal)})
+        prediction = Prediction(deterministic, answers.noise_std)
+        return join(found, {"deterministic": merge(of_interval(prediction, targets, each) for each in conformal)})
     found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
     found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
     tried = {

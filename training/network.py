@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from training.data import Dataset
 
@@ -12,6 +13,10 @@ CONV1, CONV2, FULL = 20, 50, 500
 """Channels and units of LeNet, as Caffe's and as Gal & Ghahramani (2016) use it."""
 STAGES = (16, 32, 64)
 MIN_LENET_PIXELS = 16
+LEAST_NOISE = 1e-3
+"""Of learned noise, in standard deviations of the target: of rows that are learned by heart the logarithm would have
+no bottom.
+"""
 
 
 class Standardise(nn.Module):
@@ -107,6 +112,25 @@ class InTargetsUnit(nn.Module):
     def standardised(self, targets: Tensor) -> Tensor:
         """(rows, outputs) → the same: what the network in front of it learns."""
         return (targets - self.mean) / self.spread
+
+
+class NoisyInTargetsUnit(InTargetsUnit):
+    """The same where the network tells the noise of each row, too."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, 2·outputs) → the same: the means, and then the standard deviations of their noise."""
+        mean, noise = mean_and_noise(values)
+        return torch.cat([super().forward(mean), noise * self.spread], dim=1)
+
+
+def mean_and_noise(values: Tensor) -> tuple[Tensor, Tensor]:
+    """What such a network answers (rows, 2·outputs) → means and standard deviations, each (rows, outputs).
+
+    Softplus keeps these above 0 as the exponential of a log variance does, but its slope never exceeds 1, so that
+    no row can throw the weights far.
+    """
+    mean, noise = values.chunk(2, dim=1)
+    return mean, softplus(noise) + LEAST_NOISE
 
 
 def make_preprocessing(data: Dataset, rows: Tensor) -> OrderedDict[str, nn.Module]:

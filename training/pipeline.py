@@ -1,16 +1,18 @@
 """A training run, from data to a published model."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from service.manifest import Manifest, TrainingData
+from service.manifest import AnyNoise, LearnedNoise, Manifest, Noise, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.errors import TrainingError
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
@@ -64,13 +66,19 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
+        **_known_noise(config),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )
 
 
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
-    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs."""
+    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs.
+
+    Raises TrainingError for settings that are of another task.
+    """
+    if data.labels and config.noise != "fitted":
+        raise TrainingError(f"noise: is that of a regression's target, and {data.name} has classes; leave noise out")
     network = choose_network(config, data)
     suited: dict[str, Any] = {"epochs": min(config.epochs, max(FEWEST_EPOCHS, ROWS_SEEN // train_rows))}
     if not data.labels and config.input_dropout == 0:
@@ -79,6 +87,13 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     unsaid = {key: value for key, value in suited.items() if key not in config.model_fields_set}
     return config.model_copy(update=unsaid | {"network": network})
+
+
+def _known_noise(config: TrainConfig) -> dict[str, AnyNoise]:
+    """What of a regression's noise is known before it is fitted, for the manifest."""
+    if config.noise == "learned":
+        return {"noise": LearnedNoise(learned=True)}
+    return {"noise": Noise(std=1 / math.sqrt(config.tau))} if config.tau else {}
 
 
 def _what(config: TrainConfig, data: Dataset) -> str:
@@ -116,16 +131,17 @@ def _counts(split: Split) -> dict[str, int]:
     return {f"{name}_rows": len(part.targets) for name, part in parts.items()}
 
 
-def _unused(config: TrainConfig) -> set[str]:
-    """Settings of other networks than the one that is trained."""
+def _unused(config: TrainConfig, data: Dataset) -> set[str]:
+    """Settings of other networks than the one that is trained, and of another task."""
+    unused = {"noise"} if data.labels else set()
     if config.module:
-        return {"network", "hidden", "dropout", "input_dropout"}
-    return set() if config.network == "mlp" else {"hidden"}
+        return unused | {"network", "hidden", "dropout", "input_dropout"}
+    return unused if config.network == "mlp" else unused | {"hidden"}
 
 
 def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained) -> dict[str, Any]:
     """What was asked for and what came of it; not where: paths are nobody else's."""
-    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config))
+    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config, data))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
         | {"data": data.name, "device": trained.device, "best_epoch": trained.best.number}

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from service import golden
 from service.engine import Engine
 from service.errors import InvalidInput
-from service.manifest import REQUIRED_FILES, Manifest, TrainingData, sha256
+from service.manifest import REQUIRED_FILES, AnyNoise, Manifest, TrainingData, sha256
 from service.masks import MaskCache
 from service.runtime import Graph
 from service.sampling import Sampling
 from service.steps import Inputs
 from training import provenance
 from training.answers import ask
-from training.calibrate import calibrate, fit
+from training.calibrate import calibrate, describe_noise, fit
 from training.errors import TrainingError
 from training.export import Exported, example_rows, export
 from training.publish import publish
@@ -38,6 +38,7 @@ class Facts(TypedDict, total=False):
 
     description: str
     features: tuple[str, ...]
+    noise: AnyNoise
     categories: dict[str, tuple[str, ...]]
     training_data: TrainingData
     training: dict[str, Any]
@@ -112,7 +113,7 @@ def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
 
 def _fitted(manifest: Manifest) -> Iterator[str]:
     if manifest.task == "regression":
-        yield f"fit: noise {manifest.noise.std:.3g}" if manifest.noise else "fit: no noise"
+        yield f"fit: {describe_noise(manifest.noise)}"
         return
     temperatures = {"temperature": manifest.temperature, "sampled temperature": manifest.sampled_temperature}
     for kind, temperature in temperatures.items():

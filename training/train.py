@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network
+from training.architecture import make_network, make_unit
 from training.checkpoint import Checkpoint, load, save
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
@@ -44,7 +44,7 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
     with _told_plainly(config):
         torch.manual_seed(config.seed)
         network = make_network(config, data, torch.from_numpy(split.train.inputs)).to(device)
-        unit = None if data.labels else InTargetsUnit(torch.from_numpy(split.train.targets))
+        unit = make_unit(config, data, torch.from_numpy(split.train.targets))
         run = _Run(config, data, network, _tensors(split.train, unit, device))
         best = run.fit(
             _tensors(split.validation, unit, device), logged(on_epoch, config.log, anew=config.resume is None)
@@ -80,7 +80,7 @@ class _Run:
 
     def __init__(self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors) -> None:
         self.config, self.data, self.network, self.rows = config, data, network, rows
-        self.loss = Loss(data)
+        self.loss = Loss(config, data)
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
