@@ -15,6 +15,7 @@ from scipy.stats import beta
 from service.manifest import AbstentionThreshold, AnyNoise, ConformalQuantile, LearnedNoise, Manifest, Noise
 from service.runtime import Array
 from service.uncertainty import ClassUncertainty, Float64, summarise_regression
+from training.errors import TrainingError
 from training.evaluate import Answers, Int64, of_truth
 from training.metrics.values import gaussian_nll
 from training.temperature import fit_temperature
@@ -41,9 +42,14 @@ def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manif
 
 
 def noise_of(known: AnyNoise | None, samples: Array, targets: Array) -> AnyNoise | None:
-    """What is known of the noise stays, but for the scale of a learned one; what is not is fitted."""
+    """What is known of the noise stays, but for the scale of a learned one; what is not is fitted.
+
+    `samples` are raw: (passes, rows, outputs of the graph). Raises TrainingError for a learned noise below 0.
+    """
     if isinstance(known, LearnedNoise):
         means, noise_std = np.split(samples.astype(np.float64), 2, axis=-1)  # each (passes, rows, outputs)
+        if not (noise_std > 0).all():
+            raise TrainingError("noise: learned: the second half of the network's outputs must be above 0")
         return LearnedNoise(learned=True, scale=fit_scale(means, noise_std, targets))
     return known or fit_noise(samples, targets)
 
@@ -58,7 +64,9 @@ def fit_scale(means: Float64, noise_std: Float64, targets: Array) -> float:
     spread = summarise_regression(means, noise_std)
 
     def nll(log_scale: float) -> float:
-        return gaussian_nll(spread.mean, np.hypot(spread.epistemic_std, math.exp(log_scale) * spread.aleatoric_std), targets)
+        return gaussian_nll(
+            spread.mean, np.hypot(spread.epistemic_std, math.exp(log_scale) * spread.aleatoric_std), targets
+        )
 
     bounds = (math.log(SCALES[0]), math.log(SCALES[1]))
     return math.exp(minimize_scalar(nll, bounds=bounds, method="bounded").x)

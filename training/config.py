@@ -50,7 +50,7 @@ class TrainConfig(BaseModel):
     dropout: DropProbability = 0.5
     """Probability that a hidden unit is dropped; unless it is given, 0.1 for a regression."""
     noise: Literal["fitted", "learned", "fixed"] = "fitted"
-    """Noise of a regression's target: fitted, the same for all rows; learned, the network tells each row's; fixed: tau."""
+    """Noise of a regression's target: fitted, the same for all rows; learned, that of each row; fixed, as tau says."""
     tau: float | None = Field(default=None, gt=0)
     """Precision of fixed noise, 1 / variance in the target's own unit; the weights are penalised by length_scale."""
     length_scale: float | None = Field(default=None, gt=0)

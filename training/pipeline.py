@@ -66,7 +66,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
-        **_known_noise(config),
+        noise=_known_noise(config),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )
@@ -89,11 +89,11 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     return config.model_copy(update=unsaid | {"network": network})
 
 
-def _known_noise(config: TrainConfig) -> dict[str, AnyNoise]:
-    """What of a regression's noise is known before it is fitted, for the manifest."""
+def _known_noise(config: TrainConfig) -> AnyNoise | None:
+    """What of a regression's noise is known before anything is fitted to validation rows."""
     if config.noise == "learned":
-        return {"noise": LearnedNoise(learned=True)}
-    return {"noise": Noise(std=1 / math.sqrt(config.tau))} if config.tau else {}
+        return LearnedNoise(learned=True)
+    return Noise(std=1 / math.sqrt(config.tau)) if config.tau else None
 
 
 def _what(config: TrainConfig, data: Dataset) -> str:

@@ -38,7 +38,7 @@ class Facts(TypedDict, total=False):
 
     description: str
     features: tuple[str, ...]
-    noise: AnyNoise
+    noise: AnyNoise | None
     categories: dict[str, tuple[str, ...]]
     training_data: TrainingData
     training: dict[str, Any]
