@@ -34,7 +34,7 @@ FRESH = 4000
 
 
 class Drawn(NamedTuple):
-    """Rows whose noise is known: 0.05 on one side, 1.05 on the other."""
+    """Rows whose noise is known: near 0.1 on one side, 1.1 on the other."""
 
     inputs: Float64
     targets: Float64
@@ -44,8 +44,8 @@ class Drawn(NamedTuple):
 def draw(rows: int, seed: int) -> Drawn:
     rng = np.random.default_rng(seed)
     inputs = rng.uniform(-3, 3, (rows, 2))
-    noise_std = 0.05 + 1 / (1 + np.exp(-2 * inputs[:, 1:]))
-    return Drawn(inputs, 3 * np.sin(inputs[:, :1]) + noise_std * rng.normal(size=(rows, 1)), noise_std)
+    noise_std = 0.1 + 1 / (1 + np.exp(-2 * inputs[:, 1:]))
+    return Drawn(inputs, np.sin(inputs[:, :1]) + noise_std * rng.normal(size=(rows, 1)), noise_std)
 
 
 class Published(NamedTuple):
@@ -60,7 +60,7 @@ def published(models: Path, noise: str, **settings: object) -> Published:
     table = np.hstack([drawn.inputs, drawn.targets])
     np.savetxt(file, table, delimiter=",", header="a,b,y", comments="", fmt="%.6f")
     asked = {"data": str(file), "target": "y", "noise": noise, "models": models / "models", "device": "cpu"}
-    quick = {"hidden": (32,), "epochs": 30, "dropout": 0.02, "passes": 20, "learning_rate": 0.01}
+    quick = {"hidden": (64, 64), "epochs": 15, "dropout": 0.05, "passes": 20, "learning_rate": 0.01}
     folder, manifest = run(TrainConfig.model_validate(asked | quick | settings), lambda _: None, lambda _: None)
     return Published(folder, manifest, load_model(folder, MaskCache(2**20)))
 
@@ -93,14 +93,14 @@ def test_what_is_learned_is_the_noise(learned: Published, fresh: Drawn) -> None:
     found = spread(learned, fresh)
     assert learned.manifest.answers == 1
     assert np.corrcoef(found.aleatoric_std[:, 0], fresh.noise_std[:, 0])[0, 1] > 0.95
-    loud, quiet = fresh.noise_std[:, 0] > 1, fresh.noise_std[:, 0] < 0.1
+    loud, quiet = fresh.noise_std[:, 0] > 1, fresh.noise_std[:, 0] < 0.15
     assert found.aleatoric_std[loud].mean() > 4 * found.aleatoric_std[quiet].mean()
 
 
 def test_it_is_worth_more_than_one_noise_for_all(learned: Published, fitted: Published, fresh: Drawn) -> None:
     one, each = (spread(model, fresh) for model in (fitted, learned))
     gain = gaussian_nll(one.mean, one.total_std, fresh.targets) - gaussian_nll(each.mean, each.total_std, fresh.targets)
-    assert gain > 0.2  # nats; knowing the noise exactly is worth 0.35
+    assert gain > 0.4  # nats
     assert isinstance(fitted.manifest.noise, Noise)
 
 
@@ -133,7 +133,7 @@ def test_they_are_narrower_where_there_is_less_noise(learned: Published, fitted:
     ours, theirs = (
         half_widths(model.engine.predict(inputs), model.manifest.conformal[1]) for model in (learned, fitted)
     )
-    quiet = fresh.noise_std[:, 0] < 0.1
+    quiet = fresh.noise_std[:, 0] < 0.15
     assert ours[quiet].mean() < theirs[quiet].mean() / 2
     assert ours.mean() < theirs.mean()
 
