@@ -1,14 +1,19 @@
 """The networks that are trained: raw values in, logits or values out; preprocessing is their first layer."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from training.concrete import ConcreteDropout
 from training.data import Dataset
 
+Rate = float | Literal["learned"]
+"""Probability of dropping."""
 CONV1, CONV2, FULL = 20, 50, 500
 """Channels and units of LeNet, as Caffe's and as Gal & Ghahramani (2016) use it."""
 STAGES = (16, 32, 64)
@@ -148,23 +153,24 @@ def make_mlp(
     width: int,
     hidden: Sequence[int],
     outputs: int,
-    p: float,
+    p: Rate,
     input_p: float,
 ) -> nn.Sequential:
     """`width` preprocessed values through hidden layers of ReLU units, each followed by dropout, to (rows, outputs).
 
-    Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed.
+    Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed. Where it is learned, each
+    layer learns its own.
     """
-    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p)}
+    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p, width)}
     for number, units in enumerate(hidden, start=1):
         layers |= {f"hidden_{number}": nn.Linear(width, units), f"relu_{number}": nn.ReLU()}
-        layers |= _dropout(f"dropout_{number}", p)
+        layers |= _dropout(f"dropout_{number}", p, units)
         width = units
     return nn.Sequential(OrderedDict(layers, output=nn.Linear(width, outputs)))
 
 
 def make_lenet(
-    preprocessing: OrderedDict[str, nn.Module], image: Sequence[int], outputs: int, p: float, input_p: float
+    preprocessing: OrderedDict[str, nn.Module], image: Sequence[int], outputs: int, p: Rate, input_p: float
 ) -> nn.Sequential:
     """LeNet (LeCun et al. 1998) with ReLU and dropout before its two fully connected layers.
 
@@ -173,7 +179,7 @@ def make_lenet(
     height, width = (((size - 4) // 2 - 4) // 2 for size in image[1:])
     layers: dict[str, nn.Module] = {
         **preprocessing,
-        **_dropout("input_dropout", input_p),
+        **_dropout("input_dropout", input_p, math.prod(image)),
         "conv_1": nn.Conv2d(image[0], CONV1, 5),
         "relu_1": nn.ReLU(),
         "pool_1": nn.MaxPool2d(2),
@@ -181,10 +187,10 @@ def make_lenet(
         "relu_2": nn.ReLU(),
         "pool_2": nn.MaxPool2d(2),
         "flatten": nn.Flatten(),
-        **_dropout("dropout_1", p),
+        **_dropout("dropout_1", p, CONV2 * height * width),
         "hidden": nn.Linear(CONV2 * height * width, FULL),
         "relu_3": nn.ReLU(),
-        **_dropout("dropout_2", p),
+        **_dropout("dropout_2", p, FULL),
     }
     return nn.Sequential(OrderedDict(layers, output=nn.Linear(FULL, outputs)))
 
@@ -209,15 +215,16 @@ class Residual(nn.Module):
 
 
 def make_resnet(
-    preprocessing: OrderedDict[str, nn.Module], channels: int, outputs: int, p: float, input_p: float
+    preprocessing: OrderedDict[str, nn.Module], channels: int, outputs: int, p: Rate, input_p: float
 ) -> nn.Sequential:
     """Three residual blocks; behind each, channels are dropped with p/2, and units with p at the end."""
-    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p)}
+    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p, channels)}
+    of_channels: Rate = "learned" if p == "learned" else p / 2
     for number, (width, stride) in enumerate(zip(STAGES, (1, 2, 2), strict=True), start=1):
         layers[f"block_{number}"] = Residual(channels, width, stride)
-        layers |= {f"channel_dropout_{number}": nn.Dropout2d(p / 2)} if p > 0 else {}
+        layers |= _dropout(f"channel_dropout_{number}", of_channels, width, nn.Dropout2d)
         channels = width
-    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **_dropout("dropout", p)}
+    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **_dropout("dropout", p, channels)}
     return nn.Sequential(OrderedDict(layers, output=nn.Linear(channels, outputs)))
 
 
@@ -227,5 +234,9 @@ def in_targets_unit(network: nn.Module, last: InTargetsUnit) -> nn.Sequential:
     return nn.Sequential(OrderedDict([*layers, ("in_targets_unit", last)]))
 
 
-def _dropout(name: str, p: float) -> dict[str, nn.Module]:
-    return {name: nn.Dropout(p)} if p > 0 else {}
+def _dropout(
+    name: str, p: Rate, units: int, kind: type[nn.Dropout] | type[nn.Dropout2d] = nn.Dropout
+) -> dict[str, nn.Module]:
+    if p == "learned":
+        return {name: ConcreteDropout(units, kind)}
+    return {name: kind(p)} if p > 0 else {}

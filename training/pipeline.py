@@ -79,10 +79,24 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     """
     if data.labels and config.noise != "fitted":
         raise TrainingError(f"noise: is that of a regression's target, and {data.name} has classes; leave noise out")
+    if (
+        not data.labels
+        and config.dropout == "learned"
+        and config.noise == "fitted"
+        and "noise" in config.model_fields_set
+    ):
+        raise TrainingError(
+            "noise: how much to drop depends on it, so that it must be known while dropout is learned;"
+            " say noise learned, or fixed"
+        )
     network = choose_network(config, data)
     suited: dict[str, Any] = {"epochs": min(config.epochs, max(FEWEST_EPOCHS, ROWS_SEEN // train_rows))}
     if not data.labels and config.input_dropout == 0:
         suited["dropout"] = REGRESSION_DROPOUT
+    if config.dropout == "learned" and not data.labels:
+        suited["noise"] = "learned"
+    if config.dropout == "learned" or config.noise == "fixed":
+        suited["weight_decay"] = 0.0  # the prior penalises the weights
     if network != "mlp":
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     unsaid = {key: value for key, value in suited.items() if key not in config.model_fields_set}
@@ -98,8 +112,9 @@ def _known_noise(config: TrainConfig) -> AnyNoise | None:
 
 def _what(config: TrainConfig, data: Dataset) -> str:
     kind = f"{len(data.labels)} classes" if data.labels else "a regression"
+    dropout = config.dropout if config.dropout == "learned" else f"{config.dropout:g}"
     return (
-        f"network: {config.module or config.network} for {kind}; dropout {config.dropout:g}, epochs {config.epochs},"
+        f"network: {config.module or config.network} for {kind}; dropout {dropout}, epochs {config.epochs},"
         f" learning rate {config.learning_rate:g}"
     )
 
