@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.answers import Prediction
 from service.errors import InvalidInput
 from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest
 from service.sampling import Sampling
@@ -68,15 +67,13 @@ def prediction_sets(probabilities: Float64, quantile: ConformalQuantile) -> NDAr
     return 1 - probabilities <= quantile.quantile
 
 
-def half_widths(prediction: Prediction, quantile: ConformalQuantile) -> Float64:
-    """Of the intervals about a regression's deterministic answers: (rows, outputs), in the target's unit.
+def half_widths(values: Float64, noise_std: Float64 | None, quantile: ConformalQuantile) -> Float64:
+    """Of the intervals about a regression's deterministic values: all (rows, outputs), in the target's unit.
 
     The quantile itself, or where the noise is learned times that of each row, so that a row that is known to
     be noisy gets a wide one.
     """
-    if prediction.noise_std is None:
-        return np.full_like(prediction.values, quantile.quantile)
-    return prediction.noise_std * quantile.quantile
+    return np.full_like(values, quantile.quantile) if noise_std is None else noise_std * quantile.quantile
 
 
 def _unknown(field: str, asked: float, known: list[float]) -> InvalidInput:

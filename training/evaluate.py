@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 
-from service.answers import Prediction
 from service.manifest import Manifest
 from service.runtime import Array
 from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
@@ -45,8 +44,8 @@ def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None)
             "deterministic": errors(deterministic, targets),
             "mc": errors(uncertainty.mean, targets) | gaussian_figures(uncertainty, targets),
         }
-        prediction = Prediction(deterministic, answers.noise_std)
-        return join(found, {"deterministic": merge(of_interval(prediction, targets, each) for each in conformal)})
+        of_intervals = merge(of_interval(deterministic, targets, each, answers.noise_std) for each in conformal)
+        return join(found, {"deterministic": of_intervals})
     found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
     found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
     tried = {

@@ -78,7 +78,7 @@ def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) 
         if prediction.noise_std is not None:
             columns["noise_std"] = _vectors(prediction.noise_std)
         if quantile:
-            half_width = half_widths(prediction, quantile)
+            half_width = half_widths(values, prediction.noise_std, quantile)
             columns["interval"] = list(np.stack([values - half_width, values + half_width], axis=-1))
         return columns
     best = values.argmax(axis=-1)

@@ -123,7 +123,9 @@ def test_intervals_are_as_wide_as_the_row_deserves(engine: Engine, rows: Floats)
     prediction = engine.predict({"input": rows})
     assert prediction.noise_std is not None
     quantile = ConformalQuantile(coverage=0.9, quantile=2.0)
-    np.testing.assert_array_equal(half_widths(prediction, quantile), 2 * prediction.noise_std)
+    np.testing.assert_array_equal(
+        half_widths(prediction.values, prediction.noise_std, quantile), 2 * prediction.noise_std
+    )
     [row, *_] = json.loads(encode_prediction(engine.manifest, prediction, coverage=0.9))["predictions"]
     for value, noise, (low, high) in zip(row["values"], row["noise_std"], row["interval"], strict=True):
         assert (low, high) == pytest.approx((value - 2 * noise, value + 2 * noise), rel=1e-6)

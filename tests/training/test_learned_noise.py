@@ -14,7 +14,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
-from service.answers import Prediction
 from service.decisions import half_widths
 from service.engine import Engine
 from service.loading import load_model
@@ -121,7 +120,7 @@ def test_conformal_intervals_cover_as_often_as_they_say(learned: Published, fres
     rows = learned.manifest.training["calibration_rows"]
     assert [quantile.coverage for quantile in learned.manifest.conformal] == list(COVERAGES)
     for quantile in learned.manifest.conformal:
-        half_width = half_widths(prediction, quantile)
+        half_width = half_widths(prediction.values, prediction.noise_std, quantile)
         covered = interval_coverage(prediction.values, half_width, fresh.targets) * FRESH
         rank = math.ceil(round((rows + 1) * quantile.coverage, 9))
         low, high = stats.betabinom(FRESH, rank, rows + 1 - rank).interval(0.99)
@@ -130,8 +129,10 @@ def test_conformal_intervals_cover_as_often_as_they_say(learned: Published, fres
 
 def test_they_are_narrower_where_there_is_less_noise(learned: Published, fitted: Published, fresh: Drawn) -> None:
     inputs = {"input": fresh.inputs.astype(np.float32)}
+    predictions = (model.engine.predict(inputs) for model in (learned, fitted))
     ours, theirs = (
-        half_widths(model.engine.predict(inputs), model.manifest.conformal[1]) for model in (learned, fitted)
+        half_widths(each.values, each.noise_std, model.manifest.conformal[1])
+        for each, model in zip(predictions, (learned, fitted), strict=True)
     )
     quiet = fresh.noise_std[:, 0] < 0.15
     assert ours[quiet].mean() < theirs[quiet].mean() / 2
@@ -223,8 +224,8 @@ def test_normalised_intervals_are_those_of_mapie() -> None:
     theirs = SplitConformalRegressor(model, confidence_level=COVERAGES, conformity_score=normalised, prefit=True)
     theirs.conformalize(inputs[chosen], targets[chosen])
     _, intervals = theirs.predict_interval(inputs[401:])  # (rows, low and high, coverages)
-    fresh = Prediction(*answers(inputs[401:]))
+    fresh, fresh_std = answers(inputs[401:])
     for number, quantile in enumerate(ours):
-        half_width = half_widths(fresh, quantile)
-        both = np.concatenate([fresh.values - half_width, fresh.values + half_width], axis=1)
+        half_width = half_widths(fresh, fresh_std, quantile)
+        both = np.concatenate([fresh - half_width, fresh + half_width], axis=1)
         np.testing.assert_allclose(intervals[..., number], both, rtol=0, atol=1e-6)
