@@ -83,8 +83,10 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
     preprocessing = make_preprocessing(data, rows)
     shape = preprocessed_shape(preprocessing, rows)
     network = nn.Sequential(OrderedDict([*preprocessing.items(), ("network", module)]))
+    noise = ", a value and then what softplus makes its noise of" * (outputs > (len(data.labels) or 1))
     wanted = (
-        f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to (rows, {outputs})"
+        f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to"
+        f" (rows, {outputs}){noise}"
     )
     state = torch.get_rng_state()
     try:

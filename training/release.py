@@ -65,11 +65,12 @@ def publish_module(
 
     `example` is one tensor for each input, of several rows that callers may see: the first of them are
     published as golden answers. With `labels`, one an output, the outputs are logits of classes; without,
-    a regression's values. `validation` rows fit the temperatures (of a regression the noise), `calibration`
-    rows the conformal quantiles and abstention thresholds, `test` rows give the figures; what is left out
-    is not fitted or told. `others`, inputs of another data set, are what the network should doubt beside the
-    test rows; the figures tell whether it does. All of it asks the exported graphs through the service's
-    engine, so that it holds for what is served. `say` is told each step's outcome.
+    a regression's values, and behind them with a learned `noise` that of each. `validation` rows fit the
+    temperatures (of a regression the noise, unless it is known), `calibration` rows the conformal quantiles and
+    abstention thresholds, `test` rows give the figures; what is left out is not fitted or told. `others`, inputs
+    of another data set, are what the network should doubt beside the test rows; the figures tell whether it
+    does. All of it asks the exported graphs through the service's engine, so that it holds for what is served.
+    `say` is told each step's outcome.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """

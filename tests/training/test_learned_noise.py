@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
+from torch import nn
 
 from service.decisions import half_widths
 from service.engine import Engine
@@ -21,13 +22,17 @@ from service.manifest import LearnedNoise, Manifest, Noise
 from service.masks import MaskCache
 from service.uncertainty import RegressionUncertainty, summarise_regression
 from training.answers import Answers, ask
+from training.architecture import make_network
 from training.calibrate import COVERAGES, conformal_quantiles, describe_noise, fit_scale, noise_of, scores
 from training.config import TrainConfig
+from training.data import Dataset
 from training.errors import TrainingError
 from training.metrics import Float64
 from training.metrics.values import gaussian_half_width, gaussian_nll, interval_coverage
 from training.network import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
 from training.pipeline import run
+from training.release import publish_module
+from training.rows import Rows
 
 FRESH = 4000
 
@@ -195,6 +200,47 @@ def test_a_noise_below_0_is_refused() -> None:
     samples = np.array([[[1.0, 0.5], [1.0, -0.5]]], np.float32)
     with pytest.raises(TrainingError, match="second half of the network's outputs must be above 0"):
         noise_of(LearnedNoise(learned=True), samples, np.zeros((2, 1)))
+
+
+def test_a_network_of_ones_own_that_tells_the_noise(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    mean = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 4))
+    module = nn.Sequential(mean, Positive()).eval()
+    inputs = torch.randn(200, 2)
+    with torch.no_grad():
+        values, noise = module(inputs).chunk(2, dim=1)
+    targets = values + 2 * noise * torch.randn(200, 2)
+    rows = Rows((inputs,), targets)
+    known = LearnedNoise(learned=True)
+    folder, manifest = publish_module(
+        module, (inputs,), name="own", models=tmp_path, noise=known, validation=rows, calibration=rows, test=rows
+    )
+    assert (manifest.answers, manifest.output.shape) == (2, (4,))
+    assert isinstance(manifest.noise, LearnedNoise)
+    assert manifest.noise.scale == pytest.approx(2, rel=0.15)
+    assert load_model(folder, MaskCache(2**20)).predict({"input": inputs.numpy()}).values.shape == (200, 2)
+
+
+class Positive(nn.Module):
+    """The second half of the values above 0."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        mean, noise = values.chunk(2, dim=1)
+        return torch.cat([mean, nn.functional.softplus(noise)], dim=1)
+
+
+def test_a_module_is_told_what_it_should_answer() -> None:
+    data = Dataset("line", np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32), ("a", "b"), (), False)
+    config = TrainConfig.model_validate({"noise": "learned", "module": "torch.nn:Identity"})
+    make_network(config, data, torch.from_numpy(data.inputs))  # two columns in, two out
+    wrong = config.model_copy(update={"module": "tests.training.test_learned_noise:one_answer"})
+    message = r"to \(rows, 2\), a value and then what softplus makes its noise of; for 3 rows it answers \(3, 1\)"
+    with pytest.raises(TrainingError, match=message):
+        make_network(wrong, data, torch.from_numpy(data.inputs))
+
+
+def one_answer() -> nn.Module:
+    return nn.Linear(2, 1)
 
 
 class Deviation(RegressorMixin, BaseEstimator):  # type: ignore[misc]
