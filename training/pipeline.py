@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from service.manifest import AnyNoise, LearnedNoise, Manifest, Noise, TrainingData
 from training.architecture import choose_network
@@ -50,6 +51,9 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         f"train: on {trained.device}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
+
+    if config.dropout == "learned":
+        say(f"dropout: learned, {', '.join(_learned_dropout(trained.network))}")
 
     return publish_module(
         trained.network,
@@ -101,6 +105,12 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     unsaid = {key: value for key, value in suited.items() if key not in config.model_fields_set}
     return config.model_copy(update=unsaid | {"network": network})
+
+
+def _learned_dropout(network: nn.Module) -> Iterator[str]:
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Dropout | nn.Dropout2d):
+            yield f"{name} {layer.p:.3g}"
 
 
 def _known_noise(config: TrainConfig) -> AnyNoise | None:
