@@ -44,7 +44,8 @@ def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None)
             "deterministic": errors(deterministic, targets),
             "mc": errors(uncertainty.mean, targets) | gaussian_figures(uncertainty, targets),
         }
-        return join(found, {"deterministic": merge(of_interval(deterministic, targets, each) for each in conformal)})
+        of_intervals = merge(of_interval(deterministic, targets, each, answers.noise_std) for each in conformal)
+        return join(found, {"deterministic": of_intervals})
     found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
     found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
     tried = {

@@ -1,16 +1,19 @@
 """A training run, from data to a published model."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from service.manifest import Manifest, TrainingData
+from service.manifest import AnyNoise, LearnedNoise, Manifest, Noise, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.errors import TrainingError
 from training.network import LENET_HIDDEN
 from training.others import read_others
 from training.publish import check_writable
@@ -52,6 +55,9 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
 
+    if config.dropout == "learned":
+        say(f"dropout: learned, {', '.join(_learned_dropout(trained.network))}")
+
     return publish_module(
         trained.network,
         (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),),
@@ -68,17 +74,37 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
+        noise=_known_noise(config),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )
 
 
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
-    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs."""
+    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs.
+
+    Raises TrainingError for settings that are of another task.
+    """
+    if data.labels and config.noise != "fitted":
+        raise TrainingError(f"noise: is that of a regression's target, and {data.name} has classes; leave noise out")
+    if (
+        not data.labels
+        and config.dropout == "learned"
+        and config.noise == "fitted"
+        and "noise" in config.model_fields_set
+    ):
+        raise TrainingError(
+            "noise: how much to drop depends on it, so that it must be known while dropout is learned;"
+            " say noise learned, or fixed"
+        )
     network = choose_network(config, data)
     suited: dict[str, Any] = {"epochs": min(config.epochs, max(FEWEST_EPOCHS, ROWS_SEEN // train_rows))}
     if not data.labels and config.input_dropout == 0:
         suited["dropout"] = REGRESSION_DROPOUT
+    if config.dropout == "learned" and not data.labels:
+        suited["noise"] = "learned"
+    if config.dropout == "learned" or config.noise == "fixed":
+        suited["weight_decay"] = 0.0  # the prior penalises the weights
     if network != "mlp":
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     if network == "lenet":
@@ -87,10 +113,24 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     return config.model_copy(update=unsaid | {"network": network})
 
 
+def _learned_dropout(network: nn.Module) -> Iterator[str]:
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Dropout | nn.Dropout2d):
+            yield f"{name} {layer.p:.3g}"
+
+
+def _known_noise(config: TrainConfig) -> AnyNoise | None:
+    """What of a regression's noise is known before anything is fitted to validation rows."""
+    if config.noise == "learned":
+        return LearnedNoise(learned=True)
+    return Noise(std=1 / math.sqrt(config.tau)) if config.tau else None
+
+
 def _what(config: TrainConfig, data: Dataset) -> str:
     kind = f"{len(data.labels)} classes" if data.labels else "a regression"
+    dropout = config.dropout if config.dropout == "learned" else f"{config.dropout:g}"
     return (
-        f"network: {config.module or config.network} for {kind}; dropout {config.dropout:g}, epochs {config.epochs},"
+        f"network: {config.module or config.network} for {kind}; dropout {dropout}, epochs {config.epochs},"
         f" learning rate {config.learning_rate:g}"
     )
 
@@ -122,16 +162,17 @@ def _counts(split: Split) -> dict[str, int]:
     return {f"{name}_rows": len(part.targets) for name, part in parts.items()}
 
 
-def _unused(config: TrainConfig) -> set[str]:
-    """Settings of other networks than the one that is trained."""
+def _unused(config: TrainConfig, data: Dataset) -> set[str]:
+    """Settings of other networks than the one that is trained, and of another task."""
+    unused = {"noise"} if data.labels else set()
     if config.module:
-        return {"network", "hidden", "dropout", "input_dropout"}
-    return {"hidden"} if config.network == "resnet" else set()
+        return unused | {"network", "hidden", "dropout", "input_dropout"}
+    return unused | {"hidden"} if config.network == "resnet" else unused
 
 
 def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained) -> dict[str, Any]:
     """What was asked for and what came of it; not where: paths are nobody else's."""
-    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config))
+    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config, data))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
         | {

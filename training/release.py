@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from service import golden
 from service.engine import Engine
 from service.errors import InvalidInput
-from service.manifest import REQUIRED_FILES, Manifest, TrainingData, sha256
+from service.manifest import REQUIRED_FILES, AnyNoise, Manifest, TrainingData, sha256
 from service.masks import MaskCache
 from service.runtime import Graph
 from service.sampling import Sampling
 from service.steps import Inputs
 from training import provenance
 from training.answers import ask
-from training.calibrate import calibrate, fit
+from training.calibrate import calibrate, describe_noise, fit
 from training.errors import TrainingError
 from training.export import Exported, example_rows, export
 from training.publish import publish
@@ -38,6 +38,7 @@ class Facts(TypedDict, total=False):
 
     description: str
     features: tuple[str, ...]
+    noise: AnyNoise | None
     categories: dict[str, tuple[str, ...]]
     training_data: TrainingData
     training: dict[str, Any]
@@ -64,11 +65,12 @@ def publish_module(
 
     `example` is one tensor for each input, of several rows that callers may see: the first of them are
     published as golden answers. With `labels`, one an output, the outputs are logits of classes; without,
-    a regression's values. `validation` rows fit the temperatures (of a regression the noise), `calibration`
-    rows the conformal quantiles and abstention thresholds, `test` rows give the figures; what is left out
-    is not fitted or told. `others`, inputs of another data set, are what the network should doubt beside the
-    test rows; the figures tell whether it does. All of it asks the exported graphs through the service's
-    engine, so that it holds for what is served. `say` is told each step's outcome.
+    a regression's values, and behind them with a learned `noise` that of each. `validation` rows fit the
+    temperatures (of a regression the noise, unless it is known), `calibration` rows the conformal quantiles and
+    abstention thresholds, `test` rows give the figures; what is left out is not fitted or told. `others`, inputs
+    of another data set, are what the network should doubt beside the test rows; the figures tell whether it
+    does. All of it asks the exported graphs through the service's engine, so that it holds for what is served.
+    `say` is told each step's outcome.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
@@ -112,7 +114,7 @@ def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
 
 def _fitted(manifest: Manifest) -> Iterator[str]:
     if manifest.task == "regression":
-        yield f"fit: noise {manifest.noise.std:.3g}" if manifest.noise else "fit: no noise"
+        yield f"fit: {describe_noise(manifest.noise)}"
         return
     temperatures = {"temperature": manifest.temperature, "sampled temperature": manifest.sampled_temperature}
     for kind, temperature in temperatures.items():

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network
+from training.architecture import make_network, make_unit
 from training.checkpoint import Checkpoint, load, save
+from training.concrete import with_learned_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
 from training.epochs import Epoch, logged
@@ -44,12 +45,13 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
     with _told_plainly(config):
         torch.manual_seed(config.seed)
         network = make_network(config, data, torch.from_numpy(split.train.inputs)).to(device)
-        unit = None if data.labels else InTargetsUnit(torch.from_numpy(split.train.targets))
-        run = _Run(config, data, network, _tensors(split.train, unit, device))
+        unit = make_unit(config, data, torch.from_numpy(split.train.targets))
+        loss = Loss(config, unit, rows=len(split.train.targets))
+        run = _Run(config, data, network, _tensors(split.train, unit, device), loss)
         best = run.fit(
             _tensors(split.validation, unit, device), logged(on_epoch, config.log, anew=config.resume is None)
         )
-        network = network.cpu()
+        network = with_learned_dropout(network.cpu())
         return Trained((in_targets_unit(network, unit) if unit else network).eval(), best, str(device))
 
 
@@ -78,9 +80,9 @@ def _tensors(part: Part, unit: InTargetsUnit | None, device: torch.device) -> Te
 class _Run:
     """The state of a training run, which an epoch changes and a checkpoint keeps."""
 
-    def __init__(self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors) -> None:
+    def __init__(self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors, loss: Loss) -> None:
         self.config, self.data, self.network, self.rows = config, data, network, rows
-        self.loss = Loss(data)
+        self.loss = loss
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.requests import MAX_JSON_INTEGER
-from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData, Work
+from service.manifest import (
+    AbstentionThreshold,
+    AnyNoise,
+    ConformalQuantile,
+    DropoutSite,
+    TensorSpec,
+    TrainingData,
+    Work,
+)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
@@ -41,6 +49,8 @@ class RegressionAnswer(Described):
 
     values: list[float]
     """In the target's own unit."""
+    noise_std: list[float] | None = None
+    """Where the network has learned the noise of the target: its standard deviation for this row, of each value."""
     interval: list[list[float]] | None = None
     """Low and high end for each value; contains the truth as often as the coverage asked for."""
 
@@ -264,7 +274,7 @@ class ModelDetail(ModelState):
     """The same for the thinned networks, so that their mean is calibrated; null: `temperature`."""
     work: Work | None
     """What a row costs in one pass; null when it is not known."""
-    noise: Noise | None
+    noise: AnyNoise | None
     conformal: list[ConformalQuantile]
     abstention: list[AbstentionThreshold]
     evaluation: dict[str, dict[str, float]]
