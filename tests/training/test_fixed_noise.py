@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from training.reproduce.uci.protocol import weight_decay
 
 from service.manifest import Noise
 from training.config import TrainConfig, load_config
@@ -17,6 +16,7 @@ from training.loss import Loss
 from training.network import InTargetsUnit, Residual, make_mlp
 from training.pipeline import run, settled
 from training.prior import LENGTH_SCALE, weights_behind_dropout
+from training.reproduce.uci.protocol import weight_decay
 
 TAU = 0.04
 TARGETS = torch.tensor([[10.0], [20.0], [60.0]])
