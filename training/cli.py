@@ -19,6 +19,7 @@ from service.manifest import Manifest
 from training.card import FIGURES, KINDS
 from training.config import TrainConfig, flag, load_config
 from training.errors import ConfigError, TrainingError
+from training.import_cli import add_import
 from training.reproduce.cli import app as reproduce
 
 if TYPE_CHECKING:
@@ -145,3 +146,6 @@ def _python() -> str:
     python = Path(sys.executable)
     here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     return shlex.quote(str(here))
+
+
+add_import(app, _show)

@@ -22,7 +22,10 @@ NUMBERS = {"value_float", "value_floats", "value_int", "value_ints"}
 
 
 def normalised(model: ModelProto) -> ModelProto:
-    """A flat copy in which the first axis of the inputs is that of the rows; raises CannotExport as `flattened` does."""
+    """A flat copy in which the first axis of the inputs is that of the rows, unless it is fixed.
+
+    Raises CannotExport as `flattened` does, and where no input has an axis that is free.
+    """
     copy = flattened(model)
     _name_rows(copy.graph)
     return copy

@@ -48,9 +48,9 @@ class Verified:
 def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
     """Check the graphs against the network and each other; raises VerificationFailed at the first that fails.
 
-    The network is a torch module, or whatever else can be run as a Reference. `example` is one tensor for each input, of one row or more; larger batches repeat its rows, floating
-    point numbers slightly changed. Rows of whole numbers are not changed, so that they stay valid, and must
-    not all be equal.
+    The network is a torch module, or whatever else can be run as a Reference. `example` is one tensor for each
+    input, of one row or more; larger batches repeat its rows, floating point numbers slightly changed. Rows of whole
+    numbers are not changed, so that they stay valid, and must not all be equal.
     """
     predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
     reference = TorchReference(network) if isinstance(network, nn.Module) else network

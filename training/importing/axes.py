@@ -34,7 +34,9 @@ def _fix(value: ValueInfoProto, array: Array) -> None:
         shape = (None,) * array.ndim
         value.type.tensor_type.shape.dim.extend(type(value.type.tensor_type.shape.dim.add())() for _ in array.shape[1:])
     wanted = "×".join("any" if size is None else str(size) for size in shape[1:]) or "one number"
-    if len(shape) != array.ndim or any(size not in (None, n) for size, n in zip(shape[1:], array.shape[1:], strict=True)):
+    if len(shape) != array.ndim or any(
+        size not in (None, n) for size, n in zip(shape[1:], array.shape[1:], strict=True)
+    ):
         found = "×".join(map(str, array.shape[1:])) or "one number"
         raise CannotExport(f"rows: input {value.name!r} takes rows of {wanted}; found rows of {found}")
     for dim, size in zip(list(value.type.tensor_type.shape.dim)[1:], array.shape[1:], strict=True):
@@ -49,7 +51,9 @@ def input_specs(model: ModelProto) -> tuple[TensorSpec, ...]:
 def _spec(value: ValueInfoProto) -> TensorSpec:
     kind = np.dtype(tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
     if kind not in DTYPES.values():
-        raise CannotExport(f"input {value.name!r}: {kind} is not served; it must be one of {', '.join(DTYPES.values())}")
+        raise CannotExport(
+            f"input {value.name!r}: {kind} is not served; it must be one of {', '.join(DTYPES.values())}"
+        )
     shape = shape_of(value)
     if not shape:
         raise CannotExport(f"input {value.name!r}: must have an axis of rows; the file declares none")

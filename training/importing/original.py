@@ -82,7 +82,7 @@ class Original:
         return np.stack(passes)
 
     def _batches(self, inputs: Sequence[Tensor]) -> Iterator[tuple[dict[str, Array], int]]:
-        """Batches of the size that the file takes, filled up with rows from the start, and how many are none of that."""
+        """Batches of the size that the file takes, filled up with its first rows, and how many count."""
         rows = len(inputs[0])
         size = self.rows or rows
         for start in range(0, rows, size):

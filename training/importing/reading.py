@@ -78,7 +78,9 @@ def _load_weights(model: ModelProto, file: Path) -> None:
     try:
         load_external_data_for_model(model, str(file.parent))
     except (OSError, ValueError, checker.ValidationError) as error:
-        raise CannotExport(f"{file}: keeps weights in another file, which cannot be read: {first_line(error)}") from None
+        raise CannotExport(
+            f"{file}: keeps weights in another file, which cannot be read: {first_line(error)}"
+        ) from None
 
 
 def _refuse_foreign(model: ModelProto, file: Path) -> None:
