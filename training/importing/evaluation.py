@@ -6,7 +6,8 @@ Dropout stays: it is what is to be sampled.
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from training.errors import CannotExport
-from training.graphs import bypass, describe, producers, prune, readers, shape_of
+from training.graphs import bypass, constants, describe, producers, prune, readers, shape_of
+from training.sites import drop_ratio
 
 PROBABILITIES = {"Softmax", "LogSoftmax"}
 LAST_AXES = {-1, 1}
@@ -15,11 +16,13 @@ LAST_AXES = {-1, 1}
 def to_evaluation(model: ModelProto) -> list[str]:
     """Change the graph in place: batch normalisation uses its running statistics, and no input switches modes.
 
-    Returns what was changed, for the user to know.
+    Returns what was changed, for the user to know. Raises CannotExport for dropout whose ratio is no constant.
     """
     notes = [_set_evaluation(node) for node in model.graph.node if node.op_type == "BatchNormalization"]
+    known = constants(model.graph)
     for node in model.graph.node:
         if node.op_type == "Dropout":
+            drop_ratio(node, known)  # or it is refused
             del node.input[2:]  # whether it is on
     switches = [value for value in model.graph.input if _is_switch(value)]
     for value in switches:

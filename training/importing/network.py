@@ -48,11 +48,24 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
     before = ModelProto()
     before.CopyFrom(model)
     fixed = free_rows(model)
-    exported = _exported(model, inputs)
+    try:
+        exported = _exported(model, inputs)
+    except CannotExport as error:
+        raise CannotExport(f"{error.message}{freed_advice(fixed)}") from None
     original = Original(before, fixed)
     if classification:
         _refuse_probabilities(original.predict(example))
     return Network(exported, original, example, fixed, tuple(notes))
+
+
+def freed_advice(fixed_rows: int | None) -> str:
+    """What may be to blame where the number of rows was made free."""
+    if fixed_rows is None:
+        return ""
+    return (
+        f"; the file is fixed at {fixed_rows} rows, and freeing that may be why: export it with a free first axis (of"
+        " torch, dynamic_axes or dynamic_shapes)"
+    )
 
 
 def random_rows(inputs: Sequence[TensorSpec]) -> list[Array]:
@@ -72,6 +85,11 @@ def _as_tensors(inputs: Sequence[TensorSpec], rows: Sequence[Array]) -> tuple[Te
 
 def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...]) -> Exported:
     sites = find_sites(model)
+    if not sites:
+        raise CannotExport(
+            "the file has no active dropout on the way to its output, so there is nothing to sample; exporters leave it"
+            " out unless they are told to export for training (docs/import.md)"
+        )
     sample = to_sample(model)
     return Exported(
         predict=to_predict(model),

@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike
 
 from service.manifest import Manifest
 from training.errors import VerificationFailed
-from training.importing.network import EXAMPLE_ROWS, Network, make_network
+from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.source import Source, open_source
 from training.release import Facts, publish_verified
 from training.rows import Rows
 from training.verify import Verified, verify
+
+RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
 
 
 def publish_onnx(
@@ -67,20 +69,8 @@ def _checked(network: Network, *, random: bool) -> Verified:
     try:
         return verify(network.original, network.exported, network.example)
     except VerificationFailed as error:
-        raise VerificationFailed(f"{error.message}{_advice(network, random)}", **error.details) from None
-
-
-def _advice(network: Network, random: bool) -> str:
-    """What else than the network may be to blame."""
-    parts = []
-    if network.fixed_rows is not None:
-        parts.append(
-            f"; the file is fixed at {network.fixed_rows} rows, and freeing that may be why: export it with a free"
-            " first axis (of torch, dynamic_axes or dynamic_shapes)"
-        )
-    if random:
-        parts.append("; the rows were random numbers: with real ones (--rows) it may be otherwise")
-    return "".join(parts)
+        advice = freed_advice(network.fixed_rows) + random * f"; {RANDOM_ADVICE}"
+        raise VerificationFailed(f"{error.message}{advice}", **error.details) from None
 
 
 def _told(network: Network, *, random: bool) -> Iterator[str]:

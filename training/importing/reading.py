@@ -41,12 +41,23 @@ def modernised(model: ModelProto) -> ModelProto:
     if version >= OLDEST_OPSET:
         return model
     try:
-        return convert_version(model, MODERN_OPSET)
+        return convert_version(_in_test_mode(model), MODERN_OPSET)
     except (ConvertError, RuntimeError) as error:
         raise CannotExport(
             f"the file is of opset {version}, and {OLDEST_OPSET} or newer is needed; it cannot be converted:"
             f" {first_line(error)}"
         ) from None
+
+
+def _in_test_mode(model: ModelProto) -> ModelProto:
+    """A copy that the converter takes: it knows no training mode of old operators, and Dropout is what it is anyway."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "is_test":
+                attribute.i = 1
+    return copy
 
 
 def opset_of(model: ModelProto) -> int:

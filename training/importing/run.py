@@ -56,9 +56,8 @@ def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, P
         say(note)
     say(f"data: {labelled.data.name}, {', '.join(f'{name} {rows}' for name, rows in parts.counts.items())}")
     if labelled.data.labels and not request.labels:
-        say(
-            f"labels: the outputs are taken for {', '.join(labelled.data.labels)}, in this order; --labels gives another"
-        )
+        classes = ", ".join(labelled.data.labels)
+        say(f"labels: the outputs are taken for {classes}, in this order; --labels gives another")
     return labelled, parts
 
 
