@@ -132,10 +132,11 @@ def _say(text: str) -> None:
 def _show(folder: Path, manifest: Manifest, models: Path) -> None:
     table = Table("figure", *KINDS.values())
     for figure, title in FIGURES.items():
-        numbers = [manifest.evaluation[kind].get(figure) for kind in KINDS]
+        numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in KINDS]
         if any(numbers):
             table.add_row(title, *("" if number is None else f"{number:.4f}" for number in numbers))
-    out.print(table)
+    if manifest.evaluation:
+        out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
     command = os.environ.get("SERVE_COMMAND") or f"{variable}{_python()} -m service serve"  # another, in a container
     _say(f"Published {folder}. A service that watches {models} picks it up by itself. To start one:\n  {command}")

@@ -84,7 +84,10 @@ def _run(request: ImportRequest) -> tuple[Path, Manifest]:
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; importing needs: pip install '.[training]'") from None
 
-    return run(request, _say)
+    try:
+        return run(request, _say)
+    except MemoryError:
+        raise TrainingError(f"{request.file}: is too large for this machine's memory") from None
 
 
 def _say(text: str) -> None:

@@ -170,5 +170,5 @@ def test_attention_that_lost_its_dropout_is_told(tmp_path: Path) -> None:
 def test_what_was_exported_for_inference_has_no_dropout(tmp_path: Path) -> None:
     example = (torch.randn(4, 6),)
     file = dynamo_export(Mlp(), example, tmp_path / "net.onnx", training=False)
-    with pytest.raises(CannotExport, match="no active dropout .* unless they are told to export for training"):
+    with pytest.raises(CannotExport, match=r"no active dropout .* unless they are told to export for training"):
         imported(file, example, tmp_path / "models")

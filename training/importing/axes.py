@@ -21,7 +21,7 @@ def fix_axes(model: ModelProto, rows: Sequence[Array]) -> None:
     """
     inputs = real_inputs(model.graph)
     if rows and len(rows) != len(inputs):
-        raise CannotExport(f"rows: expected {len(inputs)} arrays, one an input of the file; found {len(rows)}")
+        raise CannotExport(f"rows: expected {len(inputs)} arrays, one for each input of the file; found {len(rows)}")
     for value, array in zip(inputs, rows, strict=bool(rows)):
         _fix(value, array)
     if rows:
@@ -38,7 +38,7 @@ def _fix(value: ValueInfoProto, array: Array) -> None:
         size not in (None, n) for size, n in zip(shape[1:], array.shape[1:], strict=True)
     ):
         found = "×".join(map(str, array.shape[1:])) or "one number"
-        raise CannotExport(f"rows: input {value.name!r} takes rows of {wanted}; found rows of {found}")
+        raise CannotExport(f"input {value.name!r}: takes rows of {wanted}; the rows given are of {found}")
     for dim, size in zip(list(value.type.tensor_type.shape.dim)[1:], array.shape[1:], strict=True):
         dim.dim_value = size
 

@@ -65,9 +65,9 @@ def with_labels(labelled: Labelled, labels: Sequence[str]) -> Labelled:
     Raises TrainingError for a class that is none of them.
     """
     data = labelled.data
-    known = {label: number for number, label in enumerate(labels)}
-    if not set(data.labels) <= set(labels):
-        known = {str(number): number for number in range(len(labels))}
+    by_name = {label: number for number, label in enumerate(labels)}
+    by_number = {str(number): number for number in range(len(labels))}
+    known = by_name if any(label in by_name for label in data.labels) else by_number
     if unknown := [label for label in data.labels if label not in known]:
         raise TrainingError(
             f"{data.name}: has a class {unknown[0]!r}; expected {', '.join(labels)}, or their numbers from 0"

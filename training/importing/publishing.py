@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from service.manifest import Manifest
 from training.errors import VerificationFailed
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
+from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
 from training.release import Facts, publish_verified
 from training.rows import Rows
@@ -44,7 +45,8 @@ def publish_onnx(
     arrays = [np.asarray(array) for array in rows]
     for note in source.notes:
         say(f"import: {note}")
-    network = make_network(source, arrays, classification=bool(labels))
+    with making_sense():
+        network = make_network(source, arrays, classification=bool(labels))
     for line in _told(network, random=not arrays):
         say(f"import: {line}")
     verified = _checked(network, random=not arrays)

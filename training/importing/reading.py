@@ -1,5 +1,7 @@
 """A file → an ONNX model with all its weights, or the reason why it is none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
@@ -9,6 +11,7 @@ from onnx.external_data_helper import load_external_data_for_model
 from onnx.inliner import inline_local_functions
 from onnx.version_converter import ConvertError, convert_version
 
+from service.errors import DropserveError
 from training.errors import CannotExport
 from training.graphs import OLDEST_OPSET, describe
 
@@ -66,6 +69,17 @@ def opset_of(model: ModelProto) -> int:
     if not versions:
         raise CannotExport("the file names no version of ONNX's operators (opset); it may be damaged")
     return versions[0]
+
+
+@contextmanager
+def making_sense() -> Iterator[None]:
+    """What ONNX's tools raise for a graph that contradicts itself becomes CannotExport."""
+    try:
+        yield
+    except DropserveError:
+        raise
+    except Exception as error:  # they raise a dozen unrelated types
+        raise CannotExport(f"no sense can be made of the file: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

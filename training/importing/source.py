@@ -9,7 +9,7 @@ from onnx import ModelProto
 from service.manifest import sha256
 from training.graphs import flattened, real_inputs
 from training.importing.evaluation import check_output, lost_attention, to_evaluation
-from training.importing.reading import modernised, opset_of, read_onnx
+from training.importing.reading import making_sense, modernised, opset_of, read_onnx
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,9 @@ def open_source(file: Path) -> Source:
         "producer": f"{model.producer_name or 'not named'} {model.producer_version}".strip(),
         "opset": opset,
     }
-    flat = flattened(modernised(model))
-    converted = [f"opset {opset}: converted to {opset_of(flat)}"] if opset_of(flat) != opset else []
-    notes = converted + to_evaluation(flat)
-    check_output(flat)
-    return Source(flat, origin, (*notes, *lost_attention(flat)))
+    with making_sense():
+        flat = flattened(modernised(model))
+        converted = [f"opset {opset}: converted to {opset_of(flat)}"] if opset_of(flat) != opset else []
+        notes = converted + to_evaluation(flat)
+        check_output(flat)
+        return Source(flat, origin, (*notes, *lost_attention(flat)))
