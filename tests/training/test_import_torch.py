@@ -163,7 +163,7 @@ def test_attention_that_lost_its_dropout_is_told(tmp_path: Path) -> None:
         publish_onnx(file, [example[0].numpy()], name="net", models=tmp_path / "models", say=said.append)
     assert sum("2 attentions have no dropout in the file" in line for line in said) == 1
     assert (
-        sum("6 places of dropout" in line for line in said) == sum("8 places of dropout" in line for line in said) == 1
+        sum("drops units at 6 of" in line for line in said) == sum("drops units at 8 of" in line for line in said) == 1
     )
 
 

@@ -77,7 +77,7 @@ def _checked(network: Network, *, random: bool) -> Verified:
 
 def _told(network: Network, *, random: bool) -> Iterator[str]:
     sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
-    yield f"{len(network.exported.sites)} places of dropout: {sites}"
+    yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
     yield from network.notes
     if network.fixed_rows is not None:
         yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
