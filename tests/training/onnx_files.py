@@ -25,16 +25,20 @@ def script_export(
     opset: int = 17,
     names: tuple[str, ...] = ("input",),
     free: bool = True,
+    keep_statistics: bool = False,
 ) -> Path:
-    """By torch's older exporter, for training, as its documentation says."""
+    """By torch's older exporter, for training, as its documentation says; or as docs/import.md does."""
     axes = {name: {0: "batch"} for name in (*names, "output")} if free else None
+    mode = torch.onnx.TrainingMode.PRESERVE if keep_statistics else torch.onnx.TrainingMode.TRAINING
+    for part in module.train().modules():
+        part.training = not (keep_statistics and isinstance(part, nn.modules.batchnorm._NormBase))
     with _quiet():
         torch.onnx.export(
-            module.train(),
+            module,
             example,
             file,
             dynamo=False,
-            training=torch.onnx.TrainingMode.TRAINING,
+            training=mode,
             do_constant_folding=False,
             opset_version=opset,
             input_names=list(names),

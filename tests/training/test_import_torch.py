@@ -136,6 +136,21 @@ def test_the_same_bits_as_of_the_module_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 4])
+def test_batch_normalisation_keeps_its_statistics_only_in_evaluation_mode(tmp_path: Path) -> None:
+    """Exporting for training moves them by the example's rows; it is told, for nothing in the file shows it."""
+    torch.manual_seed(0)
+    module, example = Mlp(), (torch.randn(4, 6),)
+    as_trained = TorchReference(module).predict(example)
+    answers, said = [], list[str]()
+    for keep in (True, False):
+        file = script_export(module, example, tmp_path / "net.onnx", keep_statistics=keep)
+        folder, _ = publish_onnx(file, example, name="net", models=tmp_path / "models", say=said.append)
+        answers.append(load_model(folder, MaskCache(2**20)).predict({"input": example[0].numpy()}).values)
+    np.testing.assert_allclose(answers[0], as_trained, rtol=1e-5, atol=1e-6)
+    assert np.abs(answers[1] - as_trained).max() > 0.01
+    assert sum("moves these by its example rows" in line for line in said) == 1
+
+
 def test_a_fixed_number_of_rows_is_made_free(rows: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, example = images()

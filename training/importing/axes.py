@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, ValueInfoProto, numpy_helper
-from onnx.helper import tensor_dtype_to_np_dtype
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
 
 from service.manifest import TensorSpec
 from service.runtime import Array
@@ -15,32 +14,33 @@ from training.layout import infer_shapes
 
 
 def fix_axes(model: ModelProto, rows: Sequence[Array]) -> None:
-    """Give the axes that the file leaves open, but for the first, the sizes they have in these rows; in place.
+    """Give the axes that the file leaves open, but for the first, the sizes that they have in these rows; in place.
 
     `rows` are one array (rows, …) for each input, or none at all. Raises CannotExport where they do not fit.
     """
     inputs = real_inputs(model.graph)
-    if rows and len(rows) != len(inputs):
+    if not rows:
+        return
+    if len(rows) != len(inputs):
         raise CannotExport(f"rows: expected {len(inputs)} arrays, one for each input of the file; found {len(rows)}")
-    for value, array in zip(inputs, rows, strict=bool(rows)):
-        _fix(value, array)
-    if rows:
-        del model.graph.value_info[:]
+    for value, array in zip(inputs, rows, strict=True):
+        _fix(value, array.shape)
+    del model.graph.value_info[:]
 
 
-def _fix(value: ValueInfoProto, array: Array) -> None:
-    shape = shape_of(value)
-    if shape is None:
-        shape = (None,) * array.ndim
-        value.type.tensor_type.shape.dim.extend(type(value.type.tensor_type.shape.dim.add())() for _ in array.shape[1:])
-    wanted = "×".join("any" if size is None else str(size) for size in shape[1:]) or "one number"
-    if len(shape) != array.ndim or any(
-        size not in (None, n) for size, n in zip(shape[1:], array.shape[1:], strict=True)
-    ):
-        found = "×".join(map(str, array.shape[1:])) or "one number"
-        raise CannotExport(f"input {value.name!r}: takes rows of {wanted}; the rows given are of {found}")
-    for dim, size in zip(list(value.type.tensor_type.shape.dim)[1:], array.shape[1:], strict=True):
-        dim.dim_value = size
+def _fix(value: ValueInfoProto, sizes: Sequence[int]) -> None:
+    declared = shape_of(value) or (None,) * len(sizes)
+    pairs = [(size, found) for size, found in zip(declared[1:], sizes[1:], strict=False) if size is not None]
+    if len(declared) != len(sizes) or any(size != found for size, found in pairs):
+        raise CannotExport(
+            f"input {value.name!r}: takes rows of {_told(declared[1:])}; the rows given are of {_told(sizes[1:])}"
+        )
+    shape = [declared[0], *sizes[1:]]
+    value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, shape))
+
+
+def _told(sizes: Sequence[int | None]) -> str:
+    return "×".join("any" if size is None else str(size) for size in sizes) or "one number"
 
 
 def input_specs(model: ModelProto) -> tuple[TensorSpec, ...]:
@@ -49,7 +49,7 @@ def input_specs(model: ModelProto) -> tuple[TensorSpec, ...]:
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:
-    kind = np.dtype(tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+    kind = np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
     if kind not in DTYPES.values():
         raise CannotExport(
             f"input {value.name!r}: {kind} is not served; it must be one of {', '.join(DTYPES.values())}"

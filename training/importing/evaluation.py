@@ -11,6 +11,10 @@ from training.sites import drop_ratio
 
 PROBABILITIES = {"Softmax", "LogSoftmax"}
 LAST_AXES = {-1, 1}
+MOVED = (
+    "was in training mode, now uses its running statistics; torch's older exporter moves these by its example rows, so"
+    " that the file's are not the network's: export with batch normalisation in evaluation mode (docs/import.md)"
+)
 
 
 def to_evaluation(model: ModelProto) -> list[str]:
@@ -39,7 +43,7 @@ def _set_evaluation(node: NodeProto) -> str:
     for attribute in [attribute for attribute in node.attribute if attribute.name == "training_mode"]:
         training = training or bool(attribute.i)
         node.attribute.remove(attribute)
-    return f"{describe(node)}: was in training mode, now uses its running statistics" if training else ""
+    return f"{describe(node)}: {MOVED}" if training else ""
 
 
 def _is_switch(value: ValueInfoProto) -> bool:
