@@ -45,8 +45,8 @@ else
 	@$(BIN)/python -m benchmarks.$(ARGS)
 endif
 
-reproduce: $(VENV)/.bench ## Run Gal & Ghahramani (2016), Table 1, again: ARGS="--data DIR"
-	@$(BIN)/python -m training reproduce uci $(ARGS)
+reproduce: $(VENV)/.bench ## Run published experiments again: ARGS="uci --data DIR" or ARGS="mnist --data FILE"
+	@$(BIN)/python -m training reproduce $(ARGS)
 
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new

@@ -46,7 +46,7 @@ def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
     kind = choose_network(config, data)
     preprocessing = make_preprocessing(data, rows)
     if kind == "lenet":
-        return make_lenet(preprocessing, rows.shape[1:], outputs, p, input_p)
+        return make_lenet(preprocessing, rows.shape[1:], config.hidden, outputs, p, input_p)
     if kind == "resnet":
         return make_resnet(preprocessing, rows.shape[1], outputs, p, input_p)
     if rows.ndim == 4:

@@ -11,7 +11,7 @@ import torch
 from training.config import TrainConfig, flag
 from training.errors import TrainingError
 
-FREE = {"name", "description", "models", "device", "checkpoint", "resume", "log", "passes"}
+FREE = {"name", "description", "models", "others", "device", "checkpoint", "resume", "log", "passes"}
 """Settings that may be given anew to a run that is gone on with."""
 
 

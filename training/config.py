@@ -35,6 +35,8 @@ class TrainConfig(BaseModel):
     """What is learned: auto is classification for texts and few whole numbers, else regression."""
     missing: Literal["refuse", "drop"] = "refuse"
     """Rows with missing values: refuse says where they are, drop leaves them out."""
+    others: str | None = None
+    """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
     name: str = "digits"
     """Name to publish the model under, by default that of the data: letters, digits, dots, hyphens, underscores."""
     description: str = ""
@@ -46,7 +48,7 @@ class TrainConfig(BaseModel):
     module: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """Your own network instead, PACKAGE.MODULE:FUNCTION; the function returns a torch.nn.Module."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256, 256), min_length=1)
-    """Units of each hidden layer of an mlp, separated by commas."""
+    """Units of each fully connected hidden layer, separated by commas; unless given, 500 for lenet."""
     dropout: DropProbability = 0.5
     """Probability that a hidden unit is dropped; unless it is given, 0.1 for a regression."""
     input_dropout: DropProbability = 0.0

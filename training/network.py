@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from training.data import Dataset
 
-CONV1, CONV2, FULL = 20, 50, 500
+CONV1, CONV2 = 20, 50
+LENET_HIDDEN = (500,)
 """Channels and units of LeNet, as Caffe's and as Gal & Ghahramani (2016) use it."""
 STAGES = (16, 32, 64)
 MIN_LENET_PIXELS = 16
@@ -131,38 +132,37 @@ def make_mlp(
 
     Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed.
     """
-    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p)}
-    for number, units in enumerate(hidden, start=1):
-        layers |= {f"hidden_{number}": nn.Linear(width, units), f"relu_{number}": nn.ReLU()}
-        layers |= _dropout(f"dropout_{number}", p)
-        width = units
-    return nn.Sequential(OrderedDict(layers, output=nn.Linear(width, outputs)))
+    layers = {**preprocessing, **_dropout("input_dropout", input_p), **_fully_connected(width, hidden, outputs, p)}
+    return nn.Sequential(OrderedDict(layers))
 
 
 def make_lenet(
-    preprocessing: OrderedDict[str, nn.Module], image: Sequence[int], outputs: int, p: float, input_p: float
+    preprocessing: OrderedDict[str, nn.Module],
+    image: Sequence[int],
+    hidden: Sequence[int],
+    outputs: int,
+    p: float,
+    input_p: float,
 ) -> nn.Sequential:
-    """LeNet (LeCun et al. 1998) with ReLU and dropout before its two fully connected layers.
+    """LeNet (LeCun et al. 1998) with ReLU and dropout before its fully connected layers.
 
-    `image`: channels, height and width, both at least 16 pixels.
+    `image`: channels, height and width, both at least 16 pixels; `hidden`: units of the fully connected layers.
     """
     height, width = (((size - 4) // 2 - 4) // 2 for size in image[1:])
     layers: dict[str, nn.Module] = {
         **preprocessing,
         **_dropout("input_dropout", input_p),
         "conv_1": nn.Conv2d(image[0], CONV1, 5),
-        "relu_1": nn.ReLU(),
+        "conv_relu_1": nn.ReLU(),
         "pool_1": nn.MaxPool2d(2),
         "conv_2": nn.Conv2d(CONV1, CONV2, 5),
-        "relu_2": nn.ReLU(),
+        "conv_relu_2": nn.ReLU(),
         "pool_2": nn.MaxPool2d(2),
         "flatten": nn.Flatten(),
-        **_dropout("dropout_1", p),
-        "hidden": nn.Linear(CONV2 * height * width, FULL),
-        "relu_3": nn.ReLU(),
-        **_dropout("dropout_2", p),
+        **_dropout("conv_dropout", p),
+        **_fully_connected(CONV2 * height * width, hidden, outputs, p),
     }
-    return nn.Sequential(OrderedDict(layers, output=nn.Linear(FULL, outputs)))
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Residual(nn.Module):
@@ -201,6 +201,16 @@ def in_targets_unit(network: nn.Module, last: InTargetsUnit) -> nn.Sequential:
     """The network with that as its last layer."""
     layers = network.named_children() if type(network) is nn.Sequential else (("network", network),)
     return nn.Sequential(OrderedDict([*layers, ("in_targets_unit", last)]))
+
+
+def _fully_connected(width: int, hidden: Sequence[int], outputs: int, p: float) -> dict[str, nn.Module]:
+    """From `width` values to `outputs`."""
+    layers: dict[str, nn.Module] = {}
+    for number, units in enumerate(hidden, start=1):
+        layers |= {f"hidden_{number}": nn.Linear(width, units), f"relu_{number}": nn.ReLU()}
+        layers |= _dropout(f"dropout_{number}", p)
+        width = units
+    return layers | {"output": nn.Linear(width, outputs)}
 
 
 def _dropout(name: str, p: float) -> dict[str, nn.Module]:

@@ -11,6 +11,8 @@ from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.network import LENET_HIDDEN
+from training.others import read_others
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
@@ -36,6 +38,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     data = load_data(
         config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
     )
+    others = () if config.others is None else (read_others(config.others, data),)
     split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
     config = config if config.resume else settled(config, data, len(split.train.targets))
     for line in (*_table(data.columns), *data.notes, *_left_out(data, split)):
@@ -58,6 +61,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         validation=_rows(split.validation),
         calibration=_rows(split.calibration),
         test=_rows(split.test),
+        others=others,
         passes=config.passes,
         seed=config.seed,
         say=say,
@@ -77,6 +81,8 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
         suited["dropout"] = REGRESSION_DROPOUT
     if network != "mlp":
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
+    if network == "lenet":
+        suited["hidden"] = LENET_HIDDEN
     unsaid = {key: value for key, value in suited.items() if key not in config.model_fields_set}
     return config.model_copy(update=unsaid | {"network": network})
 
@@ -120,7 +126,7 @@ def _unused(config: TrainConfig) -> set[str]:
     """Settings of other networks than the one that is trained."""
     if config.module:
         return {"network", "hidden", "dropout", "input_dropout"}
-    return set() if config.network == "mlp" else {"hidden"}
+    return {"hidden"} if config.network == "resnet" else set()
 
 
 def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained) -> dict[str, Any]:
@@ -128,6 +134,11 @@ def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained
     said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
-        | {"data": data.name, "device": trained.device, "best_epoch": trained.best.number}
+        | {
+            "data": data.name,
+            **({"others": Path(config.others).name} if config.others else {}),
+            "device": trained.device,
+            "best_epoch": trained.best.number,
+        }
         | _counts(split)
     )

@@ -100,7 +100,7 @@ def test_classes_of_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("side", "channels", "network", "sites"),
     [
-        (16, 1, "auto", ["dropout_1", "dropout_2"]),
+        (16, 1, "auto", ["conv_dropout", "dropout_1"]),
         (8, 3, "resnet", ["channel_dropout_1", "channel_dropout_2", "channel_dropout_3", "dropout"]),
         (8, 3, "auto", ["dropout_1"]),
     ],

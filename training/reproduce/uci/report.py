@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from training.reproduce.experiment import Result, Study
-from training.reproduce.figures import mean_and_error
-from training.reproduce.protocol import CORRECTED, PAPER, Published
+from training.reproduce.uci.experiment import Result, Study
+from training.reproduce.uci.figures import mean_and_error
+from training.reproduce.uci.protocol import CORRECTED, PAPER, Published
 
 Record = dict[str, Any]
 """One study: its settings, a line for each split, and means with standard errors."""

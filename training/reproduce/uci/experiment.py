@@ -19,10 +19,10 @@ from service.masks import MaskCache
 from service.sampling import Sampling
 from training.network import Standardise
 from training.release import publish_module
-from training.reproduce.figures import log_likelihood, rmse
-from training.reproduce.protocol import BATCH, FIT_SHARE, RATES, TAU_FACTORS, TAUS, Indices, splits, weight_decay
-from training.reproduce.stack import Stack, fit, sample
-from training.reproduce.table import Float64, Scale, Table
+from training.reproduce.uci.figures import log_likelihood, rmse
+from training.reproduce.uci.protocol import BATCH, FIT_SHARE, RATES, TAU_FACTORS, TAUS, Indices, splits, weight_decay
+from training.reproduce.uci.stack import Stack, fit, sample
+from training.reproduce.uci.table import Float64, Scale, Table
 
 GRID, FINAL, PLAIN = range(3)
 """What a network is trained for; each has random numbers of its own."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from training.reproduce.experiment import Result, Study, choose, judge
-from training.reproduce.protocol import RATES, TAU_FACTORS, TAUS
+from training.reproduce.uci.experiment import Result, Study, choose, judge
+from training.reproduce.uci.protocol import RATES, TAU_FACTORS, TAUS
 
 NETWORKS_AT_ONCE = 20
 """More would take their arrays out of the processor's cache, fewer leave it to calls."""

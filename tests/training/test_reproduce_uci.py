@@ -16,11 +16,11 @@ from typer.testing import CliRunner, Result
 from service.sampling import Sampling
 from training.errors import TrainingError
 from training.reproduce.cli import app
-from training.reproduce.experiment import Study, choose, serve, to_module
-from training.reproduce.figures import log_likelihood, mean_and_error, rmse
-from training.reproduce.protocol import splits, weight_decay
-from training.reproduce.stack import Stack, draw_uniform, fit, sample
-from training.reproduce.table import Scale, read_table
+from training.reproduce.uci.experiment import Study, choose, serve, to_module
+from training.reproduce.uci.figures import log_likelihood, mean_and_error, rmse
+from training.reproduce.uci.protocol import splits, weight_decay
+from training.reproduce.uci.stack import Stack, draw_uniform, fit, sample
+from training.reproduce.uci.table import Scale, read_table
 
 WIDTHS = {1: [3, 5, 1], 2: [3, 5, 4, 1]}
 

@@ -1,0 +1,50 @@
+"""A second data set, whose rows a network should doubt."""
+
+from pathlib import Path
+
+import numpy as np
+
+from service.categories import Categories
+from service.csv_rows import read_csv
+from service.errors import DropserveError
+from service.manifest import TensorSpec
+from training.data import Dataset, Float32, load_data
+from training.errors import TrainingError
+
+TABLES = (".csv", ".tsv")
+
+
+def read_others(source: str, data: Dataset) -> Float32:
+    """The inputs of a file or folder, rows like those of `data`: (rows, …).
+
+    Of a table the columns that are features, as callers of the service send them; a target is not needed.
+    Raises TrainingError naming what does not fit.
+    """
+    path = Path(source)
+    if data.columns and path.suffix.lower() not in TABLES:
+        raise TrainingError(
+            f"others: {source}: {data.name} is a table, so that a CSV file with its columns is expected"
+        )
+    try:
+        inputs = _columns(path, data) if path.suffix.lower() in TABLES else load_data(source).inputs
+    except DropserveError as error:
+        raise TrainingError(f"others: {path.name}: {error.message}") from None
+    except OSError as error:
+        raise TrainingError(f"others: {source}: cannot be read: {error.strerror}") from None
+    if inputs.shape[1:] != data.inputs.shape[1:]:
+        raise TrainingError(
+            f"others: {source} has rows of {_times(inputs)} values, and {data.name} of {_times(data.inputs)}"
+        )
+    if not len(inputs):
+        raise TrainingError(f"others: {source} has no rows")
+    return inputs
+
+
+def _columns(path: Path, data: Dataset) -> Float32:
+    spec = TensorSpec(name="input", dtype="float32", shape=data.inputs.shape[1:])
+    categories = Categories(data.features, data.categories) if data.categories else None
+    return read_csv(path.read_bytes(), spec, data.features, categories).astype(np.float32)
+
+
+def _times(rows: Float32) -> str:
+    return "×".join(map(str, rows.shape[1:]))

@@ -1,0 +1,133 @@
+"""The command `python -m training reproduce mnist --data mnist.npz`."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from service.errors import DropserveError
+from training.errors import ConfigError, TrainingError
+from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
+
+FAILURE = 1
+USAGE = 2
+
+out = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def mnist(
+    data: Annotated[Path, typer.Option(help="NPZ file of x_train, y_train, x_test and y_test.", metavar="FILE")],
+    only: Annotated[str, typer.Option(help=f"Of {', '.join(RECIPES)}, separated by commas; all without.")] = "",
+    epochs: Annotated[int, typer.Option(min=0, help="Of each training; 0: each recipe's own.")] = 0,
+    hidden: Annotated[
+        int, typer.Option(min=0, help="Units of a fully connected hidden layer; 0: the recipe's own.")
+    ] = 0,
+    rows: Annotated[int, typer.Option(min=0, help="Train on the first so many; 0: all.")] = 0,
+    test_rows: Annotated[int, typer.Option(min=0, help="Test on the first so many; 0: all.")] = 0,
+    turned_rows: Annotated[int, typer.Option(min=1, help="Test digits that are turned.")] = 1000,
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order of rows, and dropout.")] = 0,
+    results: Annotated[Path, typer.Option(help="File of results; others' in it stay.")] = Path(
+        "build/results/mnist.json"
+    ),
+) -> None:
+    """Srivastava et al. (2014) on MNIST: dropout's test error, and how many thinned networks match weight scaling.
+
+    Each network is trained on all training rows, published, and asked through the service's engine. Prints the
+    errors beside the published ones, and draws two pictures beside FILE: the error over the number of thinned
+    networks, and accuracy and entropies as digits are turned.
+
+    A look in minutes: python -m training reproduce mnist --data mnist.npz --only mlp --hidden 256 --epochs 5
+    """
+    try:
+        for name in _names(only):
+            _run(
+                name,
+                _changed(RECIPES[name], epochs, hidden),
+                data,
+                (rows, test_rows, turned_rows),
+                device,
+                seed,
+                results,
+            )
+        _show(results)
+    except DropserveError as error:
+        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
+
+
+def _changed(recipe: Recipe, epochs: int, hidden: int) -> Recipe:
+    widths = (hidden or recipe.hidden[0],) * len(recipe.hidden)
+    return replace(recipe, epochs=epochs or recipe.epochs, hidden=widths)
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",") if text else list(RECIPES)
+    if unknown := [name for name in names if name not in RECIPES]:
+        raise ConfigError(f"--only: there is no {unknown[0]!r}; there are: {', '.join(RECIPES)}")
+    return names
+
+
+def _run(
+    name: str, recipe: Recipe, data: Path, counts: tuple[int, int, int], device: str, seed: int, results: Path
+) -> None:
+    """Train and judge a network, and keep its results before the next is begun."""
+    try:
+        from training.reproduce.mnist import study  # torch takes seconds to import, and --help needs none of it
+        from training.reproduce.mnist.digits import read_digits
+        from training.reproduce.mnist.fit import fit
+        from training.reproduce.mnist.report import record, save
+        from training.train import choose_device
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+
+    digits = read_digits(data, *counts)
+    place = choose_device(device)
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=out, transient=True) as progress:
+        bar = progress.add_task("", total=recipe.epochs)
+        began = time.perf_counter()
+
+        def on_epoch(loss: float) -> None:
+            progress.update(bar, advance=1, description=f"{name}: training on {place}, loss {loss:.4f}")
+
+        network = fit(recipe, digits.images, digits.labels, place, seed, on_epoch)
+        engine = study.serve(network, digits.test_images)
+        rate = study.error(engine, digits.test_images, digits.test_labels)
+
+        def on_rows(done: int) -> None:
+            text = f"{name}: test digits asked of {max(PASSES)} thinned networks"
+            progress.update(bar, completed=done, total=len(digits.test_labels), description=text)
+
+        on_rows(0)
+        curve = study.curve(engine, digits.test_images, digits.test_labels, PASSES, seed, on_rows)
+
+        def on_angle(done: int) -> None:
+            progress.update(bar, completed=done, total=len(ANGLES), description=f"{name}: angles")
+
+        on_angle(0)
+        turned = study.turn(engine, digits.turned_images, digits.turned_labels, seed, on_angle)
+        seconds = time.perf_counter() - began
+    save(results, record(name, recipe, len(digits.labels), seed, rate, curve, turned, seconds))
+    out.print(f"{name}: test error {rate:.2f} %, done in {seconds:.0f} s", markup=False)
+
+
+def _show(results: Path) -> None:
+    from training.reproduce.mnist.report import read, table
+
+    records = read(results)
+    out.print(table(records))
+    out.print(f"Results: {results}", markup=False, soft_wrap=True)
+    try:
+        from training.reproduce.mnist.plot import draw
+    except ModuleNotFoundError:
+        out.print("No plots: they need matplotlib, pip install '.[docs]'", markup=False)
+        return
+    samples, turned = (results.with_name(f"{results.stem}_{what}.png") for what in ("samples", "turned"))
+    draw(records, samples, turned)
+    out.print(f"Plots: {samples}, {turned}", markup=False, soft_wrap=True)
