@@ -149,4 +149,4 @@ def _python() -> str:
     return shlex.quote(str(here))
 
 
-add_import(app, _show)
+add_import(app, lambda folder, manifest: _show(folder, manifest, folder.parent.parent))

@@ -25,14 +25,14 @@ METAVARS = {
     "seed": "N",
 }
 
-Show = Callable[[Path, Manifest, Path], None]
+Show = Callable[[Path, Manifest], None]
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 
 def add_import(app: typer.Typer, show: Show) -> None:
-    """Give the application the command; `show` is told the folder, the manifest and the folder of models."""
+    """Give the application the command; `show` is told the folder and the manifest that came of it."""
 
     @app.command("import")
     @with_flags
@@ -56,7 +56,7 @@ def add_import(app: typer.Typer, show: Show) -> None:
         except DropserveError as error:
             errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
             raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
-        show(folder, manifest, request.models)
+        show(folder, manifest)
         if request.data is None:
             _say("It is not calibrated, and there are no figures: with --data FILE it is, and there are.")
 
