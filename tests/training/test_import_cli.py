@@ -103,6 +103,27 @@ def test_classes_of_the_data_are_labels_where_none_are_given(classifier: Path, t
     assert manifest.evaluation["deterministic"]["accuracy"] > 0.8
 
 
+def test_labels_in_another_order_than_the_outputs_are_suspected(classifier: Path, tmp_path: Path) -> None:
+    inputs, classes = blobs(300, 1)
+    data = table(tmp_path / "held.csv", inputs, np.array(KINDS)[classes])
+    for labels, warned in (("virginica,versicolor,setosa", False), ("versicolor,setosa,virginica", True)):
+        result = run(
+            classifier,
+            "--labels",
+            labels,
+            "--data",
+            data,
+            "--target",
+            "kind",
+            "--models",
+            tmp_path / "m",
+            "--passes",
+            "9",
+        )
+        assert result.exit_code == 0, result.output
+        assert ("are the labels in the order of its outputs" in result.output) == warned
+
+
 def test_a_regression_with_data(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))

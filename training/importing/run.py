@@ -14,6 +14,12 @@ from training.importing.request import ImportRequest
 from training.importing.rows import read_rows
 from training.importing.source import Source, open_source
 from training.publish import check_writable
+from training.rows import Rows
+
+GUESSING = (
+    "warning: on the test rows the network is right no more often than the commonest class is; are the labels in the"
+    " order of its outputs, and the rows as it takes them?"
+)
 
 Say = Callable[[str], None]
 
@@ -27,11 +33,12 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
     source = open_source(request.file)
     rows = read_rows(request.rows, source.input_names) if request.rows else []
     about: dict[str, Any] = {"labels": request.labels}
+    parts = None
     if request.data is not None:
         labelled, parts = _data(request, source, say)
         about = _known_by(labelled, parts)
         rows = rows or [np.asarray(array) for array in parts.test.inputs]
-    return publish_onnx(
+    folder, manifest = publish_onnx(
         source,
         rows,
         name=request.name,
@@ -42,6 +49,15 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
         description=request.description,
         **about,
     )
+    if manifest.labels and parts and _is_guessing(manifest, parts.test):
+        say(GUESSING)
+    return folder, manifest
+
+
+def _is_guessing(manifest: Manifest, test: Rows) -> bool:
+    """Whether always answering the commonest class would be right as often."""
+    _, counts = np.unique(np.asarray(test.targets), return_counts=True)
+    return bool(manifest.evaluation["deterministic"]["accuracy"] <= counts.max() / counts.sum())
 
 
 def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, Parts]:
