@@ -135,7 +135,6 @@ def test_the_same_bits_as_of_the_module_itself(tmp_path: Path) -> None:
         assert answers.tobytes() == itself.draw_all(inputs, Sampling(PASSES, SEED)).tobytes()
 
 
-@pytest.mark.parametrize("rows", [1, 4])
 def test_batch_normalisation_keeps_its_statistics_only_in_evaluation_mode(tmp_path: Path) -> None:
     """Exporting for training moves them by the example's rows; it is told, for nothing in the file shows it."""
     torch.manual_seed(0)
@@ -151,6 +150,7 @@ def test_batch_normalisation_keeps_its_statistics_only_in_evaluation_mode(tmp_pa
     assert sum("moves these by its example rows" in line for line in said) == 1
 
 
+@pytest.mark.parametrize("rows", [1, 4])
 def test_a_fixed_number_of_rows_is_made_free(rows: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, example = images()
