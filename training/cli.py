@@ -19,6 +19,7 @@ from service.manifest import Manifest
 from training.card import FIGURES, KINDS
 from training.config import TrainConfig, flag, load_config
 from training.errors import ConfigError, TrainingError
+from training.import_cli import add_import
 from training.reproduce.cli import app as reproduce
 
 if TYPE_CHECKING:
@@ -131,10 +132,11 @@ def _say(text: str) -> None:
 def _show(folder: Path, manifest: Manifest, models: Path) -> None:
     table = Table("figure", *KINDS.values())
     for figure, title in FIGURES.items():
-        numbers = [manifest.evaluation[kind].get(figure) for kind in KINDS]
+        numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in KINDS]
         if any(numbers):
             table.add_row(title, *("" if number is None else f"{number:.4f}" for number in numbers))
-    out.print(table)
+    if manifest.evaluation:
+        out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
     command = os.environ.get("SERVE_COMMAND") or f"{variable}{_python()} -m service serve"  # another, in a container
     _say(f"Published {folder}. A service that watches {models} picks it up by itself. To start one:\n  {command}")
@@ -145,3 +147,6 @@ def _python() -> str:
     python = Path(sys.executable)
     here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     return shlex.quote(str(here))
+
+
+add_import(app, lambda folder, manifest: _show(folder, manifest, folder.parent.parent))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+import onnx
 from numpy.typing import ArrayLike
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -20,12 +21,12 @@ from training import provenance
 from training.answers import ask
 from training.calibrate import calibrate, describe_noise, fit
 from training.errors import TrainingError
-from training.export import Exported, example_rows, export
+from training.export import example_rows, export
 from training.publish import publish
 from training.report import make_report
 from training.rows import Rows, check_rows, named_inputs
 from training.temperature import at_bound
-from training.verify import verify
+from training.verify import Verified, verify
 from training.work import measure_work
 
 GOLDEN_ROWS = 8
@@ -74,11 +75,44 @@ def publish_module(
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
-    exported = export(module, example, input_names=input_names)
-    verified = verify(module, exported, example)
+    verified = verify(module, export(module, example, input_names=input_names), example)
+    return publish_verified(
+        verified,
+        example,
+        name=name,
+        models=models,
+        labels=labels,
+        validation=validation,
+        calibration=calibration,
+        test=test,
+        others=others,
+        passes=passes,
+        seed=seed,
+        say=say,
+        **facts,
+    )
+
+
+def publish_verified(
+    verified: Verified,
+    example: tuple[Tensor, ...],
+    *,
+    name: str,
+    models: Path = Path("models"),
+    labels: Sequence[str] = (),
+    validation: Rows | None = None,
+    calibration: Rows | None = None,
+    test: Rows | None = None,
+    others: Sequence[ArrayLike] = (),
+    passes: int = 100,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    **facts: Unpack[Facts],
+) -> tuple[Path, Manifest]:
+    """Publish graphs that passed verification, wherever they come from; the rest is as in `publish_module`."""
     for check in verified.checks:
         say(f"verify: {check.name}: {check.detail}")
-    manifest = _draft(name, labels, exported, facts)
+    manifest = _draft(name, labels, verified, facts)
     predict, sample, masks = Graph(verified.predict), Graph(verified.sample), MaskCache(MASK_BYTES)
 
     def engine() -> Engine:
@@ -132,7 +166,7 @@ def _calibrated(manifest: Manifest) -> str:
     return f"{text}; thresholds for error rates {rates or 'none'}"
 
 
-def _draft(name: str, labels: Sequence[str], exported: Exported, facts: Facts) -> Manifest:
+def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:
     """All of the manifest that is known before calibration; publishing puts in the version and the digests."""
     try:
         return Manifest(
@@ -140,11 +174,11 @@ def _draft(name: str, labels: Sequence[str], exported: Exported, facts: Facts) -
             version=1,
             task="classification" if labels else "regression",
             created=provenance.now(),
-            inputs=exported.inputs,
-            output=exported.output,
+            inputs=graphs.inputs,
+            output=graphs.output,
             labels=tuple(labels),
-            sites=exported.sites,
-            work=measure_work(exported.sample),
+            sites=graphs.sites,
+            work=measure_work(onnx.load_model_from_string(graphs.sample)),
             libraries=provenance.libraries(),
             git_commit=provenance.git_commit(),
             files=dict.fromkeys(REQUIRED_FILES, sha256(b"")),
