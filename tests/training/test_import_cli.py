@@ -10,7 +10,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from service.loading import load_model
-from service.manifest import read_manifest
+from service.manifest import Noise, read_manifest
 from service.masks import MaskCache
 from tests.training.onnx_files import saved, script_export, two_layers
 from tests.training.test_import_torch import pair
@@ -136,7 +136,7 @@ def test_a_regression_with_data(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     manifest = read_manifest(tmp_path / "m" / "net" / "1")
     assert (manifest.task, manifest.labels) == ("regression", ())
-    assert manifest.noise is not None
+    assert isinstance(manifest.noise, Noise)
     assert 0.3 < manifest.noise.std < 0.7
     assert 0.4 < manifest.evaluation["deterministic"]["rmse"] < 0.7
 
