@@ -11,6 +11,7 @@ from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.distributed import ranks
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
@@ -22,7 +23,7 @@ CONVOLUTION_LEARNING_RATE = 1e-3
 ROWS_SEEN, FEWEST_EPOCHS = 600_000, 10
 """Unless epochs are given: so many that about these rows are seen, at least these."""
 COLUMNS_SHOWN = 40
-ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log"}
+ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log", "tensorboard"}
 """Settings that are told in another place, or are nobody else's, as paths."""
 
 
@@ -33,11 +34,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     """
     config = resumed(config, load(config.resume)) if config.resume else config
     check_writable(config.models)
-    data = load_data(
-        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
-    )
-    split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
-    config = config if config.resume else settled(config, data, len(split.train.targets))
+    config, data, split = _prepared(config)
     for line in (*_table(data.columns), *data.notes, *_left_out(data, split)):
         say(line)
     say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
@@ -45,7 +42,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
 
     trained = train(config, data, split, on_epoch)
     say(
-        f"train: on {trained.device}; best epoch {trained.best.number} of {trained.best.of}, validation"
+        f"train: on {trained.device}{_others()}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
 
@@ -69,6 +66,20 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     )
 
 
+def assist(config: TrainConfig) -> None:
+    """Train among others, of whom the first one publishes. Raises TrainingError."""
+    config = resumed(config, load(config.resume)) if config.resume else config
+    train(*_prepared(config), lambda _: None)
+
+
+def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split]:
+    data = load_data(
+        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
+    )
+    split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
+    return config if config.resume else settled(config, data, len(split.train.targets)), data, split
+
+
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs."""
     network = choose_network(config, data)
@@ -79,6 +90,10 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     unsaid = {key: value for key, value in suited.items() if key not in config.model_fields_set}
     return config.model_copy(update=unsaid | {"network": network})
+
+
+def _others() -> str:
+    return f", in {ranks().size} processes" if ranks().size > 1 else ""
 
 
 def _what(config: TrainConfig, data: Dataset) -> str:
@@ -128,6 +143,7 @@ def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained
     said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
-        | {"data": data.name, "device": trained.device, "best_epoch": trained.best.number}
+        | {"data": data.name, "device": trained.device, "precision": trained.precision}
+        | {"processes": ranks().size, "best_epoch": trained.best.number}
         | _counts(split)
     )
