@@ -36,6 +36,7 @@ __all__ = ["Epoch", "Trained", "train"]
 
 CHUNK = 4096
 """Rows that are validated at once."""
+NOT_VALIDATED = (0.0, 0.0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class _Run:
     def _one_epoch(self, validation: Tensors) -> Epoch:
         """What the first process finds: all must agree on which epoch is the best."""
         loss, rate = self._pass(), self.schedule.get_last_lr()[0]
-        found: tuple[float, float, str] = self._validate(validation) if self.ranks.first else (0.0, 0.0, "")
+        found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
         return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
 
     def _pass(self) -> float:
