@@ -4,6 +4,7 @@ Each has the whole data, takes its part of every batch, and adds its gradients t
 one speaks, writes and publishes for all.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -93,4 +94,5 @@ def joined() -> Iterator[None]:
         if store.compare_set(ENDED_BY, "", str(rank)) != str(rank).encode():
             raise SystemExit(1) from None
         raise
+    gc.collect()  # DistributedDataParallel holds the group in a cycle, which must not outlive the interpreter
     distributed.destroy_process_group()

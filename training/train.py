@@ -61,7 +61,7 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
         torch.manual_seed(config.seed)
         network = placed(make_network(config, data, torch.from_numpy(split.train.inputs)), device)
         unit = None if data.labels else InTargetsUnit(torch.from_numpy(split.train.targets))
-        run = _Run(config, data, network, _tensors(split.train, unit), device)
+        run = Run(config, data, network, _tensors(split.train, unit), device)
         best = run.fit(_tensors(split.validation, unit), _told(config, on_epoch))
         network = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network = (in_targets_unit(network, unit) if unit else network).eval()
@@ -80,8 +80,11 @@ def _tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
     return torch.from_numpy(part.inputs), unit.standardised(targets) if unit else targets
 
 
-class _Run:
-    """The state of a training run, which an epoch changes and a checkpoint keeps."""
+class Run:
+    """The state of a training run, which an epoch changes and a checkpoint keeps.
+
+    `rows` are those to train on; the network is on the device.
+    """
 
     def __init__(
         self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors, device: torch.device
@@ -125,11 +128,11 @@ class _Run:
 
     def _one_epoch(self, validation: Tensors) -> Epoch:
         """What the first process finds: all must agree on which epoch is the best."""
-        loss, rate = self._pass(), self.schedule.get_last_lr()[0]
+        loss, rate = self.one_pass(), self.schedule.get_last_lr()[0]
         found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
         return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
 
-    def _pass(self) -> float:
+    def one_pass(self) -> float:
         """One pass over the rows in a new order; their mean loss."""
         order = torch.randperm(len(self.rows[0]), generator=self.order)
         total = torch.zeros((), device=self.device)  # summed on the device: reading it at every step would stall

@@ -61,7 +61,7 @@ def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: 
         assert [path.name for path in (folder / "net").iterdir()] == ["1"]
     for name, alone in found[1].items():
         np.testing.assert_allclose(found[2][name], alone, rtol=1e-4, atol=1e-6, err_msg=name)
-    alone, together = (list(csv.DictReader((tmp_path / f"{one}.csv").open())) for one in (1, 2))
+    alone, together = (list(csv.DictReader((tmp_path / f"{one}.csv").read_text().splitlines())) for one in (1, 2))
     assert len(together) == 3
     for one, both in zip(alone, together, strict=True):
         assert float(both["train_loss"]) == pytest.approx(float(one["train_loss"]), rel=1e-5)
