@@ -1,7 +1,7 @@
 """Puts measurements into docs/performance.md, and their plots beside it: `python -m docs.make_performance NAME …`.
 
-Reads what `make bench` wrote below build/. Names are serving, sampling, growth and training; tables stand between `<!-- name -->`
-and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
+Reads what `make bench` wrote below build/. Names are serving, sampling, growth and training; tables stand between
+`<!-- name -->` and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
 """
 
 import json

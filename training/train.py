@@ -128,7 +128,7 @@ class Run:
 
     def _one_epoch(self, validation: Tensors) -> Epoch:
         """What the first process finds: all must agree on which epoch is the best."""
-        loss, rate = self.one_pass(), self.schedule.get_last_lr()[0]
+        loss, rate = self.one_pass(), float(self.schedule.get_last_lr()[0])
         found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
         return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
 

@@ -42,9 +42,9 @@ def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def weights(folder: Path) -> dict[str, NDArray[np.generic]]:
+def weights(folder: Path) -> dict[str, NDArray[np.float32]]:
     graph = onnx.load(folder / "net" / "1" / "predict.onnx").graph
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    return {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
 
 
 def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: 
         assert [path.name for path in (folder / "net").iterdir()] == ["1"]
     for name, alone in found[1].items():
         np.testing.assert_allclose(found[2][name], alone, rtol=1e-4, atol=1e-6, err_msg=name)
-    alone, together = (list(csv.DictReader((tmp_path / f"{one}.csv").read_text().splitlines())) for one in (1, 2))
-    assert len(together) == 3
-    for one, both in zip(alone, together, strict=True):
+    first, second = (list(csv.DictReader((tmp_path / f"{one}.csv").read_text().splitlines())) for one in (1, 2))
+    assert len(second) == 3
+    for one, both in zip(first, second, strict=True):
         assert float(both["train_loss"]) == pytest.approx(float(one["train_loss"]), rel=1e-5)
         assert float(both["validation_loss"]) == pytest.approx(float(one["validation_loss"]), rel=1e-5)
 

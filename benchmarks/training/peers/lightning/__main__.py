@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
-class Module(lightning.LightningModule):
+class Module(lightning.LightningModule):  # type: ignore[misc]
     """The network, its loss, and one optimiser that epochs share."""
 
     def __init__(self, network: Network) -> None:
@@ -45,7 +45,7 @@ def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
     module = Module(network)
     loader = DataLoader(TensorDataset(*map(torch.from_numpy, rows)), batch_size=BATCH, shuffle=True)
     off = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = lightning.Trainer(max_epochs=0, accelerator="cpu", **off)  # type: ignore[arg-type]
+    trainer = lightning.Trainer(max_epochs=0, accelerator="cpu", **off)
     trainer.fit(module, loader)
 
     def epoch() -> float:
