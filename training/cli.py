@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,15 +86,26 @@ def train(
     """
     settings = None
     try:
-        settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
-        folder, manifest = _run(settings)
+        with _among_others():
+            settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
+            published = _run(settings)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
     except KeyboardInterrupt:
         errors.print(_stopped(settings), markup=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    _show(folder, manifest, folder.parent.parent)
+    if published:
+        _show(*published)
+
+
+def _among_others() -> AbstractContextManager[None]:
+    """In which this process is one of several, where `torchrun` started it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext()
+    from training.distributed import joined
+
+    return joined()
 
 
 def _stopped(settings: TrainConfig | None) -> str:
@@ -106,12 +118,17 @@ def _stopped(settings: TrainConfig | None) -> str:
     return f"Stopped; {checkpoint} has all up to the last whole epoch. To go on from there:\n  {command}"
 
 
-def _run(settings: TrainConfig) -> tuple[Path, Manifest]:
+def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
+    """What was published; None in a process that only helped another one."""
     try:
-        from training.pipeline import run  # torch takes seconds to import, and --help needs none of it
+        from training.distributed import ranks  # torch takes seconds to import, and --help needs none of it
+        from training.pipeline import assist, run
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
 
+    if not ranks().first:
+        assist(settings)
+        return None
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=out, transient=True) as progress:
         bar = progress.add_task("", total=settings.epochs, visible=False)
@@ -129,7 +146,8 @@ def _say(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def _show(folder: Path, manifest: Manifest, models: Path) -> None:
+def _show(folder: Path, manifest: Manifest) -> None:
+    models = folder.parent.parent
     table = Table("figure", *KINDS.values())
     for figure, title in FIGURES.items():
         numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in KINDS]
@@ -149,4 +167,4 @@ def _python() -> str:
     return shlex.quote(str(here))
 
 
-add_import(app, lambda folder, manifest: _show(folder, manifest, folder.parent.parent))
+add_import(app, _show)

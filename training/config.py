@@ -81,12 +81,18 @@ class TrainConfig(BaseModel):
     """Of the split, first weights, order of rows and dropout; on the CPU, the same seed gives the same model."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """Where to train: auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the products in training: auto is bfloat16 on a GPU that has it, else float32; all else is in float32."""
+    compile: Literal["off", "on"] = "off"
+    """Whether torch.compile makes the training steps faster: minutes at first, worth it for long runs on a GPU."""
     checkpoint: Path | None = None
     """File to keep each epoch's state in, to go on from when training is interrupted."""
     resume: Path | None = None
     """Checkpoint to go on from, with the settings that are in it; on the CPU the result is the same bit for bit."""
     log: Path | None = None
     """CSV file to write a line to for each epoch: losses and score."""
+    tensorboard: Path | None = None
+    """Folder to write each epoch's losses, score and learning rate to, for TensorBoard to show."""
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.distributed import ranks
 from training.errors import TrainingError
 from training.network import LENET_HIDDEN
 from training.others import read_others
@@ -27,7 +28,7 @@ CONVOLUTION_LEARNING_RATE = 1e-3
 ROWS_SEEN, FEWEST_EPOCHS = 600_000, 10
 """Unless epochs are given: so many that about these rows are seen, at least these."""
 COLUMNS_SHOWN = 40
-ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log"}
+ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log", "tensorboard"}
 """Settings that are told in another place, or are nobody else's, as paths."""
 
 
@@ -38,12 +39,8 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     """
     config = resumed(config, load(config.resume)) if config.resume else config
     check_writable(config.models)
-    data = load_data(
-        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
-    )
+    config, data, split = _prepared(config)
     others = () if config.others is None else (read_others(config.others, data),)
-    split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
-    config = config if config.resume else settled(config, data, len(split.train.targets))
     for line in (*_table(data.columns), *data.notes, *_left_out(data, split)):
         say(line)
     say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
@@ -51,7 +48,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
 
     trained = train(config, data, split, on_epoch)
     say(
-        f"train: on {trained.device}; best epoch {trained.best.number} of {trained.best.of}, validation"
+        f"train: on {trained.device}{_others()}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
 
@@ -78,6 +75,20 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )
+
+
+def assist(config: TrainConfig) -> None:
+    """Train among others, of whom the first one publishes. Raises TrainingError."""
+    config = resumed(config, load(config.resume)) if config.resume else config
+    train(*_prepared(config), lambda _: None)
+
+
+def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split]:
+    data = load_data(
+        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
+    )
+    split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
+    return config if config.resume else settled(config, data, len(split.train.targets)), data, split
 
 
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
@@ -124,6 +135,10 @@ def _known_noise(config: TrainConfig) -> AnyNoise | None:
     if config.noise == "learned":
         return LearnedNoise(learned=True)
     return Noise(std=1 / math.sqrt(config.tau)) if config.tau else None
+
+
+def _others() -> str:
+    return f", in {ranks().size} processes" if ranks().size > 1 else ""
 
 
 def _what(config: TrainConfig, data: Dataset) -> str:
@@ -175,11 +190,8 @@ def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained
     said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config, data))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
-        | {
-            "data": data.name,
-            **({"others": Path(config.others).name} if config.others else {}),
-            "device": trained.device,
-            "best_epoch": trained.best.number,
-        }
+        | {"data": data.name, **({"others": Path(config.others).name} if config.others else {})}
+        | {"device": trained.device, "precision": trained.precision, "processes": ranks().size}
+        | {"best_epoch": trained.best.number}
         | _counts(split)
     )
