@@ -126,7 +126,7 @@ def test_the_usual_layers_have_what_was_learned(digits: Dataset, network: str, k
 def test_lenet_learns_it_for_both_its_layers() -> None:
     images = torch.rand(4, 1, 16, 16)
     data = Dataset("squares", images.numpy(), np.array([0, 1, 0, 1]), (), ("a", "b"), True)
-    network = make_network(TrainConfig.model_validate({"dropout": "learned"}), data, images)
+    network = make_network(TrainConfig.model_validate({"dropout": "learned", "hidden": (500,)}), data, images)
     assert [part.units for part in network.modules() if isinstance(part, ConcreteDropout)] == [50, 500]
     assert network.train()(images).shape == (4, 2)
     assert rates(with_learned_dropout(network)) == pytest.approx([START] * 2)
