@@ -1,6 +1,5 @@
 """A training run, from data to a published model."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,18 +7,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from service.manifest import AnyNoise, LearnedNoise, Manifest, Noise, TrainingData
+from service.manifest import Manifest, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
 from training.distributed import ranks
-from training.errors import TrainingError
 from training.network import LENET_HIDDEN
 from training.others import read_others
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
+from training.target_noise import check_noise, known_noise
 from training.train import Epoch, Trained, train
 
 EXAMPLE_ROWS = 17
@@ -71,7 +70,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
-        noise=_known_noise(config),
+        noise=known_noise(config),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )
@@ -96,18 +95,7 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
 
     Raises TrainingError for settings that are of another task.
     """
-    if data.labels and config.noise != "fitted":
-        raise TrainingError(f"noise: is that of a regression's target, and {data.name} has classes; leave noise out")
-    if (
-        not data.labels
-        and config.dropout == "learned"
-        and config.noise == "fitted"
-        and "noise" in config.model_fields_set
-    ):
-        raise TrainingError(
-            "noise: how much to drop depends on it, so that it must be known while dropout is learned;"
-            " say noise learned, or fixed"
-        )
+    check_noise(config, data)
     network = choose_network(config, data)
     suited: dict[str, Any] = {"epochs": min(config.epochs, max(FEWEST_EPOCHS, ROWS_SEEN // train_rows))}
     if not data.labels and config.input_dropout == 0:
@@ -128,13 +116,6 @@ def _learned_dropout(network: nn.Module) -> Iterator[str]:
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
             yield f"{name} {layer.p:.3g}"
-
-
-def _known_noise(config: TrainConfig) -> AnyNoise | None:
-    """What of a regression's noise is known before anything is fitted to validation rows."""
-    if config.noise == "learned":
-        return LearnedNoise(learned=True)
-    return Noise(std=1 / math.sqrt(config.tau)) if config.tau else None
 
 
 def _others() -> str:

@@ -121,8 +121,9 @@ def publish_verified(
 
     if validation is not None:
         inputs, targets = check_rows("validation", validation, manifest)
+        known = manifest.noise
         manifest = fit(manifest, predict.run(inputs), engine().draw_all(inputs, Sampling(passes, seed)), targets)
-        for line in _fitted(manifest):
+        for line in _fitted(manifest) if known is None or known != manifest.noise else ():
             say(f"{line}, on {len(targets)} validation rows")
     if calibration is not None:
         inputs, targets = check_rows("calibration", calibration, manifest)
