@@ -56,13 +56,16 @@ def compiled(network: nn.Module, how: Literal["off", "on"]) -> nn.Module:
 
 
 def placed(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device; where convolutions take channels last, their weights lie so.
+    """The network on the device, the weights of its convolutions with channels last but where the device is Apple's.
 
     On a CPU LeNet's step takes 0.7 of the time then.
     """
-    if device.type == "mps":
-        return network.to(device)
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # for what torch allocates without being told where
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and device.type != "mps":
+            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device)
 
 
 def random_states(device: torch.device) -> list[torch.Tensor]:

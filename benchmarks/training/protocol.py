@@ -41,7 +41,7 @@ def serve(prepare: Prepare, *packages: str) -> None:
             epoch = prepared(question["network"], question["steps"], question["seed"])
             start = perf_counter()
             loss = epoch()
-            reply: dict[str, float | str] = {"seconds": perf_counter() - start, "loss": loss}
+            reply: dict[str, object] = {"seconds": perf_counter() - start, "loss": loss}
         except Exception as error:  # noqa: BLE001 - whatever a library raises is told
             reply = {"error": f"{type(error).__name__}: {error}"}
         replies.write(json.dumps(reply) + "\n")

@@ -24,9 +24,9 @@ NEXT_TO_NONE = "1e-6"
 """Dropout that exists, and drops nothing in so short a run."""
 
 
-def start(folder: Path, *flags: str, processes: int = 2) -> "subprocess.Popen[str]":
+def start(folder: Path, *flags: str, processes: int = 2, device: str = "cpu") -> "subprocess.Popen[str]":
     """Batches of 63 do not split evenly, nor does the last one of 17."""
-    command = [*TORCHRUN, str(processes), "-m", "--", "training", "train", "--device", "cpu", "--name", "net"]
+    command = [*TORCHRUN, str(processes), "-m", "--", "training", "train", "--device", device, "--name", "net"]
     quick = ["--hidden", "24", "--passes", "10", "--batch-size", "63", "--models", str(folder)]
     return subprocess.Popen(
         [*command, *quick, *flags],
@@ -94,3 +94,12 @@ def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_weights(tmp_path: Pa
     assert code == 0, err
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")
+def test_two_gpus_publish_one_model(tmp_path: Path) -> None:
+    code, out, err = finished(start(tmp_path, "--epochs", "3", device="cuda"))
+    assert code == 0, err
+    assert "train: on cuda:0, in 2 processes" in out
+    assert out.count("Published") == 1

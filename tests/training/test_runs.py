@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
-from training.device import choose_device, choose_precision
+from training.device import choose_device, choose_precision, placed
 from training.errors import TrainingError
 from training.train import Epoch, Trained, train
 
@@ -55,6 +56,11 @@ def test_images_train_to_the_same_weights_bit_for_bit(digits: Dataset) -> None:
     once, again = (quick(data, part, epochs=1, network="lenet").network.state_dict() for _ in range(2))
     assert all(torch.equal(once[name], again[name]) for name in once)
     assert all(weights.is_contiguous() for weights in once.values())
+
+
+def test_convolutions_of_other_dimensions_stay_as_they_are() -> None:
+    found = placed(nn.Sequential(nn.Conv1d(2, 2, 3), nn.Conv2d(2, 2, 3), nn.Conv3d(2, 2, 3)), torch.device("cpu"))
+    assert [layer.weight.is_contiguous() for layer in found.children()] == [True, False, True]  # type: ignore[operator]
 
 
 def run_of(folder: Path, digits: Dataset, split: Split, epochs: int, **settings: object) -> None:
