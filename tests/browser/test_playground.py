@@ -5,18 +5,17 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from service.config import Settings
 from service.http.access import make_key
 from service.http.app import create_app
-from tests.browser.conftest import PATIENCE_MS, ROOT, TOWNS, Watched
+from tests.browser.conftest import PATIENCE_MS, TOWNS, Watched
 from tests.browser.playground import Playground
 from tests.conftest import running_server
 from tests.service.processes import Service, service
@@ -29,7 +28,9 @@ def playground(watched: Watched, url: str) -> Playground:
 
 def test_an_example_is_answered_as_the_api_answers_it(playground: Playground, running: Service) -> None:
     rows = running.client.get("/v1/models/digits/examples").json()["inputs"]
-    labels = [answer["label"] for answer in running.client.post("/predict", json={"inputs": rows}).json()["predictions"]]
+    labels = [
+        answer["label"] for answer in running.client.post("/predict", json={"inputs": rows}).json()["predictions"]
+    ]
     shown = []
     for number in range(1, len(rows) + 1):
         playground.example(number)
@@ -369,9 +370,7 @@ def test_the_pictures_row_is_the_one_that_is_sent(playground: Playground) -> Non
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
 @pytest.mark.parametrize("model", ["digits", "towns"])
-def test_nothing_keeps_anybody_out(
-    browser: Browser, url: str, size: tuple[int, int], scheme: Any, model: str
-) -> None:
+def test_nothing_keeps_anybody_out(browser: Browser, url: str, size: tuple[int, int], scheme: Any, model: str) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
     context.set_default_timeout(PATIENCE_MS)
     playground = Playground(context.new_page(), url)
