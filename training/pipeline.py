@@ -18,6 +18,7 @@ from training.others import read_others
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
+from training.seen import what_was_seen
 from training.target_noise import check_noise, known_noise
 from training.train import Epoch, Trained, train
 
@@ -71,6 +72,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         features=data.features,
         categories=dict(data.categories),
         noise=known_noise(config),
+        seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from service import golden
 from service.engine import Engine
 from service.errors import InvalidInput
-from service.manifest import REQUIRED_FILES, AnyNoise, Manifest, TrainingData, sha256
+from service.manifest import REQUIRED_FILES, AnyNoise, Manifest, Seen, TrainingData, sha256
 from service.masks import MaskCache
 from service.runtime import Graph
 from service.sampling import Sampling
@@ -41,6 +41,7 @@ class Facts(TypedDict, total=False):
     features: tuple[str, ...]
     noise: AnyNoise | None
     categories: dict[str, tuple[str, ...]]
+    seen: tuple[Seen, ...]
     training_data: TrainingData
     training: dict[str, Any]
 

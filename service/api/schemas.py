@@ -13,6 +13,7 @@ from service.manifest import (
     AnyNoise,
     ConformalQuantile,
     DropoutSite,
+    Seen,
     TensorSpec,
     TrainingData,
     Work,
@@ -266,6 +267,8 @@ class ModelDetail(ModelState):
     """By categorical feature: the names of its values, one of which a row has in its place."""
     labels: list[str]
     """The classes, in the order of all lists; a regression has none."""
+    seen: list[Seen]
+    """What the training rows held: one entry a value of a row, or one for all of them; empty: not known."""
     sites: list[DropoutSite]
     """Where units are dropped, and with which probability."""
     temperature: float
@@ -283,3 +286,12 @@ class ModelDetail(ModelState):
     git_commit: str | None
     files: dict[str, str]
     """SHA-256 of each, to prove which files answer."""
+
+
+class Examples(Described):
+    """Rows that a version of a model may be asked."""
+
+    model: str
+    version: int
+    inputs: list[Row] | dict[str, list[Row]]
+    """A few real rows, as `/predict` and `/uncertainty` take them: from the model's golden answers."""
