@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.requests import MAX_JSON_INTEGER
-from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData, Work
+from service.manifest import (
+    AbstentionThreshold,
+    AnyNoise,
+    ConformalQuantile,
+    DropoutSite,
+    Seen,
+    TensorSpec,
+    TrainingData,
+    Work,
+)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
@@ -41,6 +50,8 @@ class RegressionAnswer(Described):
 
     values: list[float]
     """In the target's own unit."""
+    noise_std: list[float] | None = None
+    """Where the network has learned the noise of the target: its standard deviation for this row, of each value."""
     interval: list[list[float]] | None = None
     """Low and high end for each value; contains the truth as often as the coverage asked for."""
 
@@ -256,6 +267,8 @@ class ModelDetail(ModelState):
     """By categorical feature: the names of its values, one of which a row has in its place."""
     labels: list[str]
     """The classes, in the order of all lists; a regression has none."""
+    seen: list[Seen]
+    """What the training rows held: one entry a value of a row, or one for all of them; empty: not known."""
     sites: list[DropoutSite]
     """Where units are dropped, and with which probability."""
     temperature: float
@@ -264,7 +277,7 @@ class ModelDetail(ModelState):
     """The same for the thinned networks, so that their mean is calibrated; null: `temperature`."""
     work: Work | None
     """What a row costs in one pass; null when it is not known."""
-    noise: Noise | None
+    noise: AnyNoise | None
     conformal: list[ConformalQuantile]
     abstention: list[AbstentionThreshold]
     evaluation: dict[str, dict[str, float]]
@@ -273,3 +286,12 @@ class ModelDetail(ModelState):
     git_commit: str | None
     files: dict[str, str]
     """SHA-256 of each, to prove which files answer."""
+
+
+class Examples(Described):
+    """Rows that a version of a model may be asked."""
+
+    model: str
+    version: int
+    inputs: list[Row] | dict[str, list[Row]]
+    """A few real rows, as `/predict` and `/uncertainty` take them: from the model's golden answers."""

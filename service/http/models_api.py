@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from service.api import schemas
-from service.api.replies import encode
+from service.api.replies import as_sent, encode, encode_examples
+from service.engine import Engine
 from service.http.routes import json_response
 from service.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
@@ -32,6 +33,7 @@ def make_models_router(repository: Repository) -> APIRouter:
     """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
     router = APIRouter(prefix="/v1/models", tags=["models"], responses=SILENT)
     _add_questions(router, repository)
+    _add_example_rows(router, repository)
     _add_commands(router, repository)
     return router
 
@@ -61,6 +63,26 @@ def _add_questions(router: APIRouter, repository: Repository) -> None:
         catalogue = repository.catalogue
         manifest = catalogue.find(name, version).manifest
         return _reply(describe_model(catalogue, name) | describe_manifest(manifest))
+
+
+def _add_example_rows(router: APIRouter, repository: Repository) -> None:
+    def add(path: str, answer: Any, summary: str) -> None:
+        router.add_api_route(path, answer, response_model=schemas.Examples, responses=UNKNOWN, summary=summary)
+
+    async def examples(name: Name) -> Response:
+        """A few real rows, as its default version takes them."""
+        return _examples(name)
+
+    async def version_examples(name: Name, version: Version) -> Response:
+        """A few real rows, as it takes them."""
+        return _examples(name, version)
+
+    def _examples(name: str, version: int | None = None) -> Response:
+        engine = repository.catalogue.find(name, version)
+        return json_response(encode_examples(engine.manifest, engine.examples))
+
+    add("/{name}/examples", examples, "Rows that a model may be asked")
+    add("/{name}/versions/{version}/examples", version_examples, "Rows that a version may be asked")
 
 
 def _add_commands(router: APIRouter, repository: Repository) -> None:
@@ -124,13 +146,22 @@ def describe_manifest(manifest: Manifest) -> Json:
     return manifest.model_dump(mode="json", exclude=UNTOLD)
 
 
-def add_examples(api: Json, catalogue: Catalogue, manifest: Manifest) -> None:
+def add_examples(api: Json, catalogue: Catalogue, engine: Engine) -> None:
     """To an OpenAPI description: what this service answers of one of its models."""
+    manifest = engine.manifest
     everything = describe_all(catalogue)
     state = describe_model(catalogue, manifest.name)
     gone = {"state": "unavailable", "reason": UNLOADED}
     unloaded = {**state, "default_version": None, "versions": [version | gone for version in state["versions"]]}
-    answers = {"models": everything, "refresh": everything, "load": state, "unload": unloaded}
+    rows = {name: array[:2] for name, array in engine.examples.items()}
+    examples = {"model": manifest.name, "version": manifest.version, "inputs": as_sent(rows, manifest)}
+    answers = {
+        "models": everything,
+        "refresh": everything,
+        "load": state,
+        "unload": unloaded,
+        "examples": examples,
+    }
     detail = state | describe_manifest(manifest)
     for path, operations in api["paths"].items():
         for operation in operations.values():
