@@ -57,16 +57,16 @@ def train_networks(
 
 def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) -> Network:
     """Trained by the settings, watched in its first steps, and published for the while."""
-    with watch_dropout(steps, f"p = {config.dropout:g}") as seen:
+    with watch_dropout(steps, f"p = {config.dropout}") as seen:
         module = train(config, data, split, lambda _: None).network
     if config.dropout == 0:
         module = _with_dropout_layers(config, data, split, module)
     with tempfile.TemporaryDirectory() as models:
         example = (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),)
-        name = f"p-{config.dropout:g}-seed-{config.seed}"
+        name = f"p-{config.dropout}-seed-{config.seed}"
         folder, _ = publish_module(module, example, name=name, models=Path(models), labels=data.labels)
         served = open_served(folder)
-    return Network(config.dropout, config.seed, module, served, tuple(seen), split.test)
+    return Network(float(config.dropout), config.seed, module, served, tuple(seen), split.test)
 
 
 def split_of(data: Dataset, config: TrainConfig, seed: int) -> Split:
@@ -75,7 +75,7 @@ def split_of(data: Dataset, config: TrainConfig, seed: int) -> Split:
 
 def with_rate(config: TrainConfig, p: float, seed: int, epochs: int) -> TrainConfig:
     """The same, but for these; a network without dropout is what `TrainConfig` itself refuses."""
-    changed = {"dropout": p, "input_dropout": 0.0, "seed": seed, "epochs": epochs}
+    changed = {"dropout": p, "input_dropout": 0.0, "length_scale": None, "seed": seed, "epochs": epochs}
     return config.model_copy(update=changed)
 
 
