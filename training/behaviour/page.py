@@ -47,7 +47,7 @@ def page(report: Report) -> str:
     body = [
         f"<h1>{escape(title(report))}</h1>",
         *(f"<p>{escape(text)}</p>" for text in said[:-1]),
-        f'<p class="soft">{escape(said[-1])}</p>',
+        f'<p class="soft">{_code(said[-1])}</p>',
         '<ol class="claims">',
         *(_line(number, claim) for number, claim in enumerate(report.claims, start=1)),
         "</ol>",

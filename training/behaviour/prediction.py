@@ -32,9 +32,12 @@ def prediction(dropping: Sequence[Network], published: Served | None, rows: Arra
     `rows` are test rows of the latter.
     """
     network = dropping[-1]
-    findings = [*_of_torch(network, settings), *_of_graph(network.served, network.test.inputs, settings)]
+    findings = [
+        *_of_torch(network, settings),
+        *_of_graph(network.served, network.test.inputs, settings, f"p = {network.p:g}"),
+    ]
     if published:
-        findings += _of_graph(published, rows, settings)
+        findings += _of_graph(published, rows, settings, published.title)
         findings.append(_of_both_graphs(published))
     return Claim(
         "prediction",
@@ -93,12 +96,12 @@ def _of_torch(network: Network, settings: Settings) -> Iterator[Finding]:
     )
 
 
-def _of_graph(served: Served, rows: Array, settings: Settings) -> Iterator[Finding]:
+def _of_graph(served: Served, rows: Array, settings: Settings, title: str) -> Iterator[Finding]:
     random = sum(count for name, count in operators(served.predict).items() if name in {"Dropout", *RANDOM})
-    yield Finding(f"{served.title}: predict.onnx: dropout or random operators", f"{random}", "0", random == 0)
+    yield Finding(f"{title}: predict.onnx: dropout or random operators", f"{random}", "0", random == 0)
     graph, inputs = Graph(served.predict), inputs_of(served, rows)
     count = distinct(lambda: graph.run(inputs), settings.calls)
-    what = f"{served.title}: predict.onnx: different answers in {settings.calls} calls"
+    what = f"{title}: predict.onnx: different answers in {settings.calls} calls"
     yield Finding(what, f"{count}", "1", count == 1)
 
 
@@ -165,7 +168,7 @@ def _off_in_expectation(
 def _operators(network: Network, published: Served | None) -> Table:
     """Of the graph in training mode and of those that predict, side by side."""
     exported = training_graph(network.module, network.example).SerializeToString()
-    graphs = {"exported in training mode": exported, f"{network.served.title}: predict.onnx": network.served.predict}
+    graphs = {"exported in training mode": exported, f"p = {network.p:g}: predict.onnx": network.served.predict}
     if published:
         graphs[f"{published.title}: predict.onnx"] = published.predict
     listed = [

@@ -25,7 +25,7 @@ def title(report: Report) -> str:
 
 
 def paragraphs(report: Report) -> Iterator[str]:
-    """What it is, of what, and how much was measured; plain text."""
+    """What it is, of what, and how much was measured; code is in backquotes."""
     yield (
         "Everything here was measured on real data, with and without dropout side by side. A claim holds where every"
         " finding that decides on it does; verdicts are computed from the numbers."
@@ -41,7 +41,7 @@ def paragraphs(report: Report) -> Iterator[str]:
         f"Data: {data.name}, {len(data.targets):,} rows, {len(data.labels)} classes, SHA-256 {data.sha256}."
         f" Networks of the report: {config.network} with {', '.join(map(str, config.hidden))} hidden units,"
         f" {settings.epochs} epochs, {settings.seeds} seeds from {settings.seed} on. Made {report.created} by"
-        f" {command(report)}."
+        f" `{command(report)}`."
     )
 
 
