@@ -1,6 +1,5 @@
 """The experiments on MNIST, at a size for a CPU, on scikit-learn's digits blown up to images of 16×16."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from training.reproduce.mnist import study
 from training.reproduce.mnist.digits import Digits, read_digits
 from training.reproduce.mnist.fit import fit, limit_norms, make_network, step_size
 from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES
-from training.reproduce.mnist.report import read
+from training.reproduce.records import read
 
 COUNTS = (1400, 300, 100)
 SMALL = replace(RECIPES["mlp"], hidden=(64, 64, 64), epochs=12, dropout=0.3, input_dropout=0.1)
@@ -150,14 +149,14 @@ def test_the_command_keeps_what_it_found_and_draws_it(file: Path, tmp_path: Path
         done = reproduce("--data", file, "--only", only, *small, "--device", "cpu", "--results", results)
         assert done.exit_code == 0, done.output
     records = {one["network"]: one for one in read(results)}
-    assert list(records) == ["mlp", "lenet"]
+    assert list(records) == ["lenet", "mlp"]
     for one in records.values():
         assert one["rows"] == 300
         assert one["recipe"]["epochs"] == 1
         assert one["curve"]["passes"] == list(PASSES)
         assert 0 <= one["error"] <= 100
         assert all(map(math.isfinite, one["turned"]["mutual_information"]))
-    assert json.loads(results.read_text())[1]["recipe"]["hidden"] == [16]
+    assert records["lenet"]["recipe"]["hidden"] == [16]
     assert f"{records['mlp']['error']:.2f}" in done.output
     for name in ("mnist_samples.png", "mnist_turned.png"):
         assert (results.parent / name).read_bytes().startswith(b"\x89PNG")
@@ -170,3 +169,26 @@ def test_what_is_not_there_is_named(file: Path) -> None:
     nowhere = reproduce("--data", "nowhere.npz")
     assert nowhere.exit_code == 1
     assert "nowhere.npz" in nowhere.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("[", "cannot be read"), ('{"a": 1}', "no file of results"), (None, "cannot be written")]
+)
+def test_a_file_that_could_not_keep_results_is_refused_first(
+    file: Path, tmp_path: Path, content: str | None, said: str
+) -> None:
+    results = tmp_path / "results.json"
+    if content is None:
+        (tmp_path / "folder").write_text("a file")
+        results = tmp_path / "folder" / "results.json"
+    else:
+        results.write_text(content)
+    done = reproduce("--data", file, "--results", results)
+    assert done.exit_code == 1
+    assert said in done.output
+
+
+def test_a_loss_that_is_no_number_ends_it(digits: Digits) -> None:
+    recipe = replace(SMALL, epochs=2, learning_rate=1e30)
+    with pytest.raises(TrainingError, match="no longer a finite number"):
+        fit(recipe, digits.images[:200], digits.labels[:200], torch.device("cpu"), 0, lambda _: None)

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from service.errors import DropserveError
 from training.errors import ConfigError, TrainingError
 from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
+from training.reproduce.records import check, read, save
 
 FAILURE = 1
 USAGE = 2
@@ -45,6 +46,7 @@ def mnist(
     A look in minutes: python -m training reproduce mnist --data mnist.npz --only mlp --hidden 256 --epochs 5
     """
     try:
+        check(results)
         for name in _names(only):
             _run(
                 name,
@@ -82,7 +84,7 @@ def _run(
         from training.reproduce.mnist import study  # torch takes seconds to import, and --help needs none of it
         from training.reproduce.mnist.digits import read_digits
         from training.reproduce.mnist.fit import fit
-        from training.reproduce.mnist.report import record, save
+        from training.reproduce.mnist.report import record
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
 
@@ -113,12 +115,13 @@ def _run(
         on_angle(0)
         turned = study.turn(engine, digits.turned_images, digits.turned_labels, seed, on_angle)
         seconds = time.perf_counter() - began
-    save(results, record(name, recipe, len(digits.labels), seed, rate, curve, turned, seconds))
+    found = record(name, recipe, len(digits.labels), seed, rate, curve, turned, seconds)
+    save(results, found, lambda one: one["network"])
     out.print(f"{name}: test error {rate:.2f} %, done in {seconds:.0f} s", markup=False)
 
 
 def _show(results: Path) -> None:
-    from training.reproduce.mnist.report import read, table
+    from training.reproduce.mnist.report import table
 
     records = read(results)
     out.print(table(records))

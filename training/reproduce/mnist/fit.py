@@ -9,19 +9,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.network import StandardiseChannels, make_lenet, make_mlp
+from training.errors import TrainingError
+from training.network import make_lenet, make_mlp
 from training.reproduce.mnist.protocol import CLASSES, PIXEL, Recipe
 
 WARM_UP = 0.1
 """Of the steps, until the step size is at its highest."""
 
 
+class Ink(nn.Module):
+    """Pixels of 0 … 255 as shares: not centred, so that a dropped pixel is a black one, as in the paper."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(rows, channels, height, width) → the same."""
+        return images / PIXEL
+
+
 def make_network(recipe: Recipe, images: Tensor) -> nn.Sequential:
     """An untrained network from pixels of 0 … 255, (rows, 1, height, width), to logits (rows, 10)."""
-    scale = StandardiseChannels(images[:1])
-    scale.mean.zero_()  # a dropped pixel is a black one, as in the paper
-    scale.spread.fill_(PIXEL)
-    preprocessing: OrderedDict[str, nn.Module] = OrderedDict(standardise=scale)
+    preprocessing: OrderedDict[str, nn.Module] = OrderedDict(ink=Ink())
     if recipe.network == "lenet":
         return make_lenet(preprocessing, images.shape[1:], recipe.hidden, CLASSES, recipe.dropout, recipe.input_dropout)
     preprocessing["flatten"] = nn.Flatten()
@@ -37,7 +43,10 @@ def fit(
     seed: int,
     on_epoch: Callable[[float], None],
 ) -> nn.Sequential:
-    """The network after the last epoch, in evaluation mode, on the CPU. `on_epoch` is told each epoch's mean loss."""
+    """The network after the last epoch, in evaluation mode, on the CPU. `on_epoch` is told each epoch's mean loss.
+
+    Raises TrainingError when that is not finite.
+    """
     torch.manual_seed(seed)
     network = make_network(recipe, images).to(device).train()
     images, digits = images.to(device), digits.to(device)
@@ -54,7 +63,10 @@ def fit(
             schedule.step()
             limit_norms(network, recipe.max_norm)
             total += loss.detach() * len(batch)
-        on_epoch(total.item() / len(images))
+        mean = total.item() / len(images)
+        if not math.isfinite(mean):
+            raise TrainingError("the loss is no longer a finite number: the recipe learns too fast for this")
+        on_epoch(mean)
     return network.cpu().eval()
 
 

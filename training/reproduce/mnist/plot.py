@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.reproduce.mnist.report import Record
+from training.reproduce.records import Record
 
 SCALING, SAMPLED = "#1b4b72", "#d95f02"
 ACCURACY, CONFIDENCE, EXPECTED = "#1b4b72", "#7a7a7a", "#4f9d69"

@@ -1,25 +1,21 @@
-"""Results → a record in JSON, and a table beside the published errors."""
+"""Results → a record, and a table beside the published errors."""
 
-import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
 from rich.table import Table
 
 from training.reproduce.mnist.protocol import Recipe
 from training.reproduce.mnist.study import Curve, Turned
+from training.reproduce.records import Record
 
-Record = dict[str, Any]
-"""One network: its recipe, its test errors in per cent, the curve over T and the figures by angle."""
 COLUMNS = ("network", "epochs", "weight scaling", "mean of thinned networks", "aimed at", "paper")
 
 
 def record(
     name: str, recipe: Recipe, rows: int, seed: int, error: float, curve: Curve, turned: Turned, seconds: float
 ) -> Record:
-    """What was run and what came of it, fit for JSON; `rows` were trained on."""
+    """The recipe, test errors in per cent, the curve over T and the figures by angle; `rows` were trained on."""
     return {
         "network": name,
         "recipe": asdict(recipe),
@@ -31,19 +27,6 @@ def record(
         "curve": asdict(curve),
         "turned": asdict(turned),
     }
-
-
-def save(path: Path, new: Record) -> None:
-    """Put a record in the place of the one of the same network."""
-    records = {old["network"]: old for old in (read(path) if path.exists() else [])} | {new["network"]: new}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(list(records.values()), indent=1) + "\n")
-
-
-def read(path: Path) -> list[Record]:
-    """The records of a file that `save` wrote."""
-    records: list[Record] = json.loads(path.read_text())
-    return records
 
 
 def table(records: list[Record]) -> Table:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from service.errors import DropserveError
 from training.errors import ConfigError, TrainingError
+from training.reproduce.records import check, read, save
 from training.reproduce.uci.protocol import SPLITS
 from training.reproduce.uci.table import read_table
 
@@ -50,6 +51,7 @@ def uci(
     common: dict[str, Any] = {"hidden": hidden, "epochs": epochs, "splits": splits, "passes": passes, "seed": seed}
     common |= {"validation_passes": validation_passes, "merge_taus": merge_taus}
     try:
+        check(results)
         files, counts = _files(data, only), _counts(layers)
         for file, count in product(files, counts):
             _run(file, {"layers": count, **common}, workers, results)
@@ -83,7 +85,7 @@ def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> N
         from training.reproduce.uci.experiment import (
             Study,  # torch takes seconds to import, and --help needs none of it
         )
-        from training.reproduce.uci.report import record, save
+        from training.reproduce.uci.report import key, record
         from training.reproduce.uci.run import run
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
@@ -99,12 +101,12 @@ def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> N
 
         began = time.perf_counter()
         outcome = run(study, workers, on_progress)
-    save(results, record(study, outcome, time.perf_counter() - began))
+    save(results, record(study, outcome, time.perf_counter() - began), key)
     out.print(f"{study.table.name}, layers: {study.layers}: done in {time.perf_counter() - began:.0f} s", markup=False)
 
 
 def _show(results: Path) -> None:
-    from training.reproduce.uci.report import read, table
+    from training.reproduce.uci.report import table
 
     records = read(results)
     out.print(table(records))

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training.reproduce.records import Record
 from training.reproduce.uci.protocol import CORRECTED, Published
-from training.reproduce.uci.report import Record
 
 OURS, THEIRS = "#d95f02", "#1b4b72"
 FIGURES = {"rmse": "test RMSE (less is better)", "log_likelihood": "test log-likelihood (more is better)"}

@@ -1,25 +1,21 @@
-"""Results → a record in JSON, a table beside the published figures, and a plot."""
+"""Results → a record, a table beside the published figures, and a plot."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import torch
 from rich.table import Table
 
+from training.reproduce.records import Record
 from training.reproduce.uci.experiment import Result, Study
 from training.reproduce.uci.figures import mean_and_error
 from training.reproduce.uci.protocol import CORRECTED, PAPER, Published
 
-Record = dict[str, Any]
-"""One study: its settings, a line for each split, and means with standard errors."""
 COLUMNS = ("data", "layers", "epochs", "figure", "ours", "paper, 2016", "authors, 2018", "within one error")
 
 
 def record(study: Study, results: list[Result], seconds: float) -> Record:
-    """What was run and what came of it, fit for JSON."""
+    """Settings, a line for each split, and means with standard errors."""
     settings = ("layers", "hidden", "epochs", "splits", "passes", "validation_passes", "merge_taus", "seed")
     return {
         "data": study.table.name,
@@ -31,22 +27,6 @@ def record(study: Study, results: list[Result], seconds: float) -> Record:
         "log_likelihood": mean_and_error([result.log_likelihood for result in results]),
         "each": [asdict(result) for result in results],
     }
-
-
-def save(path: Path, new: Record) -> list[Record]:
-    """Put a record in the place of the one of the same data and layers; all that the file now has."""
-    records = {_key(old): old for old in (read(path) if path.exists() else [])}
-    records[_key(new)] = new
-    path.parent.mkdir(parents=True, exist_ok=True)
-    everything = [records[key] for key in sorted(records)]
-    path.write_text(json.dumps(everything, indent=1) + "\n")
-    return everything
-
-
-def read(path: Path) -> list[Record]:
-    """The records of a file that `save` wrote."""
-    records: list[Record] = json.loads(path.read_text())
-    return records
 
 
 def table(records: list[Record]) -> Table:
@@ -91,5 +71,6 @@ def _published(figures: Published | None, first: int) -> str:
     return "" if figures is None else f"{figures[first]:.2f} ± {figures[first + 1]:.2f}"
 
 
-def _key(one: Record) -> tuple[str, int]:
+def key(one: Record) -> tuple[str, int]:
+    """What tells it from others."""
     return one["data"], one["layers"]
