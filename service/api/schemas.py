@@ -273,3 +273,16 @@ class ModelDetail(ModelState):
     git_commit: str | None
     files: dict[str, str]
     """SHA-256 of each, to prove which files answer."""
+
+
+class ModelFiles(Described):
+    """What there is for people to read of a version, below `/models/{name}/versions/{version}/`."""
+
+    model: str
+    version: int
+    card: bool
+    """Whether `card` is there."""
+    behaviour: bool
+    """Whether `behaviour` is there."""
+    plots: list[str]
+    """The files below `plots/`."""

@@ -22,6 +22,7 @@ OPEN = re.compile(r"/|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/stat
 MODEL = r"models/[^/]+(/versions/[^/]+)?"
 INFER = re.compile(
     rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL})|/metrics"
+    rf"|/{MODEL}/(files|behaviour|card|plots/[^/]+)"
     rf"|/v2/?|/v2/{MODEL}(/ready|/infer)?|/v2/repository/index"
 )
 """Paths that a key of the scope infer is enough for. All others need the scope admin, what is not known too."""
