@@ -17,8 +17,10 @@ from service.errors import DropserveError, Forbidden, Unauthenticated
 KeyScope = Literal["infer", "admin"]
 """`infer` asks models and reads of them and the metrics; `admin` may load and unload them too."""
 
-OPEN = re.compile(r"/|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json")
-"""Paths that need no key: health, and the description of the service."""
+OPEN = re.compile(
+    r"/|/status|/ui/.*|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json"
+)
+"""Paths that need no key: health, the pages for people, and the description of the service."""
 MODEL = r"models/[^/]+(/versions/[^/]+)?"
 INFER = re.compile(
     rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL})|/metrics"

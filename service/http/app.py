@@ -25,6 +25,7 @@ from service.http.models_api import make_models_router
 from service.http.pages import add_docs
 from service.http.refusals import MISTAKE, error_reply
 from service.http.routes import make_health_router, make_metrics_router
+from service.http.ui import add_pages
 from service.masks import MaskCache
 from service.oip.http import OpenInference
 from service.repository.repository import Repository, open_repository
@@ -83,6 +84,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         redoc_url=None,
     )
     add_docs(app)
+    add_pages(app)
     app.include_router(make_description_router(Description(app, repository, settings)))
     app.include_router(make_health_router(repository))
     app.include_router(make_models_router(repository))

@@ -1,7 +1,7 @@
 """The routes beside inference: health, and whatever else manages the service."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse, RedirectResponse
+from fastapi.responses import PlainTextResponse
 
 from service.api import schemas
 from service.api.replies import encode
@@ -27,10 +27,6 @@ def make_health_router(repository: Repository) -> APIRouter:
 
     for path, answer in (("/healthz", healthz), ("/readyz", readyz)):
         router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
-
-    @router.get("/", include_in_schema=False)
-    async def home() -> Response:
-        return RedirectResponse("docs")
 
     return router
 
