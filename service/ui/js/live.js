@@ -194,6 +194,6 @@ const lately = ({ seconds }) => `last ${Math.max(1, Math.round(seconds))} s`;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const whole = (value) => Math.round(value).toLocaleString("en");
 const nats = (value) => (value === null ? "–" : format(value));
-const ago = (seconds) => (seconds === 0 ? "now" : seconds % 60 ? `${seconds} s` : `${seconds / 60} min`);
+const ago = (seconds) => (seconds === 0 ? "now" : seconds % 60 ? `${-seconds} s ago` : `${-seconds / 60} min ago`);
 const room = (id) => at(id).clientWidth || 420;
 const empty = (text) => make("p", { class: "muted empty" }, text);
