@@ -1,10 +1,10 @@
 // The status page: asks the service every two seconds, and shows what it says.
 
 import { Refused, Unreachable, getJson, getText, waits } from "./api.js";
-import { History } from "./history.js";
-import { onChoice, showLive } from "./live.js";
+import { History } from "./status/history.js";
+import { onChoice, showLive } from "./status/live.js";
 import { parse, select, valuesOf } from "./metrics.js";
-import { Models } from "./models.js";
+import { Models } from "./status/models.js";
 
 const POLL = 2000;
 const at = (id) => document.getElementById(id);

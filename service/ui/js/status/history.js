@@ -1,6 +1,6 @@
 // What the service counted, from poll to poll: what is so since it began, and what is so now.
 
-import { grown, histogramOf, select, total } from "./metrics.js";
+import { grown, histogramOf, select, total } from "../metrics.js";
 
 const WINDOW = 60;
 const REMEMBERED = 300;

@@ -1,7 +1,7 @@
 // The models part of the status page: versions, and what the one that is shown says of itself.
 
-import { Refused, getJson, getText, modelPath } from "./api.js";
-import { format } from "./charts.js";
+import { Refused, getJson, getText, modelPath } from "../api.js";
+import { format } from "../charts.js";
 import { figures, make, table } from "./dom.js";
 import { MAIN, figureName, plotCaption } from "./figure_names.js";
 import { link } from "./documents.js";

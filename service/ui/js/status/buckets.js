@@ -1,6 +1,6 @@
 // Histograms of Prometheus as charts: columns of equal width, whatever their buckets span, for these grow tenfold.
 
-import { chart, element, percent } from "./charts.js";
+import { chart, element, percent } from "../charts.js";
 
 const HEIGHT = 170;
 const [TOP, BOTTOM] = [16, HEIGHT - 24];

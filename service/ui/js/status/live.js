@@ -1,10 +1,10 @@
 // The live part of the status page: numbers that change from poll to poll.
 
 import { buckets } from "./buckets.js";
-import { bars, format, lines, percent } from "./charts.js";
+import { bars, format, lines, percent } from "../charts.js";
 import { figures, make, table } from "./dom.js";
 import { isQuestion } from "./history.js";
-import { mean, quantile, total, valuesOf } from "./metrics.js";
+import { mean, quantile, total, valuesOf } from "../metrics.js";
 
 const STAGES = {
   receive: "Read the body",

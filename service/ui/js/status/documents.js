@@ -2,7 +2,7 @@
 // page asks with it and shows the answer in a frame that may do nothing.
 
 import { make } from "./dom.js";
-import { keyHeaders } from "./key.js";
+import { keyHeaders } from "../key.js";
 
 /** A link to a path below the service. */
 export function link(path, text) {
