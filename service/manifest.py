@@ -10,6 +10,7 @@ A published model is a folder `<name>/<version>/` with
 """
 
 import hashlib
+import math
 import os
 import re
 import stat
@@ -97,6 +98,14 @@ class TrainingData(Part):
     rows: int = Field(ge=1)
 
 
+class Seen(Part):
+    """What training rows held in one place, so that others know what to ask; of a category its numbers."""
+
+    lowest: float
+    median: float
+    highest: float
+
+
 class Noise(Part):
     """A regression's observation noise; its standard deviation is the aleatoric part of the uncertainty."""
 
@@ -127,6 +136,9 @@ class Manifest(Part):
         description="names of the values of categorical features, by feature; the network takes their positions here",
     )
     labels: tuple[str, ...] = Field(default=(), description="names of the classes, in the order of the output")
+    seen: tuple[Seen, ...] = Field(
+        default=(), description="what the training rows held: one entry a value of a row, or one for all; may be empty"
+    )
     sites: tuple[DropoutSite, ...] = Field(min_length=1)
     temperature: float = Field(default=1.0, gt=0)
     sampled_temperature: float | None = Field(
@@ -169,6 +181,13 @@ class Manifest(Part):
                 raise ValueError(f"categories.{feature}: features must have this name, and once")
             if len(set(names)) < len(names):
                 raise ValueError(f"categories.{feature}: must be different names")
+        return self
+
+    @model_validator(mode="after")
+    def _seen_fits(self) -> "Manifest":
+        size = math.prod(self.inputs[0].shape)
+        if self.seen and (len(self.inputs) > 1 or len(self.seen) not in (1, size)):
+            raise ValueError(f"seen goes with one input, and has one entry or {size}, not {len(self.seen)}")
         return self
 
     @cached_property

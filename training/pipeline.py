@@ -16,6 +16,7 @@ from training.others import read_others
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
+from training.seen import what_was_seen
 from training.train import Epoch, Trained, train
 
 EXAMPLE_ROWS = 17
@@ -68,6 +69,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
+        seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from service import golden
 from service.engine import Engine
 from service.errors import InvalidInput
-from service.manifest import REQUIRED_FILES, Manifest, TrainingData, sha256
+from service.manifest import REQUIRED_FILES, Manifest, Seen, TrainingData, sha256
 from service.masks import MaskCache
 from service.runtime import Graph
 from service.sampling import Sampling
@@ -39,6 +39,7 @@ class Facts(TypedDict, total=False):
     description: str
     features: tuple[str, ...]
     categories: dict[str, tuple[str, ...]]
+    seen: tuple[Seen, ...]
     training_data: TrainingData
     training: dict[str, Any]
 

@@ -13,6 +13,7 @@ from service.decisions import Decision, choose_quantile, prediction_sets
 from service.manifest import Manifest
 from service.runtime import Array
 from service.sampling import Sampling
+from service.steps import Inputs
 from service.uncertainty import Float64, RegressionUncertainty, Uncertainty
 
 Columns = dict[str, Sequence[Any]]
@@ -55,6 +56,20 @@ def encode_uncertainty(
     columns["deterministic"] = _rows(_answer(manifest, sampled.deterministic, request.coverage))
     heading["predictions"] = _rows(columns)
     return encode(heading)
+
+
+def encode_examples(manifest: Manifest, inputs: Inputs) -> bytes:
+    """As `schemas.Examples` describes it."""
+    return encode({"model": manifest.name, "version": manifest.version, "inputs": as_sent(inputs, manifest)})
+
+
+def as_sent(inputs: Inputs, manifest: Manifest) -> Any:
+    """Rows as callers write them: a list, or one for each of several inputs; categories by name."""
+    arrays = {name: _shortest(array) for name, array in inputs.items()}
+    if manifest.categorical:
+        return manifest.categorical.to_names(arrays[manifest.inputs[0].name])
+    rows = {name: array.tolist() for name, array in arrays.items()}
+    return rows if len(rows) > 1 else next(iter(rows.values()))
 
 
 def encode(value: object) -> bytes:
@@ -125,6 +140,11 @@ def _rows(columns: Columns) -> list[dict[str, Any]]:
 def _vectors(array: Float64) -> list[Array]:
     """A vector a row."""
     return list(_single(array))
+
+
+def _shortest(array: Array) -> Array:
+    """With as few digits as tell numbers of this type apart: 0.3 in float32 is not 0.30000001192092896."""
+    return array.astype(str).astype(np.float64) if array.dtype == np.float32 else array
 
 
 def _single(array: Float64) -> Array:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.requests import MAX_JSON_INTEGER
-from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, TensorSpec, TrainingData, Work
+from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, Seen, TensorSpec, TrainingData, Work
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
@@ -256,6 +256,8 @@ class ModelDetail(ModelState):
     """By categorical feature: the names of its values, one of which a row has in its place."""
     labels: list[str]
     """The classes, in the order of all lists; a regression has none."""
+    seen: list[Seen]
+    """What the training rows held: one entry a value of a row, or one for all of them; empty: not known."""
     sites: list[DropoutSite]
     """Where units are dropped, and with which probability."""
     temperature: float
@@ -286,3 +288,12 @@ class ModelFiles(Described):
     """Whether `behaviour` is there."""
     plots: list[str]
     """The files below `plots/`."""
+
+
+class Examples(Described):
+    """Rows that a version of a model may be asked."""
+
+    model: str
+    version: int
+    inputs: list[Row] | dict[str, list[Row]]
+    """A few real rows, as `/predict` and `/uncertainty` take them: from the model's golden answers."""

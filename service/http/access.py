@@ -23,7 +23,7 @@ OPEN = re.compile(
 """Paths that need no key: health, the pages for people, and the description of the service."""
 MODEL = r"models/[^/]+(/versions/[^/]+)?"
 INFER = re.compile(
-    rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL})|/metrics"
+    rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL}(/examples)?)|/metrics"
     rf"|/{MODEL}/(files|behaviour|card|plots/[^/]+)"
     rf"|/v2/?|/v2/{MODEL}(/ready|/infer)?|/v2/repository/index"
 )

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from service.api import schemas
-from service.api.replies import encode, encode_prediction, encode_uncertainty
+from service.api.replies import as_sent, encode, encode_prediction, encode_uncertainty
 from service.config import Settings
 from service.engine import Engine
 from service.errors import DropserveError, NotReady
@@ -21,7 +21,6 @@ from service.oip.description import describe_paths
 from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
 from service.sampling import Sampling
-from service.steps import Inputs
 
 Json = dict[str, Any]
 
@@ -76,7 +75,7 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
     if engine:
         _add_examples(api, engine, settings)
         _add_categories(api, engine.manifest)
-        models_api.add_examples(api, repository.catalogue, engine.manifest)
+        models_api.add_examples(api, repository.catalogue, engine)
     return api
 
 
@@ -182,7 +181,7 @@ def _add_bodies(api: Json) -> None:
 
 def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
     one_row = {name: array[:1] for name, array in engine.examples.items()}
-    body = {"inputs": _to_json(one_row, engine.manifest)}
+    body = {"inputs": as_sent(one_row, engine.manifest)}
     prediction = encode_prediction(engine.manifest, engine.predict(one_row))
     sampling = Sampling(settings.default_samples, seed=7)
     uncertainty = encode_uncertainty(engine.manifest, sampling, engine.sample(one_row, sampling))
@@ -217,11 +216,3 @@ def _add_categories(api: Json, manifest: Manifest) -> None:
     told = f"The categories of {manifest.name}: {'; '.join(of_each[:MAX_TOLD])}{'; …' if of_each[MAX_TOLD:] else ''}."
     for body in BODIES:
         api["components"]["schemas"][body.__name__]["properties"]["inputs"]["description"] += f" {told}"
-
-
-def _to_json(inputs: Inputs, manifest: Manifest) -> Any:
-    """As callers write it, with names of categories."""
-    if manifest.categorical:
-        return manifest.categorical.to_names(inputs[manifest.inputs[0].name])
-    arrays = {name: array.tolist() for name, array in inputs.items()}
-    return arrays if len(arrays) > 1 else next(iter(arrays.values()))

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 
 from service.api import schemas
-from service.api.replies import encode
+from service.api.replies import as_sent, encode, encode_examples
+from service.engine import Engine
 from service.http.routes import json_response
 from service.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
@@ -56,6 +57,24 @@ def _add_questions(router: APIRouter, repository: Repository) -> None:
     async def model_version(name: Name, version: Version) -> Response:
         """Its manifest, with the figures of its evaluation."""
         return _detail(name, version)
+
+    def add_examples(path: str, answer: Any, summary: str) -> None:
+        router.add_api_route(path, answer, response_model=schemas.Examples, responses=UNKNOWN, summary=summary)
+
+    async def examples(name: Name) -> Response:
+        """A few real rows, as its default version takes them."""
+        return _examples(name)
+
+    async def version_examples(name: Name, version: Version) -> Response:
+        """A few real rows, as it takes them."""
+        return _examples(name, version)
+
+    add_examples("/{name}/examples", examples, "Rows that a model may be asked")
+    add_examples("/{name}/versions/{version}/examples", version_examples, "Rows that a version may be asked")
+
+    def _examples(name: str, version: int | None = None) -> Response:
+        engine = repository.catalogue.find(name, version)
+        return json_response(encode_examples(engine.manifest, engine.examples))
 
     def _detail(name: str, version: int | None = None) -> Response:
         catalogue = repository.catalogue
@@ -124,13 +143,22 @@ def describe_manifest(manifest: Manifest) -> Json:
     return manifest.model_dump(mode="json", exclude=UNTOLD)
 
 
-def add_examples(api: Json, catalogue: Catalogue, manifest: Manifest) -> None:
+def add_examples(api: Json, catalogue: Catalogue, engine: Engine) -> None:
     """To an OpenAPI description: what this service answers of one of its models."""
+    manifest = engine.manifest
     everything = describe_all(catalogue)
     state = describe_model(catalogue, manifest.name)
     gone = {"state": "unavailable", "reason": UNLOADED}
     unloaded = {**state, "default_version": None, "versions": [version | gone for version in state["versions"]]}
-    answers = {"models": everything, "refresh": everything, "load": state, "unload": unloaded}
+    rows = {name: array[:2] for name, array in engine.examples.items()}
+    examples = {"model": manifest.name, "version": manifest.version, "inputs": as_sent(rows, manifest)}
+    answers = {
+        "models": everything,
+        "refresh": everything,
+        "load": state,
+        "unload": unloaded,
+        "examples": examples,
+    }
     detail = state | describe_manifest(manifest)
     for path, operations in api["paths"].items():
         for operation in operations.values():

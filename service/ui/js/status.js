@@ -1,13 +1,13 @@
 // The status page: asks the service every two seconds, and shows what it says.
 
 import { Refused, Unreachable, getJson, getText, waits } from "./api.js";
+import { byId as at } from "./dom.js";
 import { History } from "./status/history.js";
 import { onChoice, showLive } from "./status/live.js";
 import { parse, select, valuesOf } from "./metrics.js";
 import { Models } from "./status/models.js";
 
 const POLL = 2000;
-const at = (id) => document.getElementById(id);
 const history = new History();
 const models = new Models(at("models"));
 let paused = false;
@@ -117,5 +117,5 @@ at("pause").addEventListener("click", () => {
   at("pause").setAttribute("aria-pressed", paused);
 });
 onChoice(() => history.latest && showLive(history, models.references));
-at("retry").addEventListener("click", () => wake());
+at("away-now").addEventListener("click", () => wake());
 run();

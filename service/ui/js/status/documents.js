@@ -1,7 +1,7 @@
 // Links to what models say of themselves. A browser cannot show a key with a link; where the service wants one, the
 // page asks with it and shows the answer in a frame that may do nothing.
 
-import { make } from "./dom.js";
+import { h } from "../dom.js";
 import { keyHeaders } from "../key.js";
 
 /** A link to a path below the service. */
@@ -11,13 +11,13 @@ export function link(path, text) {
     event.preventDefault();
     show(path, text);
   };
-  return make("a", { href: path, click: open }, text);
+  return h("a", { href: path, onclick: open }, text);
 }
 
 async function show(path, title) {
-  const dialog = make("dialog", { class: "reader", "aria-label": title });
-  const close = make("button", { type: "button", click: () => dialog.close() }, "Close");
-  dialog.append(make("div", { class: "card-head" }, make("h2", {}, title), close), await content(path, title));
+  const dialog = h("dialog", { class: "reader", "aria-label": title });
+  const close = h("button", { type: "button", onclick: () => dialog.close() }, "Close");
+  dialog.append(h("div", { class: "card-head" }, h("h2", {}, title), close), await content(path, title));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
@@ -28,9 +28,9 @@ async function content(path, title) {
     const response = await fetch(path, { headers: { ...keyHeaders(), accept: "text/html, application/json" } });
     const text = await response.text();
     const isPage = response.headers.get("content-type")?.startsWith("text/html");
-    return isPage ? make("iframe", { sandbox: "", srcdoc: text, title }) : make("pre", { tabindex: "0" }, pretty(text));
+    return isPage ? h("iframe", { sandbox: "", srcdoc: text, title }) : h("pre", { tabindex: "0" }, pretty(text));
   } catch {
-    return make("p", { class: "notice warn" }, "The service does not answer.");
+    return h("p", { class: "notice warn" }, "The service does not answer.");
   }
 }
 

@@ -2,7 +2,8 @@
 
 import { buckets } from "./buckets.js";
 import { bars, format, lines, percent } from "../charts.js";
-import { figures, make, table } from "./dom.js";
+import { byId as at, h } from "../dom.js";
+import { figures, table } from "./parts.js";
 import { isQuestion } from "./history.js";
 import { mean, quantile, total, valuesOf } from "../metrics.js";
 
@@ -31,7 +32,6 @@ const REASONS = {
   503: "no verified model to answer",
   504: "took too long",
 };
-const at = (id) => document.getElementById(id);
 const choice = { route: "", stage: "" };
 
 /** All of it; `references` are figures of the evaluation by "name/version", to compare doubt with. */
@@ -44,7 +44,7 @@ export function showLive(history, references) {
   showDoubt(history, references);
   const legend = lately(history);
   for (const place of document.querySelectorAll("[data-legend]")) {
-    place.replaceChildren(make("i", { class: "key key-all" }), "since start", make("i", { class: "key key-now" }), legend);
+    place.replaceChildren(h("i", { class: "key key-all" }), "since start", h("i", { class: "key key-now" }), legend);
   }
 }
 
@@ -116,7 +116,7 @@ function showStages(history) {
   const whole = items.reduce((sum, { value }) => sum + value, 0);
   at("stages").replaceChildren(
     bars({ label: "Mean time of each stage", items, width: room("stages"), nameWidth: 126, valueWidth: 72 }),
-    make("p", { class: "muted small" }, `Together ${time(whole)} from the first byte read to the answer.`),
+    h("p", { class: "muted small" }, `Together ${time(whole)} from the first byte read to the answer.`),
   );
 }
 
@@ -140,13 +140,13 @@ function showDoubt(history, references) {
 }
 
 function doubtCard(id, model, version) {
-  const title = (text) => make("h4", { class: "muted small" }, text);
-  const article = make("article", { class: "card", "data-of": id, "aria-label": `Doubt of ${model}, version ${version}` },
-    make("h3", { class: "model-name" }, model, make("span", { class: "muted" }, ` version ${version}`)),
-    make("div", { "data-part": "figures" }),
-    make("div", { class: "pair" },
-      make("div", {}, title("Predictive entropy, nats: all that is uncertain"), make("div", { "data-part": "entropy" })),
-      make("div", {}, title("Mutual information, nats: what the networks disagree on"), make("div", { "data-part": "information" }))));
+  const title = (text) => h("h4", { class: "muted small" }, text);
+  const article = h("article", { class: "card", "data-of": id, "aria-label": `Doubt of ${model}, version ${version}` },
+    h("h3", { class: "model-name" }, model, h("span", { class: "muted" }, ` version ${version}`)),
+    h("div", { "data-part": "figures" }),
+    h("div", { class: "pair" },
+      h("div", {}, title("Predictive entropy, nats: all that is uncertain"), h("div", { "data-part": "entropy" })),
+      h("div", {}, title("Mutual information, nats: what the networks disagree on"), h("div", { "data-part": "information" }))));
   at("doubt").append(article);
   return article;
 }
@@ -175,7 +175,7 @@ function choose(id, values, name) {
   const select = at(id);
   if (select.dataset.values !== values.join()) {
     select.dataset.values = values.join();
-    select.replaceChildren(...values.map((value) => make("option", { value, selected: value === choice[id] }, name(value))));
+    select.replaceChildren(...values.map((value) => h("option", { value, selected: value === choice[id] }, name(value))));
     choice[id] = select.value;
   }
 }
@@ -196,4 +196,4 @@ const whole = (value) => Math.round(value).toLocaleString("en");
 const nats = (value) => (value === null ? "–" : format(value));
 const ago = (seconds) => (seconds === 0 ? "now" : seconds % 60 ? `${-seconds} s ago` : `${-seconds / 60} min ago`);
 const room = (id) => at(id).clientWidth || 420;
-const empty = (text) => make("p", { class: "muted empty" }, text);
+const empty = (text) => h("p", { class: "muted empty" }, text);

@@ -2,7 +2,8 @@
 
 import { Refused, getJson, getText, modelPath } from "../api.js";
 import { format } from "../charts.js";
-import { figures, make, table } from "./dom.js";
+import { h } from "../dom.js";
+import { figures, table } from "./parts.js";
 import { MAIN, figureName, plotCaption } from "./figure_names.js";
 import { link } from "./documents.js";
 
@@ -23,14 +24,18 @@ export class Models {
   async show(loaded) {
     const key = JSON.stringify(loaded.map(({ labels }) => labels));
     if (key === this.loaded && Date.now() - this.asked < REFRESH) return;
+    await this.#refresh();
+    this.loaded = key;
+    this.asked = Date.now();
+  }
+
+  async #refresh() {
     const { default_model: standard, models } = await getJson("v1/models");
     const articles = await Promise.all(models.map((model) => this.#article(model, standard)));
-    if (!models.length) articles.push(make("p", { class: "card muted" }, "There is no model yet: publish one with python -m training train."));
+    if (!models.length) articles.push(h("p", { class: "card muted" }, "There is no model yet: publish one with python -m training train."));
     if (articles.length !== this.place.children.length || articles.some((article, i) => article !== this.place.children[i])) {
       this.place.replaceChildren(...articles);
     }
-    this.loaded = key;
-    this.asked = Date.now();
   }
 
   /** The article of a model; the same one as long as nothing about it has changed, so that nobody loses his place. */
@@ -80,51 +85,56 @@ export class Models {
 
   #draw(model, standard, shown) {
     const isDefault = model.model === standard;
-    const head = make("div", { class: "card-head" },
-      make("h3", { class: "model-name" }, model.model, shown ? make("span", { class: "muted" }, ` version ${shown.manifest.version}`) : ""),
-      make("span", { class: "tags" },
-        isDefault ? make("span", { class: "tag good" }, "default model") : null,
-        shown ? make("span", { class: "tag" }, shown.manifest.task) : make("span", { class: "tag bad" }, "does not serve")));
+    const head = h("div", { class: "card-head" },
+      h("h3", { class: "model-name", tabindex: "-1" }, model.model, shown ? h("span", { class: "muted" }, ` version ${shown.manifest.version}`) : ""),
+      h("span", { class: "tags" },
+        isDefault ? h("span", { class: "tag good" }, "default model") : null,
+        shown ? h("span", { class: "tag" }, shown.manifest.task) : h("span", { class: "tag bad" }, "does not serve")));
     const parts = shown ? this.#parts(shown) : [];
-    return make("article", { class: "card model", "aria-label": `Model ${model.model}`, "data-model": model.model },
-      head, shown?.manifest.description ? make("p", {}, shown.manifest.description) : null,
+    return h("article", { class: "card model", "aria-label": `Model ${model.model}`, "data-model": model.model },
+      head, shown?.manifest.description ? h("p", {}, shown.manifest.description) : null,
       shown ? links(shown) : null,
-      make("div", { class: "model-body" }, make("div", { class: "stack" }, this.#versions(model, shown), ...parts.slice(0, 1)), ...parts.slice(1)));
+      h("div", { class: "model-body" }, h("div", { class: "stack" }, this.#versions(model, shown), ...parts.slice(0, 1)), ...parts.slice(1)));
   }
 
   #parts({ manifest, plots }) {
     return [
-      make("div", { class: "stack" }, facts(manifest), sites(manifest)),
-      make("div", { class: "stack" }, ...evaluation(manifest)),
-      make("div", { class: "plots" }, plots.map(({ file, digest }) =>
-        make("figure", {}, make("img", { src: this.plots[digest], alt: plotCaption(file) }), make("figcaption", { class: "muted small", "aria-hidden": "true" }, plotCaption(file))))),
+      h("div", { class: "stack" }, facts(manifest), sites(manifest)),
+      h("div", { class: "stack" }, ...evaluation(manifest)),
+      h("div", { class: "plots" }, ...plots.map(({ file, digest }) =>
+        h("figure", {}, h("img", { src: this.plots[digest], alt: plotCaption(file) }), h("figcaption", { class: "muted small", "aria-hidden": "true" }, plotCaption(file))))),
     ];
   }
 
   #versions(model, shown) {
     const rows = model.versions.map(({ version, state, reason }) => [
       String(version),
-      make("span", { class: `tag ${TAGS[state]}` }, state),
-      make("span", {}, [version === model.default_version ? "answers by default" : "", reason].filter(Boolean).join("; ")),
+      h("span", { class: `tag ${TAGS[state]}` }, state),
+      h("span", {}, [version === model.default_version ? "answers by default" : "", reason].filter(Boolean).join("; ")),
       state === "ready" && version !== shown?.manifest.version ? this.#chooser(model.model, version) : "",
     ]);
-    return table({ caption: `Versions of ${model.model}`, head: ["Version", "State", "", make("span", { class: "hidden-text" }, "Show")], rows });
+    return table({ caption: `Versions of ${model.model}`, head: ["Version", "State", "", h("span", { class: "hidden-text" }, "Show")], rows });
   }
 
   #chooser(model, version) {
-    const choose = () => {
+    const choose = async () => {
       this.chosen[model] = version;
-      this.loaded = null;
+      try {
+        await this.#refresh();
+        this.drawn[model].article.querySelector(".model-name").focus();
+      } catch {
+        this.loaded = null; // the service does not answer: the next poll says so, or shows the version
+      }
     };
-    return make("button", { type: "button", class: "quiet", "aria-label": `Show ${model} version ${version}`, click: choose }, "Show");
+    return h("button", { type: "button", class: "quiet", "aria-label": `Show ${model} version ${version}`, onclick: choose }, "Show");
   }
 }
 
 function links({ place, manifest, files }) {
   const { name, version } = { name: place.split("/")[1], version: manifest.version };
-  return make("p", { class: "links" },
-    files.card ? link(`${place}/card`, "Model card") : make("span", { class: "muted" }, "no model card"),
-    files.behaviour ? link(`${place}/behaviour`, "Behaviour report") : make("span", { class: "muted" }, "no behaviour report"),
+  return h("p", { class: "links" },
+    files.card ? link(`${place}/card`, "Model card") : h("span", { class: "muted" }, "no model card"),
+    files.behaviour ? link(`${place}/behaviour`, "Behaviour report") : h("span", { class: "muted" }, "no behaviour report"),
     link(`v1/models/${name}/versions/${version}`, "Manifest"));
 }
 
@@ -148,15 +158,15 @@ function sites({ sites: places }) {
 /** The main figures, deterministic beside MC dropout, and the others folded. */
 function evaluation({ evaluation: { deterministic = {}, mc = {}, ...others } }) {
   const keys = [...new Set([...Object.keys(deterministic), ...Object.keys(mc)])];
-  if (!keys.length && !Object.keys(others).length) return [make("p", { class: "muted" }, "Not evaluated.")];
+  if (!keys.length && !Object.keys(others).length) return [h("p", { class: "muted" }, "Not evaluated.")];
   const main = Object.keys(MAIN).filter((key) => keys.includes(key));
   const rest = keys.filter((key) => !(key in MAIN));
-  const row = (key) => [make("span", {}, figureName(key), wish(key)), value(deterministic[key]), value(mc[key])];
+  const row = (key) => [h("span", {}, figureName(key), wish(key)), value(deterministic[key]), value(mc[key])];
   const head = ["Figure", "Deterministic", "MC dropout"];
   return [
     table({ caption: "Evaluation on test rows", head, rows: main.map(row), numbers: [1, 2] }),
     rest.length
-      ? make("details", {}, make("summary", {}, `${rest.length} more figures`), table({ caption: "More figures", head, rows: rest.map(row), numbers: [1, 2] }))
+      ? h("details", {}, h("summary", {}, `${rest.length} more figures`), table({ caption: "More figures", head, rows: rest.map(row), numbers: [1, 2] }))
       : null,
   ].filter(Boolean);
 }
@@ -165,8 +175,8 @@ function evaluation({ evaluation: { deterministic = {}, mc = {}, ...others } }) 
 function wish(key) {
   const better = MAIN[key]?.better;
   if (!better) return null;
-  return make("span", { class: "muted", title: `${better} is better` },
-    make("span", { "aria-hidden": "true" }, better === "higher" ? " ↑" : " ↓"), make("span", { class: "hidden-text" }, `, ${better} is better`));
+  return h("span", { class: "muted", title: `${better} is better` },
+    h("span", { "aria-hidden": "true" }, better === "higher" ? " ↑" : " ↓"), h("span", { class: "hidden-text" }, `, ${better} is better`));
 }
 
 function value(number) {

@@ -1,0 +1,55 @@
+// A panel that shows the newest answer of a model.
+
+import { classAnswer, glanceClasses, sayClasses } from "./answer_classes.js";
+import { glanceValues, sayValues, valueAnswer } from "./answer_values.js";
+import { h } from "./dom.js";
+
+const NARROWEST = 240;
+
+/** {element, show(reply)}; it redraws itself when its place changes. */
+export function answerPanel(manifest) {
+  const classes = manifest.task === "classification";
+  const places = Object.fromEntries(["verdict", "decision", "spread", "split"].map((name) => [name, h("div")]));
+  let latest = null;
+  const show = (reply) => {
+    latest = reply;
+    const width = Math.max(NARROWEST, places.spread.clientWidth);
+    const parts = (classes ? classAnswer : valueAnswer)({ manifest, reply, width });
+    for (const [name, place] of Object.entries(places)) place.replaceChildren(parts[name]);
+  };
+  const element = h(
+    "div",
+    { class: "panel" },
+    places.verdict,
+    places.decision,
+    h("section", { class: "part" }, h("h3", {}, "What each network answered"), legend(classes), places.spread),
+    h("section", { class: "part" }, h("h3", {}, "What the uncertainty is made of"), places.split),
+  );
+  let width = 0;
+  new ResizeObserver(() => {
+    if (latest && places.spread.clientWidth !== width) show(latest);
+    width = places.spread.clientWidth;
+  }).observe(element);
+  return { element, show };
+}
+
+/** In one line, for those who hear the page. */
+export function say(manifest, reply) {
+  return manifest.task === "classification" ? sayClasses(reply) : sayValues(reply);
+}
+
+/** In a few words, for where the panel is out of sight: a list. */
+export function glance(manifest, reply) {
+  return manifest.task === "classification" ? glanceClasses(reply) : glanceValues(reply);
+}
+
+function legend(classes) {
+  if (!classes) return h("p", { class: "legend small muted" }, "Each bar counts networks; the line is the answer without dropout.");
+  return h(
+    "p",
+    { class: "legend small muted" },
+    h("span", {}, h("span", { class: "swatch ridge", "aria-hidden": "true" }), "networks at each probability"),
+    h("span", {}, h("span", { class: "swatch bar", "aria-hidden": "true" }), "their mean"),
+    h("span", {}, h("span", { class: "swatch rhomb", "aria-hidden": "true" }), "without dropout"),
+  );
+}

@@ -1,0 +1,78 @@
+// Two inputs side by side: A as it was pinned, B as it is now.
+
+import { answerPanel } from "./answer.js";
+import { format, percent } from "./charts.js";
+import { h } from "./dom.js";
+
+/** A snapshot: {manifest, reply, question, picture, described} → {element, show(B)}. */
+export function comparison(pinned) {
+  const body = h("tbody");
+  const pictures = h("div", { class: "pictures" });
+  const caption = h("caption", {}, "A as it was pinned, B as it is now");
+  const head = h("thead", {}, h("tr", {}, h("td"), h("th", { scope: "col", class: "number" }, "A"), h("th", { scope: "col", class: "number" }, "B")));
+  const table = h("div", { class: "table-scroll" }, h("table", { class: "comparison" }, caption, head, body));
+  const show = (current) => {
+    const [a, b] = [figures(pinned), figures(current)];
+    const names = [...new Set([...a.keys(), ...b.keys()])];
+    body.replaceChildren(...names.map((name) => line(name, a.get(name), b.get(name))));
+    pictures.replaceChildren(...[["A", pinned.picture], ["B", current.picture]].filter(([, one]) => one).map(figure));
+  };
+  return { element: h("div", { class: "comparison-head" }, pictures, table), show };
+}
+
+/** The panel of A, which stays as it is. */
+export function pinnedPanel({ manifest, reply }) {
+  const panel = answerPanel(manifest);
+  panel.show(reply);
+  return panel.element;
+}
+
+function line(name, a = "–", b = "–") {
+  return h("tr", { class: a === b ? "" : "differs" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, a), h("td", { class: "number" }, b));
+}
+
+function figure([name, picture]) {
+  return h("figure", {}, picture, h("figcaption", {}, name));
+}
+
+/** Name → text, in the order of the table. */
+function figures({ manifest, reply, question, described }) {
+  const row = reply.predictions[0];
+  const answers = manifest.task === "classification" ? ofClasses(reply, row) : ofValues(row);
+  return new Map([["Model", `${reply.model} ${reply.version}`], ...answers, ...asked(question), ...described]);
+}
+
+function ofClasses(reply, row) {
+  return [
+    ["Without dropout", `${row.deterministic.label}, ${percent(row.deterministic.probability)}`],
+    ["With dropout", `${row.label}, ${percent(Math.max(...row.mean_probabilities))}`],
+    ["Votes for it", `${row.votes[reply.labels.indexOf(row.label)]} of ${reply.samples}`],
+    ["Uncertainty, nats", format(row.predictive_entropy)],
+    ["… ambiguous", format(row.expected_entropy)],
+    ["… does not know", format(row.mutual_information)],
+    ["Decision", row.decision ?? "not decided"],
+    ["Cannot be ruled out", row.deterministic.prediction_set ? row.deterministic.prediction_set.join(", ") || "none" : "–"],
+  ];
+}
+
+function ofValues(row) {
+  const ends = row.deterministic.interval;
+  return [
+    ["Without dropout", row.deterministic.values.map(format).join(", ")],
+    ["With dropout", row.mean.map(format).join(", ")],
+    ["Standard deviation", row.total_std.map(format).join(", ")],
+    ["… noise", row.aleatoric_std.map(format).join(", ")],
+    ["… does not know", row.epistemic_std.map(format).join(", ")],
+    ["Cannot be ruled out", ends ? ends.map(([low, high]) => `${format(low)} to ${format(high)}`).join("; ") : "–"],
+  ];
+}
+
+function asked({ body }) {
+  const squashed = (body.ablate ?? []).map((one) => one.units?.length ?? percent(one.fraction));
+  return [
+    ["Networks asked", String(body.samples)],
+    ["p", body.dropout_rate === undefined ? "as trained" : format(body.dropout_rate)],
+    ["Seed", String(body.seed)],
+    ["Units squashed", squashed.join(" + ") || "0"],
+  ];
+}

@@ -1,0 +1,59 @@
+// Labelled sliders.
+
+import { freshId, h } from "./dom.js";
+
+const STEPS = 300;
+
+/** A slider with its value written beside the label. `set` shows a value without telling of it. */
+export function slider({ label, min, max, step, value, text, onchange, hint = null, field = null }) {
+  const id = freshId("slider");
+  const output = h("output", { for: id });
+  const input = h("input", { id, type: "range", min, max, step, oninput: () => told(Number(input.value)) });
+  const set = (next) => {
+    input.value = next;
+    output.textContent = text(next);
+    input.setAttribute("aria-valuetext", text(next));
+  };
+  const told = (next) => {
+    set(next);
+    onchange(next);
+  };
+  set(value);
+  const error = field && h("p", { class: "control-error", "data-field": field, hidden: true });
+  const element = h("div", { class: "control" }, h("label", { for: id }, label), output, input, hint, error);
+  return { element, input, set };
+}
+
+/** A slider of equal factors beside a field for the number itself, for whole numbers over decades. */
+export function decades({ label, min, max, value, onchange, field }) {
+  const [id, rangeId] = [freshId("number"), freshId("slider")];
+  const place = (number) => Math.round((STEPS * Math.log(number / min)) / Math.log(max / min));
+  const number = (position) => Math.round(min * (max / min) ** (position / STEPS));
+  const range = h("input", { id: rangeId, type: "range", min: 0, max: STEPS, "aria-label": `${label}, as a slider` });
+  const input = h("input", { id, type: "number", min, max, step: 1, class: "short" });
+  const set = (next) => {
+    range.value = place(next);
+    range.setAttribute("aria-valuetext", String(next));
+    if (Number(input.value) !== next) input.value = next;
+  };
+  range.addEventListener("input", () => {
+    set(number(Number(range.value)));
+    onchange(number(Number(range.value)));
+  });
+  input.addEventListener("input", () => {
+    const valid = isWhole(input);
+    input.setAttribute("aria-invalid", String(!valid));
+    if (!valid) return;
+    set(Number(input.value));
+    onchange(Number(input.value));
+  });
+  set(value);
+  const error = h("p", { class: "control-error", "data-field": field, hidden: true });
+  return { element: h("div", { class: "control" }, h("label", { for: id }, label), input, range, error), range, input, set };
+}
+
+/** Whether a field holds a whole number within its own bounds. */
+export function isWhole(input) {
+  const value = Number(input.value);
+  return input.value !== "" && Number.isInteger(value) && value >= Number(input.min) && value <= Number(input.max);
+}

@@ -1,0 +1,127 @@
+// The playground: a model, an input, how the networks are asked; then, at every change, the answer.
+
+import { answerPanel, glance, say } from "./answer.js";
+import { postJson, Refused } from "./api.js";
+import { whenThere } from "./away.js";
+import { comparison, pinnedPanel } from "./compare.js";
+import { byId, h } from "./dom.js";
+import { clearErrors, showError } from "./errors.js";
+import { fieldsEditor } from "./input_fields.js";
+import { imageEditor } from "./input_image.js";
+import { rawEditor } from "./input_raw.js";
+import { rowKind } from "./kinds.js";
+import { nextFrame, oneAtATime } from "./live.js";
+import { listModels, loadModel, modelChoice } from "./models.js";
+import { makeQuestion, withSamples } from "./question.js";
+import { requestCard } from "./request.js";
+import { samplingEditor } from "./sampling.js";
+import { unitsEditor } from "./units.js";
+
+const QUIET = 700;
+const EDITORS = { image: imageEditor, fields: fieldsEditor, raw: rawEditor };
+
+let shown = null; // the model that is asked, and what asks it: {manifest, editor, sampling, units, panel}
+let answered = null; // the newest answer: {manifest, question, reply}
+let pinned = null; // A, where something is compared with it
+let speaking = 0;
+
+const question = () =>
+  makeQuestion({ manifest: shown.manifest, row: shown.editor.row(), squashed: shown.units.squashed, ...shown.sampling.values });
+const request = requestCard(question);
+const choice = modelChoice({ model: byId("model"), version: byId("version"), description: byId("description") }, open);
+const again = oneAtATime(ask);
+
+/** Asks what is newest, and shows the answer. */
+async function ask(isStale) {
+  const asked = shown;
+  try {
+    const { now, reply } = await whenThere(async () => {
+      const now = question();
+      const { path, body } = withSamples(now, shown.manifest);
+      return { now, reply: await postJson(path, body) };
+    });
+    if (asked === shown) show({ manifest: asked.manifest, question: now, reply });
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (asked === shown) showError(error);
+  }
+  await nextFrame();
+  if (!isStale()) byId("answer").setAttribute("aria-busy", "false");
+  document.dispatchEvent(new Event("answered"));
+}
+
+function change() {
+  if (!shown) return;
+  byId("answer").setAttribute("aria-busy", "true");
+  request.refresh();
+  again();
+}
+
+function show(answer) {
+  answered = { ...answer, picture: pinned && shown.editor.picture(), described: shown.editor.describe() };
+  clearErrors();
+  shown.panel.show(answer.reply);
+  pinned?.table.show(answered);
+  byId("pin").disabled = false;
+  byId("glance").replaceChildren(...glance(answer.manifest, answer.reply).map((text) => h("span", {}, text)));
+  clearTimeout(speaking);
+  speaking = setTimeout(() => (byId("said").textContent = say(answer.manifest, answer.reply)), QUIET);
+}
+
+/** Another model: everything on the page is made for it. */
+async function open(name, version) {
+  const { manifest, examples } = await whenThere(() => loadModel(name, version));
+  shown = null;
+  const kind = rowKind(manifest);
+  const made = {
+    manifest,
+    editor: EDITORS[kind.kind]({ kind, manifest, examples, onchange: change }),
+    sampling: samplingEditor({ manifest, onchange: change }),
+    units: unitsEditor({ sites: manifest.sites, onchange: change }),
+    panel: answerPanel(manifest),
+  };
+  shown = made;
+  choice.show(manifest);
+  byId("input").replaceChildren(made.editor.element);
+  byId("sampling").replaceChildren(made.sampling.element);
+  byId("deciding").replaceChildren(made.sampling.deciding);
+  byId("deciding-card").hidden = !made.sampling.deciding.childElementCount;
+  byId("units").replaceChildren(made.units.element);
+  layOut();
+  change();
+}
+
+/** The panel of the newest answer, beside it A's where one is pinned. */
+function layOut() {
+  const panels = pinned ? [named("A", pinned.panel), named("B", shown.panel.element)] : [shown.panel.element];
+  byId("panels").replaceChildren(...panels);
+  byId("panels").classList.toggle("two", Boolean(pinned));
+  byId("comparison").replaceChildren(...(pinned ? [pinned.table.element] : []));
+  byId("pin").textContent = pinned ? "Let go of A" : "Pin as A, to compare";
+}
+
+const named = (name, panel) => h("div", {}, h("h3", { class: "side" }, name === "A" ? "A, pinned" : "B, now"), panel);
+
+function pin() {
+  if (pinned) pinned = null;
+  else {
+    const snapshot = { ...answered, picture: shown.editor.picture() };
+    pinned = { table: comparison(snapshot), panel: pinnedPanel(snapshot) };
+  }
+  layOut();
+  change();
+}
+
+async function start() {
+  const models = await whenThere(listModels);
+  if (!models.length) {
+    byId("answer-error").textContent = "No model is ready. The status page says why.";
+    byId("answer-error").hidden = false;
+    return;
+  }
+  choice.update(models);
+  await open(models[0].name, models[0].usual ?? models[0].versions.at(-1));
+}
+
+byId("pin").addEventListener("click", pin);
+start();

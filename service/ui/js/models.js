@@ -1,0 +1,52 @@
+// Which model is asked.
+
+import { getJson, modelPath } from "./api.js";
+import { h } from "./dom.js";
+
+/** The models that serve: [{name, versions, usual}], the default one first. */
+export async function listModels() {
+  const { default_model: first, models } = await getJson("v1/models");
+  const ready = models.map(({ model, default_version: usual, versions }) => ({
+    name: model,
+    usual,
+    versions: versions.filter((one) => one.state === "ready").map((one) => one.version),
+  }));
+  return ready.filter((model) => model.versions.length).sort((a, b) => (b.name === first) - (a.name === first));
+}
+
+/** What a version says of itself, and rows that it may be asked. */
+export async function loadModel(name, version) {
+  const path = modelPath(name, version);
+  const [manifest, { inputs }] = await Promise.all([getJson(path), getJson(`${path}/examples`)]);
+  return { manifest: { ...manifest, model: name, version }, examples: Array.isArray(inputs) ? inputs : rowsOf(inputs) };
+}
+
+/** Lists of rows by input → a list of objects. */
+function rowsOf(inputs) {
+  const [[, first]] = Object.entries(inputs);
+  return first.map((_, i) => Object.fromEntries(Object.entries(inputs).map(([name, rows]) => [name, rows[i]])));
+}
+
+/** Two lists to choose from; `choose(name, version)` is told. */
+export function modelChoice({ model, version, description }, choose) {
+  let models = [];
+  const fill = (name, number) => {
+    const chosen = models.find((one) => one.name === name);
+    model.replaceChildren(...models.map((one) => h("option", { selected: one.name === name }, one.name)));
+    version.replaceChildren(...chosen.versions.map((one) => h("option", { selected: one === number }, String(one))));
+    version.disabled = chosen.versions.length < 2;
+  };
+  model.addEventListener("change", () => {
+    const chosen = models.find((one) => one.name === model.value);
+    choose(chosen.name, chosen.usual ?? chosen.versions.at(-1));
+  });
+  version.addEventListener("change", () => choose(model.value, Number(version.value)));
+  return {
+    update: (listed) => (models = listed),
+    show: (manifest) => {
+      fill(manifest.model, manifest.version);
+      description.textContent = manifest.description;
+    },
+    has: (name, number) => models.some((one) => one.name === name && one.versions.includes(number)),
+  };
+}

@@ -1,0 +1,35 @@
+// Values on canvases: ink on paper in the page's own colours, or true colours where there are three channels.
+
+import { h } from "./dom.js";
+
+/** A canvas of a pixel a value; style.css makes it as large as its place. */
+export function pixelCanvas([, height, width], attributes = {}) {
+  return h("canvas", { width, height, class: "pixels", ...attributes });
+}
+
+/** Shows values of this shape, from low (paper) to high (ink). */
+export function paint(canvas, values, [channels, height, width], { low, high }) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(width, height);
+  const [paper, ink] = [colour("--paper"), colour("--pen")];
+  const pixels = height * width;
+  for (let i = 0; i < pixels; i += 1) {
+    for (let c = 0; c < 3; c += 1) {
+      const value = values[(channels === 3 ? c : 0) * pixels + i];
+      const share = Math.max(0, Math.min(1, (value - low) / (high - low)));
+      image.data[4 * i + c] = channels === 3 ? 255 * share : paper[c] + share * (ink[c] - paper[c]);
+    }
+    image.data[4 * i + 3] = 255;
+  }
+  context.putImageData(image, 0, 0);
+}
+
+/** Red, green and blue of one of style.css's variables that are written so. */
+export function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim().split(/\s+/).map(Number);
+}
+
+/** Calls back when the colours of the page change. */
+export function onScheme(repaint) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+}

@@ -1,0 +1,34 @@
+// The request behind the answer, to be copied.
+
+import { asCurl, asPython, toClipboard } from "./copy.js";
+import { byId } from "./dom.js";
+import { keyHeaders } from "./key.js";
+
+const FORMS = { curl: asCurl, python: asPython };
+
+/** Wires up the card; `question()` is the one that is asked now. `refresh()` shows it anew, where it is shown. */
+export function requestCard(question) {
+  const text = byId("request-text");
+  const details = byId("request-details");
+  const said = byId("request-said");
+  let form = "curl";
+  const refresh = () => {
+    if (details.open) text.textContent = FORMS[form](question(), "x-api-key" in keyHeaders());
+  };
+  details.addEventListener("toggle", refresh);
+  for (const name of Object.keys(FORMS)) {
+    byId(`copy-${name}`).addEventListener("click", async () => {
+      form = name;
+      const copied = await toClipboard(FORMS[name](question(), "x-api-key" in keyHeaders()));
+      if (!copied) show();
+      refresh();
+      said.textContent = copied ? "Copied." : "This page may not copy: the text is selected, copy it with your keyboard.";
+    });
+  }
+  const show = () => {
+    details.open = true;
+    refresh();
+    getSelection().selectAllChildren(text);
+  };
+  return { refresh };
+}
