@@ -1,7 +1,9 @@
 // Prometheus' text format → numbers. Nothing here knows of the page.
 
-const SAMPLE = /^([a-zA-Z_:][\w:]*)[ \t]*(?:\{((?:[^"}]|"(?:[^"\\]|\\.)*")*)\})?[ \t]*([^\s{}]+)(?:[ \t]|$)/;
-const LABEL = /([a-zA-Z_]\w*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"/g;
+const ONE_LABEL = /([a-zA-Z_]\w*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"/;
+const LABELS = new RegExp(`(?:[ \\t]*${ONE_LABEL.source.replace(/\((?!\?)/g, "(?:")}[ \\t]*(?:,|(?=\\})))*[ \\t]*`);
+const SAMPLE = new RegExp(`^([a-zA-Z_:][\\w:]*)[ \\t]*(?:\\{(${LABELS.source})\\}|(?=[ \\t]))[ \\t]*([^\\s{}]+)(?:[ \\t]|$)`);
+const EVERY_LABEL = new RegExp(ONE_LABEL, "g");
 const WORDS = { "+Inf": Infinity, "-Inf": -Infinity, Inf: Infinity, NaN };
 
 /** The samples of a text, in its order: [{name, labels, value}]. Comments, and lines of another form, are left out. */
@@ -16,7 +18,7 @@ export function parse(text) {
 
 function parseLabels(text) {
   const labels = {};
-  for (const [, name, value] of text.matchAll(LABEL)) labels[name] = unescape(value);
+  for (const [, name, value] of text.matchAll(EVERY_LABEL)) labels[name] = unescape(value);
   return labels;
 }
 

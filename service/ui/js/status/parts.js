@@ -17,5 +17,5 @@ export function table({ caption, head, rows, numbers = [], live = false }) {
 /** Terms and what they come to: [{name, value, note?}]. */
 export function figures(items) {
   return h("dl", { class: "figures" }, ...items.map(({ name, value, note }) =>
-    h("div", {}, h("dt", {}, name), h("dd", {}, value, note && h("span", { class: "note" }, note)))));
+    h("div", {}, h("dt", {}, name), h("dd", {}, value), note && h("dd", { class: "note" }, note))));
 }
