@@ -71,7 +71,7 @@ def serve() -> Serve:
 
 
 @contextmanager
-def running_server(app: ASGIApp) -> Iterator[httpx.Client]:
+def running_server(app: ASGIApp, ready: str = "/readyz") -> Iterator[httpx.Client]:
     """A real server on a free port, and a client of it once it has been through its models."""
     config = uvicorn.Config(app, port=0, http=Protocol, log_config=None, access_log=False)
     server = uvicorn.Server(config)
@@ -81,7 +81,7 @@ def running_server(app: ASGIApp) -> Iterator[httpx.Client]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{socket.getsockname()[1]}", timeout=PATIENCE) as client:
             wait_until(lambda: server.started)
-            wait_until(lambda: "being loaded" not in client.get("/readyz").text)
+            wait_until(lambda: "being loaded" not in client.get(ready).text)
             yield client
     finally:
         server.should_exit = True

@@ -8,13 +8,12 @@ import { h } from "./dom.js";
 export function comparison(pinned) {
   const body = h("tbody");
   const pictures = h("div", { class: "pictures" });
-  const caption = h("caption", {}, "A as it was pinned, B as it is now");
+  const caption = h("caption", {}, "A as it was pinned, B as it is now; of what was asked, only what differs");
   const head = h("thead", {}, h("tr", {}, h("td"), h("th", { scope: "col", class: "number" }, "A"), h("th", { scope: "col", class: "number" }, "B")));
   const table = h("div", { class: "table-scroll" }, h("table", { class: "comparison" }, caption, head, body));
   const show = (current) => {
     const [a, b] = [figures(pinned), figures(current)];
-    const names = [...new Set([...a.keys(), ...b.keys()])];
-    body.replaceChildren(...names.map((name) => line(name, a.get(name), b.get(name))));
+    body.replaceChildren(...lines(a.answer, b.answer), ...lines(a.asked, b.asked).filter((one) => one.matches(".differs")));
     pictures.replaceChildren(...[["A", pinned.picture], ["B", current.picture]].filter(([, one]) => one).map(figure));
   };
   return { element: h("div", { class: "comparison-head" }, pictures, table), show };
@@ -27,6 +26,11 @@ export function pinnedPanel({ manifest, reply }) {
   return panel.element;
 }
 
+/** Of two maps from name to text. */
+function lines(a, b) {
+  return [...new Set([...a.keys(), ...b.keys()])].map((name) => line(name, a.get(name), b.get(name)));
+}
+
 function line(name, a = "–", b = "–") {
   return h("tr", { class: a === b ? "" : "differs" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, a), h("td", { class: "number" }, b));
 }
@@ -35,11 +39,11 @@ function figure([name, picture]) {
   return h("figure", {}, picture, h("figcaption", {}, name));
 }
 
-/** Name → text, in the order of the table. */
+/** What was answered and what was asked, each a map from name to text in the order of the table. */
 function figures({ manifest, reply, question, described }) {
   const row = reply.predictions[0];
-  const answers = manifest.task === "classification" ? ofClasses(reply, row) : ofValues(row);
-  return new Map([["Model", `${reply.model} ${reply.version}`], ...answers, ...asked(question), ...described]);
+  const answer = new Map(manifest.task === "classification" ? ofClasses(reply, row) : ofValues(row));
+  return { answer, asked: new Map([["Model", `${reply.model} ${reply.version}`], ...asked(question), ...described]) };
 }
 
 function ofClasses(reply, row) {

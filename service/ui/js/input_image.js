@@ -10,6 +10,7 @@ import { onScheme, paint, pixelCanvas } from "./paint.js";
 
 const PEN = 0.055;
 const THINNEST_PEN = 0.65;
+const ERASER = 2;
 const UNCHANGED = { turn: 0, noise: 0, drop: 0 };
 
 /** An editor: {element, row(), load(example), picture(), describe()}. */
@@ -17,7 +18,8 @@ export function imageEditor({ kind, manifest, examples, onchange }) {
   const { shape } = kind;
   const [, height, width] = shape;
   const range = imageRange(manifest, examples);
-  const pen = { radius: Math.max(THINNEST_PEN, PEN * width), value: range.high };
+  const radius = Math.max(THINNEST_PEN, PEN * width);
+  const pen = { radius, value: range.high };
   let drawn = kind.toValues(examples[0]);
   let shown = drawn;
   const change = { ...UNCHANGED, noiseSeed: 1, dropSeed: 1 };
@@ -58,7 +60,7 @@ export function imageEditor({ kind, manifest, examples, onchange }) {
     update();
   };
   const gallery = makeGallery(examples.map(kind.toValues), shape, range, load);
-  const tools = makeTools(pen, range, () => {
+  const tools = makeTools(pen, radius, range, () => {
     gallery.choose(null);
     load(new Float64Array(drawn.length).fill(range.low));
   });
@@ -119,9 +121,10 @@ function makeGallery(pictures, shape, range, load) {
   return { element: h("div", { class: "gallery", role: "group", "aria-label": "Examples" }, ...buttons), choose };
 }
 
-function makeTools(pen, range, clear) {
+function makeTools(pen, radius, range, clear) {
   const take = (value) => {
     pen.value = value;
+    pen.radius = value === range.low ? ERASER * radius : radius;
     inkButton.setAttribute("aria-pressed", String(value === range.high));
     eraseButton.setAttribute("aria-pressed", String(value === range.low));
   };

@@ -70,6 +70,7 @@ function show(answer) {
 
 /** Another model: everything on the page is made for it. */
 async function open(name, version) {
+  byId("answer").setAttribute("aria-busy", "true");
   const { manifest, examples } = await whenThere(() => loadModel(name, version));
   shown = null;
   const kind = rowKind(manifest);

@@ -1,0 +1,385 @@
+"""The playground in a real browser, against a real service."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from service.config import Settings
+from service.http.access import make_key
+from service.http.app import create_app
+from tests.browser.conftest import PATIENCE_MS, ROOT, TOWNS, Watched
+from tests.browser.playground import Playground
+from tests.conftest import running_server
+from tests.service.processes import Service, service
+
+
+@pytest.fixture
+def playground(watched: Watched, url: str) -> Playground:
+    return Playground(watched.page, url)
+
+
+def test_an_example_is_answered_as_the_api_answers_it(playground: Playground, running: Service) -> None:
+    rows = running.client.get("/v1/models/digits/examples").json()["inputs"]
+    labels = [answer["label"] for answer in running.client.post("/predict", json={"inputs": rows}).json()["predictions"]]
+    shown = []
+    for number in range(1, len(rows) + 1):
+        playground.example(number)
+        shown.append(playground.answers()[0])
+    assert shown == labels
+    assert len(set(labels)) > 4
+
+
+def test_a_digit_drawn_with_the_mouse_is_recognised(playground: Playground) -> None:
+    draw_one(playground)
+    assert playground.answers() == ["1", "1"]
+
+
+def draw_one(playground: Playground) -> None:
+    """A stroke down the middle."""
+    playground.press("Clear")
+    sheet = playground.page.locator("#drawing")
+    assert playground.inked(sheet) == 0
+    box = sheet.bounding_box()
+    assert box
+    x, y, width, height = box["x"], box["y"], box["width"], box["height"]
+    playground.page.mouse.move(x + 0.5 * width, y + 0.06 * height)
+    playground.page.mouse.down()
+    playground.page.mouse.move(x + 0.5 * width, y + 0.94 * height, steps=8)
+    playground.page.mouse.up()
+    playground.settle()
+    assert 8 <= playground.inked(sheet) <= 32
+
+
+def test_the_eraser_takes_away(playground: Playground) -> None:
+    before = playground.inked(playground.page.locator("#drawing"))
+    playground.press("Eraser")
+    playground.page.locator("#drawing").click()
+    playground.settle()
+    assert playground.inked(playground.page.locator("#drawing")) < before
+
+
+def test_a_finger_draws(browser: Browser, url: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    playground = Playground(context.new_page(), url)
+    playground.press("Clear")
+    playground.page.locator("#drawing").tap()
+    playground.settle()
+    assert playground.inked(playground.page.locator("#seen")) > 0
+    context.close()
+
+
+def test_keys_draw(playground: Playground) -> None:
+    playground.press("Clear")
+    sheet = playground.page.locator("#drawing")
+    sheet.focus()
+    for key in ("ArrowDown", "Space", "Shift+ArrowRight", "Shift+ArrowRight"):
+        sheet.press(key)
+    playground.settle()
+    assert playground.inked(sheet) >= 3
+    expect(playground.page.locator(".editor [role=status]")).to_contain_text("Row 2, column 3: 16")
+
+
+def test_noise_raises_the_uncertainty(playground: Playground) -> None:
+    calm, noisy = [], []
+    for number in range(1, 9):
+        playground.slide("Add noise", 0)
+        playground.example(number)
+        calm.append(playground.uncertainty())
+        playground.slide("Add noise", 0.4)
+        noisy.append(playground.uncertainty())
+    assert sum(noisy) > 2 * sum(calm)
+
+
+def test_a_turn_raises_the_uncertainty(playground: Playground) -> None:
+    """Of most digits, and by some degrees: on its side one may look like another, and the networks agree on that."""
+    upright, turned = [], []
+    for number in range(1, 9):
+        playground.slide("Turn", 0)
+        playground.example(number)
+        upright.append(playground.uncertainty())
+        playground.slide("Turn", 40)
+        turned.append(playground.uncertainty())
+    assert sum(turned) > 2 * sum(upright)
+
+
+def test_dropped_pixels_are_gone_and_come_back(playground: Playground) -> None:
+    before, seen = playground.shown(), playground.page.locator("#seen")
+    inked = playground.inked(seen)
+    playground.slide("Drop pixels", 0.5)
+    assert playground.inked(seen) < inked
+    assert playground.shown() != before
+    playground.press("Undo these")
+    assert (playground.inked(seen), playground.shown()) == (inked, before)
+
+
+def test_squashed_units_change_the_answer_and_reset_brings_it_back(playground: Playground) -> None:
+    before = playground.shown()
+    grid = playground.page.locator(".site canvas").first
+    box = grid.bounding_box()
+    assert box
+    playground.page.mouse.move(box["x"] + 2, box["y"] + 2)
+    playground.page.mouse.down()
+    playground.page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] - 2, steps=10)
+    playground.page.mouse.up()
+    playground.settle()
+    squashed = playground.page.locator(".site .card-head .small").first.inner_text()
+    assert 30 <= int(squashed.split()[0]) <= 60
+    assert playground.shown() != before
+    assert "Not decided" in playground.shown()
+    playground.press("Give all back")
+    assert playground.shown() == before
+
+
+def test_keys_squash_a_unit_and_give_it_back(playground: Playground) -> None:
+    before = playground.shown()
+    grid = playground.page.locator(".site canvas").last
+    grid.focus()
+    told = playground.page.locator(".site [role=status]").last
+    grid.press("ArrowRight")
+    grid.press("Space")
+    expect(told).to_have_text("Unit 1, squashed")
+    playground.settle()
+    assert playground.shown() != before
+    grid.press("Space")
+    expect(told).to_have_text("Unit 1, kept")
+    playground.settle()
+    assert playground.shown() == before
+
+
+def test_a_share_of_the_units_is_named_in_the_request(playground: Playground) -> None:
+    asked: list[Any] = []
+    playground.page.on("request", lambda request: asked.append(request.post_data_json))
+    playground.slide("Squash a share", 0.25, number=1)
+    assert asked[-1]["ablate"][0]["site"] == 1
+    assert len(set(asked[-1]["ablate"][0]["units"])) == 64
+
+
+def test_more_networks_another_p_and_other_networks(playground: Playground) -> None:
+    seen = {playground.shown()}
+    for label, value in (("T, networks asked", 7), ("p, the share of units dropped", 0.2), ("Seed, which networks", 3)):
+        playground.slide(label, value)
+        assert playground.shown() not in seen
+        seen.add(playground.shown())
+    assert "of 7 networks" in playground.shown()
+    assert not playground.page.get_by_label("as trained").is_checked()
+
+
+def test_which_errors_are_allowed_decides(playground: Playground) -> None:
+    playground.example(1)
+    assert "Accept" in playground.shown()
+    playground.page.get_by_label("Errors allowed").select_option("at most 1 %")
+    playground.settle()
+    assert "Refer to a person" in playground.shown()
+    playground.page.get_by_label("The possible answers").select_option("in 99 % of cases")
+    playground.settle()
+    assert "Cannot be ruled out: 1, 2, " in playground.shown()
+
+
+def test_the_answer_is_told_to_those_who_hear_the_page(playground: Playground) -> None:
+    expect(playground.page.locator("#said")).to_contain_text("Without dropout 2, 97 %. With dropout 2, 92 %; 94 of 100")
+
+
+def test_a_regression_has_fields_and_an_interval(playground: Playground, running: Service) -> None:
+    playground.model("houses")
+    page = playground.page
+    seen = running.client.get("/v1/models/houses").json()["seen"]
+    size = page.get_by_label("size, as a slider")
+    assert float(size.get_attribute("min") or "nan") == pytest.approx(seen[0]["lowest"])
+    assert float(size.get_attribute("max") or "nan") == pytest.approx(seen[0]["highest"])
+    before = playground.shown()
+    reply = playground.reply_to(lambda: page.get_by_label("size", exact=True).fill("500"))
+    deterministic = reply["predictions"][0]["deterministic"]["values"][0]
+    assert float(playground.answers()[0]) == pytest.approx(deterministic, rel=0.01)
+    assert playground.shown() != before
+    assert "Noise" in playground.shown()
+    expect(page.locator(".field.changed")).to_have_count(1)
+    expect(page.locator(".field.changed label")).to_contain_text("was")
+    playground.press("Undo changes")
+    assert playground.shown() == before
+    expect(page.locator(".field.changed")).to_have_count(0)
+
+
+def test_a_category_is_chosen_by_name(playground: Playground) -> None:
+    playground.model("towns")
+    town = playground.page.get_by_label("town")
+    assert town.locator("option").all_inner_texts() == sorted(TOWNS)
+    shown = set()
+    for name in TOWNS:
+        town.select_option(name)
+        playground.settle()
+        shown.add(playground.shown())
+    assert len(shown) == len(TOWNS)
+
+
+def test_back_to_the_first_model(playground: Playground) -> None:
+    before = playground.shown()
+    playground.model("towns")
+    playground.model("digits")
+    assert playground.shown() == before
+
+
+@pytest.mark.parametrize("form", ["curl", "Python"])
+def test_what_is_copied_gives_the_same_numbers(
+    context: BrowserContext, playground: Playground, tmp_path: Path, form: str
+) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    playground.model("towns")
+    playground.slide("Seed, which networks", 5)
+    page = playground.page
+    reply = playground.reply_to(lambda: page.get_by_label("town").select_option("Land's End"))["predictions"][0]
+    page.get_by_role("button", name=f"Copy as {form}").click()
+    expect(page.locator("#request-said")).to_have_text("Copied.")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    if form == "curl":
+        done = subprocess.run(["bash", "-c", copied], capture_output=True, text=True, check=True)
+        again = json.loads(done.stdout)["predictions"][0]
+    else:
+        (tmp_path / "copied.py").write_text(copied, encoding="utf-8")
+        done = subprocess.run([sys.executable, tmp_path / "copied.py"], capture_output=True, text=True, check=True)
+        again = eval(done.stdout)  # noqa: S307 - a dictionary as Python prints it
+    assert again == {name: value for name, value in reply.items() if name != "sampled"}
+
+
+def test_two_inputs_side_by_side(playground: Playground) -> None:
+    first = playground.shown()
+    playground.press("Pin as A, to compare")
+    playground.example(3)
+    playground.slide("Add noise", 0.3)
+    page = playground.page
+    figures = {
+        row[0]: row[1:]
+        for row in page.locator(".comparison tbody tr").evaluate_all(
+            "rows => rows.map(row => [...row.children].map(cell => cell.textContent))"
+        )
+    }
+    assert figures["Without dropout"][0].startswith("2, ")
+    assert figures["Without dropout"][1].startswith("0, ")
+    assert figures["Noise"] == ["0 %", "30 %"]
+    assert float(figures["Uncertainty, nats"][1]) == playground.uncertainty()
+    expect(page.locator(".pictures canvas")).to_have_count(2)
+    expect(page.locator("#panels .panel")).to_have_count(2)
+    assert len(playground.answers()) == 4
+    playground.press("Let go of A")
+    playground.slide("Add noise", 0)
+    playground.example(1)
+    assert playground.shown() == first
+
+
+def test_an_error_is_shown_where_it_belongs(playground: Playground, watched: Watched) -> None:
+    playground.model("houses")
+    before = playground.shown()
+    field = playground.page.locator(".field", has_text="size")
+    field.locator("input[type=number]").fill("1e300")
+    expect(field.locator(".control-error")).to_contain_text("expected a finite number that fits float32")
+    expect(playground.page.locator("#answer-body")).to_have_class("stale")
+    watched.complaints.clear()  # the browser itself tells of the status 422
+    playground.press("Undo changes")
+    expect(field.locator(".control-error")).to_be_hidden()
+    expect(playground.page.locator("#answer-body")).not_to_have_class("stale")
+    assert playground.shown() == before
+
+
+def test_the_service_goes_and_comes_back(watched: Watched, models: Path, tmp_path: Path) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    page = watched.page
+    with service(tmp_path / "first", "--models", str(models)) as first:
+        port = str(first.client.base_url.port)
+        playground = Playground(page, str(first.client.base_url))
+        before = playground.shown()
+        first.process.kill()
+        first.process.wait()
+        page.get_by_label("Add noise").fill("0.3")
+        expect(page.locator("#away")).to_be_visible()
+        expect(page.locator("#away-text")).to_contain_text("The service does not answer.")
+        expect(page.locator("#answer-body")).to_have_class("stale")
+        assert playground.shown() == before
+    with service(tmp_path / "second", "--models", str(models), "--port", port):
+        expect(page.locator("#away")).to_be_hidden()
+        playground.settle()
+        expect(page.locator("#answer-body")).not_to_have_class("stale")
+        assert playground.shown() != before
+        watched.complaints.clear()  # the browser itself tells of connections refused
+
+
+def test_a_key_is_asked_for_once(watched: Watched, models: Path, tmp_path: Path) -> None:
+    secret, stored = make_key("alice", "infer")
+    (tmp_path / "keys").write_text(stored.line())
+    page = watched.page
+    with service(tmp_path, "--models", str(models), DROPSERVE_API_KEYS=str(tmp_path / "keys")) as guarded:
+        page.goto(str(guarded.client.base_url))
+        page.get_by_label("API key").fill("wrong")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_text("the key is not known")).to_be_visible()
+        page.get_by_label("API key").fill(secret)
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+        watched.complaints.clear()  # the browser itself tells of the status 401
+        playground = Playground(page, str(guarded.client.base_url))
+        page.get_by_text("Show it").click()
+        expect(page.locator("#request-text")).to_contain_text("$DROPSERVE_KEY")
+        assert secret not in page.content()
+        assert playground.answers()[0] == "2"
+
+
+def test_it_works_behind_a_prefix(watched: Watched, models: Path) -> None:
+    app = create_app(Settings(models=models))
+
+    async def behind(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            assert scope["path"].startswith("/some/where/")
+            path = scope["path"].removeprefix("/some/where")
+            scope = scope | {"path": path, "raw_path": path.encode()}
+        await app(scope, receive, send)
+
+    with running_server(behind, ready="/some/where/readyz") as client:
+        playground = Playground(watched.page, f"{client.base_url}/some/where/")
+        assert playground.answers()[0] == "2"
+        watched.page.get_by_text("Show it").click()
+        address = f"'{client.base_url}/some/where/v1/models/digits/versions/1/uncertainty'"
+        expect(watched.page.locator("#request-text")).to_contain_text(address)
+
+
+def test_the_pictures_row_is_the_one_that_is_sent(playground: Playground) -> None:
+    asked: list[Any] = []
+    playground.page.on("request", lambda request: asked.append(request.post_data_json))
+    playground.press("Clear")
+    sheet = playground.page.locator("#drawing")
+    sheet.focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight", "Space"):
+        sheet.press(key)
+    playground.settle()
+    (row,) = asked[-1]["inputs"]
+    assert row.index(max(row)) == 1 * 8 + 2
+    playground.slide("Turn", 90)  # clockwise: row 1, column 2 comes to row 2, column 6
+    (row,) = asked[-1]["inputs"]
+    assert row.index(max(row)) == 2 * 8 + 6
+    assert math.isclose(max(row), 16, rel_tol=1e-3)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+@pytest.mark.parametrize("model", ["digits", "towns"])
+def test_nothing_keeps_anybody_out(
+    browser: Browser, url: str, size: tuple[int, int], scheme: Any, model: str
+) -> None:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE_MS)
+    playground = Playground(context.new_page(), url)
+    playground.model(model)
+    playground.press("Pin as A, to compare")
+    playground.page.get_by_text("Show it").click()
+    found = Axe().run(playground.page).response["violations"]
+    assert [one for one in found if one["impact"] in ("serious", "critical")] == []
+    assert playground.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    context.close()
