@@ -3,6 +3,7 @@
 import re
 import socket
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -147,6 +148,11 @@ def evil(tmp_path: Path) -> Path:
     return folder.parents[1]
 
 
+def watch(page: Page, got: list[str]) -> None:
+    """Note what the page gets from now on."""
+    page.on("requestfinished", lambda request: got.append(request.url))
+
+
 def test_no_file_of_a_model_runs_or_fetches_anything(context: BrowserContext, serve: Serve, evil: Path) -> None:
     with serve(models=evil) as client:
         report = evil / "toy" / "1" / BEHAVIOUR
@@ -156,7 +162,7 @@ def test_no_file_of_a_model_runs_or_fetches_anything(context: BrowserContext, se
         expect(model(page, "toy").locator("img")).to_have_count(1)
         for link, seen in (("Behaviour report", "What dropout does"), ("Model card", "A card")):
             got: list[str] = []
-            page.on("requestfinished", lambda request, got=got: got.append(request.url))
+            watch(page, got)
             model(page, "toy").get_by_role("link", name=link).click()
             expect(page.get_by_role("heading", name=seen)).to_be_visible()
             page.wait_for_load_state()
@@ -274,9 +280,10 @@ def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(
     expect(banner).to_contain_text("The service does not answer.")
     expect(page.get_by_role("status")).to_have_text("Unknown")
     expect(model(page, "toy")).to_be_visible()  # as it was, in grey
+    with page.expect_request("**/metrics"):
+        page.get_by_role("button", name="Try now").click()
     with service(tmp_path, *start) as running:
         running.client.post("/predict", json={"inputs": [[1, 2, 3, 4]]})
-        page.get_by_role("button", name="Try now").click()
         expect(banner).to_be_hidden(timeout=PATIENCE_MS)
         expect(page.get_by_role("status")).to_have_text("Ready")
         expect(figure(page, "Questions a second").last).to_contain_text("1 since start", timeout=PATIENCE_MS)
@@ -316,7 +323,9 @@ def test_it_asks_for_a_key_and_shows_files_with_it(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
-def test_it_is_accessible_and_fits(browser: Browser, running: Service, scheme: str, width: int, height: int) -> None:
+def test_it_is_accessible_and_fits(
+    browser: Browser, running: Service, scheme: Literal["light", "dark"], width: int, height: int
+) -> None:
     running.client.post("/uncertainty", json={"inputs": [DIGIT]})
     running.client.post("/predict", json={"inputs": [[1]]})
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)

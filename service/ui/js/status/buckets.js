@@ -8,7 +8,7 @@ const LABEL_ROOM = 46;
 
 /** Shares of two histograms of the same buckets: `all` broad and pale, `now` slim in front. `say` writes a bound. */
 export function buckets({ label, all, now, say, width = 420, marks = [] }) {
-  const [first, last] = used(all, now);
+  const [first, last] = used(all, now, marks);
   const shown = all.bounds.slice(first, last + 1);
   const step = width / shown.length;
   const columns = shown.map((_, i) => ({ all: share(all, first + i), now: share(now, first + i) }));
@@ -29,9 +29,10 @@ export function buckets({ label, all, now, say, width = 420, marks = [] }) {
   );
 }
 
-/** The first and last bucket that hold anything, with room at both sides. */
-function used(all, now) {
-  const held = all.counts.map((count, i) => count + now.counts[i]);
+/** The first and last bucket that hold anything or are marked, with room at both sides. */
+function used(all, now, marks) {
+  const marked = marks.map(({ value }) => all.bounds.findIndex((bound) => value <= bound));
+  const held = all.counts.map((count, i) => count + now.counts[i] + Number(marked.includes(i)));
   const first = held.findIndex((count) => count > 0);
   const last = held.findLastIndex((count) => count > 0);
   return first < 0 ? [0, held.length - 1] : [Math.max(0, first - 1), Math.min(held.length - 1, last + 1)];
