@@ -5,10 +5,22 @@ import numpy as np
 from service.manifest import Seen
 from training.data import Float32
 
+MOST_PLACES = 1000
+"""A manifest stays short."""
+
 
 def what_was_seen(inputs: Float32, *, one_unit: bool) -> tuple[Seen, ...]:
-    """Inputs (rows, …) → the lowest, median and highest of each value of a row, or of all where the unit is one."""
+    """Inputs (rows, …) → the lowest, median and highest of each value of a row, or of all where the unit is one.
+
+    Nothing where that would be told of very many.
+    """
     places = inputs.reshape(1, -1) if one_unit else inputs.reshape(len(inputs), -1).T  # (places, values)
-    low, middle, high = places.min(axis=1), np.median(places, axis=1), places.max(axis=1)
-    rows = zip(low.tolist(), middle.tolist(), high.tolist(), strict=True)
-    return tuple(Seen(lowest=lowest, median=median, highest=highest) for lowest, median, highest in rows)
+    if len(places) > MOST_PLACES:
+        return ()
+    found = zip(places.min(axis=1), np.median(places, axis=1), places.max(axis=1), strict=True)
+    return tuple(Seen(lowest=_plain(low), median=_plain(median), highest=_plain(high)) for low, median, high in found)
+
+
+def _plain(value: np.floating) -> float:
+    """With as few digits as tell its type's numbers apart."""
+    return float(str(value))

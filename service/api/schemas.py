@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.requests import MAX_JSON_INTEGER
-from service.manifest import AbstentionThreshold, ConformalQuantile, DropoutSite, Noise, Seen, TensorSpec, TrainingData, Work
+from service.manifest import (
+    AbstentionThreshold,
+    ConformalQuantile,
+    DropoutSite,
+    Noise,
+    Seen,
+    TensorSpec,
+    TrainingData,
+    Work,
+)
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""

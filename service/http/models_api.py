@@ -33,6 +33,7 @@ def make_models_router(repository: Repository) -> APIRouter:
     """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
     router = APIRouter(prefix="/v1/models", tags=["models"], responses=SILENT)
     _add_questions(router, repository)
+    _add_example_rows(router, repository)
     _add_commands(router, repository)
     return router
 
@@ -58,7 +59,14 @@ def _add_questions(router: APIRouter, repository: Repository) -> None:
         """Its manifest, with the figures of its evaluation."""
         return _detail(name, version)
 
-    def add_examples(path: str, answer: Any, summary: str) -> None:
+    def _detail(name: str, version: int | None = None) -> Response:
+        catalogue = repository.catalogue
+        manifest = catalogue.find(name, version).manifest
+        return _reply(describe_model(catalogue, name) | describe_manifest(manifest))
+
+
+def _add_example_rows(router: APIRouter, repository: Repository) -> None:
+    def add(path: str, answer: Any, summary: str) -> None:
         router.add_api_route(path, answer, response_model=schemas.Examples, responses=UNKNOWN, summary=summary)
 
     async def examples(name: Name) -> Response:
@@ -69,17 +77,12 @@ def _add_questions(router: APIRouter, repository: Repository) -> None:
         """A few real rows, as it takes them."""
         return _examples(name, version)
 
-    add_examples("/{name}/examples", examples, "Rows that a model may be asked")
-    add_examples("/{name}/versions/{version}/examples", version_examples, "Rows that a version may be asked")
-
     def _examples(name: str, version: int | None = None) -> Response:
         engine = repository.catalogue.find(name, version)
         return json_response(encode_examples(engine.manifest, engine.examples))
 
-    def _detail(name: str, version: int | None = None) -> Response:
-        catalogue = repository.catalogue
-        manifest = catalogue.find(name, version).manifest
-        return _reply(describe_model(catalogue, name) | describe_manifest(manifest))
+    add("/{name}/examples", examples, "Rows that a model may be asked")
+    add("/{name}/versions/{version}/examples", version_examples, "Rows that a version may be asked")
 
 
 def _add_commands(router: APIRouter, repository: Repository) -> None:

@@ -65,7 +65,8 @@ class Playground:
             const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", {willReadFrequently: true});
             copy.drawImage(canvas, 0, 0);
             const data = copy.getImageData(0, 0, canvas.width, canvas.height).data;
-            const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper").trim().split(/\\s+/)[0];
-            return data.filter((value, i) => i % 4 === 0 && value !== Number(paper)).length;
+            const paper = getComputedStyle(document.documentElement).getPropertyValue("--paper");
+            const red = Number.parseInt(paper, 10);
+            return data.filter((value, i) => i % 4 === 0 && value !== red).length;
         }"""
         return int(canvas.evaluate(count))

@@ -52,6 +52,8 @@ INFER = [
     ("POST", "/v1/models/toy/predict"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/toy"),
+    ("GET", "/v1/models/toy/examples"),
+    ("GET", "/v1/models/toy/versions/1/examples"),
     ("GET", "/metrics"),
     ("GET", "/v2"),
     ("GET", "/v2/models/toy"),
@@ -64,7 +66,7 @@ ADMIN = [
     ("POST", "/v2/repository/models/yield/unload"),
     ("POST", "/v2/repository/models/yield/load"),
 ]
-OPEN = ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/"]
+OPEN = ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/", "/ui/style.css"]
 
 
 @pytest.mark.parametrize(("method", "path"), INFER + ADMIN)

@@ -40,6 +40,7 @@ def test_what_was_written_is_read(toy: ToyNet, tmp_path: Path) -> None:
         conformal=({"coverage": 0.9, "quantile": 0.4},),
         abstention=({"error_rate": 0.01, "threshold": 0.3, "coverage": 0.8},),
         evaluation={"deterministic": {"accuracy": 0.97}},
+        seen=[{"lowest": 0, "median": 1.5, "highest": 16}],
         training_data={"name": "digits", "sha256": "0" * 64, "rows": 1000},
         training={"hidden": [64], "epochs": 3},
     )
@@ -64,6 +65,7 @@ def test_what_was_written_is_read(toy: ToyNet, tmp_path: Path) -> None:
         ({"sites": []}, "sites", "at least 1 item"),
         ({"sites": [{"name": "h", "kind": "dropout", "p": 1.0, "shape": [4]}]}, "sites.0.p", "less than 1"),
         ({"sites": [{"name": "h", "kind": "dropout", "p": -0.1, "shape": [4]}]}, "sites.0.p", "greater than or equal"),
+        ({"seen": [{"lowest": 0, "median": 1, "highest": 2}] * 3}, "manifest", "one entry or 4, not 3"),
         ({"noise": {"std": 0}}, "noise.std", "greater than 0"),
         ({"labels": ["a", "b"]}, "manifest", "names 2 classes, but the output has 3"),
         ({"labels": ["a", "a", "b"]}, "manifest", "different names"),

@@ -1,6 +1,7 @@
 """The routes that tell of the models and manage them."""
 
 import http.client
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from service.api import schemas
@@ -15,7 +17,7 @@ from service.http.access import needed_scope
 from service.http.models_api import UNTOLD
 from service.manifest import PREDICT_GRAPH, Manifest, read_manifest
 from tests.conftest import Serve
-from tests.toy import ToyNet
+from tests.toy import Floats, ToyNet
 
 ROWS = [[0.3, -0.2, 1.0, 0.5]]
 
@@ -78,6 +80,35 @@ def test_a_model_tells_of_itself(client: httpx.Client, published: Path, path: st
     assert (told["model"], told["version"]) == (name, version)
 
 
+@pytest.mark.parametrize(("path", "version"), [("toy", 2), ("toy/versions/1", 1), ("yield", 1)])
+def test_a_model_tells_rows_that_it_can_be_asked(client: httpx.Client, path: str, version: int) -> None:
+    reply = client.get(f"/v1/models/{path}/examples")
+    told = schemas.Examples.model_validate_json(reply.content)
+    assert (told.model, told.version) == (path.partition("/")[0], version)
+    rows = reply.json()["inputs"]
+    assert rows == pytest.approx(ToyNet().rows(5), rel=1e-6)
+    assert len(json.dumps(rows[0])) < 60  # as many digits as float32 has
+    answer = client.post(f"/v1/models/{path}/predict", json={"inputs": rows})
+    assert len(answer.json()["predictions"]) == 5
+
+
+def test_examples_have_categories_by_name(own: httpx.Client, models: Path) -> None:
+    Towns().publish(models, name="towns", categories={"x1": ("Oslo", "Rome")})
+    assert states(own.post("/v1/models/towns/load")) == {1: "ready"}
+    rows = own.get("/v1/models/towns/examples").json()["inputs"]
+    assert [row[1] for row in rows] == ["Oslo", "Rome", "Oslo", "Rome", "Oslo"]
+    assert own.post("/v1/models/towns/predict", json={"inputs": rows}).status_code == 200
+
+
+class Towns(ToyNet):
+    """Its second feature is one of two towns."""
+
+    def rows(self, count: int, seed: int = 1) -> Floats:
+        rows = super().rows(count, seed)
+        rows[:, 1] = np.arange(count) % 2
+        return rows
+
+
 def test_what_is_told_of_a_model_is_decided_field_by_field() -> None:
     told = set(schemas.ModelDetail.model_fields) - set(schemas.ModelState.model_fields)
     assert told == set(Manifest.model_fields) - UNTOLD
@@ -109,7 +140,7 @@ def test_the_figures_of_the_evaluation_are_told(own: httpx.Client, models: Path)
     ],
 )
 def test_what_is_not_there(client: httpx.Client, method: str, path: str, status: int, code: str) -> None:
-    commands = [""] if method == "GET" else ["/load", "/unload"]
+    commands = ["", "/examples"] if method == "GET" else ["/load", "/unload"]
     for command in commands:
         refusal(client.request(method, f"/v1/models/{path}{command}"), status, code)
 

@@ -52,6 +52,7 @@ def test_the_published_model_is_what_was_asked_for(models: Path) -> None:
         ("dropout_2", 0.2, (16,)),
     ]
     assert manifest.training["epochs"] == 20
+    assert [(seen.lowest, seen.highest) for seen in manifest.seen] == [(0, 16)]
     assert manifest.training_data is not None
     assert (manifest.training_data.name, manifest.training_data.rows) == ("digits", 1797)
     assert set(manifest.libraries) == {"python", "torch", "onnx", "onnxruntime", "numpy", "scikit-learn"}

@@ -77,7 +77,7 @@ function split(row, i, width) {
     { class: "split" },
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.total_std[i])), " standard deviation in all; the bar shows shares of the variance"),
     splitBar({ label: "Uncertainty", parts, width }),
-    meaning("neutral", "Noise", noise, "What no model could tell: how far the target itself scatters."),
+    meaning("neutral", "Noise", noise, noise ? "How far the target itself scatters: no network could tell it." : "The model was published without: it expects none of the target."),
     meaning("accent", "Does not know", unknown, "What the networks disagree on: the model has learned too little of inputs like this."),
   );
 }

@@ -5,13 +5,14 @@ const NAMESPACE = "http://www.w3.org/2000/svg";
 const ROW = 24;
 const LINE_COLOURS = 4;
 
-/** A number as people read it: four significant digits, no more. */
+/** A number as people read it: three significant digits, or all those before the point. */
 export function format(value) {
   if (value === null || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return value.toExponential(1);
-  return String(Number(value.toPrecision(size >= 1000 ? Math.ceil(Math.log10(size)) : 3)));
+  if (size >= 1000) return Math.round(value).toLocaleString("en-US", { useGrouping: size >= 10_000 });
+  return String(Number(value.toPrecision(3)));
 }
 
 /** A share of 1 in per cent; what is nearly nothing or nearly all is not rounded to it. */

@@ -24,6 +24,7 @@ let shown = null; // the model that is asked, and what asks it: {manifest, edito
 let answered = null; // the newest answer: {manifest, question, reply}
 let pinned = null; // A, where something is compared with it
 let speaking = 0;
+let opened = 0;
 
 const question = () =>
   makeQuestion({ manifest: shown.manifest, row: shown.editor.row(), squashed: shown.units.squashed, ...shown.sampling.values });
@@ -42,8 +43,7 @@ async function ask(isStale) {
     });
     if (asked === shown) show({ manifest: asked.manifest, question: now, reply });
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    if (asked === shown) showError(error);
+    if (asked === shown) refused(error);
   }
   await nextFrame();
   if (!isStale()) byId("answer").setAttribute("aria-busy", "false");
@@ -68,10 +68,21 @@ function show(answer) {
   speaking = setTimeout(() => (byId("said").textContent = say(answer.manifest, answer.reply)), QUIET);
 }
 
-/** Another model: everything on the page is made for it. */
+/** Another model: everything on the page is made for it, unless yet another was chosen meanwhile. */
 async function open(name, version) {
   byId("answer").setAttribute("aria-busy", "true");
-  const { manifest, examples } = await whenThere(() => loadModel(name, version));
+  const turn = (opened += 1);
+  const loaded = await whenThere(() => loadModel(name, version)).catch(refused);
+  if (turn === opened && loaded) build(loaded);
+}
+
+/** What the service refuses is told; anything else is a mistake of ours. */
+function refused(error) {
+  if (!(error instanceof Refused)) throw error;
+  showError(error);
+}
+
+function build({ manifest, examples }) {
   shown = null;
   const kind = rowKind(manifest);
   const made = {
@@ -86,6 +97,7 @@ async function open(name, version) {
   byId("input").replaceChildren(made.editor.element);
   byId("sampling").replaceChildren(made.sampling.element);
   byId("deciding").replaceChildren(made.sampling.deciding);
+  byId("deciding-title").textContent = manifest.task === "regression" ? "Interval" : "Accept or refer";
   byId("deciding-card").hidden = !made.sampling.deciding.childElementCount;
   byId("units").replaceChildren(made.units.element);
   layOut();
@@ -115,11 +127,6 @@ function pin() {
 
 async function start() {
   const models = await whenThere(listModels);
-  if (!models.length) {
-    byId("answer-error").textContent = "No model is ready. The status page says why.";
-    byId("answer-error").hidden = false;
-    return;
-  }
   choice.update(models);
   await open(models[0].name, models[0].usual ?? models[0].versions.at(-1));
 }

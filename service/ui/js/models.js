@@ -1,17 +1,23 @@
 // Which model is asked.
 
-import { getJson, modelPath } from "./api.js";
+import { getJson, modelPath, Unreachable } from "./api.js";
 import { h } from "./dom.js";
 
-/** The models that serve: [{name, versions, usual}], the default one first. */
+/** The models that serve: [{name, versions, usual}], the default one first. Raises Unreachable while there is none. */
 export async function listModels() {
-  const { default_model: first, models } = await getJson("v1/models");
+  const { default_model: first, models } = await getJson("v1/models").catch(notReady);
   const ready = models.map(({ model, default_version: usual, versions }) => ({
     name: model,
     usual,
     versions: versions.filter((one) => one.state === "ready").map((one) => one.version),
   }));
-  return ready.filter((model) => model.versions.length).sort((a, b) => (b.name === first) - (a.name === first));
+  const serving = ready.filter((model) => model.versions.length).sort((a, b) => (b.name === first) - (a.name === first));
+  if (!serving.length) throw new Unreachable("No model is ready; the status page says why.");
+  return serving;
+}
+
+function notReady(error) {
+  throw error.status === 503 ? new Unreachable(`The service is not ready: ${error.message}.`) : error;
 }
 
 /** What a version says of itself, and rows that it may be asked. */
@@ -47,6 +53,5 @@ export function modelChoice({ model, version, description }, choose) {
       fill(manifest.model, manifest.version);
       description.textContent = manifest.description;
     },
-    has: (name, number) => models.some((one) => one.name === name && one.versions.includes(number)),
   };
 }

@@ -86,7 +86,7 @@ function seedControl(onchange) {
   return h("div", { class: "control" }, h("label", { for: id }, "Seed, which networks"), input, next, error);
 }
 
-function deciders({ abstention }, coverages, values, set) {
+function deciders({ abstention, task }, coverages, values, set) {
   const made = [];
   if (abstention.length) {
     const options = [["", "as the model decides"], ...abstention.map((one) => [one.error_rate, `at most ${percent(one.error_rate)}`])];
@@ -94,7 +94,8 @@ function deciders({ abstention }, coverages, values, set) {
   }
   if (coverages.length) {
     const options = coverages.map((coverage) => [coverage, `in ${percent(coverage)} of cases`]);
-    made.push(select("The possible answers hold the truth", options, values.coverage, (text) => set("coverage")(Number(text)), "coverage"));
+    const what = task === "classification" ? "The possible answers hold" : "The interval holds";
+    made.push(select(`${what} the truth`, options, values.coverage, (text) => set("coverage")(Number(text)), "coverage"));
   }
   return made;
 }

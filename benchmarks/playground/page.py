@@ -1,0 +1,62 @@
+"""A slider moved in a real browser, and the answers counted that came of it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from playwright.sync_api import Page, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+MOVE = """async ([label, seconds]) => {
+    const slider = [...document.querySelectorAll("label")].find((one) => one.textContent === label).control;
+    let answers = 0;
+    let frames = 0;
+    const count = () => (answers += 1);
+    document.addEventListener("answered", count);
+    const start = performance.now();
+    while (performance.now() - start < 1000 * seconds) {
+        slider.value = Number(slider.max) * ((frames % 240) / 240);
+        slider.dispatchEvent(new Event("input"));
+        frames += 1;
+        await new Promise(requestAnimationFrame);
+    }
+    const taken = (performance.now() - start) / 1000;
+    document.removeEventListener("answered", count);
+    return [answers / taken, frames / taken];
+}"""
+"""At each frame that the browser paints the slider is moved on, as by a hand; → answers and frames a second."""
+
+
+class Rate(NamedTuple):
+    """What was seen while a slider moved."""
+
+    slider: str
+    networks: int
+    answers_per_second: float
+    frames_per_second: float
+    """The browser's own: answers cannot be shown more often."""
+
+
+@contextmanager
+def open_playground(url: str) -> Iterator[Page]:
+    """The page in the installed browser, once it has answered."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        raise SystemExit(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(url)
+        page.wait_for_selector("#answer[aria-busy=false]")
+        yield page
+        browser.close()
+
+
+def move(page: Page, slider: str, networks: int, seconds: float) -> Rate:
+    """Ask so many networks at each move of this slider."""
+    page.get_by_label("T, networks asked", exact=True).fill(str(networks))
+    page.wait_for_selector("#answer[aria-busy=false]")
+    answers, frames = page.evaluate(MOVE, [slider, seconds])
+    return Rate(slider, networks, answers, frames)
