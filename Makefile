@@ -41,6 +41,7 @@ ifeq ($(strip $(ARGS)),)
 	@$(BIN)/python -m benchmarks.serving
 	@$(BIN)/python -m benchmarks.sampling
 	@$(BIN)/python -m benchmarks.growth
+	@$(BIN)/python -m benchmarks.training
 else
 	@$(BIN)/python -m benchmarks.$(ARGS)
 endif

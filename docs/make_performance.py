@@ -1,7 +1,7 @@
 """Puts measurements into docs/performance.md, and their plots beside it: `python -m docs.make_performance NAME …`.
 
-Reads what `make bench` wrote below build/. Names are serving, sampling and growth; tables stand between `<!-- name -->`
-and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
+Reads what `make bench` wrote below build/. Names are serving, sampling, growth and training; tables stand between
+`<!-- name -->` and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
 """
 
 import json
@@ -34,7 +34,8 @@ def main(names: Sequence[str]) -> None:
         if name == "serving" and any(goal["measured"] is None for goal in found["goals"]):
             raise SystemExit(f"{measured}: some were not measured, by {found['command']}")
         text = fill(text, name, [measured_by(found), *SECTIONS[name](found)])
-        shutil.copy(measured.with_suffix(".png"), HERE / f"performance_{name}.png")
+        if (plot := measured.with_suffix(".png")).exists():
+            shutil.copy(plot, HERE / f"performance_{name}.png")
         print(f"{name}: {measured_by(found)}")  # noqa: T201 - a command's own output
     page.write_text(text, encoding="utf-8")
 
@@ -180,6 +181,27 @@ def growth(found: dict[str, Any]) -> Iterable[str]:
     )
 
 
+def training(found: dict[str, Any]) -> Iterable[str]:
+    """Samples a second of everyone, and how many times as fast we are."""
+    yield table(
+        ["network, threads", "", "samples/s", "ours / theirs", "training loss"],
+        [
+            (
+                f"{cell['network']}, {cell['threads']}",
+                name,
+                f"{speed:.0f}",
+                _two(cell["ratios"].get(name)),
+                f"{cell['losses'][name]:.3f}",
+            )
+            for cell in found["cells"]
+            for name, speed in cell["samples_per_second"].items()
+        ],
+    )
+    absent = {f"{name}: {why}" for cell in found["cells"] for name, why in cell["absent"].items()}
+    if absent:
+        yield "Not run: " + "; ".join(sorted(absent)) + "."
+
+
 def _cell(cell: dict[str, Any]) -> str:
     return f"{cell['model']}, {cell['rows']}, {cell['threads']}"
 
@@ -192,7 +214,7 @@ def _two(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
-SECTIONS = {"serving": serving, "sampling": sampling, "growth": growth}
+SECTIONS = {"serving": serving, "sampling": sampling, "growth": growth, "training": training}
 
 if __name__ == "__main__":
     main(sys.argv[1:])

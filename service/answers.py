@@ -19,10 +19,12 @@ class Prediction:
 
     values: Float64
     """(rows, outputs): calibrated probabilities of the classes, or a regression's answers."""
+    noise_std: Float64 | None = None
+    """(rows, outputs): of a regression whose noise is learned, the standard deviation of that of each answer."""
 
     def take(self, rows: slice) -> Self:
         """What concerns these rows."""
-        return type(self)(self.values[rows])
+        return type(self)(self.values[rows], None if self.noise_std is None else self.noise_std[rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,15 @@ def prediction_sets(probabilities: Float64, quantile: ConformalQuantile) -> NDAr
     return 1 - probabilities <= quantile.quantile
 
 
+def half_widths(values: Float64, noise_std: Float64 | None, quantile: ConformalQuantile) -> Float64:
+    """Of the intervals about a regression's deterministic values: all (rows, outputs), in the target's unit.
+
+    The quantile itself, or where the noise is learned times that of each row, so that a row that is known to
+    be noisy gets a wide one.
+    """
+    return np.full_like(values, quantile.quantile) if noise_std is None else noise_std * quantile.quantile
+
+
 def _unknown(field: str, asked: float, known: list[float]) -> InvalidInput:
     expected = f"one of {', '.join(map(str, known))}" if known else "none, since the model was published without"
     return InvalidInput(f"{field}: expected {expected}; found {asked:g}", field=field, expected=known)

@@ -14,7 +14,7 @@ from service.answers import Part, Prediction, Rows, Sampled, join
 from service.costs import Cost
 from service.cuts import cut_passes, cut_rows, row_passes_per_run, rows_per_part, rows_per_summary
 from service.errors import InvalidInput
-from service.manifest import Manifest
+from service.manifest import LearnedNoise, Manifest
 from service.masks import LEAD, MaskCache, passes_per_block
 from service.runtime import Array, Graph
 from service.sampling import Sampling
@@ -84,19 +84,24 @@ class Engine:
         return finish(self._draw(inputs, sampling, 0, sampling.passes, Stopwatch()))
 
     def sampled_values(self, raw: Array) -> Float64:
-        """Raw outputs of thinned networks (passes, rows, outputs) → calibrated probabilities, or answers."""
+        """Raw outputs of thinned networks (passes, rows, outputs) → calibrated probabilities, or answers.
+
+        A learned noise's standard deviations lie behind the answers, as in the graph.
+        """
         return self._values(raw, self.manifest.sampled_temperature or self.manifest.temperature)
 
     def summarise(self, values: Float64) -> Uncertainty:
         """Values (passes, rows, outputs) → what the passes say of each row."""
         if self.manifest.task == "classification":
             return summarise_classes(values)
-        return summarise_regression(values, self.manifest.noise.std if self.manifest.noise else 0.0)
+        if isinstance(noise := self.manifest.noise, LearnedNoise):
+            return summarise_regression(self._answers(values), values[..., self.manifest.answers :])
+        return summarise_regression(values, noise.std if noise else 0.0)
 
     def lead(self, inputs: Inputs, passes: int) -> Prediction:
         """What the leading pass answers, which keeps all units; it goes with so many others."""
         raw = finish(self._draw(inputs, Sampling(passes, seed=0), LEAD, passes, Stopwatch()))
-        return Prediction(_of_rows(range(count_rows(inputs)), self._predicted_values, raw[0]))
+        return self._prediction(_of_rows(range(count_rows(inputs)), self._predicted_values, raw[0]))
 
     def _may_share(self, cost: Cost, rows: int) -> bool:
         return self.learned.rows_are_independent and cost.seconds(rows) <= SHARED_SECONDS
@@ -124,7 +129,7 @@ class Engine:
             leads += lead
             parts += more
         if self._is_led_by(sampling):
-            return join(parts, Prediction(_concatenate(leads)))
+            return join(parts, self._prediction(_concatenate(leads)))
         return join(parts, (yield from self._predict_steps(inputs, watch)))
 
     def _is_led_by(self, sampling: Sampling) -> bool:
@@ -157,7 +162,7 @@ class Engine:
         looks = sampling.looks()
         next(looks)
         while True:
-            stopped = sampling.stops(drawn)
+            stopped = sampling.stops(self._answers(drawn))
             for reason in np.unique(stopped[stopped != ""]):
                 here = stopped == reason
                 parts.append(self._part(rows[here], drawn[:, here], sampling, str(reason)))
@@ -182,12 +187,13 @@ class Engine:
         return _concatenate(samples)
 
     def _part(self, rows: Rows, values: Float64, sampling: Sampling, stopped: str) -> Part:
-        _, count, outputs = values.shape
+        answers = self._answers(values)
+        _, count, outputs = answers.shape
         if sampling.quantiles:
-            quantiles = np.quantile(values, sampling.quantiles, axis=0).swapaxes(0, 1)  # (rows, quantiles, outputs)
+            quantiles = np.quantile(answers, sampling.quantiles, axis=0).swapaxes(0, 1)  # (rows, quantiles, outputs)
         else:  # numpy sorts all values for none, too
             quantiles = np.empty((count, 0, outputs))
-        kept = values if sampling.keep_samples else None
+        kept = answers if sampling.keep_samples else None
         return Part(rows, self.summarise(values), len(values), stopped, quantiles, kept)
 
     def _predict_steps(self, inputs: Inputs, watch: Stopwatch) -> OwnSteps[Prediction]:
@@ -200,7 +206,16 @@ class Engine:
             raw = self._predict.run(take(inputs, some))
             parts.append(_of_rows(range(some.start, some.stop), self._predicted_values, raw))
             watch.lap("run")
-        return Prediction(_concatenate(parts))
+        return self._prediction(_concatenate(parts))
+
+    def _prediction(self, values: Float64) -> Prediction:
+        """Values (rows, outputs) → the answers, and a learned noise beside them."""
+        noise_std = values[:, self.manifest.answers :] if self.manifest.noise_is_learned else None
+        return Prediction(self._answers(values), noise_std)
+
+    def _answers(self, values: Float64) -> Float64:
+        """Values (…, outputs) without a learned noise."""
+        return values[..., : self.manifest.answers]
 
     def _predicted_values(self, raw: Array) -> Float64:
         """Raw outputs of the network without dropout (rows, outputs) → calibrated probabilities, or answers."""
@@ -210,7 +225,12 @@ class Engine:
         """Raw outputs (…, rows, outputs) → values; raises _NotFinite for a row whose outputs are not."""
         if not np.isfinite(raw).all():
             raise _NotFinite(int(np.argwhere(~np.isfinite(raw))[0, -2]))
-        return softmax(raw, temperature) if self.manifest.task == "classification" else raw.astype(np.float64)
+        if self.manifest.task == "classification":
+            return softmax(raw, temperature)
+        values = raw.astype(np.float64)
+        if isinstance(noise := self.manifest.noise, LearnedNoise):
+            values[..., self.manifest.answers :] *= noise.scale
+        return values
 
     def _run_masked(self, inputs: Inputs, masks: Sequence[Array]) -> Array:
         return self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 
+from service.answers import Prediction
 from service.arrays import read_npz
 from service.engine import Engine
 from service.errors import InvalidInput, InvalidModel
@@ -29,7 +30,7 @@ def record(engine: Engine, inputs: Inputs, passes: int, seed: int) -> bytes:
     """The content of `golden.npz`: these inputs, a seed, and the model's answers to them."""
     file = io.BytesIO()
     arrays = {INPUT_PREFIX + name: array for name, array in inputs.items()}
-    predicted = engine.predict(inputs).values  # (rows, outputs)
+    predicted = _values(engine.predict(inputs))  # (rows, outputs)
     sampled = engine.draw_all(inputs, Sampling(passes, seed))  # (passes, rows, outputs)
     np.savez_compressed(file, **arrays, seed=np.uint64(seed), predict=predicted, sample=sampled)  # type: ignore[arg-type]
     return file.getvalue()
@@ -55,11 +56,18 @@ def replay(engine: Engine, content: bytes) -> float:
         shape = (count_rows(inputs), *engine.manifest.output.shape)
         _check_shape("predict", expected["predict"], shape)
         _check_shape("sample", expected["sample"], (sampling.passes, *shape))
-        answers = {"predict": engine.predict(inputs).values, "sample": engine.draw_all(inputs, sampling)}
+        answers = {"predict": _values(engine.predict(inputs)), "sample": engine.draw_all(inputs, sampling)}
     except (InvalidInput, KeyError, TypeError, ValueError) as error:
         raise InvalidModel(f"{GOLDEN}: does not fit the model: {error}", file=GOLDEN) from None
     engine.examples = inputs
     return max(_compare(name, answers[name], expected[name]) for name in expected)
+
+
+def _values(prediction: Prediction) -> Array:
+    """All that the graph tells, a learned noise included: (rows, outputs)."""
+    if prediction.noise_std is None:
+        return prediction.values
+    return np.concatenate([prediction.values, prediction.noise_std], axis=1)
 
 
 def _check_shape(name: str, expected: Array, shape: tuple[int, ...]) -> None:

@@ -7,6 +7,8 @@ A published model is a folder `<name>/<version>/` with
     sample.onnx     the network with its dropout masks as inputs: inputs (rows, …) and, for each site i,
                     mask_<i> (passes, 1, …) → output (passes, rows, outputs)
     golden.npz      inputs, a seed and the answers to them, replayed when the model is loaded
+
+Of a regression whose noise is learned, the output has the answers first and then the noise of each.
 """
 
 import hashlib
@@ -18,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from service.categories import Categories
 from service.errors import InvalidModel
@@ -73,7 +75,7 @@ class ConformalQuantile(Part):
     """Split-conformal threshold (Vovk 2005; for classes the LAC score of Sadinle et al. 2019).
 
     A class belongs to the prediction set when 1 - probability <= quantile; a regression interval is
-    answer ± quantile.
+    answer ± quantile, or where the noise is learned answer ± quantile · the row's noise (Lei et al. 2018, section 5.2).
     """
 
     coverage: float = Field(gt=0, lt=1, description="share of such sets that contain the truth")
@@ -112,6 +114,27 @@ class Noise(Part):
     std: float = Field(gt=0, description="in the target's own unit")
 
 
+class LearnedNoise(Part):
+    """A regression's observation noise where the network tells that of each row (Kendall & Gal 2017).
+
+    The second half of the graphs' outputs are its standard deviations, in the target's own unit and above 0.
+    """
+
+    learned: Literal[True]
+    scale: float = Field(default=1.0, gt=0, description="multiplies the deviations that the graphs tell")
+
+
+def _kind_of_noise(noise: object) -> str:
+    learned = "learned" in noise if isinstance(noise, dict) else isinstance(noise, LearnedNoise)
+    return (LearnedNoise if learned else Noise).__name__
+
+
+AnyNoise = Annotated[
+    Annotated[Noise, Tag(Noise.__name__)] | Annotated[LearnedNoise, Tag(LearnedNoise.__name__)],
+    Discriminator(_kind_of_noise),
+]
+
+
 class Work(Part):
     """What sample.onnx computes for one row in one pass; by it a service cuts its work into short runs."""
 
@@ -145,7 +168,7 @@ class Manifest(Part):
         default=None, gt=0, description="divides the logits of each thinned network; null: the temperature does"
     )
     work: Work | None = Field(default=None, description="where it is not known, the size of the graph stands for it")
-    noise: Noise | None = None
+    noise: AnyNoise | None = None
     conformal: tuple[ConformalQuantile, ...] = ()
     abstention: tuple[AbstentionThreshold, ...] = ()
     evaluation: dict[str, dict[str, float]] = Field(
@@ -168,6 +191,8 @@ class Manifest(Part):
                 raise ValueError(f"labels names {len(self.labels)} classes, but the output has {self.output.shape[0]}")
             if self.output.shape[0] < 2 or len(set(self.labels)) != len(self.labels):
                 raise ValueError("labels must be two or more different names")
+        elif isinstance(self.noise, LearnedNoise) and self.output.shape[0] % 2:
+            raise ValueError(f"output.shape must be even where the noise is learned, not {self.output.shape[0]}")
         return self
 
     @model_validator(mode="after")
@@ -190,6 +215,16 @@ class Manifest(Part):
             raise ValueError(f"seen goes with one input, and has one entry or {size}, not {len(self.seen)}")
         return self
 
+    @property
+    def answers(self) -> int:
+        """How many values answer a row: all outputs of the graphs, or the half of them that is no noise."""
+        return self.output.shape[0] // 2 if self.noise_is_learned else self.output.shape[0]
+
+    @property
+    def noise_is_learned(self) -> bool:
+        """Whether the graphs tell the noise of each row."""
+        return self.task == "regression" and isinstance(self.noise, LearnedNoise)
+
     @cached_property
     def categorical(self) -> Categories | None:
         """How names become numbers, where there are categories."""
@@ -209,7 +244,8 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "manifest"
+        kinds = (Noise.__name__, LearnedNoise.__name__)  # which pydantic names as if they were fields
+        field = ".".join(str(part) for part in first["loc"] if part not in kinds) or "manifest"
         raise InvalidModel(f"{path}: {field}: {first['msg']}", file=MANIFEST, field=field) from None
     _check_place(manifest, folder)
     return manifest

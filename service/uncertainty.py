@@ -48,7 +48,7 @@ class RegressionUncertainty:
     epistemic_std: Float64
     """Standard deviation over the passes."""
     aleatoric_std: Float64
-    """Standard deviation of the noise that the model was trained to expect; 0 when it states none."""
+    """Standard deviation of the noise that the model expects of the target; 0 when it states none."""
     total_std: Float64
     standard_error: Float64
     """Of `mean`; NaN for a single pass."""
@@ -98,16 +98,24 @@ def summarise_classes(probabilities: Float64) -> ClassUncertainty:
     )
 
 
-def summarise_regression(answers: Float64, noise_std: float = 0.0) -> RegressionUncertainty:
-    """Answers of every pass, (passes, rows, outputs), → what they say of each row."""
+def summarise_regression(answers: Float64, noise_std: float | Float64 = 0.0) -> RegressionUncertainty:
+    """Answers of every pass, (passes, rows, outputs), → what they say of each row.
+
+    `noise_std` is that of all rows, or what every pass says of each, of the same shape as the answers. Its
+    variances are averaged over the passes, so that the total is that of the mixture of their distributions.
+    """
     passes, _, _ = _axes(answers)
     mean = mean_of_passes(answers)
     epistemic_std = std_of_passes(answers, mean)  # (rows, outputs)
+    if isinstance(noise_std, np.ndarray):
+        aleatoric_std = np.sqrt(mean_of_passes(np.square(noise_std)))
+    else:
+        aleatoric_std = np.full_like(epistemic_std, noise_std)
     return RegressionUncertainty(
         mean=mean,
         epistemic_std=epistemic_std,
-        aleatoric_std=np.full_like(epistemic_std, noise_std),
-        total_std=np.hypot(epistemic_std, noise_std),
+        aleatoric_std=aleatoric_std,
+        total_std=np.hypot(epistemic_std, aleatoric_std),
         standard_error=standard_error(epistemic_std, passes),
     )
 

@@ -19,12 +19,14 @@ class Answers:
     """(rows, outputs): probabilities of the classes, or a regression's values, without dropout."""
     uncertainty: Uncertainty
     """Of an ensemble of thinned networks."""
+    noise_std: Float64 | None = None
+    """Of a regression whose noise is learned, what the network without dropout tells of it: (rows, outputs)."""
 
 
 def ask(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
     """What the engine would serve."""
     sampled = engine.sample(inputs, Sampling(passes, seed))
-    return Answers(sampled.deterministic.values, sampled.uncertainty)
+    return Answers(sampled.deterministic.values, sampled.uncertainty, sampled.deterministic.noise_std)
 
 
 def doubts(answers: Answers) -> dict[str, dict[str, Float64]]:

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
-from training.network import MIN_LENET_PIXELS, make_lenet, make_mlp, make_preprocessing, make_resnet
+from training.network import (
+    MIN_LENET_PIXELS,
+    InTargetsUnit,
+    NoisyInTargetsUnit,
+    make_lenet,
+    make_mlp,
+    make_preprocessing,
+    make_resnet,
+)
 
 Network = Literal["mlp", "lenet", "resnet"]
 
@@ -38,9 +46,11 @@ def choose_network(config: TrainConfig, data: Dataset) -> Network:
 def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
     """An untrained network that maps raw rows to logits, or of a regression to standardised values (rows, outputs).
 
+    Where the noise is learned, what tells it lies behind the values: see `mean_and_noise`.
     `rows`: training rows, for the preprocessing. Raises TrainingError.
     """
-    outputs, p, input_p = len(data.labels) or 1, config.dropout, config.input_dropout
+    outputs = len(data.labels) or (2 if config.noise == "learned" else 1)
+    p, input_p = config.dropout, config.input_dropout
     if config.module:
         return _own(config.module, data, rows, outputs)
     kind = choose_network(config, data)
@@ -52,6 +62,13 @@ def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
     if rows.ndim == 4:
         preprocessing["flatten"] = nn.Flatten()
     return make_mlp(preprocessing, preprocessed_shape(preprocessing, rows)[0], config.hidden, outputs, p, input_p)
+
+
+def make_unit(config: TrainConfig, data: Dataset, targets: Tensor) -> InTargetsUnit | None:
+    """The last layer of a regression. `targets`: of training rows (rows, outputs)."""
+    if data.labels:
+        return None
+    return NoisyInTargetsUnit(targets) if config.noise == "learned" else InTargetsUnit(targets)
 
 
 def preprocessed_shape(preprocessing: OrderedDict[str, nn.Module], rows: Tensor) -> tuple[int, ...]:
@@ -66,8 +83,10 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
     preprocessing = make_preprocessing(data, rows)
     shape = preprocessed_shape(preprocessing, rows)
     network = nn.Sequential(OrderedDict([*preprocessing.items(), ("network", module)]))
+    noise = ", a value and then what softplus makes its noise of" * (outputs > (len(data.labels) or 1))
     wanted = (
-        f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to (rows, {outputs})"
+        f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to"
+        f" (rows, {outputs}){noise}"
     )
     state = torch.get_rng_state()
     try:

@@ -9,15 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.stats import beta
 
-from service.manifest import AbstentionThreshold, ConformalQuantile, Manifest, Noise
+from service.manifest import AbstentionThreshold, AnyNoise, ConformalQuantile, LearnedNoise, Manifest, Noise
 from service.runtime import Array
-from service.uncertainty import ClassUncertainty, Float64
+from service.uncertainty import ClassUncertainty, Float64, summarise_regression
+from training.errors import TrainingError
 from training.evaluate import Answers, Int64, of_truth
+from training.metrics.values import gaussian_nll
 from training.temperature import fit_temperature
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
+SCALES = (0.1, 10.0)
+"""Of a learned noise, where its factor is sought."""
 ERROR_RATES = (0.05, 0.02, 0.01, 0.005)
 CONFIDENCE = 0.9
 """That the error rate of the accepted rows is not above the one aimed at."""
@@ -31,9 +36,40 @@ def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manif
     `raw` is (rows, outputs), `samples` (passes, rows, outputs); targets are as below.
     """
     if manifest.task == "regression":
-        return manifest.model_copy(update={"noise": fit_noise(samples, targets)})
+        return manifest.model_copy(update={"noise": noise_of(manifest.noise, samples, targets)})
     temperature, sampled = fit_temperature(raw[None], targets), fit_temperature(samples, targets)
     return manifest.model_copy(update={"temperature": temperature, "sampled_temperature": sampled})
+
+
+def noise_of(known: AnyNoise | None, samples: Array, targets: Array) -> AnyNoise | None:
+    """What is known of the noise stays, but for the scale of a learned one; what is not is fitted.
+
+    `samples` are raw: (passes, rows, outputs of the graph). Raises TrainingError for a learned noise below 0.
+    """
+    if isinstance(known, LearnedNoise):
+        means, noise_std = np.split(samples.astype(np.float64), 2, axis=-1)  # each (passes, rows, outputs)
+        if not (noise_std > 0).all():
+            raise TrainingError("noise: learned: the second half of the network's outputs must be above 0")
+        return LearnedNoise(learned=True, scale=fit_scale(means, noise_std, targets))
+    return known or fit_noise(samples, targets)
+
+
+def fit_scale(means: Float64, noise_std: Float64, targets: Array) -> float:
+    """The factor of a learned noise under which the truth is most likely, within SCALES.
+
+    Each row's distribution is the normal one of its total variance, that of the passes' means and s² times the mean
+    of their noise's. Where the passes agree the best s is the root mean square of error over deviation; else no
+    formula gives it, and it is searched for.
+    """
+    spread = summarise_regression(means, noise_std)
+
+    def nll(log_scale: float) -> float:
+        return gaussian_nll(
+            spread.mean, np.hypot(spread.epistemic_std, math.exp(log_scale) * spread.aleatoric_std), targets
+        )
+
+    bounds = (math.log(SCALES[0]), math.log(SCALES[1]))
+    return math.exp(minimize_scalar(nll, bounds=bounds, method="bounded").x)
 
 
 def fit_noise(samples: Array, targets: Array) -> Noise | None:
@@ -41,6 +77,13 @@ def fit_noise(samples: Array, targets: Array) -> Noise | None:
     values = samples.astype(np.float64)
     variance = float((np.square(targets - values.mean(axis=0)) - values.var(axis=0)).mean())
     return Noise(std=math.sqrt(variance)) if variance > 0 else None
+
+
+def describe_noise(noise: AnyNoise | None) -> str:
+    """In a few words."""
+    if isinstance(noise, LearnedNoise):
+        return f"learned noise times {noise.scale:.3g}"
+    return f"noise {noise.std:.3g}" if noise else "no noise"
 
 
 def calibrate(manifest: Manifest, answers: Answers, targets: Array) -> Manifest:
@@ -61,11 +104,13 @@ def scores(answers: Answers, targets: Array) -> Float64:
     """How badly each row's deterministic answer fits the truth: (rows,).
 
     For classes 1 - probability of the truth (LAC, Sadinle et al. 2019); for a regression the largest error
-    of its outputs, so that all of a row's intervals hold at once.
+    of its outputs, so that all of a row's intervals hold at once. Where the noise is learned an error counts in
+    standard deviations of the row's noise (Lei et al. 2018, "Distribution-free predictive inference", section 5.2).
     """
     if isinstance(answers.uncertainty, ClassUncertainty):
         return np.asarray(1.0 - of_truth(answers.deterministic, targets))
-    return np.asarray(np.abs(answers.deterministic - targets).max(axis=1))
+    errors = np.abs(answers.deterministic - targets)
+    return np.asarray((errors if answers.noise_std is None else errors / answers.noise_std).max(axis=1))
 
 
 def conformal_quantiles(scores: Float64, coverages: Sequence[float] = COVERAGES) -> tuple[ConformalQuantile, ...]:

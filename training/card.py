@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from service.manifest import Manifest
+from service.manifest import LearnedNoise, Manifest
 from training.card_figures import figures
 from training.glossary import FIGURES, KINDS
 from training.markdown import table
@@ -61,7 +61,7 @@ def _calibration(manifest: Manifest) -> str:
 
 def _scale(manifest: Manifest) -> str:
     if manifest.task == "regression":
-        return f"The targets' noise has a standard deviation of {manifest.noise.std:.4g}." if manifest.noise else ""
+        return _noise(manifest)
     sampled = manifest.sampled_temperature or manifest.temperature
     return (
         f"Logits are divided by the temperature {manifest.temperature:.4g} before the softmax, those of MC dropout by"
@@ -69,14 +69,21 @@ def _scale(manifest: Manifest) -> str:
     )
 
 
+def _noise(manifest: Manifest) -> str:
+    if isinstance(manifest.noise, LearnedNoise):
+        return (
+            "The network tells the standard deviation of each row's noise, which is multiplied by"
+            f" {manifest.noise.scale:.4g}."
+        )
+    return f"The targets' noise has a standard deviation of {manifest.noise.std:.4g}." if manifest.noise else ""
+
+
 def _conformal(manifest: Manifest) -> str:
     if not manifest.conformal:
         return ""
-    what = (
-        "the answer ± the quantile"
-        if manifest.task == "regression"
-        else "the classes with 1 - probability (deterministic) up to the quantile"
-    )
+    what = "the classes with 1 - probability (deterministic) up to the quantile"
+    if manifest.task == "regression":
+        what = "the answer ± the quantile" + " times the row's noise (deterministic)" * manifest.noise_is_learned
     return (
         f"Prediction sets, by calibration rows that chose nothing else: {what} contains the truth as often as aimed"
         " at.\n\n"

@@ -11,13 +11,16 @@ import torch
 from training.config import TrainConfig, flag
 from training.errors import TrainingError
 
-FREE = {"name", "description", "models", "others", "device", "checkpoint", "resume", "log", "passes"}
+FREE = {"name", "description", "models", "others", "device", "checkpoint", "resume", "log", "tensorboard", "compile"}
+FREE |= {"passes"}
 """Settings that may be given anew to a run that is gone on with."""
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """`state` and `best_weights` are of the network; `random` is torch's generator on the CPU."""
+    """`state` and `best_weights` are of the network; `order` is the generator that orders the rows, `random` those of
+    dropout: of each process on the CPU and on its device.
+    """
 
     settings: dict[str, Any]
     data_sha256: str
@@ -27,7 +30,8 @@ class Checkpoint:
     state: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
-    random: torch.Tensor
+    order: torch.Tensor
+    random: list[list[torch.Tensor]]
 
 
 def save(checkpoint: Checkpoint, file: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from service.manifest import Manifest
 from training.card import FIGURES, KINDS
 from training.config import TrainConfig, flag, load_config
 from training.errors import ConfigError, TrainingError
+from training.import_cli import add_import
 from training.reproduce.cli import app as reproduce
 
 if TYPE_CHECKING:
@@ -84,15 +86,26 @@ def train(
     """
     settings = None
     try:
-        settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
-        folder, manifest = _run(settings)
+        with _among_others():
+            settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
+            published = _run(settings)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
     except KeyboardInterrupt:
         errors.print(_stopped(settings), markup=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    _show(folder, manifest, folder.parent.parent)
+    if published:
+        _show(*published)
+
+
+def _among_others() -> AbstractContextManager[None]:
+    """In which this process is one of several, where `torchrun` started it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return nullcontext()
+    from training.distributed import joined
+
+    return joined()
 
 
 def _stopped(settings: TrainConfig | None) -> str:
@@ -105,12 +118,17 @@ def _stopped(settings: TrainConfig | None) -> str:
     return f"Stopped; {checkpoint} has all up to the last whole epoch. To go on from there:\n  {command}"
 
 
-def _run(settings: TrainConfig) -> tuple[Path, Manifest]:
+def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
+    """What was published; None in a process that only helped another one."""
     try:
-        from training.pipeline import run  # torch takes seconds to import, and --help needs none of it
+        from training.distributed import ranks  # torch takes seconds to import, and --help needs none of it
+        from training.pipeline import assist, run
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
 
+    if not ranks().first:
+        assist(settings)
+        return None
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=out, transient=True) as progress:
         bar = progress.add_task("", total=settings.epochs, visible=False)
@@ -128,13 +146,15 @@ def _say(text: str) -> None:
     out.print(text, markup=False, soft_wrap=True)
 
 
-def _show(folder: Path, manifest: Manifest, models: Path) -> None:
+def _show(folder: Path, manifest: Manifest) -> None:
+    models = folder.parent.parent
     table = Table("figure", *KINDS.values())
     for figure, title in FIGURES.items():
-        numbers = [manifest.evaluation[kind].get(figure) for kind in KINDS]
+        numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in KINDS]
         if any(numbers):
             table.add_row(title, *("" if number is None else f"{number:.4f}" for number in numbers))
-    out.print(table)
+    if manifest.evaluation:
+        out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
     command = os.environ.get("SERVE_COMMAND") or f"{variable}{_python()} -m service serve"  # another, in a container
     _say(f"Published {folder}. A service that watches {models} picks it up by itself. To start one:\n  {command}")
@@ -145,3 +165,6 @@ def _python() -> str:
     python = Path(sys.executable)
     here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
     return shlex.quote(str(here))
+
+
+add_import(app, _show)

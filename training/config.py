@@ -49,10 +49,16 @@ class TrainConfig(BaseModel):
     """Your own network instead, PACKAGE.MODULE:FUNCTION; the function returns a torch.nn.Module."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256, 256), min_length=1)
     """Units of each fully connected hidden layer, separated by commas; unless given, 500 for lenet."""
-    dropout: DropProbability = 0.5
-    """Probability that a hidden unit is dropped; unless it is given, 0.1 for a regression."""
+    dropout: DropProbability | Literal["learned"] = 0.5
+    """Probability that a hidden unit is dropped, or learned; unless it is given, 0.1 for a regression."""
+    noise: Literal["fitted", "learned", "fixed"] = "fitted"
+    """Noise of a regression's target: fitted, the same for all rows; learned, that of each row; fixed, as tau says."""
+    tau: float | None = Field(default=None, gt=0)
+    """Precision of fixed noise, 1 / variance in the target's own unit; the weights are penalised by length_scale."""
+    length_scale: float | None = Field(default=None, gt=0)
+    """Prior of the weights: large keeps them small. Of fixed noise and of learned dropout; 0.01 unless given."""
     input_dropout: DropProbability = 0.0
-    """Probability that an input is dropped."""
+    """Probability that an input is dropped; it is not learned."""
     epochs: int = Field(default=200, ge=1)
     """Passes over the training part, unless given fewer where it is large; the best on the validation part is kept."""
     early_stopping: int = Field(default=0, ge=0)
@@ -75,12 +81,18 @@ class TrainConfig(BaseModel):
     """Of the split, first weights, order of rows and dropout; on the CPU, the same seed gives the same model."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
     """Where to train: auto, cpu, cuda, cuda:N or mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the products in training: auto is bfloat16 on a GPU that has it, else float32; all else is in float32."""
+    compile: Literal["off", "on"] = "off"
+    """Whether torch.compile makes the training steps faster: minutes at first, worth it for long runs on a GPU."""
     checkpoint: Path | None = None
     """File to keep each epoch's state in, to go on from when training is interrupted."""
     resume: Path | None = None
     """Checkpoint to go on from, with the settings that are in it; on the CPU the result is the same bit for bit."""
     log: Path | None = None
     """CSV file to write a line to for each epoch: losses and score."""
+    tensorboard: Path | None = None
+    """Folder to write each epoch's losses, score and learning rate to, for TensorBoard to show."""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +133,24 @@ class TrainConfig(BaseModel):
         if isinstance(value, bool):
             raise ValueError("expected no true or false")
         return value
+
+    @model_validator(mode="after")
+    def _knows_its_noise(self) -> "TrainConfig":
+        if self.noise == "fixed" and self.tau is None:
+            raise ValueError("noise fixed needs tau, its precision: 1 / variance in the target's own unit")
+        if self.noise != "fixed" and self.tau is not None:
+            raise ValueError(f"tau is the precision of fixed noise, and noise is {self.noise}; say noise fixed as well")
+        if self.length_scale is not None and self.noise != "fixed" and self.dropout != "learned":
+            raise ValueError(
+                "length_scale is the prior of the weights, which noise fixed and dropout learned alone have"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_learn_dropout(self) -> "TrainConfig":
+        if self.dropout == "learned" and self.module:
+            raise ValueError("dropout learned is of our networks; a module of your own has its own dropout")
+        return self
 
     @model_validator(mode="after")
     def _drops_something(self) -> "TrainConfig":

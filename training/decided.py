@@ -2,9 +2,7 @@
 
 import math
 
-import numpy as np
-
-from service.decisions import accept, prediction_sets
+from service.decisions import accept, half_widths, prediction_sets
 from service.manifest import AbstentionThreshold, ConformalQuantile
 from service.uncertainty import ClassUncertainty
 from training.metrics import Float64, Int64
@@ -19,13 +17,15 @@ def of_set(probabilities: Float64, targets: Int64, quantile: ConformalQuantile) 
     return {f"coverage_{aim}": set_coverage(members, targets), f"set_size_{aim}": set_size(members)}
 
 
-def of_interval(values: Float64, targets: Float64, quantile: ConformalQuantile) -> dict[str, float]:
-    """Of the intervals answer ± quantile; values and targets are (rows, outputs)."""
-    half_width = np.full_like(values, quantile.quantile)
+def of_interval(
+    values: Float64, targets: Float64, quantile: ConformalQuantile, noise_std: Float64 | None = None
+) -> dict[str, float]:
+    """Of the intervals about a regression's deterministic values, as the service makes them; all (rows, outputs)."""
+    half_width = half_widths(values, noise_std, quantile)
     aim = f"{quantile.coverage:g}"
     return {
         f"coverage_{aim}": interval_coverage(values, half_width, targets),
-        f"width_{aim}": 2 * quantile.quantile,
+        f"width_{aim}": float(2 * half_width.mean()),
     }
 
 

@@ -22,6 +22,8 @@ class Epoch:
     validation_score: float
     """The share that is right, or of a regression the share of the targets' variance that is explained (R²)."""
     score_name: str = "accuracy"
+    learning_rate: float = 0.0
+    """That of its last step."""
 
 
 def logged(on_epoch: Callable[[Epoch], None], file: Path | None, *, anew: bool) -> Callable[[Epoch], None]:

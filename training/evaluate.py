@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from service.manifest import Manifest
 from service.runtime import Array
 from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
@@ -42,9 +44,12 @@ def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None)
     if not isinstance(uncertainty, ClassUncertainty):
         found = {
             "deterministic": errors(deterministic, targets),
-            "mc": errors(uncertainty.mean, targets) | gaussian_figures(uncertainty, targets),
+            "mc": errors(uncertainty.mean, targets)
+            | gaussian_figures(uncertainty, targets)
+            | selective_errors(uncertainty, targets),
         }
-        return join(found, {"deterministic": merge(of_interval(deterministic, targets, each) for each in conformal)})
+        of_intervals = merge(of_interval(deterministic, targets, each, answers.noise_std) for each in conformal)
+        return join(found, {"deterministic": of_intervals})
     found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
     found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
     tried = {
@@ -88,6 +93,13 @@ def figures(probabilities: Float64, targets: Int64) -> dict[str, float]:
 def errors(values: Float64, targets: Array) -> dict[str, float]:
     """Of a regression's values, both (rows, outputs)."""
     return {"rmse": rmse(values, targets), "mae": mae(values, targets)}
+
+
+def selective_errors(uncertainty: RegressionUncertainty, targets: Array) -> dict[str, float]:
+    """Of answering only the rows doubted least: by the length of the vector of a row's total deviations."""
+    losses = np.abs(uncertainty.mean - targets).mean(axis=1)
+    doubt = np.linalg.norm(uncertainty.total_std, axis=1)
+    return {"aurc_mae": aurc(losses, doubt), "excess_aurc_mae": excess_aurc(losses, doubt)}
 
 
 def gaussian_figures(uncertainty: RegressionUncertainty, targets: Array) -> dict[str, float]:

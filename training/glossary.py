@@ -23,6 +23,12 @@ GLOSSARY = {
     "rmse": Figure("root mean square error", "lower", "in the target's unit; large errors count more"),
     "mae": Figure("mean absolute error", "lower", "in the target's unit"),
     "crps": Figure("CRPS", "lower", "as the mean absolute error, of the answer together with its deviation"),
+    "aurc_mae": Figure(
+        "AURC (absolute error)", "lower", "mean absolute error when only the surest rows are answered, over all shares"
+    ),
+    "excess_aurc_mae": Figure(
+        "excess AURC (absolute error)", "lower", "what of it a perfect order of the rows would avoid"
+    ),
     "error_correlation": Figure(
         "correlation of error and deviation", "higher", "whether it errs more where it says so; 0 is no relation"
     ),

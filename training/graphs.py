@@ -17,9 +17,21 @@ NEWEST_IR = 10
 """Of onnxruntime 1.20, the oldest that the service supports."""
 
 ROWS = "rows"
+NUMBERS = {"value_float", "value_floats", "value_int", "value_ints"}
+"""What a Constant may hold, besides a tensor."""
 
 
 def normalised(model: ModelProto) -> ModelProto:
+    """A flat copy in which the first axis of the inputs is that of the rows, unless it is fixed.
+
+    Raises CannotExport as `flattened` does, and where no input has an axis that is free.
+    """
+    copy = flattened(model)
+    _name_rows(copy.graph)
+    return copy
+
+
+def flattened(model: ModelProto) -> ModelProto:
     """A copy in which every operator is a node of the one graph and every constant an initializer.
 
     Raises CannotExport for opsets before 7 (no broadcasting) and for control flow, whose inner graphs
@@ -39,7 +51,6 @@ def normalised(model: ModelProto) -> ModelProto:
     copy.ir_version = max(copy.ir_version, WEIGHTS_APART_IR)
     del copy.graph.input[:]
     copy.graph.input.extend(inputs)
-    _name_rows(copy.graph)
     return copy
 
 
@@ -58,6 +69,8 @@ def _constants_to_initializers(graph: GraphProto) -> None:
         attribute = node.attribute[0]
         value = helper.get_attribute_value(attribute)
         if not isinstance(value, TensorProto):
+            if attribute.name not in NUMBERS:
+                raise CannotExport(f"{describe(node)}: its {attribute.name} is not supported; numbers are")
             kind = np.float32 if attribute.name.startswith("value_float") else np.int64
             value = numpy_helper.from_array(np.array(value, dtype=kind))
         graph.initializer.add().CopyFrom(value)

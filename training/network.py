@@ -1,18 +1,28 @@
 """The networks that are trained: raw values in, logits or values out; preprocessing is their first layer."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
+from training.concrete import ConcreteDropout
 from training.data import Dataset
 
+Rate = float | Literal["learned"]
+"""Probability of dropping."""
 CONV1, CONV2 = 20, 50
 LENET_HIDDEN = (500,)
 """Channels and units of LeNet, as Caffe's and as Gal & Ghahramani (2016) use it."""
 STAGES = (16, 32, 64)
 MIN_LENET_PIXELS = 16
+LEAST_NOISE = 1e-3
+"""Of learned noise, in standard deviations of the target: of rows that are learned by heart the logarithm would have
+no bottom.
+"""
 
 
 class Standardise(nn.Module):
@@ -110,6 +120,25 @@ class InTargetsUnit(nn.Module):
         return (targets - self.mean) / self.spread
 
 
+class NoisyInTargetsUnit(InTargetsUnit):
+    """The same where the network tells the noise of each row, too."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, 2·outputs) → the same: the means, and then the standard deviations of their noise."""
+        mean, noise = mean_and_noise(values)
+        return torch.cat([super().forward(mean), noise * self.spread], dim=1)
+
+
+def mean_and_noise(values: Tensor) -> tuple[Tensor, Tensor]:
+    """What such a network answers (rows, 2·outputs) → means and standard deviations, each (rows, outputs).
+
+    Softplus keeps these above 0 as the exponential of a log variance does, but its slope never exceeds 1, so that
+    no row can throw the weights far.
+    """
+    mean, noise = values.chunk(2, dim=1)
+    return mean, softplus(noise) + LEAST_NOISE
+
+
 def make_preprocessing(data: Dataset, rows: Tensor) -> OrderedDict[str, nn.Module]:
     """The first layers: of images (rows, channels, height, width), of tables (rows, width). `rows`: training rows."""
     if rows.ndim == 4:
@@ -125,14 +154,19 @@ def make_mlp(
     width: int,
     hidden: Sequence[int],
     outputs: int,
-    p: float,
+    p: Rate,
     input_p: float,
 ) -> nn.Sequential:
     """`width` preprocessed values through hidden layers of ReLU units, each followed by dropout, to (rows, outputs).
 
-    Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed.
+    Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed. Where it is learned, each
+    layer learns its own.
     """
-    layers = {**preprocessing, **_dropout("input_dropout", input_p), **_fully_connected(width, hidden, outputs, p)}
+    layers = {
+        **preprocessing,
+        **_dropout("input_dropout", input_p, width),
+        **_fully_connected(width, hidden, outputs, p),
+    }
     return nn.Sequential(OrderedDict(layers))
 
 
@@ -141,8 +175,8 @@ def make_lenet(
     image: Sequence[int],
     hidden: Sequence[int],
     outputs: int,
-    p: float,
-    input_p: float,
+    p: Rate,
+    input_p: Rate,
 ) -> nn.Sequential:
     """LeNet (LeCun et al. 1998) with ReLU and dropout before its fully connected layers.
 
@@ -151,7 +185,7 @@ def make_lenet(
     height, width = (((size - 4) // 2 - 4) // 2 for size in image[1:])
     layers: dict[str, nn.Module] = {
         **preprocessing,
-        **_dropout("input_dropout", input_p),
+        **_dropout("input_dropout", input_p, math.prod(image)),
         "conv_1": nn.Conv2d(image[0], CONV1, 5),
         "conv_relu_1": nn.ReLU(),
         "pool_1": nn.MaxPool2d(2),
@@ -159,7 +193,7 @@ def make_lenet(
         "conv_relu_2": nn.ReLU(),
         "pool_2": nn.MaxPool2d(2),
         "flatten": nn.Flatten(),
-        **_dropout("conv_dropout", p),
+        **_dropout("conv_dropout", p, CONV2 * height * width),
         **_fully_connected(CONV2 * height * width, hidden, outputs, p),
     }
     return nn.Sequential(OrderedDict(layers))
@@ -185,15 +219,16 @@ class Residual(nn.Module):
 
 
 def make_resnet(
-    preprocessing: OrderedDict[str, nn.Module], channels: int, outputs: int, p: float, input_p: float
+    preprocessing: OrderedDict[str, nn.Module], channels: int, outputs: int, p: Rate, input_p: float
 ) -> nn.Sequential:
     """Three residual blocks; behind each, channels are dropped with p/2, and units with p at the end."""
-    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p)}
+    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p, channels)}
+    of_channels: Rate = "learned" if p == "learned" else p / 2
     for number, (width, stride) in enumerate(zip(STAGES, (1, 2, 2), strict=True), start=1):
         layers[f"block_{number}"] = Residual(channels, width, stride)
-        layers |= {f"channel_dropout_{number}": nn.Dropout2d(p / 2)} if p > 0 else {}
+        layers |= _dropout(f"channel_dropout_{number}", of_channels, width, nn.Dropout2d)
         channels = width
-    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **_dropout("dropout", p)}
+    layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **_dropout("dropout", p, channels)}
     return nn.Sequential(OrderedDict(layers, output=nn.Linear(channels, outputs)))
 
 
@@ -203,15 +238,19 @@ def in_targets_unit(network: nn.Module, last: InTargetsUnit) -> nn.Sequential:
     return nn.Sequential(OrderedDict([*layers, ("in_targets_unit", last)]))
 
 
-def _fully_connected(width: int, hidden: Sequence[int], outputs: int, p: float) -> dict[str, nn.Module]:
+def _fully_connected(width: int, hidden: Sequence[int], outputs: int, p: Rate) -> dict[str, nn.Module]:
     """From `width` values to `outputs`."""
     layers: dict[str, nn.Module] = {}
     for number, units in enumerate(hidden, start=1):
         layers |= {f"hidden_{number}": nn.Linear(width, units), f"relu_{number}": nn.ReLU()}
-        layers |= _dropout(f"dropout_{number}", p)
+        layers |= _dropout(f"dropout_{number}", p, units)
         width = units
     return layers | {"output": nn.Linear(width, outputs)}
 
 
-def _dropout(name: str, p: float) -> dict[str, nn.Module]:
-    return {name: nn.Dropout(p)} if p > 0 else {}
+def _dropout(
+    name: str, p: Rate, units: int, kind: type[nn.Dropout] | type[nn.Dropout2d] = nn.Dropout
+) -> dict[str, nn.Module]:
+    if p == "learned":
+        return {name: ConcreteDropout(units, kind)}
+    return {name: kind(p)} if p > 0 else {}

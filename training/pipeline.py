@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from service.manifest import Manifest, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.distributed import ranks
 from training.network import LENET_HIDDEN
 from training.others import read_others
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
 from training.seen import what_was_seen
+from training.target_noise import check_noise, known_noise
 from training.train import Epoch, Trained, train
 
 EXAMPLE_ROWS = 17
@@ -25,7 +28,7 @@ CONVOLUTION_LEARNING_RATE = 1e-3
 ROWS_SEEN, FEWEST_EPOCHS = 600_000, 10
 """Unless epochs are given: so many that about these rows are seen, at least these."""
 COLUMNS_SHOWN = 40
-ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log"}
+ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log", "tensorboard"}
 """Settings that are told in another place, or are nobody else's, as paths."""
 
 
@@ -36,12 +39,8 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     """
     config = resumed(config, load(config.resume)) if config.resume else config
     check_writable(config.models)
-    data = load_data(
-        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
-    )
+    config, data, split = _prepared(config)
     others = () if config.others is None else (read_others(config.others, data),)
-    split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
-    config = config if config.resume else settled(config, data, len(split.train.targets))
     for line in (*_table(data.columns), *data.notes, *_left_out(data, split)):
         say(line)
     say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
@@ -49,9 +48,12 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
 
     trained = train(config, data, split, on_epoch)
     say(
-        f"train: on {trained.device}; best epoch {trained.best.number} of {trained.best.of}, validation"
+        f"train: on {trained.device}{_others()}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
+
+    if config.dropout == "learned":
+        say(f"dropout: learned, {', '.join(_learned_dropout(trained.network))}")
 
     return publish_module(
         trained.network,
@@ -69,18 +71,41 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
+        noise=known_noise(config),
         seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained),
     )
 
 
+def assist(config: TrainConfig) -> None:
+    """Train among others, of whom the first one publishes. Raises TrainingError."""
+    config = resumed(config, load(config.resume)) if config.resume else config
+    train(*_prepared(config), lambda _: None)
+
+
+def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split]:
+    data = load_data(
+        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
+    )
+    split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
+    return config if config.resume else settled(config, data, len(split.train.targets)), data, split
+
+
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
-    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs."""
+    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs.
+
+    Raises TrainingError for settings that are of another task.
+    """
+    check_noise(config, data)
     network = choose_network(config, data)
     suited: dict[str, Any] = {"epochs": min(config.epochs, max(FEWEST_EPOCHS, ROWS_SEEN // train_rows))}
     if not data.labels and config.input_dropout == 0:
         suited["dropout"] = REGRESSION_DROPOUT
+    if config.dropout == "learned" and not data.labels:
+        suited["noise"] = "learned"
+    if config.dropout == "learned" or config.noise == "fixed":
+        suited["weight_decay"] = 0.0  # the prior penalises the weights
     if network != "mlp":
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     if network == "lenet":
@@ -89,10 +114,21 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     return config.model_copy(update=unsaid | {"network": network})
 
 
+def _learned_dropout(network: nn.Module) -> Iterator[str]:
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.Dropout | nn.Dropout2d):
+            yield f"{name} {layer.p:.3g}"
+
+
+def _others() -> str:
+    return f", in {ranks().size} processes" if ranks().size > 1 else ""
+
+
 def _what(config: TrainConfig, data: Dataset) -> str:
     kind = f"{len(data.labels)} classes" if data.labels else "a regression"
+    dropout = config.dropout if config.dropout == "learned" else f"{config.dropout:g}"
     return (
-        f"network: {config.module or config.network} for {kind}; dropout {config.dropout:g}, epochs {config.epochs},"
+        f"network: {config.module or config.network} for {kind}; dropout {dropout}, epochs {config.epochs},"
         f" learning rate {config.learning_rate:g}"
     )
 
@@ -124,23 +160,21 @@ def _counts(split: Split) -> dict[str, int]:
     return {f"{name}_rows": len(part.targets) for name, part in parts.items()}
 
 
-def _unused(config: TrainConfig) -> set[str]:
-    """Settings of other networks than the one that is trained."""
+def _unused(config: TrainConfig, data: Dataset) -> set[str]:
+    """Settings of other networks than the one that is trained, and of another task."""
+    unused = {"noise"} if data.labels else set()
     if config.module:
-        return {"network", "hidden", "dropout", "input_dropout"}
-    return {"hidden"} if config.network == "resnet" else set()
+        return unused | {"network", "hidden", "dropout", "input_dropout"}
+    return unused | {"hidden"} if config.network == "resnet" else unused
 
 
 def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained) -> dict[str, Any]:
     """What was asked for and what came of it; not where: paths are nobody else's."""
-    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config))
+    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config, data))
     return (
         {key: value for key, value in said.items() if value not in (None, [])}
-        | {
-            "data": data.name,
-            **({"others": Path(config.others).name} if config.others else {}),
-            "device": trained.device,
-            "best_epoch": trained.best.number,
-        }
+        | {"data": data.name, **({"others": Path(config.others).name} if config.others else {})}
+        | {"device": trained.device, "precision": trained.precision, "processes": ranks().size}
+        | {"best_epoch": trained.best.number}
         | _counts(split)
     )

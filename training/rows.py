@@ -40,7 +40,7 @@ def check_rows(part: str, rows: Rows, manifest: Manifest) -> tuple[dict[str, Arr
         raise TrainingError(f"{part}: {error.message}") from None
     targets, count = np.asarray(rows.targets), len(next(iter(inputs.values())))
     check = _check_values if manifest.task == "regression" else _check_classes
-    if expected := check(targets, count, manifest.output.shape[0]):
+    if expected := check(targets, count, manifest.answers):
         raise TrainingError(f"{part}: targets: expected {expected}; found {targets.dtype} of shape {targets.shape}")
     return inputs, targets
 

@@ -51,7 +51,7 @@ def mark_sites(model: ModelProto) -> tuple[ModelProto, tuple[Site, ...]]:
     marked = ModelProto()
     marked.CopyFrom(model)
     graph = marked.graph
-    _drop_idle(graph)
+    drop_idle(graph)
     layouts = find_layouts(marked)
     sites = _with_unique_names([site for node in graph.node if (site := _site(graph, node, layouts))])
     for site in sites:
@@ -64,16 +64,16 @@ def mark_sites(model: ModelProto) -> tuple[ModelProto, tuple[Site, ...]]:
     return marked, sites
 
 
-def _drop_idle(graph: GraphProto) -> None:
+def drop_idle(graph: GraphProto) -> None:
     """Dropout with p = 0 is no dropout, and what does not reach the output is none either."""
     known = constants(graph)
-    idle = [node for node in graph.node if node.op_type == "Dropout" and _ratio(node, known) == 0]
+    idle = [node for node in graph.node if node.op_type == "Dropout" and drop_ratio(node, known) == 0]
     bypass(graph, {node.output[0]: node.input[0] for node in idle})
     prune(graph)
 
 
-def _ratio(node: NodeProto, known: Mapping[str, TensorProto]) -> float:
-    """The probability to drop: an input since opset 12, an attribute before."""
+def drop_ratio(node: NodeProto, known: Mapping[str, TensorProto]) -> float:
+    """The probability to drop of a Dropout node: an input since opset 12, an attribute before."""
     for attribute in node.attribute:
         if attribute.name == "ratio":
             return round(decimal(attribute.f), DIGITS)
@@ -95,7 +95,7 @@ def _site(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> 
 def _from_dropout(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site:
     if len(node.output) > 1 and node.output[1] and readers(graph, node.output[1]):
         raise CannotExport(f"{describe(node)}: its mask output is used by another node, which is not supported")
-    p = _below_one(_ratio(node, constants(graph)), node)
+    p = _below_one(drop_ratio(node, constants(graph)), node)
     layout = _data_layout(node.input[0], node, layouts)
     kept, dropped = Affine(1 / (1 - p)), Affine(0)
     before, after = layout.before, layout.after

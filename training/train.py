@@ -2,26 +2,42 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from training.architecture import make_network
+from training.architecture import make_network, make_unit
+from training.batches import Tensors, batches, near
 from training.checkpoint import Checkpoint, load, save
+from training.concrete import with_learned_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
+from training.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    compiled,
+    placed,
+    random_states,
+    restore_random,
+    told_plainly,
+)
+from training.distributed import ranks
+from training.dropout import cheap_masks
 from training.epochs import Epoch, logged
 from training.errors import TrainingError
 from training.loss import Loss
 from training.network import InTargetsUnit, in_targets_unit
+from training.scalars import to_tensorboard
 
-__all__ = ["Epoch", "Trained", "choose_device", "train"]
+__all__ = ["Epoch", "Trained", "train"]
 
 CHUNK = 4096
 """Rows that are validated at once."""
+NOT_VALIDATED = (0.0, 0.0, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,63 +47,71 @@ class Trained:
     network: nn.Module
     best: Epoch
     device: str
+    precision: str
 
 
 def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[Epoch], None]) -> Trained:
     """Fit a network to the training part; of a regression it answers in the target's own unit.
 
     Everything random comes from `config.seed`: on the CPU, the same seed gives the same weights bit for bit,
-    whether or not the run was interrupted and gone on with.
+    whether or not the run was interrupted and gone on with. Where several processes train together, all call this.
     Raises TrainingError when the device is not there, its memory is too small, or the loss is not finite.
     """
-    device = choose_device(config.device)
-    with _told_plainly(config):
+    device = choose_device(config.device, ranks().local)
+    with told_plainly(config):
         torch.manual_seed(config.seed)
-        network = make_network(config, data, torch.from_numpy(split.train.inputs)).to(device)
-        unit = None if data.labels else InTargetsUnit(torch.from_numpy(split.train.targets))
-        run = _Run(config, data, network, _tensors(split.train, unit, device))
-        best = run.fit(
-            _tensors(split.validation, unit, device), logged(on_epoch, config.log, anew=config.resume is None)
-        )
-        network = network.cpu()
-        return Trained((in_targets_unit(network, unit) if unit else network).eval(), best, str(device))
+        network = placed(make_network(config, data, torch.from_numpy(split.train.inputs)), device)
+        unit = make_unit(config, data, torch.from_numpy(split.train.targets))
+        loss = Loss(config, unit, rows=len(split.train.targets))
+        run = Run(config, data, network, loss, _tensors(split.train, unit), device)
+        best = run.fit(_tensors(split.validation, unit), _told(config, on_epoch))
+        network = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        network = with_learned_dropout(network)
+        network = (in_targets_unit(network, unit) if unit else network).eval()
+        return Trained(network, best, str(device), str(run.precision).removeprefix("torch."))
 
 
-def choose_device(name: str) -> torch.device:
-    """`auto` is CUDA when there is some, else Apple's MPS, else the CPU; raises TrainingError for one not there."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
-    device = torch.device(name)
-    if not available[device.type]:
-        raise TrainingError(f"device: this machine, or this build of torch, has no {device.type}; use cpu or auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(f"device: there is no {name}; the last one is cuda:{torch.cuda.device_count() - 1}")
-    return device
+def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
+    """The first process tells of each epoch, in all ways that are asked for."""
+    if not ranks().first:
+        return lambda _: None
+    return to_tensorboard(logged(on_epoch, config.log, anew=config.resume is None), config.tensorboard)
 
 
-Tensors = tuple[Tensor, Tensor]
-"""Inputs (rows, …) and the classes (rows,), or of a regression standardised values (rows, 1)."""
-
-
-def _tensors(part: Part, unit: InTargetsUnit | None, device: torch.device) -> Tensors:
+def _tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
     targets = torch.from_numpy(part.targets)
-    return torch.from_numpy(part.inputs).to(device), (unit.standardised(targets) if unit else targets).to(device)
+    return torch.from_numpy(part.inputs), unit.standardised(targets) if unit else targets
 
 
-class _Run:
-    """The state of a training run, which an epoch changes and a checkpoint keeps."""
+class Run:
+    """The state of a training run, which an epoch changes and a checkpoint keeps.
 
-    def __init__(self, config: TrainConfig, data: Dataset, network: nn.Module, rows: Tensors) -> None:
-        self.config, self.data, self.network, self.rows = config, data, network, rows
-        self.loss = Loss(data)
+    `rows` are those to train on; the network is on the device.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Dataset,
+        network: nn.Module,
+        loss: Loss,
+        rows: Tensors,
+        device: torch.device,
+    ) -> None:
+        self.config, self.data, self.network, self.device, self.ranks = config, data, network, device, ranks()
+        self.rows, self.precision = near(rows, device), choose_precision(config.precision, device)
+        self.forward = compiled(self.ranks.together(network, device), config.compile)
+        self.loss = loss
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps"
         )
         steps = config.epochs * math.ceil(len(rows[0]) / config.batch_size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=config.learning_rate, total_steps=steps
         )
+        self.order = torch.Generator().manual_seed(config.seed)  # on the CPU: the same on every device
+        if not self.ranks.first:
+            torch.manual_seed(config.seed + self.ranks.rank)  # each process drops other units
         self.best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
         self.weights = copy.deepcopy(network.state_dict())
         self.done = 0
@@ -98,8 +122,7 @@ class _Run:
             self._restore(load(self.config.resume))
         self._save()
         while self.done < self.config.epochs and not self._stalled():
-            loss = self._one_epoch()
-            epoch = Epoch(self.done + 1, self.config.epochs, loss, *self._validate(validation))
+            epoch = self._one_epoch(validation)
             _check_finite(epoch, self.config)
             if epoch.validation_loss < self.best.validation_loss:
                 self.best, self.weights = epoch, copy.deepcopy(self.network.state_dict())
@@ -112,33 +135,45 @@ class _Run:
     def _stalled(self) -> bool:
         return 0 < self.config.early_stopping <= self.done - self.best.number
 
-    def _one_epoch(self) -> float:
+    def _one_epoch(self, validation: Tensors) -> Epoch:
+        """What the first process finds: all must agree on which epoch is the best."""
+        loss, rate = self.one_pass(), float(self.schedule.get_last_lr()[0])
+        found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
+        return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
+
+    def one_pass(self) -> float:
         """One pass over the rows in a new order; their mean loss."""
-        inputs, targets = self.rows
+        order = torch.randperm(len(self.rows[0]), generator=self.order)
+        total = torch.zeros((), device=self.device)  # summed on the device: reading it at every step would stall
         self.network.train()
-        total = torch.zeros((), device=inputs.device)  # summed on the device: reading it at every step would stall
-        # the order is drawn on the CPU, so that it is the same on every device
-        for batch in torch.split(torch.randperm(len(inputs)).to(inputs.device), self.config.batch_size):
-            loss = self.loss.of_answers(self.network(inputs[batch]), targets[batch]) + self.loss.of_network(
-                self.network
-            )
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.schedule.step()
-            total += loss.detach() * len(batch)
-        return total.item() / len(inputs)
+        with cheap_masks(self.network) if self.device.type == "cpu" else nullcontext():
+            for inputs, targets, rows, of in batches(self.rows, order, self.config.batch_size, self.ranks, self.device):
+                with autocast(self.device, self.precision):
+                    answers = self.forward(inputs)
+                loss, penalty = self.loss.of_answers(answers.float(), targets), self.loss.of_network(self.network)
+                total += (loss + penalty).detach() * rows
+                if self.ranks.size > 1:  # they take the mean of their gradients, and not all have as many rows
+                    loss = loss * (rows * self.ranks.size / of)
+                self.optimizer.zero_grad()
+                (loss + penalty).backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                self.schedule.step()
+        return self.ranks.summed(total).item() / len(order)
 
     @torch.no_grad()
     def _validate(self, rows: Tensors) -> tuple[float, float, str]:
         """Mean loss and score without dropout, and what the score is."""
         inputs, targets = rows
         self.network.eval()
-        answers = torch.cat([self.network(chunk) for chunk in torch.split(inputs, CHUNK)])
+        answers = torch.cat([self.network(chunk.to(self.device)) for chunk in torch.split(inputs, CHUNK)])
+        targets = targets.to(self.device)
         return self.loss.of_answers(answers, targets).item(), *self.loss.score(answers, targets)
 
     def _save(self) -> None:
         if self.config.checkpoint is None:
+            return
+        random = self.ranks.of_all(random_states(self.device))
+        if not self.ranks.first:
             return
         checkpoint = Checkpoint(
             settings=self.config.model_dump(mode="json", exclude={"checkpoint", "resume"}),
@@ -149,7 +184,8 @@ class _Run:
             state=self.network.state_dict(),
             optimizer=self.optimizer.state_dict(),
             schedule=self.schedule.state_dict(),
-            random=torch.get_rng_state(),
+            order=self.order.get_state(),
+            random=random,
         )
         save(checkpoint, self.config.checkpoint)
 
@@ -160,7 +196,9 @@ class _Run:
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.schedule.load_state_dict(checkpoint.schedule)
         self.best, self.weights, self.done = Epoch(**checkpoint.best), checkpoint.best_weights, checkpoint.epoch
-        torch.set_rng_state(checkpoint.random)
+        self.order.set_state(checkpoint.order)
+        if self.ranks.rank < len(checkpoint.random):  # it may have been by fewer processes
+            restore_random(checkpoint.random[self.ranks.rank], self.device)
 
 
 def _check_finite(epoch: Epoch, config: TrainConfig) -> None:
@@ -169,17 +207,3 @@ def _check_finite(epoch: Epoch, config: TrainConfig) -> None:
             f"the loss is no longer a finite number in epoch {epoch.number} of {epoch.of};"
             f" a learning_rate below {config.learning_rate:g} may help"
         )
-
-
-@contextmanager
-def _told_plainly(config: TrainConfig) -> Iterator[None]:
-    """Memory that is too small, in words; torch has a type for it on CUDA only."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
-            raise
-        raise TrainingError(
-            f"the memory of {config.device} is too small for this network and data; a batch_size below"
-            f" {config.batch_size}, fewer hidden units, or another device may help"
-        ) from error

@@ -1,4 +1,4 @@
-"""Proves that the exported graphs do what the torch network does, or refuses them."""
+"""Proves that the exported graphs do what the network does, or refuses them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -14,14 +14,14 @@ from service.masks import draw_masks
 from service.runtime import Array, Graph
 from training.errors import TrainingError
 from training.export import Exported, example_rows
-from training.inject import random_draws, run_with_noise, sampling_copy
 from training.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
+from training.reference import Reference, TorchReference
 
 ROWS = (1, 3, 17)
 PASSES = (1, 32)
 SEED = 7
 AGREE = 1e-5
-"""Between torch and the graphs; this and the next relative to the largest output, or to 1 if that is larger."""
+"""Between the network and the graphs; this and the next relative to the largest output, or to 1 if that is larger."""
 EQUAL = 1e-6
 """Between the two graphs."""
 
@@ -45,15 +45,16 @@ class Verified:
             raise TypeError("only verify makes Verified graphs")
 
 
-def verify(module: nn.Module, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
-    """Check the graphs against the module and each other; raises VerificationFailed at the first that fails.
+def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
+    """Check the graphs against the network and each other; raises VerificationFailed at the first that fails.
 
-    `example` is one tensor for each input, of one row or more; larger batches repeat its rows, floating
-    point numbers slightly changed. Rows of whole numbers are not changed, so that they stay valid, and must
-    not all be equal.
+    The network is a torch module, or whatever else can be run as a Reference. `example` is one tensor for each
+    input, of one row or more; larger batches repeat its rows, floating point numbers slightly changed. Rows of whole
+    numbers are not changed, so that they stay valid, and must not all be equal.
     """
     predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
-    subject = _Subject(module, exported, example, _load("predict.onnx", predict), _load("sample.onnx", sample))
+    reference = TorchReference(network) if isinstance(network, nn.Module) else network
+    subject = _Subject(reference, exported, example, _load("predict.onnx", predict), _load("sample.onnx", sample))
     checks = tuple(_checks(subject))
     return Verified(predict, sample, exported.sites, exported.inputs, exported.output, checks, _SEAL)
 
@@ -63,7 +64,7 @@ def _checks(subject: "_Subject") -> Iterator[Check]:
     yield no_randomness(exported)
     yield same_weights(exported)
     yield no_metadata(exported)
-    yield every_draw_is_a_mask(exported, random_draws(subject.sampling, subject.rows(2)))
+    yield every_draw_is_a_mask(exported, subject.reference.draws(subject.rows(2)))
     yield _service_takes(subject)
     yield _predict_agrees(subject)
     yield _rows_are_independent(subject)
@@ -76,10 +77,9 @@ class _Subject:
     """The network and its two graphs, ready to be run on the same rows."""
 
     def __init__(
-        self, module: nn.Module, exported: Exported, example: tuple[Tensor, ...], predict: Graph, sample: Graph
+        self, reference: Reference, exported: Exported, example: tuple[Tensor, ...], predict: Graph, sample: Graph
     ) -> None:
-        self.sampling = sampling_copy(module)
-        self.evaluation = sampling_copy(module).eval()
+        self.reference = reference
         self.exported = exported
         self.example = example
         self.predict = predict
@@ -97,16 +97,6 @@ class _Subject:
         """For each site (passes, 1, *shape)."""
         return [draw_masks(SEED, i, site.p, site.shape, 0, passes) for i, site in enumerate(self.exported.sites)]
 
-    def torch_passes(self, rows: int, masks: Sequence[Array]) -> Array:
-        """What torch answers with these masks: (passes, rows, outputs)."""
-        inputs = self.rows(rows)
-        places = list(zip(masks, self.exported.rows_axes, random_draws(self.sampling, inputs), strict=True))
-        passes = []
-        for number in range(len(masks[0])):
-            noise = [_noise(mask[number], axis, draw.shape, rows) for mask, axis, draw in places]
-            passes.append(run_with_noise(self.sampling, inputs, noise).numpy())
-        return np.stack(passes)
-
 
 def _load(name: str, content: bytes) -> Graph:
     try:
@@ -121,13 +111,6 @@ def _varied(rows: Tensor) -> Tensor:
         return rows  # other whole numbers may be none that the network knows
     noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(SEED), dtype=rows.dtype)
     return rows + noise * (rows / 10 if rows.any() else 1)
-
-
-def _noise(mask: Array, axis: int, shape: Sequence[int], rows: int) -> Tensor:
-    """One pass's mask (1, *dims) as noise of 0 and 1, with the rows, if the noise has any, before `axis` of dims."""
-    kept = torch.from_numpy(np.expand_dims(mask[0] > 0, axis))
-    shared = kept.numel() == int(np.prod(shape))
-    return kept if shared else kept.repeat_interleave(rows, axis)
 
 
 def _service_takes(subject: _Subject) -> Check:
@@ -153,8 +136,7 @@ def _service_takes(subject: _Subject) -> Check:
 
 def _predict_agrees(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
-        with torch.no_grad():
-            wanted = subject.evaluation(*subject.rows(rows)).numpy()
+        wanted = subject.reference.predict(subject.rows(rows))
         return _difference(wanted, subject.predict.run(subject.feeds(rows)))
 
     return _largest("predict.onnx answers as the network does", difference, AGREE)
@@ -213,7 +195,8 @@ def _sample_agrees(subject: _Subject) -> Check:
 
 def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
     masks = subject.masks(passes)
-    return _difference(subject.torch_passes(rows, masks), subject.sample.run(subject.feeds(rows, masks)))
+    wanted = subject.reference.sample(subject.rows(rows), masks, subject.exported.rows_axes)
+    return _difference(wanted, subject.sample.run(subject.feeds(rows, masks)))
 
 
 def _masks_matter(subject: _Subject) -> Check:

@@ -22,9 +22,9 @@ class DoesNotRun(Exception):
     """A contender cannot be installed or started, or fails; the message says why."""
 
 
-def install(peer: str, folder: Path) -> Path:
+def install(peer: str, folder: Path, peers: Path = PEERS) -> Path:
     """The Python of the peer's environment, made anew when its requirements changed; raises DoesNotRun."""
-    requirements = PEERS / peer / "requirements.txt"
+    requirements = peers / peer / "requirements.txt"
     if not requirements.exists():
         return Path(sys.executable)
     done = folder / peer / "installed.txt"
@@ -74,20 +74,22 @@ def each(peers: Iterable[str], absent: Absent, make: Callable[[str], T]) -> dict
 
 
 @contextmanager
-def all_running(pythons: Mapping[str, Path], threads: int, logs: Path, absent: Absent) -> Iterator[dict[str, Process]]:
-    """The process of everyone who starts."""
+def all_running(
+    pythons: Mapping[str, Path], threads: int, logs: Path, absent: Absent, peers: str = f"{__package__}.peers"
+) -> Iterator[dict[str, Process]]:
+    """The process of everyone who starts; `peers` is the package they are in."""
     with ExitStack() as stack:
 
         def start(peer: str) -> Process:
-            return stack.enter_context(running(peer, pythons[peer], threads, logs / f"{peer}.log"))
+            return stack.enter_context(running(f"{peers}.{peer}", pythons[peer], threads, logs / f"{peer}.log"))
 
         yield each(pythons, absent, start)
 
 
 @contextmanager
-def running(peer: str, python: Path, threads: int, log: Path) -> Iterator[Process]:
+def running(module: str, python: Path, threads: int, log: Path) -> Iterator[Process]:
     """A contender's process, on as many processors as it may use threads; raises DoesNotRun."""
-    command = [str(python), "-m", f"{__package__}.peers.{peer}", str(threads)]
+    command = [str(python), "-m", module, str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     with log.open("w") as stderr, _pinned(threads):
         process = subprocess.Popen(  # noqa: S603 - our own
@@ -95,7 +97,7 @@ def running(peer: str, python: Path, threads: int, log: Path) -> Iterator[Proces
         )
     with process:
         try:
-            yield Process(peer, process, log)
+            yield Process(module.rpartition(".")[2], process, log)
         finally:
             process.kill()
 

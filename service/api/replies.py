@@ -9,7 +9,7 @@ import orjson
 
 from service.answers import Prediction, Sampled
 from service.api.requests import UncertaintyRequest
-from service.decisions import Decision, choose_quantile, prediction_sets
+from service.decisions import Decision, choose_quantile, half_widths, prediction_sets
 from service.manifest import Manifest
 from service.runtime import Array
 from service.sampling import Sampling
@@ -90,8 +90,11 @@ def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) 
     quantile = None if coverage is None else choose_quantile(manifest, coverage)
     if manifest.task == "regression":
         columns: Columns = {"values": list(singles)}
+        if prediction.noise_std is not None:
+            columns["noise_std"] = _vectors(prediction.noise_std)
         if quantile:
-            columns["interval"] = list(np.stack([values - quantile.quantile, values + quantile.quantile], axis=-1))
+            half_width = half_widths(values, prediction.noise_std, quantile)
+            columns["interval"] = list(np.stack([values - half_width, values + half_width], axis=-1))
         return columns
     best = values.argmax(axis=-1)
     columns = {

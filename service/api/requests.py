@@ -65,7 +65,7 @@ def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, se
     passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
     _limit("samples", passes, settings.max_samples)
     _limit_product("samples", {"rows": rows, "samples": passes}, settings.max_row_samples)
-    outputs = manifest.output.shape[0]
+    outputs = manifest.answers
     if request.return_samples:
         returned = {"rows": rows, "samples": passes, "outputs to return": outputs}
         _limit_product("return_samples", returned, settings.max_returned_values)

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.requests import MAX_JSON_INTEGER
 from service.manifest import (
     AbstentionThreshold,
+    AnyNoise,
     ConformalQuantile,
     DropoutSite,
-    Noise,
     Seen,
     TensorSpec,
     TrainingData,
@@ -50,6 +50,8 @@ class RegressionAnswer(Described):
 
     values: list[float]
     """In the target's own unit."""
+    noise_std: list[float] | None = None
+    """Where the network has learned the noise of the target: its standard deviation for this row, of each value."""
     interval: list[list[float]] | None = None
     """Low and high end for each value; contains the truth as often as the coverage asked for."""
 
@@ -275,7 +277,7 @@ class ModelDetail(ModelState):
     """The same for the thinned networks, so that their mean is calibrated; null: `temperature`."""
     work: Work | None
     """What a row costs in one pass; null when it is not known."""
-    noise: Noise | None
+    noise: AnyNoise | None
     conformal: list[ConformalQuantile]
     abstention: list[AbstentionThreshold]
     evaluation: dict[str, dict[str, float]]

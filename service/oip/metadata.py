@@ -20,7 +20,7 @@ SERVER: Json = {
 
 def describe_model(manifest: Manifest, versions: list[str]) -> Json:
     """Its inputs, and all outputs that can be asked for; -1 is an axis of any length."""
-    sizes = {"passes": -1, "outputs": manifest.output.shape[0]}
+    sizes = {"passes": -1, "outputs": manifest.answers}
     return {
         "name": manifest.name,
         "versions": versions,

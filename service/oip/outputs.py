@@ -80,9 +80,17 @@ REGRESSION = {
     **SAMPLING,
 }
 
+NOISY_REGRESSION = {
+    **REGRESSION,
+    "noise_std": Output("FP32", ("outputs",), of_prediction=lambda prediction: np.asarray(prediction.noise_std)),
+}
+"""Of a model whose network tells the noise of each row."""
+
 
 def outputs_of(manifest: Manifest) -> Mapping[str, Output]:
     """All that this model can be asked for, by name."""
+    if manifest.noise_is_learned:
+        return NOISY_REGRESSION
     return CLASSIFICATION if manifest.task == "classification" else REGRESSION
 
 

@@ -289,6 +289,20 @@ def test_an_error_is_shown_where_it_belongs(playground: Playground, watched: Wat
     assert playground.shown() == before
 
 
+def test_a_model_that_is_let_go_meanwhile_is_told_of(watched: Watched, models: Path, tmp_path: Path) -> None:
+    with service(tmp_path, "--models", str(models)) as running:
+        playground = Playground(watched.page, str(running.client.base_url))
+        before = playground.shown()
+        running.client.post("/v1/models/towns/unload")
+        playground.page.get_by_label("Model", exact=True).select_option("towns")
+        expect(playground.page.locator("#answer-error")).to_contain_text("towns/1 does not serve: unloaded")
+        watched.complaints.clear()  # the browser itself tells of the status 503
+        assert playground.page.get_by_label("Model", exact=True).input_value() == "digits"
+        playground.example(1)
+        expect(playground.page.locator("#answer-error")).to_be_hidden()
+        assert playground.shown() == before
+
+
 def test_the_service_goes_and_comes_back(watched: Watched, models: Path, tmp_path: Path) -> None:
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()

@@ -16,7 +16,11 @@ from tests.conftest import running_server
 
 ROOT = Path(__file__).parents[2]
 SERVER = re.compile(r"(http://)?(127\.0\.0\.1|localhost):8000")
-PAGES = ["README.md", "docs/api.md", "docs/export.md", "docs/oip.md", "models/digits/1/MODEL_CARD.md"]
+PAGES = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("api", "export", "import", "oip")),
+    "models/digits/1/MODEL_CARD.md",
+]
 
 
 def blocks(page: str, language: str) -> list[str]:

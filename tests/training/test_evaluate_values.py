@@ -13,6 +13,8 @@ from scipy import integrate, stats
 from sklearn import metrics
 from torchmetrics.functional.regression import continuous_ranked_probability_score
 
+from service.uncertainty import RegressionUncertainty
+from training.evaluate import selective_errors
 from training.metrics import Float64
 from training.metrics.values import (
     crps,
@@ -89,3 +91,15 @@ def test_correlation_is_pearsons() -> None:
     assert error_correlation(mean, std, truth) == pytest.approx(stats.pearsonr(error.ravel(), std.ravel())[0])
     assert error_correlation(mean, std, truth) > 0.3
     assert math.isnan(error_correlation(mean, np.ones_like(std), truth))
+
+
+def test_answering_only_the_surest_rows_is_the_mean_over_all_shares_of_them() -> None:
+    mean, std, truth = draw(rows=50, outputs=2)
+    uncertainty = RegressionUncertainty(mean, std, np.zeros_like(std), std, std)
+    found = selective_errors(uncertainty, truth)
+    losses = np.abs(mean - truth).mean(axis=1)
+    order = np.argsort((std**2).sum(axis=1))
+    assert found["aurc_mae"] == pytest.approx(np.mean([losses[order[:rows]].mean() for rows in range(1, 51)]))
+    best = np.mean([np.sort(losses)[:rows].mean() for rows in range(1, 51)])
+    assert found["excess_aurc_mae"] == pytest.approx(found["aurc_mae"] - best)
+    assert 0 < found["aurc_mae"] < losses.mean()

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from service.loading import load_model
-from service.manifest import Manifest
+from service.manifest import Manifest, Noise
 from service.masks import MaskCache
 from tests.training.networks import TwoInputs
 from training import release
@@ -87,7 +87,7 @@ def test_a_regression(tmp_path: Path) -> None:
         module, (inputs,), name="yield", models=tmp_path, validation=parts[0], calibration=parts[1], test=parts[2]
     )
     assert (manifest.task, manifest.labels, manifest.abstention) == ("regression", (), ())
-    assert manifest.noise is not None
+    assert isinstance(manifest.noise, Noise)
     assert 0.1 < manifest.noise.std < 0.4
     assert len(manifest.conformal) == 4
     assert {"rmse", "mae", "nll", "crps", "coverage_0.9", "auroc_noise_std"} < set(manifest.evaluation["mc"])

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
+from training.device import choose_device
 from training.errors import TrainingError
 from training.network import Standardise, make_mlp
-from training.train import Epoch, Trained, choose_device, train
+from training.train import Epoch, Trained, train
 
 
 @pytest.fixture(scope="module")

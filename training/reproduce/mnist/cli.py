@@ -78,11 +78,11 @@ def _run(
 ) -> None:
     """Train and judge a network, and keep its results before the next is begun."""
     try:
+        from training.device import choose_device
         from training.reproduce.mnist import study  # torch takes seconds to import, and --help needs none of it
         from training.reproduce.mnist.digits import read_digits
         from training.reproduce.mnist.fit import fit
         from training.reproduce.mnist.report import record, save
-        from training.train import choose_device
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
 

@@ -40,6 +40,6 @@ class Recipe:
 
 RECIPES = {
     "mlp": Recipe("mlp", 60, 0.05, 0.9, None, 1.35, 1.25, input_dropout=0.2),
-    "mlp-max-norm": Recipe("mlp", 80, 0.1, 0.9, 2.0, 1.10, 1.06, input_dropout=0.2),
+    "mlp-max-norm": Recipe("mlp", 80, 0.1, 0.9, 1.0, 1.10, 1.06, input_dropout=0.2),
     "lenet": Recipe("lenet", 25, 0.02, 0.9, None, 0.75, None, hidden=(500,)),
 }

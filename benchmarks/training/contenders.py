@@ -1,0 +1,6 @@
+"""Who takes part."""
+
+OURS = "dropserve"
+PLAIN = "torch"
+LABELS = {OURS: "Dropserve", PLAIN: "plain torch loop", "lightning": "Lightning", "keras": "Keras on JAX"}
+PEERS = tuple(peer for peer in LABELS if peer != OURS)

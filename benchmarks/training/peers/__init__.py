@@ -1,0 +1,1 @@
+"""Who trains: a folder each, which is run in an environment of its own."""

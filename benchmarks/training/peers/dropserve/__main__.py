@@ -1,0 +1,45 @@
+"""Our loop: a pass over the training part as `python -m training train` makes it, standardisation and schedule too."""
+
+import numpy as np
+import torch
+
+from benchmarks.training.networks import BATCH, CLASSES, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, Network, Rows
+from benchmarks.training.protocol import Epoch, serve
+from training.architecture import make_network
+from training.config import TrainConfig
+from training.data import Dataset
+from training.device import placed
+from training.loss import Loss
+from training.train import Run
+
+EPOCHS = 1000
+"""Far more than are run: the schedule stays where it begins."""
+BEGINS_WITH = 25
+"""There the step size is the highest one divided by this."""
+
+
+def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
+    """At the others' step size."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    config = TrainConfig.model_validate(
+        {
+            "network": network.name,
+            "hidden": network.hidden or (1,),
+            "dropout": DROPOUT,
+            "batch_size": BATCH,
+            "learning_rate": BEGINS_WITH * LEARNING_RATE,
+            "weight_decay": WEIGHT_DECAY,
+            "epochs": EPOCHS,
+            "device": "cpu",
+        }
+    )
+    labels = tuple(map(str, np.arange(CLASSES)))
+    data = Dataset("patterns", *rows, features=(), labels=labels, one_unit=True)
+    tensors = torch.from_numpy(rows[0]), torch.from_numpy(rows[1])
+    device = torch.device("cpu")
+    module = placed(make_network(config, data, tensors[0]), device)
+    return Run(config, data, module, Loss(config, None, len(tensors[0])), tensors, device).one_pass
+
+
+serve(prepare, "torch")

@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from training.batches import AT_ONCE, Tensors, batches, fits, near
+from training.distributed import Ranks
+
+CPU = torch.device("cpu")
+
+
+def numbered(rows: int) -> Tensors:
+    return torch.arange(rows * 2.0).reshape(rows, 2), torch.arange(rows)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 100, 4 * AT_ONCE, 4 * AT_ONCE + 1])
+def test_one_process_sees_the_order_cut_into_batches(rows: int) -> None:
+    order = torch.randperm(rows)
+    found = list(batches(numbered(rows), order, 4, Ranks(), CPU))
+    assert [batch.targets.tolist() for batch in found] == [part.tolist() for part in torch.split(order, 4)]
+    assert all(torch.equal(batch.inputs[:, 0], 2.0 * batch.targets) for batch in found)
+    assert all(batch.rows == batch.of == len(batch.targets) for batch in found)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(100, 7), (9, 8), (4 * AT_ONCE + 1, 4), (5, 2)])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_parts_of_all_processes_are_the_batch(rows: int, size: int, processes: int) -> None:
+    order = torch.randperm(rows)
+    parts = [list(batches(numbered(rows), order, size, Ranks(rank, processes), CPU)) for rank in range(processes)]
+    for whole, *own in zip(torch.split(order, size), *parts, strict=True):
+        seen = torch.cat([batch.targets[: batch.rows] for batch in own])
+        assert sorted(seen.tolist()) == sorted(whole.tolist())
+        assert all(len(batch.targets) >= 1 and batch.of == len(whole) for batch in own)
+
+
+def test_data_may_take_half_of_the_free_memory() -> None:
+    rows = numbered(100)  # 8 bytes of inputs and 8 of the class, each
+    assert fits(rows, 3200)
+    assert not fits(rows, 3199)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
+def test_data_that_stay_on_the_host_come_in_the_same_batches() -> None:
+    device, rows, order = torch.device("cuda"), numbered(1000), torch.randperm(1000)
+    on_device = near(rows, device)
+    assert on_device[0].is_cuda
+    for host, card in zip(
+        batches(rows, order, 64, Ranks(), device), batches(on_device, order, 64, Ranks(), device), strict=True
+    ):
+        assert host.inputs.is_cuda
+        assert torch.equal(host.inputs, card.inputs)
+        assert torch.equal(host.targets, card.targets)

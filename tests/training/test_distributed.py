@@ -1,0 +1,105 @@
+"""Two real processes that train one network together, by gloo on the CPU."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from service.manifest import read_manifest
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+PATIENCE = 120.0
+NEXT_TO_NONE = "1e-6"
+"""Dropout that exists, and drops nothing in so short a run."""
+
+
+def start(folder: Path, *flags: str, processes: int = 2, device: str = "cpu") -> "subprocess.Popen[str]":
+    """Batches of 63 do not split evenly, nor does the last one of 17."""
+    command = [*TORCHRUN, str(processes), "-m", "--", "training", "train", "--device", device, "--name", "net"]
+    quick = ["--hidden", "24", "--passes", "10", "--batch-size", "63", "--models", str(folder)]
+    return subprocess.Popen(
+        [*command, *quick, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+
+
+def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def weights(folder: Path) -> dict[str, NDArray[np.float32]]:
+    graph = onnx.load(folder / "net" / "1" / "predict.onnx").graph
+    return {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
+
+
+def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: Path) -> None:
+    found = {}
+    for processes in (1, 2):
+        folder, log = tmp_path / str(processes), tmp_path / f"{processes}.csv"
+        flags = ("--epochs", "3", "--dropout", NEXT_TO_NONE, f"--log={log}")
+        code, out, err = finished(start(folder, *flags, processes=processes))
+        assert code == 0, err
+        assert out.count("Published") == 1
+        assert ("in 2 processes" in out) == (processes == 2)
+        found[processes] = weights(folder)
+        assert read_manifest(folder / "net" / "1").training["processes"] == processes
+        assert [path.name for path in (folder / "net").iterdir()] == ["1"]
+    for name, alone in found[1].items():
+        np.testing.assert_allclose(found[2][name], alone, rtol=1e-4, atol=1e-6, err_msg=name)
+    first, second = (list(csv.DictReader((tmp_path / f"{one}.csv").read_text().splitlines())) for one in (1, 2))
+    assert len(second) == 3
+    for one, both in zip(first, second, strict=True):
+        assert float(both["train_loss"]) == pytest.approx(float(one["train_loss"]), rel=1e-5)
+        assert float(both["validation_loss"]) == pytest.approx(float(one["validation_loss"]), rel=1e-5)
+
+
+def test_what_goes_wrong_is_said_once(tmp_path: Path) -> None:
+    code, out, err = finished(start(tmp_path, "--epochs", "2", "--learning-rate", "1e30"))
+    assert code != 0
+    assert err.count("Error: the loss is no longer a finite number in epoch 1 of 2") == 1
+    assert "Published" not in out
+
+
+def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_weights(tmp_path: Path) -> None:
+    file = tmp_path / "run.pt"
+    flags = ("--epochs", "60", "--dropout", "0.2")
+    assert finished(start(tmp_path / "whole", *flags))[0] == 0
+    process = start(tmp_path / "parts", *flags, "--checkpoint", str(file))
+    end = monotonic() + PATIENCE
+    while not file.exists() or torch.load(file, weights_only=True)["epoch"] == 0:
+        assert monotonic() < end
+        sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    code, out, err = finished(process)
+    assert code != 0
+    assert len(re.findall(r"Stopped; .*run\.pt has all up to the last whole epoch", err)) == 1
+    assert "Published" not in out
+    assert 0 < torch.load(file, weights_only=True)["epoch"] < 60
+    code, out, err = finished(start(tmp_path / "parts", "--resume", str(file)))
+    assert code == 0, err
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(np.array_equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")
+def test_two_gpus_publish_one_model(tmp_path: Path) -> None:
+    code, out, err = finished(start(tmp_path, "--epochs", "3", device="cuda"))
+    assert code == 0, err
+    assert "train: on cuda:0, in 2 processes" in out
+    assert out.count("Published") == 1

@@ -1,0 +1,98 @@
+"""Several processes that train one network together, as `torchrun` starts them.
+
+Each has the whole data, takes its part of every batch, and adds its gradients to those of the others. The first
+one speaks, writes and publishes for all.
+"""
+
+import gc
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
+
+from training.errors import TrainingError
+
+T = TypeVar("T")
+
+ENDED_BY = "dropserve/ended_by"
+"""Under which the process that fails first leaves its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """The number of a process among so many."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def local(self) -> int | None:
+        """Its number among those on this machine; None where it is alone."""
+        return int(os.environ.get("LOCAL_RANK", self.rank)) if self.size > 1 else None
+
+    def together(self, network: nn.Module, device: torch.device) -> nn.Module:
+        """The network, whose gradients become the mean of all processes'; it starts with the first one's weights."""
+        if self.size == 1:
+            return network
+        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+    def summed(self, value: Tensor) -> Tensor:
+        """Over all processes, in place."""
+        if self.size > 1:
+            distributed.all_reduce(value)
+        return value
+
+    def of_first(self, value: T) -> T:
+        """What the first process has."""
+        shared = [value]
+        if self.size > 1:
+            distributed.broadcast_object_list(shared, src=0)
+        return shared[0]
+
+    def of_all(self, value: T) -> list[T]:
+        """What each process has."""
+        if self.size == 1:
+            return [value]
+        found: list[T] = [value] * self.size
+        distributed.all_gather_object(found, value)
+        return found
+
+
+def ranks() -> Ranks:
+    """Those among which this process is, once it has joined them."""
+    if not distributed.is_initialized():
+        return Ranks()
+    return Ranks(distributed.get_rank(), distributed.get_world_size())
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Meet the other processes, whom the environment names; NCCL joins what is on GPUs, and gloo all else.
+
+    When one of them fails, that one says why, and the others end without a word. Raises TrainingError.
+    """
+    try:
+        store, rank, size = next(iter(rendezvous("env://")))
+        distributed.init_process_group(store=store, rank=rank, world_size=size)
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"the other processes were not met: {error}") from None
+    try:
+        yield
+    except BaseException:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun may send it once more, while we say what happened
+        if store.compare_set(ENDED_BY, "", str(rank)) != str(rank).encode():
+            raise SystemExit(1) from None
+        raise
+    gc.collect()  # DistributedDataParallel holds the group in a cycle, which must not outlive the interpreter
+    distributed.destroy_process_group()

@@ -1,0 +1,1 @@
+"""From somebody else's ONNX file with dropout in it to a published model."""

@@ -1,0 +1,119 @@
+"""A flat graph of somebody else's → both graphs, and the original to verify them against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from onnx import ModelProto
+from torch import Tensor
+
+from service.manifest import DropoutSite, TensorSpec
+from service.runtime import Array
+from training.errors import CannotExport
+from training.export import Exported
+from training.importing.axes import fix_axes, free_rows, input_specs
+from training.importing.evaluation import to_logits
+from training.importing.original import Original
+from training.importing.source import Source
+from training.surgery import find_sites, to_predict, to_sample
+
+EXAMPLE_ROWS = 17
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Network:
+    """`example` is one tensor (rows, …) an input; `fixed_rows` the number of rows the file was fixed at."""
+
+    exported: Exported
+    original: Original
+    example: tuple[Tensor, ...]
+    fixed_rows: int | None
+    notes: tuple[str, ...]
+
+
+def make_network(source: Source, rows: Sequence[Array], *, classification: bool) -> Network:
+    """Both graphs, not verified yet, of a classification with logits as its output.
+
+    `rows` are arrays (rows, …), one an input, that callers may send; if there are none, random numbers stand
+    for them. Raises CannotExport.
+    """
+    model = ModelProto()
+    model.CopyFrom(source.model)
+    fix_axes(model, rows)
+    notes = to_logits(model) if classification else []
+    inputs = input_specs(model)
+    example = _as_tensors(inputs, rows or random_rows(inputs))
+    before = ModelProto()
+    before.CopyFrom(model)
+    fixed = free_rows(model)
+    try:
+        exported = _exported(model, inputs)
+    except CannotExport as error:
+        raise CannotExport(f"{error.message}{freed_advice(fixed)}") from None
+    original = Original(before, fixed)
+    if classification:
+        _refuse_probabilities(original.predict(example))
+    return Network(exported, original, example, fixed, tuple(notes))
+
+
+def freed_advice(fixed_rows: int | None) -> str:
+    """What may be to blame where the number of rows was made free."""
+    if fixed_rows is None:
+        return ""
+    return (
+        f"; the file is fixed at {fixed_rows} rows, and freeing that may be why: export it with a free first axis (of"
+        " torch, dynamic_axes or dynamic_shapes)"
+    )
+
+
+def random_rows(inputs: Sequence[TensorSpec]) -> list[Array]:
+    """Standard normal numbers, and for whole numbers 0 and 1, which most networks know."""
+    rng = np.random.default_rng(SEED)
+    shapes = [(EXAMPLE_ROWS, *spec.shape) for spec in inputs]
+    return [
+        rng.normal(size=shape) if spec.dtype.startswith("float") else rng.integers(0, 2, size=shape)
+        for spec, shape in zip(inputs, shapes, strict=True)
+    ]
+
+
+def _as_tensors(inputs: Sequence[TensorSpec], rows: Sequence[Array]) -> tuple[Tensor, ...]:
+    pairs = zip(inputs, rows, strict=True)
+    return tuple(torch.from_numpy(np.array(array[:EXAMPLE_ROWS], dtype=spec.dtype)) for spec, array in pairs)
+
+
+def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...]) -> Exported:
+    sites = find_sites(model)
+    if not sites:
+        raise CannotExport(
+            "the file has no active dropout on the way to its output, so there is nothing to sample; exporters leave it"
+            " out unless they are told to export for training (docs/import.md)"
+        )
+    sample = to_sample(model)
+    return Exported(
+        predict=to_predict(model),
+        sample=sample,
+        sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
+        inputs=inputs,
+        output=_output(sample),
+        rows_axes=tuple(len(site.before) for site in sites),
+    )
+
+
+def _output(sample: ModelProto) -> TensorSpec:
+    """Of one row; sample.onnx's has passes and rows first."""
+    output = sample.graph.output[0]
+    shape = tuple(dim.dim_value for dim in output.type.tensor_type.shape.dim)[2:]
+    if len(shape) != 1:
+        raise CannotExport(f"output {output.name!r}: must be of shape (rows, outputs); a row's is of shape {shape}")
+    return TensorSpec(name=output.name, dtype="float32", shape=shape)
+
+
+def _refuse_probabilities(answers: Array) -> None:
+    """Of a softmax that is not the last node, or is written out."""
+    if answers.shape[1] > 1 and (answers >= 0).all() and np.allclose(answers.sum(axis=1), 1, atol=1e-5):
+        raise CannotExport(
+            "the output is probabilities already, each row's add up to 1, and their last operator is no Softmax that"
+            " could be taken off; a classification needs logits"
+        )

@@ -1,0 +1,181 @@
+"""A file's own network, run by onnxruntime node by node with given noise in the place of its random draws.
+
+One pass at a time, on whole batches of the size that the file declares: nothing of how sample.onnx is made
+is used, so that it can be compared with this.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.helper import tensor_dtype_to_np_dtype
+from onnx.shape_inference import infer_shapes
+from torch import Tensor
+
+from service.errors import DropserveError
+from service.runtime import Array, Graph
+from training.errors import TrainingError
+from training.graphs import NEWEST_IR, bypass, constants, producers, prune, real_inputs
+from training.importing.reading import first_line
+from training.inject import Draw
+from training.noise import UNIFORM, find_block
+from training.reference import noise_of_pass
+from training.sites import drop_idle, drop_ratio
+
+PREFIX = "original/"
+"""Begins the names of what is added here."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A node that draws noise for the tensor `place`, and the probability to keep."""
+
+    node: NodeProto
+    place: str
+    keep: float
+    dtype: np.dtype[np.generic]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether it draws numbers from 0 to 1, of which the small ones keep; a Dropout multiplies."""
+        return self.node.op_type in UNIFORM
+
+    def feed(self, kept: Array, shape: Sequence[int]) -> Array:
+        values = np.where(kept, 0, 1) if self.uniform else kept / self.keep
+        return values.reshape(shape).astype(self.dtype)
+
+
+class Original:
+    """The network of a flat graph in evaluation mode; a Reference. `rows`: the number that the file is fixed at."""
+
+    def __init__(self, model: ModelProto, rows: int | None) -> None:
+        self.rows = rows
+        self.names = [value.name for value in real_inputs(model.graph)]
+        model = _copy(model)
+        drop_idle(model.graph)
+        self.sources = _find_sources(model)
+        self._deterministic = _load(_without_noise(model, self.sources))
+        self._thinned = _load(_with_noise_fed(model, self.sources))
+        self._shapes = _load(_with_shapes_out(model, self.sources))
+
+    def draws(self, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
+        feed, _ = next(self._batches(inputs))
+        numbers = iter(_run(self._shapes, feed).tolist())  # for each source the number of its dimensions, and they
+        shapes = [tuple(next(numbers) for _ in range(next(numbers))) for _ in self.sources]
+        return tuple(
+            Draw(source.node.op_type, source.keep, shape) for source, shape in zip(self.sources, shapes, strict=True)
+        )
+
+    def predict(self, inputs: Sequence[Tensor]) -> Array:
+        return np.concatenate([_run(self._deterministic, feed)[:rows] for feed, rows in self._batches(inputs)])
+
+    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array], rows_axes: Sequence[int]) -> Array:
+        draws, size = self.draws(inputs), self.rows or len(inputs[0])
+        passes = []
+        for number in range(len(masks[0])):
+            noise = noise_of_pass(number, masks, rows_axes, draws, size)
+            places = zip(self.sources, noise, draws, strict=True)
+            fed = {_input_name(source): source.feed(kept, draw.shape) for source, kept, draw in places}
+            answers = [_run(self._thinned, feed | fed)[:rows] for feed, rows in self._batches(inputs)]
+            passes.append(np.concatenate(answers))
+        return np.stack(passes)
+
+    def _batches(self, inputs: Sequence[Tensor]) -> Iterator[tuple[dict[str, Array], int]]:
+        """Batches of the size that the file takes, filled up with its first rows, and how many count."""
+        rows = len(inputs[0])
+        size = self.rows or rows
+        for start in range(0, rows, size):
+            index = np.arange(start, start + size) % rows
+            feed = {name: tensor.numpy()[index] for name, tensor in zip(self.names, inputs, strict=True)}
+            yield feed, min(size, rows - start)
+
+
+def _find_sources(model: ModelProto) -> list[_Source]:
+    kinds, known = _kinds(model), constants(model.graph)
+    found = []
+    for node in model.graph.node:
+        if node.op_type == "Dropout":
+            found.append(_Source(node, node.input[0], 1 - drop_ratio(node, known), kinds[node.input[0]]))
+        elif node.op_type in UNIFORM:
+            found.append(_Source(node, node.output[0], find_block(model.graph, node).keep, kinds[node.output[0]]))
+    return found
+
+
+def _kinds(model: ModelProto) -> dict[str, np.dtype[np.generic]]:
+    """The element types of the tensors."""
+    graph = infer_shapes(model).graph
+    values = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info, *graph.output)}
+    values |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: np.dtype(tensor_dtype_to_np_dtype(kind)) for name, kind in values.items() if kind}
+
+
+def _without_noise(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
+    made = _copy(model)
+    for source in sources:
+        if source.uniform:
+            block = find_block(made.graph, source.node)
+            bypass(made.graph, {block.output: block.source})
+        else:
+            node = producers(made.graph)[source.node.output[0]]
+            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output[:1]))
+    prune(made.graph)
+    return made
+
+
+def _with_noise_fed(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
+    """Each source reads an input of the graph: a Dropout becomes a product, a uniform draw is the input."""
+    made = _copy(model)
+    for source in sources:
+        node, name = producers(made.graph)[source.node.output[0]], _input_name(source)
+        new = ("Identity", [name]) if source.uniform else ("Mul", [node.input[0], name])
+        node.CopyFrom(helper.make_node(*new, node.output[:1]))
+        kind = helper.np_dtype_to_tensor_dtype(source.dtype)
+        made.graph.input.append(helper.make_tensor_value_info(name, kind, None))
+    return made
+
+
+def _with_shapes_out(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
+    """Its output: for each source, one behind the other, the number of dimensions of its place, and they."""
+    made = _copy(model)
+    one, parts = f"{PREFIX}one", []
+    made.graph.initializer.append(numpy_helper.from_array(np.array([1], dtype=np.int64), one))
+    for i, source in enumerate(sources):
+        shape, size, number = (f"{PREFIX}{what}_{i}" for what in ("shape", "size", "number"))
+        made.graph.node.extend(
+            [
+                helper.make_node("Shape", [source.place], [shape]),
+                helper.make_node("Size", [shape], [size]),
+                helper.make_node("Reshape", [size, one], [number]),
+            ]
+        )
+        parts += [number, shape]
+    made.graph.node.append(helper.make_node("Concat", parts, [f"{PREFIX}shapes"], axis=0))
+    del made.graph.output[:]
+    made.graph.output.append(helper.make_tensor_value_info(f"{PREFIX}shapes", TensorProto.INT64, [None]))
+    prune(made.graph)
+    return made
+
+
+def _input_name(source: _Source) -> str:
+    return f"{PREFIX}{source.node.output[0]}"
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    made = ModelProto()
+    made.CopyFrom(model)
+    made.ir_version = min(made.ir_version, NEWEST_IR)
+    return made
+
+
+def _load(model: ModelProto) -> Graph:
+    return Graph(model.SerializeToString(), name="the file", optimise=False)
+
+
+def _run(graph: Graph, feed: dict[str, Array]) -> Array:
+    try:
+        return graph.run(feed)
+    except DropserveError as error:
+        raise TrainingError(f"the file's own network: {error.message}") from None
+    except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+        raise TrainingError(f"the file's own network cannot be run: {first_line(error)}") from None

@@ -1,0 +1,85 @@
+"""An ONNX file with dropout in it → a published model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from service.manifest import Manifest
+from training.errors import VerificationFailed
+from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
+from training.importing.reading import making_sense
+from training.importing.source import Source, open_source
+from training.release import Facts, publish_verified
+from training.rows import Rows
+from training.verify import Verified, verify
+
+RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
+
+
+def publish_onnx(
+    file: Path | Source,
+    rows: Sequence[ArrayLike] = (),
+    *,
+    name: str,
+    models: Path = Path("models"),
+    labels: Sequence[str] = (),
+    validation: Rows | None = None,
+    calibration: Rows | None = None,
+    test: Rows | None = None,
+    passes: int = 100,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    **facts: Unpack[Facts],
+) -> tuple[Path, Manifest]:
+    """Publish a network that an ONNX file holds, as `training.release.publish_module` publishes a torch module.
+
+    `rows` are one array (rows, …) for each input, of rows that callers may see; without them, random numbers of
+    the declared shapes stand for them. A Softmax at the end of a classification is taken off. Both graphs are
+    verified against the file's own network. Raises CannotExport, VerificationFailed or another TrainingError,
+    and leaves nothing then.
+    """
+    source = file if isinstance(file, Source) else open_source(file)
+    arrays = [np.asarray(array) for array in rows]
+    for note in source.notes:
+        say(f"import: {note}")
+    with making_sense():
+        network = make_network(source, arrays, classification=bool(labels))
+    for line in _told(network, random=not arrays):
+        say(f"import: {line}")
+    verified = _checked(network, random=not arrays)
+    facts["training"] = source.origin | facts.get("training", {})
+    return publish_verified(
+        verified,
+        network.example,
+        name=name,
+        models=models,
+        labels=labels,
+        validation=validation,
+        calibration=calibration,
+        test=test,
+        passes=passes,
+        seed=seed,
+        say=say,
+        **facts,
+    )
+
+
+def _checked(network: Network, *, random: bool) -> Verified:
+    try:
+        return verify(network.original, network.exported, network.example)
+    except VerificationFailed as error:
+        advice = freed_advice(network.fixed_rows) + random * f"; {RANDOM_ADVICE}"
+        raise VerificationFailed(f"{error.message}{advice}", **error.details) from None
+
+
+def _told(network: Network, *, random: bool) -> Iterator[str]:
+    sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
+    yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
+    yield from network.notes
+    if network.fixed_rows is not None:
+        yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
+    if random:
+        yield f"no rows were given: {EXAMPLE_ROWS} of random numbers stand for them, in the golden answers too"

@@ -1,0 +1,116 @@
+"""A file → an ONNX model with all its weights, or the reason why it is none."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, checker
+from onnx.external_data_helper import load_external_data_for_model
+from onnx.inliner import inline_local_functions
+from onnx.version_converter import ConvertError, convert_version
+
+from service.errors import DropserveError
+from training.errors import CannotExport
+from training.graphs import OLDEST_OPSET, describe
+
+STANDARD = {"", "ai.onnx"}
+MODERN_OPSET = 13
+"""What files that are too old are converted to."""
+
+
+def read_onnx(file: Path) -> ModelProto:
+    """The model, with weights that lie in other files of its folder; functions are written out.
+
+    Raises CannotExport naming the file for what is no ONNX, is damaged, incomplete, or uses operators
+    that are not ONNX's own.
+    """
+    model = _parse(file)
+    _load_weights(model, file)
+    if model.functions:
+        model = inline_local_functions(model)
+    _refuse_foreign(model, file)
+    try:
+        checker.check_model(model)
+    except (checker.ValidationError, ValueError) as error:
+        raise CannotExport(f"{file}: is no valid ONNX: {first_line(error)}") from None
+    return model
+
+
+def modernised(model: ModelProto) -> ModelProto:
+    """The same model, converted where its opset is too old; raises CannotExport where that does not work."""
+    version = opset_of(model)
+    if version >= OLDEST_OPSET:
+        return model
+    try:
+        return convert_version(_in_test_mode(model), MODERN_OPSET)
+    except (ConvertError, RuntimeError) as error:
+        raise CannotExport(
+            f"the file is of opset {version}, and {OLDEST_OPSET} or newer is needed; it cannot be converted:"
+            f" {first_line(error)}"
+        ) from None
+
+
+def _in_test_mode(model: ModelProto) -> ModelProto:
+    """A copy that the converter takes: it knows no training mode of old operators, and Dropout is what it is anyway."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "is_test":
+                attribute.i = 1
+    return copy
+
+
+def opset_of(model: ModelProto) -> int:
+    """Raises CannotExport where there is none."""
+    versions = [int(entry.version) for entry in model.opset_import if entry.domain in STANDARD]
+    if not versions:
+        raise CannotExport("the file names no version of ONNX's operators (opset); it may be damaged")
+    return versions[0]
+
+
+@contextmanager
+def making_sense() -> Iterator[None]:
+    """What ONNX's tools raise for a graph that contradicts itself becomes CannotExport."""
+    try:
+        yield
+    except DropserveError:
+        raise
+    except Exception as error:  # they raise a dozen unrelated types
+        raise CannotExport(f"no sense can be made of the file: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """ONNX's messages go on for pages."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _parse(file: Path) -> ModelProto:
+    try:
+        model = onnx.load_model_from_string(file.read_bytes())
+    except OSError as error:
+        raise CannotExport(f"{file}: cannot be read: {error.strerror}") from None
+    except DecodeError:
+        raise CannotExport(f"{file}: is no ONNX file, or only a part of one") from None
+    if not model.graph.node:
+        raise CannotExport(f"{file}: is no ONNX file, or one without a graph")
+    return model
+
+
+def _load_weights(model: ModelProto, file: Path) -> None:
+    try:
+        load_external_data_for_model(model, str(file.parent))
+    except (OSError, ValueError, checker.ValidationError) as error:
+        raise CannotExport(
+            f"{file}: keeps weights in another file, which cannot be read: {first_line(error)}"
+        ) from None
+
+
+def _refuse_foreign(model: ModelProto, file: Path) -> None:
+    for node in model.graph.node:
+        if node.domain not in STANDARD:
+            raise CannotExport(
+                f"{file}: {describe(node)}: is an operator of {node.domain!r}; only those of ONNX itself can be served"
+            )

@@ -1,0 +1,90 @@
+"""An import, from a file and what was asked for to a published model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from service.manifest import Manifest
+from training.data import Choices
+from training.importing.data import Labelled, Parts, load_labelled, split_labelled, with_labels
+from training.importing.publishing import publish_onnx
+from training.importing.request import ImportRequest
+from training.importing.rows import read_rows
+from training.importing.source import Source, open_source
+from training.publish import check_writable
+from training.rows import Rows
+
+GUESSING = (
+    "warning: on the test rows the network is right no more often than the commonest class is; are the labels in the"
+    " order of its outputs, and the rows as it takes them?"
+)
+
+Say = Callable[[str], None]
+
+
+def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
+    """Import and publish; the folder and manifest that came of it.
+
+    `say` is told each step's outcome. Raises TrainingError or InvalidModel.
+    """
+    check_writable(request.models)
+    source = open_source(request.file)
+    rows = read_rows(request.rows, source.input_names) if request.rows else []
+    about: dict[str, Any] = {"labels": request.labels}
+    parts = None
+    if request.data is not None:
+        labelled, parts = _data(request, source, say)
+        about = _known_by(labelled, parts)
+        rows = rows or [np.asarray(array) for array in parts.test.inputs]
+    folder, manifest = publish_onnx(
+        source,
+        rows,
+        name=request.name,
+        models=request.models,
+        passes=request.passes,
+        seed=request.seed,
+        say=say,
+        description=request.description,
+        **about,
+    )
+    if manifest.labels and parts and _is_guessing(manifest, parts.test):
+        say(GUESSING)
+    return folder, manifest
+
+
+def _is_guessing(manifest: Manifest, test: Rows) -> bool:
+    """Whether always answering the commonest class would be right as often."""
+    _, counts = np.unique(np.asarray(test.targets), return_counts=True)
+    return bool(manifest.evaluation["deterministic"]["accuracy"] <= counts.max() / counts.sum())
+
+
+def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, Parts]:
+    assert request.data is not None
+    task = "classification" if request.labels else request.task
+    choices = Choices(target=request.target, ignore=request.ignore, task=task, missing=request.missing)
+    labelled = load_labelled(request.data, choices, source.input_names)
+    if request.labels:
+        labelled = with_labels(labelled, request.labels)
+    parts = split_labelled(labelled, request.seed)
+    for note in labelled.data.notes:
+        say(note)
+    say(f"data: {labelled.data.name}, {', '.join(f'{name} {rows}' for name, rows in parts.counts.items())}")
+    if labelled.data.labels and not request.labels:
+        classes = ", ".join(labelled.data.labels)
+        say(f"labels: the outputs are taken for {classes}, in this order; --labels gives another")
+    return labelled, parts
+
+
+def _known_by(labelled: Labelled, parts: Parts) -> dict[str, Any]:
+    """What the data says of the model."""
+    data = labelled.data
+    return {
+        "labels": data.labels,
+        "validation": parts.validation,
+        "calibration": parts.calibration,
+        "test": parts.test,
+        "features": data.features,
+        "training": {"data": data.name, "data_sha256": data.sha256} | parts.counts,
+    }

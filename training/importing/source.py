@@ -1,0 +1,43 @@
+"""An ONNX file → a flat graph in evaluation mode, and what there is to say of where it came from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+
+from service.manifest import sha256
+from training.graphs import flattened, real_inputs
+from training.importing.evaluation import check_output, lost_attention, to_evaluation
+from training.importing.reading import making_sense, modernised, opset_of, read_onnx
+
+
+@dataclass(frozen=True)
+class Source:
+    """`origin` is for the manifest; `notes` tell what was changed, for the user."""
+
+    model: ModelProto
+    origin: dict[str, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(value.name for value in real_inputs(self.model.graph))
+
+
+def open_source(file: Path) -> Source:
+    """Raises CannotExport naming the file, or the node, for what cannot be read or served."""
+    model = read_onnx(file)
+    opset = opset_of(model)
+    origin: dict[str, Any] = {
+        "imported": file.name,
+        "imported_sha256": sha256(file.read_bytes()),
+        "producer": f"{model.producer_name or 'not named'} {model.producer_version}".strip(),
+        "opset": opset,
+    }
+    with making_sense():
+        flat = flattened(modernised(model))
+        converted = [f"opset {opset}: converted to {opset_of(flat)}"] if opset_of(flat) != opset else []
+        notes = converted + to_evaluation(flat)
+        check_output(flat)
+        return Source(flat, origin, (*notes, *lost_attention(flat)))
