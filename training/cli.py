@@ -17,6 +17,7 @@ from rich.table import Table
 
 from service.errors import DropserveError
 from service.manifest import Manifest
+from training.behaviour.cli import behaviour
 from training.card import FIGURES, KINDS
 from training.config import TrainConfig, flag, load_config
 from training.errors import ConfigError, TrainingError
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(reproduce, name="reproduce")
+app.command()(behaviour)
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 

@@ -79,6 +79,13 @@ def export(
     )
 
 
+def training_graph(
+    module: nn.Module, example: tuple[Tensor, ...], *, input_names: Sequence[str] = ("input",)
+) -> ModelProto:
+    """The network as other exporters give it in training mode: dropout is an operator of the graph, switched on."""
+    return _to_onnx(sampling_copy(module), example_rows(example, 3), input_names, "output")
+
+
 def example_rows(example: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
     """The example's rows over and over until there are `rows`; raises CannotExport if its inputs disagree."""
     if not isinstance(example, tuple) or not all(isinstance(tensor, Tensor) for tensor in example):

@@ -14,10 +14,10 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 404, 36, 268
 """Of the frame, in pixels."""
 MAX_RADIUS = 9.0
 STYLE = """
-svg{font:12px system-ui,sans-serif;--page:#fff;--ink:#24292f;--faint:#d0d7de;--s0:#0969da;--s1:#bc4c00}
-@media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--faint:#3d444d;--s0:#58a6ff;--s1:#f0883e}}
+svg{font:12px system-ui,sans-serif;--page:#fff;--ink:#24292f;--faint:#d0d7de;--s0:#0969da;--s1:#bc4c00;--s2:#1a7f37}
+@media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--faint:#3d444d;--s0:#58a6ff;--s1:#f0883e;--s2:#3fb950}}
 .page{fill:var(--page)}text{fill:var(--ink)}.grid{stroke:var(--faint)}.guide{stroke:var(--ink);stroke-dasharray:4 4}
-.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s0,.s1{stroke-width:2}.faint{stroke-opacity:.4}polyline{fill:none}
+.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s0,.s1,.s2{stroke-width:2}.faint{stroke-opacity:.4}polyline{fill:none}
 circle{fill:var(--page);fill-opacity:.6}"""
 
 
@@ -27,18 +27,28 @@ class Axis(NamedTuple):
     name: str
     low: float
     high: float
+    log: bool = False
+    """Whether values are powers of ten; then the numbers at the axis are 1, 2, 5, 10, …"""
 
     def share(self, values: Float64) -> Float64:
         """0 at the low end to 1 at the high one; what lies beyond is drawn at the end."""
         return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
     def ticks(self) -> list[float]:
-        """Three to six round numbers."""
+        """Three to six round numbers, or of powers as many as there are."""
+        if self.log:
+            tens = range(math.floor(self.low), math.ceil(self.high) + 1)
+            powers = [ten + math.log10(factor) for ten in tens for factor in (1, 2, 5)]
+            return [power for power in powers if self.low - 1e-9 <= power <= self.high + 1e-9]
         rough = (self.high - self.low) / 5
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
+
+    def told(self, tick: float) -> str:
+        """As it is written at the axis."""
+        return f"{10**tick if self.log else tick:g}"
 
 
 class Line(NamedTuple):
@@ -61,7 +71,7 @@ class Dots(NamedTuple):
 
 
 def chart(title: str, x: Axis, y: Axis, marks: Sequence[Line | Dots]) -> str:
-    """The whole file. Styles are `s0`, `s1`, both also `faint`, and `guide`; marks with a name are in the legend."""
+    """The whole file. Styles are `s0` to `s2`, all also `faint`, and `guide`; marks with a name are in the legend."""
     legend = [mark for mark in marks if mark.name]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">',
@@ -80,11 +90,11 @@ def _frame(x: Axis, y: Axis) -> Iterator[str]:
     for tick in x.ticks():
         at = float(_across(x, np.array(tick)))
         yield f'<line class="grid" x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{BOTTOM}"/>'
-        yield _text(at, BOTTOM + 16, f"{tick:g}", "text-anchor:middle")
+        yield _text(at, BOTTOM + 16, x.told(tick), "text-anchor:middle")
     for tick in y.ticks():
         at = float(_up(y, np.array(tick)))
         yield f'<line class="grid" x1="{LEFT}" y1="{at:.1f}" x2="{RIGHT}" y2="{at:.1f}"/>'
-        yield _text(LEFT - 6, at + 4, f"{tick:g}", "text-anchor:end")
+        yield _text(LEFT - 6, at + 4, y.told(tick), "text-anchor:end")
     yield _text((LEFT + RIGHT) / 2, BOTTOM + 34, x.name, "text-anchor:middle")
     middle = (TOP + BOTTOM) / 2
     yield f'<g transform="rotate(-90 14 {middle:.1f})">{_text(14, middle, y.name, "text-anchor:middle")}</g>'

@@ -1,0 +1,57 @@
+"""What is claimed, what was found, and whether the one follows from the other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Finding(NamedTuple):
+    """A number, and what it had to be."""
+
+    what: str
+    found: str
+    wanted: str
+    """In words, with the bound; empty where it is only told."""
+    holds: bool | None = None
+    """None where it decides nothing."""
+
+
+class Table(NamedTuple):
+    """Numbers in rows."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+class Plot(NamedTuple):
+    """A chart; `name` is that of its file."""
+
+    name: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Something said of dropout, with all that was measured about it."""
+
+    key: str
+    title: str
+    statement: str
+    findings: tuple[Finding, ...]
+    how: str
+    """It was measured."""
+    tables: tuple[Table, ...] = ()
+    plots: tuple[Plot, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether every finding that decides does, and there is one."""
+        decisive = [finding.holds for finding in self.findings if finding.holds is not None]
+        return bool(decisive) and all(decisive)
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return "holds" if self.holds else "does not hold here"

@@ -1,0 +1,118 @@
+"""The command `python -m training behaviour`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service.errors import DropserveError
+from training.behaviour.settings import QUICK, Settings
+from training.config import load_config
+from training.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from training.behaviour.study import Report
+
+FAILURE = 1
+USAGE = 2
+USUAL = Settings()
+DEFAULT_FOLDER = Path("build/behaviour")
+
+out = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def behaviour(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Published model to measure too, and to put the report beside.", metavar="NAME/VERSION"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Classes to learn, as of train; by default the model's, or digits.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="Column to learn, of a table.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Columns not to use, separated by commas.")] = None,
+    missing: Annotated[str | None, typer.Option(help="Rows with missing values: refuse or drop.")] = None,
+    hidden: Annotated[str | None, typer.Option(help="Units of each hidden layer, separated by commas.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--out", help=f"Folder to write to; {DEFAULT_FOLDER} where no model is named.", metavar="DIR"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, help=f"Networks of each p. [default: {USUAL.seeds}]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The first of the seeds.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help=f"Of every network. [default: {USUAL.epochs}]")] = None,
+    device: Annotated[
+        str, typer.Option(help="Where to train; on the CPU, a seed always gives the same numbers.")
+    ] = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="Measure little, to see that it works.")] = False,
+) -> None:
+    """Measure what dropout does: in training, at prediction, to redundancy, overfitting, and the consensus.
+
+    Trains networks with p = 0, 0.2 and 0.5, and writes behaviour.html, and behaviour.md with its charts, to DIR, and
+    beside the model where one is named. Each of six claims has its numbers, their bounds and a verdict.
+
+    Example: python -m training behaviour --model models/digits/1
+    """
+    given = {"data": data, "target": target, "ignore": ignore, "missing": missing, "hidden": hidden, "device": device}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    counts = {"seeds": seeds, "seed": seed, "epochs": epochs}
+    settings = replace(QUICK if quick else USUAL, **{key: value for key, value in counts.items() if value is not None})
+    try:
+        _behaviour(model, chosen, folder, settings)
+    except DropserveError as error:
+        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
+
+
+def _behaviour(model: Path | None, given: dict[str, Any], folder: Path | None, settings: Settings) -> None:
+    try:
+        from training.behaviour.study import (
+            of_model,
+            study,
+        )  # torch takes seconds to import, and --help needs none of it
+        from training.behaviour.writing import check_writable, files_of, files_of_model, write
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"{error.name} is not installed; the report needs: pip install '.[training]'") from None
+
+    config = of_model(model, given) if model else load_config(None, given)
+    folder = folder or (None if model else DEFAULT_FOLDER)
+    places = [place for place in (folder, model) if place]
+    for place in places:
+        check_writable(place)
+    began = time.perf_counter()
+    report = _measured(lambda say: study(config, model, folder, settings, say), settings)
+    if folder:
+        write(folder, files_of(report))
+    if model:
+        write(model, files_of_model(report))
+    _show(report, time.perf_counter() - began)
+    out.print(f"Report: {', '.join(str(place / 'behaviour.html') for place in places)}", markup=False, soft_wrap=True)
+
+
+def _measured(make: Callable[[Callable[[str], None]], "Report"], settings: Settings) -> "Report":
+    from training.behaviour.study import steps
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=out, transient=True) as progress:
+        bar = progress.add_task("", total=steps(settings), completed=-1)
+
+        def say(what: str) -> None:
+            progress.update(bar, advance=1, description=what)
+
+        return make(say)
+
+
+def _show(report: "Report", seconds: float) -> None:
+    from training.behaviour.report import headline
+
+    table = Table("claim", "verdict", "one of its numbers")
+    for claim in report.claims:
+        table.add_row(claim.title, claim.verdict, f"{headline(claim).what}: {headline(claim).found}")
+    out.print(table, markup=False)
+    out.print(f"Measured in {seconds:.0f} s.", markup=False)

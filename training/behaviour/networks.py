@@ -1,0 +1,103 @@
+"""The networks of a report: trained with and without dropout, published, and loaded as the service loads them."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.architecture import make_network
+from training.behaviour.served import Served, open_served
+from training.behaviour.settings import RATES, WITH, Settings
+from training.behaviour.watching import Seen, watch_dropout
+from training.config import TrainConfig
+from training.data import Dataset, Part, Split, split_data
+from training.release import publish_module
+from training.train import train
+
+EXAMPLE_ROWS = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One of them; it was trained with `p`, and without calibration its temperature is 1."""
+
+    p: float
+    seed: int
+    module: nn.Module
+    """With dropout layers, in evaluation mode; of p = 0 they are those of p = 0.5, so that it can be thinned too."""
+    served: Served
+    seen: tuple[Seen, ...]
+    """In the first steps of its training."""
+    test: Part
+    """Rows that it did not learn from."""
+
+    @property
+    def example(self) -> tuple[Tensor, ...]:
+        """Rows to export it with."""
+        return (torch.from_numpy(self.test.inputs[:EXAMPLE_ROWS]),)
+
+
+def train_networks(
+    data: Dataset, config: TrainConfig, settings: Settings, say: Callable[[str], None]
+) -> tuple[Network, ...]:
+    """One a p and seed, by seed; the same seed has the same split, first weights and order of rows at every p."""
+    networks = []
+    with one_thread():
+        for seed in range(settings.seed, settings.seed + settings.seeds):
+            split = capped(split_of(data, config, seed), settings.rows)
+            for p in RATES:
+                say(f"training with p = {p:g}, seed {seed}")
+                networks.append(train_network(data, with_rate(config, p, seed, settings.epochs), split, settings.steps))
+    return tuple(networks)
+
+
+def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) -> Network:
+    """Trained by the settings, watched in its first steps, and published for the while."""
+    with watch_dropout(steps, f"p = {config.dropout}") as seen:
+        module = train(config, data, split, lambda _: None).network
+    if config.dropout == 0:
+        module = _with_dropout_layers(config, data, split, module)
+    with tempfile.TemporaryDirectory() as models:
+        example = (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),)
+        name = f"p-{config.dropout}-seed-{config.seed}"
+        folder, _ = publish_module(module, example, name=name, models=Path(models), labels=data.labels)
+        served = open_served(folder)
+    return Network(float(config.dropout), config.seed, module, served, tuple(seen), split.test)
+
+
+def split_of(data: Dataset, config: TrainConfig, seed: int) -> Split:
+    return split_data(data, config.validation_share, config.calibration_share, config.test_share, seed)
+
+
+def with_rate(config: TrainConfig, p: float, seed: int, epochs: int) -> TrainConfig:
+    """The same, but for these; a network without dropout is what `TrainConfig` itself refuses."""
+    changed = {"dropout": p, "input_dropout": 0.0, "length_scale": None, "seed": seed, "epochs": epochs}
+    return config.model_copy(update=changed)
+
+
+def capped(split: Split, rows: int) -> Split:
+    """With so many test rows at most."""
+    return replace(split, test=Part(split.test.inputs[:rows], split.test.targets[:rows]))
+
+
+def _with_dropout_layers(config: TrainConfig, data: Dataset, split: Split, trained: nn.Module) -> nn.Module:
+    """The same weights between dropout layers; they were not there in training."""
+    dropping = config.model_copy(update={"dropout": WITH})
+    network = make_network(dropping, data, torch.from_numpy(split.train.inputs))
+    network.load_state_dict(trained.state_dict())
+    return network.eval()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For torch: so small a network is trained faster by one, and sums are the same on any number of cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
