@@ -18,6 +18,7 @@ from tests.browser.conftest import PATIENCE_MS, Watched
 from tests.conftest import Serve
 from tests.service.processes import Service, service
 from tests.toy import ToyNet
+from training.glossary import GLOSSARY, PLOTS
 
 DIGIT = [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0, 0, 3, 15, 2, 0, 11, 8, 0, 0, 4, 12, 0, 0, 8, 8, 0]
 DIGIT += [0, 5, 8, 0, 0, 9, 8, 0, 0, 4, 11, 0, 1, 12, 7, 0, 0, 2, 14, 5, 10, 12, 0, 0, 0, 0, 6, 13, 10, 0, 0, 0]
@@ -84,6 +85,16 @@ def test_no_figure_of_the_evaluation_is_left_out(page: Page, running: Service) -
             "tbody tr"
         )
         expect(shown).to_have_count(len(set(evaluation["deterministic"]) | set(evaluation["mc"])))
+
+
+def test_figures_and_plots_have_the_names_of_the_card(page: Page) -> None:
+    names = page.evaluate(
+        "import(new URL('ui/js/status/figure_names.js', document.baseURI)).then(all => [all.MAIN, all.PLOTS])"
+    )
+    assert {key: said["better"] for key, said in names[0].items()} == {
+        key: figure.better for key, figure in GLOSSARY.items()
+    }
+    assert set(names[1]) == set(PLOTS)
 
 
 def test_the_plots_are_seen(page: Page, running: Service) -> None:

@@ -11,6 +11,8 @@ export const MAIN = {
   rmse: { title: "Root mean square error", better: "lower" },
   mae: { title: "Mean absolute error", better: "lower" },
   crps: { title: "CRPS", better: "lower" },
+  aurc_mae: { title: "AURC, absolute error", better: "lower" },
+  excess_aurc_mae: { title: "Excess AURC, absolute error", better: "lower" },
   error_correlation: { title: "Correlation of error and deviation", better: "higher" },
   mutual_information: { title: "Mean mutual information, nats", better: "" },
 };
@@ -26,7 +28,7 @@ const PATTERNS = [
 const DOUBTFUL = { wrong: "wrong among right answers", noise: "noise among test rows", rotated: "turned images", other: "rows of other data" };
 const DOUBTS = { entropy: "entropy", confidence: "1 − highest probability", mutual_information: "mutual information", std: "deviation of the passes" };
 
-const PLOTS = {
+export const PLOTS = {
   "reliability.svg": "Reliability: accuracy against confidence. On the dashed line it is right as often as it says.",
   "risk_coverage.svg": "Risk and coverage: error rate of the rows answered, against the share of them. Lower is better.",
   "predicted_and_true.svg": "The first output, predicted against true, with intervals.",

@@ -140,7 +140,7 @@ function links({ place, manifest, files }) {
 
 function facts(manifest) {
   const row = manifest.inputs.map(({ name, shape }) => `${name} ${shape.join(" × ")}`).join(", ");
-  const answer = manifest.labels.length ? `${manifest.labels.length} classes` : `${manifest.output.shape[0]} ${manifest.output.shape[0] === 1 ? "value" : "values"}`;
+  const answer = manifest.labels.length ? `${manifest.labels.length} classes` : values(manifest);
   const data = manifest.training_data;
   return figures([
     { name: "A row", value: row },
@@ -148,6 +148,12 @@ function facts(manifest) {
     ...(data ? [{ name: "Learned from", value: data.name, note: `${data.rows.toLocaleString("en")} rows` }] : []),
     ...(manifest.created ? [{ name: "Published", value: manifest.created.slice(0, 10), note: manifest.git_commit ? `commit ${manifest.git_commit.slice(0, 7)}` : null }] : []),
   ]);
+}
+
+/** How many values an answer has; where the noise is learned, half of the output is that. */
+function values({ output, noise }) {
+  const count = noise?.learned ? output.shape[0] / 2 : output.shape[0];
+  return `${count} ${count === 1 ? "value" : "values"}${noise?.learned ? " with its noise" : ""}`;
 }
 
 function sites({ sites: places }) {
