@@ -1,7 +1,6 @@
 """Rows of other forms than named values and small pictures: colours, and several inputs."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
