@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Request, expect
 
 from service.config import Settings
 from service.http.access import make_key
@@ -183,6 +183,37 @@ def test_which_errors_are_allowed_decides(playground: Playground) -> None:
     playground.page.get_by_label("The possible answers").select_option("in 99 % of cases")
     playground.settle()
     assert "Cannot be ruled out: 1, 2, " in playground.shown()
+
+
+def test_one_question_at_a_time_and_the_newest_wins(playground: Playground) -> None:
+    page, flying, most, asked = playground.page, 0, 0, 0
+
+    def sent(_: Request) -> None:
+        nonlocal flying, most, asked
+        flying, asked = flying + 1, asked + 1
+        most = max(most, flying)
+
+    def done(_: Request) -> None:
+        nonlocal flying
+        flying -= 1
+
+    page.on("request", sent)
+    page.on("requestfinished", done)
+    page.get_by_label("Turn", exact=True).evaluate("""async (slider) => {
+        for (let degrees = 1; degrees <= 200; degrees += 1) {
+            slider.value = degrees;
+            slider.dispatchEvent(new Event("input"));
+            if (degrees % 10 === 0) await new Promise(requestAnimationFrame);
+        }
+    }""")
+    playground.settle()
+    assert most == 1
+    assert 2 <= asked < 100
+    shown = playground.shown()
+    playground.slide("Turn", 0)
+    assert playground.shown() != shown
+    playground.slide("Turn", 200)
+    assert playground.shown() == shown
 
 
 def test_the_answer_is_told_to_those_who_hear_the_page(playground: Playground) -> None:
