@@ -13,6 +13,7 @@
     │   └── Forbidden             a known key, of too small a scope
     ├── NotFound                  the caller named something that is not here
     │   ├── UnknownModel
+    │   ├── UnknownFile           a model that has no such file for people to read
     │   ├── UnknownPath
     │   └── MethodNotAllowed      the path is here, but not for this HTTP method
     ├── Unavailable               a good request, at a bad moment
@@ -85,6 +86,10 @@ class NotFound(DropserveError):
 
 class UnknownModel(NotFound):
     code = "unknown_model"
+
+
+class UnknownFile(NotFound):
+    code = "unknown_file"
 
 
 class UnknownPath(NotFound):

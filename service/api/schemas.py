@@ -288,6 +288,19 @@ class ModelDetail(ModelState):
     """SHA-256 of each, to prove which files answer."""
 
 
+class ModelFiles(Described):
+    """What there is for people to read of a version, below `/models/{name}/versions/{version}/`."""
+
+    model: str
+    version: int
+    card: bool
+    """Whether `card` is there."""
+    behaviour: bool
+    """Whether `behaviour` is there."""
+    plots: list[str]
+    """The files below `plots/`."""
+
+
 class Examples(Described):
     """Rows that a version of a model may be asked."""
 

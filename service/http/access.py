@@ -24,6 +24,7 @@ OPEN = re.compile(
 MODEL = r"models/[^/]+(/versions/[^/]+)?"
 INFER = re.compile(
     rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL}(/examples)?)|/metrics"
+    rf"|/{MODEL}/(files|behaviour|card|plots/[^/]+)"
     rf"|/v2/?|/v2/{MODEL}(/ready|/infer)?|/v2/repository/index"
 )
 """Paths that a key of the scope infer is enough for. All others need the scope admin, what is not known too."""

@@ -20,6 +20,7 @@ from service.http.documentation import Description, make_description_router
 from service.http.draining import listen_for_the_end
 from service.http.gate import ASGIApp, Gate
 from service.http.inference import Inference
+from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.pages import add_docs
 from service.http.refusals import MISTAKE, error_reply
@@ -87,6 +88,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
     app.include_router(make_description_router(Description(app, repository, settings)))
     app.include_router(make_health_router(repository))
     app.include_router(make_models_router(repository))
+    app.include_router(make_files_router(repository))
     app.include_router(make_metrics_router(exposition))
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)

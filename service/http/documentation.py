@@ -199,7 +199,8 @@ def _name_model(operation: Json, engine: Engine) -> None:
     """Let the examples of a path's parameters name the model that is served."""
     examples = {"name": engine.manifest.name, "version": engine.manifest.version}
     for parameter in operation.get("parameters", ()):
-        parameter["example"] = examples[parameter["name"]]
+        if parameter["name"] in examples:
+            parameter["example"] = examples[parameter["name"]]
 
 
 def _add_example(operation: Json, body: Json, reply: bytes) -> None:

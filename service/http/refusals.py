@@ -19,6 +19,7 @@ STATUS: dict[type[DropserveError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.UnknownModel: 404,
+    errors.UnknownFile: 404,
     errors.UnknownPath: 404,
     errors.MethodNotAllowed: 405,
     errors.NotReady: 503,

@@ -8,7 +8,7 @@ from starlette.staticfiles import StaticFiles
 
 from service.http.pages import page_headers
 
-PAGES = {"/": "index.html"}
+PAGES = {"/": "index.html", "/status": "status.html"}
 """By path: the file."""
 
 HEADERS = page_headers("") | {"cache-control": "no-cache"}

@@ -41,6 +41,7 @@ STATUS: dict[type[DropserveError], grpc.StatusCode] = {
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     errors.UnknownModel: grpc.StatusCode.NOT_FOUND,
+    errors.UnknownFile: grpc.StatusCode.NOT_FOUND,
     errors.UnknownPath: grpc.StatusCode.UNIMPLEMENTED,
     errors.MethodNotAllowed: grpc.StatusCode.UNIMPLEMENTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,

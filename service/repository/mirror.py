@@ -3,6 +3,9 @@
 Any store that fsspec knows. A file is fetched beside its place and moved there once its digest agrees with the
 manifest; the manifest comes last. So what lies in the folder was whole once, and goes on serving when the store
 is away, restarts included. Of the names in a store only those are used that a model or a version may have.
+
+A behaviour report is written after its model, so no manifest vouches for it: it is fetched when it is new or has
+changed, and one that cannot be had holds up nothing.
 """
 
 import errno
@@ -22,6 +25,7 @@ import structlog
 from service.config import Settings
 from service.errors import InvalidModel
 from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest, sha256
+from service.repository.documents import BEHAVIOUR, MAX_DOCUMENT_BYTES
 from service.repository.folder import Identity, find_models, fingerprint, identify, is_version
 
 log = structlog.get_logger(__name__)
@@ -62,6 +66,8 @@ class Mirror:
         self._max_bytes = max_bytes
         self._checked: dict[Identity, Copy] = {}
         """Those whose files have been compared with their digests since this process began."""
+        self._reports: dict[Identity, str] = {}
+        """The behaviour reports as they were when last fetched: what the store said of them."""
         self._syncing = Lock()
 
     def sync(self) -> None:
@@ -101,6 +107,7 @@ class Mirror:
             if copy.manifest != sha256(content) or copy != self._checked.get(identity):
                 self._fetch_files(store, identity, beside, place)
                 self._checked[identity] = _look_at(place)
+            self._follow_report(store, identity, beside, place)
         except InvalidModel as error:
             return _redact(error.message.replace(staging, self.location), self._url)
         return ""
@@ -117,6 +124,21 @@ class Mirror:
             if (beside / name).exists():
                 (beside / name).replace(place / name)
         _remove_others(place, manifest)
+
+    def _follow_report(self, store: "Store", identity: Identity, beside: Path, place: Path) -> None:
+        if BEHAVIOUR in read_manifest(place).files:  # fetched, and checked, with the others
+            return
+        state = store.describe(identity, BEHAVIOUR)
+        if not state:
+            (place / BEHAVIOUR).unlink(missing_ok=True)
+        elif state != self._reports.get(identity) or not (place / BEHAVIOUR).exists():
+            try:
+                store.fetch(identity, BEHAVIOUR, beside, MAX_DOCUMENT_BYTES)
+                (beside / BEHAVIOUR).replace(place / BEHAVIOUR)
+            except InvalidModel:
+                if state != self._reports.get(identity):
+                    log.warning("behaviour report not fetched", model=str(identity), store=self.location)
+        self._reports[identity] = state
 
     def _tell(self, failures: Mapping[Identity, str]) -> None:
         """Once, not at every look."""
@@ -182,6 +204,13 @@ class Store:
         _check_size(name, size, max_bytes)
         return size
 
+    def describe(self, identity: Identity, name: str) -> str:
+        """What the store says of a file (size, time, digest: as it has them); empty when it is not there."""
+        try:
+            return repr(sorted(self._files.info(f"{self._root}/{identity}/{name}").items()))
+        except Exception:  # noqa: BLE001 - each kind of store raises errors of its own
+            return ""
+
     def _folders(self, path: str) -> list[str]:
         entries = self._files.ls(path, detail=True)
         folders = [entry["name"].rstrip("/") for entry in entries if entry["type"] == "directory"]
@@ -240,7 +269,7 @@ def _check(file: Path, digest: str) -> None:
 
 def _look_at(place: Path) -> Copy:
     manifest, files = fingerprint(place)
-    return Copy(manifest, tuple((name, size) for name, size, _ in files))
+    return Copy(manifest, tuple((name, size) for name, size, _ in files if name != BEHAVIOUR))
 
 
 def _digest(file: Path) -> str:
@@ -254,5 +283,5 @@ def _digest(file: Path) -> str:
 def _remove_others(folder: Path, manifest: Manifest) -> None:
     """What an earlier manifest named."""
     for path in folder.iterdir():
-        if path.name not in {*manifest.files, MANIFEST}:
+        if path.name not in {*manifest.files, MANIFEST, BEHAVIOUR}:
             path.unlink()

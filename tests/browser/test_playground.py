@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, Request, expect
 
 from service.config import Settings
 from service.http.access import make_key
@@ -185,6 +185,37 @@ def test_which_errors_are_allowed_decides(playground: Playground) -> None:
     assert "Cannot be ruled out: 1, 2, " in playground.shown()
 
 
+def test_one_question_at_a_time_and_the_newest_wins(playground: Playground) -> None:
+    page, flying, most, asked = playground.page, 0, 0, 0
+
+    def sent(_: Request) -> None:
+        nonlocal flying, most, asked
+        flying, asked = flying + 1, asked + 1
+        most = max(most, flying)
+
+    def done(_: Request) -> None:
+        nonlocal flying
+        flying -= 1
+
+    page.on("request", sent)
+    page.on("requestfinished", done)
+    page.get_by_label("Turn", exact=True).evaluate("""async (slider) => {
+        for (let degrees = 1; degrees <= 200; degrees += 1) {
+            slider.value = degrees;
+            slider.dispatchEvent(new Event("input"));
+            if (degrees % 10 === 0) await new Promise(requestAnimationFrame);
+        }
+    }""")
+    playground.settle()
+    assert most == 1
+    assert 2 <= asked < 100
+    shown = playground.shown()
+    playground.slide("Turn", 0)
+    assert playground.shown() != shown
+    playground.slide("Turn", 200)
+    assert playground.shown() == shown
+
+
 def test_the_answer_is_told_to_those_who_hear_the_page(playground: Playground) -> None:
     expect(playground.page.locator("#said")).to_contain_text("Without dropout 2, 97 %. With dropout 2, 92 %; 94 of 100")
 
@@ -287,6 +318,20 @@ def test_an_error_is_shown_where_it_belongs(playground: Playground, watched: Wat
     expect(field.locator(".control-error")).to_be_hidden()
     expect(playground.page.locator("#answer-body")).not_to_have_class("stale")
     assert playground.shown() == before
+
+
+def test_a_model_that_is_let_go_meanwhile_is_told_of(watched: Watched, models: Path, tmp_path: Path) -> None:
+    with service(tmp_path, "--models", str(models)) as running:
+        playground = Playground(watched.page, str(running.client.base_url))
+        before = playground.shown()
+        running.client.post("/v1/models/towns/unload")
+        playground.page.get_by_label("Model", exact=True).select_option("towns")
+        expect(playground.page.locator("#answer-error")).to_contain_text("towns/1 does not serve: unloaded")
+        watched.complaints.clear()  # the browser itself tells of the status 503
+        assert playground.page.get_by_label("Model", exact=True).input_value() == "digits"
+        playground.example(1)
+        expect(playground.page.locator("#answer-error")).to_be_hidden()
+        assert playground.shown() == before
 
 
 def test_the_service_goes_and_comes_back(watched: Watched, models: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_codes_are_stable_and_one_each() -> None:
         "unsupported_media_type",
         "not_found",
         "unknown_model",
+        "unknown_file",
         "unknown_path",
         "method_not_allowed",
         "unavailable",

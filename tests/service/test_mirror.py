@@ -16,6 +16,7 @@ import pytest
 from service.errors import NotReady
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from service.masks import MaskCache
+from service.repository.documents import BEHAVIOUR, MAX_DOCUMENT_BYTES
 from service.repository.folder import Identity
 from service.repository.mirror import Mirror, StoreUnreachable, without_secrets
 from service.repository.repository import Repository
@@ -330,3 +331,47 @@ def test_a_server_of_a_store(serve: Serve, web: Any, models: Path, tmp_path: Pat
         assert client.get("/readyz").json()["models"] == {"toy": [1]}
         ToyNet(seed=1).publish(models, version=2)
         wait_until(lambda: client.post("/predict", json={"inputs": [[0] * 4]}).json()["version"] == 2)
+
+
+# behaviour reports
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "http"])
+def test_a_report_follows_the_store_though_no_manifest_lists_it(
+    kind: str, memory: Any, web: http.server.ThreadingHTTPServer, models: Path, tmp_path: Path
+) -> None:
+    url = {"memory": URL, "file": models.as_uri(), "http": address(web)}[kind]
+    store = fsspec.filesystem("memory") if kind == "memory" else fsspec.filesystem("file")
+    report = f"/models/toy/1/{BEHAVIOUR}" if kind == "memory" else str(models / "toy" / "1" / BEHAVIOUR)
+    mirror = Mirror(url, tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    engine = repository.find()
+    copy = mirror.folder / "toy" / "1" / BEHAVIOUR
+    for content in (b"one", b"another"):
+        store.pipe_file(report, content)
+        repository.refresh()
+        assert copy.read_bytes() == content
+    store.rm_file(report)
+    repository.refresh()
+    assert not copy.exists()
+    assert repository.find() is engine  # no model was loaded for it
+
+
+def test_a_report_is_fetched_once(models: Path, tmp_path: Path) -> None:
+    (models / "toy" / "1" / BEHAVIOUR).write_bytes(b"one")
+    mirror = Mirror(models.as_uri(), tmp_path / "cache")
+    mirror.sync()
+    copy = mirror.folder / "toy" / "1" / BEHAVIOUR
+    before = copy.stat()
+    mirror.sync()
+    assert (copy.stat().st_ino, copy.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_report_that_is_too_long_holds_nothing_up(models: Path, tmp_path: Path) -> None:
+    with (models / "toy" / "1" / BEHAVIOUR).open("wb") as file:
+        file.truncate(MAX_DOCUMENT_BYTES + 1)
+    mirror = Mirror(models.as_uri(), tmp_path / "cache")
+    repository = open_mirrored(mirror)
+    assert repository.models() == {"toy": [1]}
+    assert mirror.failures == {}
+    assert not (mirror.folder / "toy" / "1" / BEHAVIOUR).exists()

@@ -11,7 +11,7 @@ export function valueAnswer({ reply, width }) {
   const row = reply.predictions[0];
   const outputs = row.mean.map((_, i) => i);
   return {
-    verdict: h("div", {}, ...outputs.map((i) => verdict(reply, row, i))),
+    verdict: h("div", { class: "verdicts" }, ...outputs.map((i) => verdict(reply, row, i))),
     decision: h("div", { class: "decision" }, ...outputs.map((i) => interval(row, i)).filter(Boolean)),
     spread: h("div", {}, ...outputs.map((i) => samplesOf(row, i, width))),
     split: h("div", {}, ...outputs.map((i) => split(row, i, width))),

@@ -18,9 +18,8 @@ export async function whenThere(action) {
 /** Resolves once the service is back. The last answer stays, greyed. */
 async function away(reason) {
   const [banner, text, button] = [byId("away"), byId("away-text"), byId("away-now")];
-  const { back, hurry } = untilBack((seconds) => {
-    text.textContent = `${reason} Trying again every ${seconds < 1 ? "moment" : `${seconds} seconds`}.`;
-  });
+  const { back, hurry } = untilBack((seconds) => (button.title = `The next try is in ${seconds} s`));
+  text.textContent = `${reason} This page tries again by itself.`;
   button.onclick = hurry;
   banner.hidden = false;
   byId("answer-body").classList.add("stale");

@@ -4,6 +4,8 @@ import { answerPanel } from "./answer.js";
 import { format, percent } from "./charts.js";
 import { h } from "./dom.js";
 
+const LONG = 24;
+
 /** A snapshot: {manifest, reply, question, picture, described} → {element, show(B)}. */
 export function comparison(pinned) {
   const body = h("tbody");
@@ -32,8 +34,10 @@ function lines(a, b) {
 }
 
 function line(name, a = "–", b = "–") {
-  return h("tr", { class: a === b ? "" : "differs" }, h("th", { scope: "row" }, name), h("td", { class: "number" }, a), h("td", { class: "number" }, b));
+  return h("tr", { class: a === b ? "" : "differs" }, h("th", { scope: "row" }, name), cell(a), cell(b));
 }
+
+const cell = (text) => h("td", { class: text.length > LONG ? "number" : "number whole" }, text);
 
 function figure([name, picture]) {
   return h("figure", {}, picture, h("figcaption", {}, name));

@@ -2,8 +2,9 @@
 
 import { chart, countBins, element, percent } from "./charts.js";
 
-const ROW = 27;
-const HIGH = 20;
+const ROW = 28;
+const HIGH = 22;
+const FLATTER = 0.4;
 const BINS = 50;
 const MOST_CLASSES = 12;
 const FOOT = 18;
@@ -50,10 +51,10 @@ export function leadingClasses(means) {
   return order.slice(0, MOST_CLASSES).sort((a, b) => a - b);
 }
 
-/** Heights by the square root, so that a single network is still seen. */
+/** Heights by a power below 1, so that a single network is still seen beside a hundred. */
 function outline(counts, most, x, base) {
   const steps = counts.map((count, i) => {
-    const y = Math.round(10 * (base - HIGH * Math.sqrt(count / most))) / 10;
+    const y = Math.round(10 * (base - HIGH * (count / most) ** FLATTER)) / 10;
     return `L${Math.round(10 * x(i / BINS)) / 10} ${y}H${Math.round(10 * x((i + 1) / BINS)) / 10}`;
   });
   return `M${x(0)} ${base}${steps.join("")}V${base}Z`;

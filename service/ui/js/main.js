@@ -73,13 +73,16 @@ async function open(name, version) {
   byId("answer").setAttribute("aria-busy", "true");
   const turn = (opened += 1);
   const loaded = await whenThere(() => loadModel(name, version)).catch(refused);
-  if (turn === opened && loaded) build(loaded);
+  if (turn !== opened) return;
+  if (loaded) build(loaded);
+  else if (shown) choice.show(shown.manifest);
 }
 
 /** What the service refuses is told; anything else is a mistake of ours. */
 function refused(error) {
   if (!(error instanceof Refused)) throw error;
   showError(error);
+  byId("answer").setAttribute("aria-busy", "false");
 }
 
 function build({ manifest, examples }) {

@@ -12,7 +12,7 @@ export async function listModels() {
     versions: versions.filter((one) => one.state === "ready").map((one) => one.version),
   }));
   const serving = ready.filter((model) => model.versions.length).sort((a, b) => (b.name === first) - (a.name === first));
-  if (!serving.length) throw new Unreachable("No model is ready; the status page says why.");
+  if (!serving.length) throw new Unreachable("No model is ready.");
   return serving;
 }
 

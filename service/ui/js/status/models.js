@@ -1,0 +1,190 @@
+// The models part of the status page: versions, and what the one that is shown says of itself.
+
+import { Refused, getJson, getText, modelPath } from "../api.js";
+import { format } from "../charts.js";
+import { h } from "../dom.js";
+import { figures, table } from "./parts.js";
+import { MAIN, figureName, plotCaption } from "./figure_names.js";
+import { link } from "./documents.js";
+
+const REFRESH = 10_000;
+const TAGS = { ready: "good", loading: "warn", unavailable: "bad" };
+
+export class Models {
+  constructor(place) {
+    this.place = place;
+    this.chosen = {};
+    this.drawn = {};
+    this.plots = {};
+    /** Mean mutual information of the test rows by "name/version". */
+    this.references = {};
+  }
+
+  /** Show what there is; asked anew when other versions are loaded, and now and then. */
+  async show(loaded) {
+    const key = JSON.stringify(loaded.map(({ labels }) => labels));
+    if (key === this.loaded && Date.now() - this.asked < REFRESH) return;
+    await this.#refresh();
+    this.loaded = key;
+    this.asked = Date.now();
+  }
+
+  async #refresh() {
+    const { default_model: standard, models } = await getJson("v1/models");
+    const articles = await Promise.all(models.map((model) => this.#article(model, standard)));
+    if (!models.length) articles.push(h("p", { class: "card muted" }, "There is no model yet: publish one with python -m training train."));
+    if (articles.length !== this.place.children.length || articles.some((article, i) => article !== this.place.children[i])) {
+      this.place.replaceChildren(...articles);
+    }
+  }
+
+  /** The article of a model; the same one as long as nothing about it has changed, so that nobody loses his place. */
+  async #article(model, standard) {
+    const version = this.#version(model);
+    const shown = version && (await this.#detail(model.model, version));
+    const state = JSON.stringify([model, standard, shown]);
+    const before = this.drawn[model.model];
+    if (before?.state === state) return before.article;
+    const article = this.#draw(model, standard, shown);
+    const unfolded = before?.article.querySelector("details")?.open;
+    if (unfolded && article.querySelector("details")) article.querySelector("details").open = true;
+    this.drawn[model.model] = { state, article };
+    return article;
+  }
+
+  /** The version that is shown: chosen, or the one that answers. */
+  #version({ model, default_version: standard, versions }) {
+    const ready = versions.filter(({ state }) => state === "ready").map(({ version }) => version);
+    return ready.includes(this.chosen[model]) ? this.chosen[model] : (standard ?? ready.at(-1) ?? null);
+  }
+
+  /** What a version says of itself, and its plots; null when it has just gone. */
+  async #detail(model, version) {
+    try {
+      const place = `models/${encodeURIComponent(model)}/versions/${version}`;
+      const [manifest, files] = await Promise.all([getJson(modelPath(model, version)), getJson(`${place}/files`)]);
+      this.references[`${model}/${version}`] = manifest.evaluation.mc?.mutual_information;
+      const plots = await Promise.all(files.plots.map((file) => this.#plot(place, file, manifest.files[file])));
+      return { place, manifest, files, plots: plots.filter(Boolean) };
+    } catch (error) {
+      if (error instanceof Refused) return null;
+      throw error;
+    }
+  }
+
+  /** A plot as the source of an image: a key can be shown for it, and no script in it runs. */
+  async #plot(place, file, digest) {
+    try {
+      this.plots[digest] ??= `data:image/svg+xml,${encodeURIComponent(await getText(`${place}/plots/${encodeURIComponent(file)}`))}`;
+      return { file, digest };
+    } catch (error) {
+      if (error instanceof Refused) return null;
+      throw error;
+    }
+  }
+
+  #draw(model, standard, shown) {
+    const isDefault = model.model === standard;
+    const head = h("div", { class: "card-head" },
+      h("h3", { class: "model-name", tabindex: "-1" }, model.model, shown ? h("span", { class: "muted" }, ` version ${shown.manifest.version}`) : ""),
+      h("span", { class: "tags" },
+        isDefault ? h("span", { class: "tag good" }, "default model") : null,
+        shown ? h("span", { class: "tag" }, shown.manifest.task) : h("span", { class: "tag bad" }, "does not serve")));
+    const parts = shown ? this.#parts(shown) : [];
+    return h("article", { class: "card model", "aria-label": `Model ${model.model}`, "data-model": model.model },
+      head, shown?.manifest.description ? h("p", {}, shown.manifest.description) : null,
+      shown ? links(shown) : null,
+      h("div", { class: "model-body" }, h("div", { class: "stack" }, this.#versions(model, shown), ...parts.slice(0, 1)), ...parts.slice(1)));
+  }
+
+  #parts({ manifest, plots }) {
+    return [
+      h("div", { class: "stack" }, facts(manifest), sites(manifest)),
+      h("div", { class: "stack" }, ...evaluation(manifest)),
+      h("div", { class: "plots" }, ...plots.map(({ file, digest }) =>
+        h("figure", {}, h("img", { src: this.plots[digest], alt: plotCaption(file) }), h("figcaption", { class: "muted small", "aria-hidden": "true" }, plotCaption(file))))),
+    ];
+  }
+
+  #versions(model, shown) {
+    const rows = model.versions.map(({ version, state, reason }) => [
+      String(version),
+      h("span", { class: `tag ${TAGS[state]}` }, state),
+      h("span", {}, [version === model.default_version ? "answers by default" : "", reason].filter(Boolean).join("; ")),
+      state === "ready" && version !== shown?.manifest.version ? this.#chooser(model.model, version) : "",
+    ]);
+    return table({ caption: `Versions of ${model.model}`, head: ["Version", "State", "", h("span", { class: "hidden-text" }, "Show")], rows });
+  }
+
+  #chooser(model, version) {
+    const choose = async () => {
+      this.chosen[model] = version;
+      try {
+        await this.#refresh();
+        this.drawn[model].article.querySelector(".model-name").focus();
+      } catch {
+        this.loaded = null; // the service does not answer: the next poll says so, or shows the version
+      }
+    };
+    return h("button", { type: "button", class: "quiet", "aria-label": `Show ${model} version ${version}`, onclick: choose }, "Show");
+  }
+}
+
+function links({ place, manifest, files }) {
+  const { name, version } = { name: place.split("/")[1], version: manifest.version };
+  return h("p", { class: "links" },
+    files.card ? link(`${place}/card`, "Model card") : h("span", { class: "muted" }, "no model card"),
+    files.behaviour ? link(`${place}/behaviour`, "Behaviour report") : h("span", { class: "muted" }, "no behaviour report"),
+    link(`v1/models/${name}/versions/${version}`, "Manifest"));
+}
+
+function facts(manifest) {
+  const row = manifest.inputs.map(({ name, shape }) => `${name} ${shape.join(" × ")}`).join(", ");
+  const answer = manifest.labels.length ? `${manifest.labels.length} classes` : values(manifest);
+  const data = manifest.training_data;
+  return figures([
+    { name: "A row", value: row },
+    { name: "An answer", value: answer },
+    ...(data ? [{ name: "Learned from", value: data.name, note: `${data.rows.toLocaleString("en")} rows` }] : []),
+    ...(manifest.created ? [{ name: "Published", value: manifest.created.slice(0, 10), note: manifest.git_commit ? `commit ${manifest.git_commit.slice(0, 7)}` : null }] : []),
+  ]);
+}
+
+/** How many values an answer has; where the noise is learned, half of the output is that. */
+function values({ output, noise }) {
+  const count = noise?.learned ? output.shape[0] / 2 : output.shape[0];
+  return `${count} ${count === 1 ? "value" : "values"}${noise?.learned ? " with its noise" : ""}`;
+}
+
+function sites({ sites: places }) {
+  const rows = places.map(({ name, kind, p, shape }, i) => [`mask_${i}`, name, kind, format(p), shape.join(" × ")]);
+  return table({ caption: "Dropout sites", head: ["Site", "Name", "Kind", "p", "Units"], rows, numbers: [3, 4] });
+}
+
+/** The main figures, deterministic beside MC dropout, and the others folded. */
+function evaluation({ evaluation: { deterministic = {}, mc = {}, ...others } }) {
+  const keys = [...new Set([...Object.keys(deterministic), ...Object.keys(mc)])];
+  if (!keys.length && !Object.keys(others).length) return [h("p", { class: "muted" }, "Not evaluated.")];
+  const main = Object.keys(MAIN).filter((key) => keys.includes(key));
+  const rest = keys.filter((key) => !(key in MAIN));
+  const row = (key) => [h("span", {}, figureName(key), wish(key)), value(deterministic[key]), value(mc[key])];
+  const head = ["Figure", "Deterministic", "MC dropout"];
+  return [
+    table({ caption: "Evaluation on test rows", head, rows: main.map(row), numbers: [1, 2] }),
+    rest.length
+      ? h("details", {}, h("summary", {}, `${rest.length} more figures`), table({ caption: "More figures", head, rows: rest.map(row), numbers: [1, 2] }))
+      : null,
+  ].filter(Boolean);
+}
+
+/** Which way is better, as an arrow and in words. */
+function wish(key) {
+  const better = MAIN[key]?.better;
+  if (!better) return null;
+  return h("span", { class: "muted", title: `${better} is better` },
+    h("span", { "aria-hidden": "true" }, better === "higher" ? " ↑" : " ↓"), h("span", { class: "hidden-text" }, `, ${better} is better`));
+}
+
+function value(number) {
+  return number === undefined ? "" : Math.abs(number) >= 0.01 || number === 0 ? number.toFixed(4) : number.toPrecision(4);
+}

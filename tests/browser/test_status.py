@@ -1,0 +1,380 @@
+"""The status page in a real browser, against real services."""
+
+import re
+import socket
+from pathlib import Path
+from typing import Literal
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from prometheus_client.parser import text_string_to_metric_families
+
+from service.http.access import make_key
+from service.manifest import PREDICT_GRAPH, read_manifest, sha256, write_manifest
+from service.repository.documents import BEHAVIOUR, CARD
+from tests.browser.conftest import PATIENCE_MS, Watched
+from tests.conftest import Serve
+from tests.service.processes import Service, service
+from tests.toy import ToyNet
+from training.glossary import GLOSSARY, PLOTS
+
+DIGIT = [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0, 0, 3, 15, 2, 0, 11, 8, 0, 0, 4, 12, 0, 0, 8, 8, 0]
+DIGIT += [0, 5, 8, 0, 0, 9, 8, 0, 0, 4, 11, 0, 1, 12, 7, 0, 0, 2, 14, 5, 10, 12, 0, 0, 0, 0, 6, 13, 10, 0, 0, 0]
+
+EVIL = """<!doctype html><title>report</title><h1>What dropout does</h1>
+<script>document.title = "ran"; parent.document.title = "ran"</script>
+<img src="x" onerror="document.title = 'ran'"><img src="http://localhost:PORT/ui/icon.svg">
+<link rel="stylesheet" href="/ui/style.css"><iframe src="/status"></iframe>
+"""
+EVIL_PLOT = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4" width="40" onload="document.title = \'ran\'">'
+    '<script>document.title = "ran"</script><circle cx="2" cy="2" r="1"/></svg>'
+)
+
+
+@pytest.fixture
+def page(watched: Watched, url: str) -> Page:
+    """The status page of the service that all share."""
+    return open_status(watched.page, url)
+
+
+def open_status(page: Page, url: str | httpx.URL) -> Page:
+    """Until it has shown what the service says."""
+    page.goto(f"{str(url).rstrip('/')}/status")
+    expect(page.locator("#models > *").first).to_be_visible()
+    return page
+
+
+def model(page: Page, name: str) -> Locator:
+    return page.get_by_role("article", name=f"Model {name}", exact=True)
+
+
+def figure(within: Page | Locator, name: str) -> Locator:
+    """What a term comes to, and the note below it."""
+    return within.locator(f'dl.figures > div:has(> dt:text-is("{name}")) > dd')
+
+
+# models
+
+
+def test_each_model_is_shown_with_what_it_says_of_itself(page: Page, running: Service) -> None:
+    listed = running.client.get("/v1/models").json()
+    for entry in listed["models"]:
+        name = entry["model"]
+        says = running.client.get(f"/v1/models/{name}").json()
+        article = model(page, name)
+        expect(article).to_contain_text(says["task"])
+        expect(article.get_by_text("default model")).to_have_count(int(name == listed["default_model"]))
+        for site in says["sites"]:
+            row = article.get_by_role("region", name="Dropout sites").get_by_role("row", name=site["name"])
+            expect(row).to_contain_text(str(site["p"]))
+    figures = model(page, "digits").get_by_role("region", name="Evaluation on test rows")
+    evaluation = running.client.get("/v1/models/digits").json()["evaluation"]
+    cells = figures.get_by_role("row", name="Accuracy").get_by_role("cell")
+    expect(cells).to_have_text([f"{evaluation[kind]['accuracy']:.4f}" for kind in ("deterministic", "mc")])
+
+
+def test_no_figure_of_the_evaluation_is_left_out(page: Page, running: Service) -> None:
+    for entry in running.client.get("/v1/models").json()["models"]:
+        article = model(page, entry["model"])
+        evaluation = running.client.get(f"/v1/models/{entry['model']}").json()["evaluation"]
+        article.get_by_text(re.compile("more figures")).click()
+        shown = article.get_by_role("region", name=re.compile("Evaluation on test rows|More figures")).locator(
+            "tbody tr"
+        )
+        expect(shown).to_have_count(len(set(evaluation["deterministic"]) | set(evaluation["mc"])))
+
+
+def test_figures_and_plots_have_the_names_of_the_card(page: Page) -> None:
+    names = page.evaluate(
+        "import(new URL('ui/js/status/figure_names.js', document.baseURI)).then(all => [all.MAIN, all.PLOTS])"
+    )
+    assert {key: said["better"] for key, said in names[0].items()} == {
+        key: figure.better for key, figure in GLOSSARY.items()
+    }
+    assert set(names[1]) == set(PLOTS)
+
+
+def test_the_plots_are_seen(page: Page, running: Service) -> None:
+    plots = running.client.get("/models/digits/files").json()["plots"]
+    images = model(page, "digits").locator("img")
+    expect(images).to_have_count(len(plots))
+    assert images.evaluate_all("all => all.every(one => one.complete && one.naturalWidth > 100 && one.alt.length > 20)")
+
+
+def test_versions_with_their_states_and_reasons(context: BrowserContext, serve: Serve, tmp_path: Path) -> None:
+    for version in (1, 2, 3):
+        folder = ToyNet(seed=version).publish(tmp_path, version=version, description=f"the {version}.")
+    (folder / PREDICT_GRAPH).write_bytes(b"damaged")
+    ToyNet().publish(tmp_path, name="silent")
+    with serve(models=tmp_path, pins={"toy": 1}, watch=False) as client:
+        client.post("/v1/models/silent/unload")
+        page = open_status(context.new_page(), client.base_url)
+        rows = model(page, "toy").get_by_role("region", name="Versions of toy").locator("tbody tr")
+        expect(rows).to_have_count(3)
+        expect(rows.nth(0)).to_contain_text("answers by default")
+        expect(rows.nth(1)).to_contain_text("ready")
+        expect(rows.nth(2)).to_contain_text("unavailable")
+        expect(rows.nth(2)).to_contain_text("predict.onnx: is damaged")
+        expect(page.locator("#problem")).to_contain_text("toy/3")
+        expect(model(page, "silent")).to_contain_text("does not serve")
+        expect(model(page, "silent")).to_contain_text("unloaded")
+        expect(model(page, "toy")).to_contain_text("the 1.")
+        page.get_by_role("button", name="Show toy version 2").click()
+        expect(model(page, "toy")).to_contain_text("the 2.")
+        expect(model(page, "toy").locator(".model-name")).to_be_focused()
+        ToyNet().publish(tmp_path, name="newcomer")
+        client.post("/v1/models/refresh")
+        expect(model(page, "newcomer")).to_be_visible(timeout=PATIENCE_MS)
+        expect(model(page, "toy")).to_contain_text("the 2.")  # the choice was kept
+
+
+def test_a_service_without_models_says_so(context: BrowserContext, serve: Serve, tmp_path: Path) -> None:
+    with serve(models=tmp_path) as client:
+        page = open_status(context.new_page(), client.base_url)
+        expect(page.get_by_role("status")).to_have_text("Not ready")
+        expect(page.locator("#problem")).to_contain_text("there is no model in")
+        expect(page.locator("#models")).to_contain_text("publish one with")
+
+
+# files of models
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """A model whose files would do harm if a browser let them."""
+    folder = ToyNet().publish(tmp_path / "models")
+    card = (
+        "# A card\n\n<script>document.title = 'ran'</script> [go](javascript:document.title='ran')\n\n![p](plot.svg)\n"
+    )
+    files = {CARD: card.encode(), "plot.svg": EVIL_PLOT.encode()}
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    manifest = read_manifest(folder)
+    digests = {**manifest.files, **{name: sha256(content) for name, content in files.items()}}
+    write_manifest(manifest.model_copy(update={"files": digests, "description": "<b>bold</b>"}), folder)
+    (folder / BEHAVIOUR).write_text(EVIL)
+    return folder.parents[1]
+
+
+def watch(page: Page, got: list[str]) -> None:
+    """Note what the page gets from now on."""
+    page.on("requestfinished", lambda request: got.append(request.url))
+
+
+def test_no_file_of_a_model_runs_or_fetches_anything(context: BrowserContext, serve: Serve, evil: Path) -> None:
+    with serve(models=evil) as client:
+        report = evil / "toy" / "1" / BEHAVIOUR
+        report.write_text(report.read_text().replace("PORT", str(client.base_url.port)))
+        page = open_status(context.new_page(), client.base_url)
+        expect(model(page, "toy")).to_contain_text("<b>bold</b>")
+        expect(model(page, "toy").locator("img")).to_have_count(1)
+        for link, seen in (("Behaviour report", "What dropout does"), ("Model card", "A card")):
+            got: list[str] = []
+            watch(page, got)
+            model(page, "toy").get_by_role("link", name=link).click()
+            expect(page.get_by_role("heading", name=seen)).to_be_visible()
+            page.wait_for_load_state()
+            assert page.title() != "ran"
+            assert not [url for url in got if "localhost" in url or url.endswith("style.css")]
+            page.goto(f"{client.base_url}/status")
+        page.goto(f"{client.base_url}/models/toy/plots/plot.svg")
+        assert page.evaluate("document.title") != "ran"
+
+
+def test_a_model_without_files_offers_none(context: BrowserContext, serve: Serve, published: Path) -> None:
+    with serve(models=published) as client:
+        page = open_status(context.new_page(), client.base_url)
+        expect(model(page, "toy")).to_contain_text("no model card")
+        expect(model(page, "toy")).to_contain_text("no behaviour report")
+        expect(model(page, "toy")).to_contain_text("Not evaluated.")
+        expect(model(page, "toy").locator("img")).to_have_count(0)
+
+
+# live
+
+
+def test_what_is_asked_is_seen_now_and_since_the_start(page: Page, running: Service) -> None:
+    running.client.post("/uncertainty", json={"inputs": [DIGIT]})
+    sampled = page.get_by_role("article", name="Doubt of digits, version 1")
+    rows, asked = figure(sampled, "Rows sampled"), figure(page, "Questions a second")
+    expect(rows.first).to_have_text(str(counted(running, "dropserve_predictive_entropy_count")), timeout=PATIENCE_MS)
+    for _ in range(5):
+        assert running.client.post("/uncertainty", json={"inputs": [DIGIT] * 4}).status_code == 200
+    expect(rows.first).to_have_text(str(counted(running, "dropserve_predictive_entropy_count")), timeout=PATIENCE_MS)
+    expect(rows.last).to_contain_text(re.compile(r"^2\d in the last \d+ s"))
+    questions = counted(running, "dropserve_requests_total", "/predict", "/uncertainty")
+    expect(asked.last).to_have_text(f"{questions} since start")
+    spoken = page.locator("#latency svg").get_attribute("aria-label") or ""
+    assert spoken.startswith("Latency of all questions, the whole request")
+    assert "now" in spoken
+    for part in ("entropy", "information"):
+        chart = sampled.locator(f"[data-part={part}] svg")
+        assert re.search(r"to .*: .* %, now .* %", chart.get_attribute("aria-label") or "")
+    reference = running.client.get("/v1/models/digits").json()["evaluation"]["mc"]["mutual_information"]
+    expect(sampled.locator("[data-part=information]")).to_contain_text(f"mean of the test rows {reference:.3g}")
+
+
+def counted(running: Service, name: str, *routes: str) -> int:
+    """The sum of a metric, over the routes where it has them."""
+    families = text_string_to_metric_families(running.client.get("/metrics").text)
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return int(sum(sample.value for sample in samples if not routes or sample.labels["route"] in routes))
+
+
+def test_the_figures_are_those_of_the_metrics(page: Page, running: Service) -> None:
+    for _ in range(3):
+        assert running.client.post("/predict", json={"inputs": [DIGIT]}).status_code == 200
+    page.locator("#route").select_option("/predict")
+    rows = page.locator("#latency tbody tr")
+    expected = counted(running, "dropserve_request_seconds_count", "/predict")
+    count = rows.filter(has_text="Since start").get_by_role("cell").first
+    expect(count).to_have_text(str(expected), timeout=PATIENCE_MS)
+    page.locator("#stage").select_option("run")
+    expect(page.locator("#latency svg")).to_have_attribute(
+        "aria-label", re.compile("^Latency of /predict, Run the network")
+    )
+    expect(page.locator("#stages svg")).to_have_attribute("aria-label", re.compile("Run the network .*(µs|ms)"))
+
+
+def test_refusals_are_told_with_their_reason(page: Page, running: Service) -> None:
+    assert running.client.post("/predict", json={"inputs": [[1, 2]]}).status_code == 422
+    row = page.locator("#refusals tbody tr").filter(has_text="422")
+    expect(row).to_contain_text("a field has a wrong value", timeout=PATIENCE_MS)
+
+
+def test_it_can_be_paused(page: Page, url: str) -> None:
+    asked: list[str] = []
+    page.get_by_role("button", name="Pause").press("Enter")
+    expect(page.get_by_role("button", name="Pause")).to_have_attribute("aria-pressed", "true")
+    page.wait_for_timeout(500)  # what was asked before is answered
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(4500)
+    assert asked == []
+    with page.expect_request(f"{url}/metrics"):
+        page.get_by_role("button", name="Pause").press("Enter")
+
+
+def test_several_workers_are_one_service(context: BrowserContext, published: Path, tmp_path: Path) -> None:
+    with service(tmp_path, "--models", str(published), "--workers", "2") as running:
+        page = open_status(context.new_page(), running.client.base_url)
+        expect(page.locator("#since")).to_contain_text("2 workers, added up", timeout=PATIENCE_MS)
+        for _ in range(20):
+            with httpx.Client(base_url=running.client.base_url) as client:  # a new connection, so any worker
+                assert client.post("/predict", json={"inputs": [[1, 2, 3, 4]]}).status_code == 200
+        expect(figure(page, "Questions a second").last).to_contain_text("20 since start", timeout=PATIENCE_MS)
+
+
+# away and back
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(
+    context: BrowserContext, published: Path, tmp_path: Path
+) -> None:
+    start = ("--models", str(published), "--port", str(free_port()))
+    banner = context.new_page().locator("#away")
+    with service(tmp_path, *start) as running:
+        for _ in range(3):
+            running.client.post("/predict", json={"inputs": [[1, 2, 3, 4]]})
+        page = open_status(banner.page, running.client.base_url)
+        expect(banner).to_be_hidden()
+        expect(figure(page, "Questions a second").last).to_contain_text("3 since start", timeout=PATIENCE_MS)
+    expect(banner).to_be_visible(timeout=PATIENCE_MS)
+    expect(banner).to_contain_text("The service does not answer.")
+    expect(page.get_by_role("status")).to_have_text("Unknown")
+    expect(model(page, "toy")).to_be_visible()  # as it was, in grey
+    with page.expect_request("**/metrics"):
+        page.get_by_role("button", name="Try now").click()
+    with service(tmp_path, *start) as running:
+        running.client.post("/predict", json={"inputs": [[1, 2, 3, 4]]})
+        expect(banner).to_be_hidden(timeout=PATIENCE_MS)
+        expect(page.get_by_role("status")).to_have_text("Ready")
+        expect(figure(page, "Questions a second").last).to_contain_text("1 since start", timeout=PATIENCE_MS)
+
+
+# keys
+
+
+def test_it_asks_for_a_key_and_shows_files_with_it(
+    context: BrowserContext, serve: Serve, evil: Path, tmp_path: Path
+) -> None:
+    secret, key = make_key("alice", "infer")
+    (tmp_path / "keys").write_text(key.line() + "\n")
+    with serve(models=evil, api_keys=tmp_path / "keys") as client:
+        page = context.new_page()
+        page.goto(f"{client.base_url}/status")
+        for tried, said in (("ds_wrong", "a key is needed"), (secret, "the key is not known")):
+            expect(page.get_by_role("dialog")).to_contain_text(said)
+            page.get_by_label("API key").fill(tried)
+            page.get_by_role("button", name="Use it").click()
+        expect(model(page, "toy").locator("img")).to_have_count(1)
+        assert page.evaluate("Object.values(localStorage)") == []
+        assert secret not in page.evaluate("document.cookie")
+        for name, seen in (("Behaviour report", "What dropout does"), ("Model card", "A card")):
+            page.get_by_role("link", name=name).click()
+            frame = page.frame_locator("dialog iframe")
+            expect(frame.get_by_role("heading", name=seen)).to_be_visible()
+            assert page.title() == "Dropserve status"
+            page.get_by_role("button", name="Close").click()
+            expect(page.get_by_role("dialog")).to_have_count(0)
+        page.get_by_role("link", name="Manifest").click()
+        expect(page.locator("dialog pre")).to_contain_text('"task": "classification"')
+
+
+# for everyone
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_it_is_accessible_and_fits(
+    browser: Browser, running: Service, scheme: Literal["light", "dark"], width: int, height: int
+) -> None:
+    running.client.post("/uncertainty", json={"inputs": [DIGIT]})
+    running.client.post("/predict", json={"inputs": [[1]]})
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    try:
+        page = open_status(context.new_page(), running.client.base_url)
+        expect(page.locator("#refusals tbody tr").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#speed svg")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_text(re.compile("more figures")).first.click()
+        found = [
+            violation
+            for violation in Axe().run(page).response["violations"]
+            if violation["impact"] in ("serious", "critical")
+        ]
+        assert found == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    finally:
+        context.close()
+
+
+def test_it_works_below_a_prefix(context: BrowserContext, url: str) -> None:
+    """As behind a proxy that takes the prefix off."""
+    page = context.new_page()
+    page.route(
+        "**/below/a/prefix/**",
+        lambda route: route.fulfill(response=route.fetch(url=route.request.url.replace("/below/a/prefix", ""))),
+    )
+    open_status(page, f"{url}/below/a/prefix")
+    expect(model(page, "digits").locator("img")).to_have_count(2)
+    assert (
+        page.get_by_role("link", name="Model card")
+        .first.evaluate("one => one.href")
+        .startswith(f"{url}/below/a/prefix/models/")
+    )
+
+
+def test_the_pages_lead_to_each_other(page: Page, url: str) -> None:
+    for name, path in (("Playground", "/"), ("Status", "/status"), ("API", "/docs")):
+        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        expect(page).to_have_url(f"{url}{path}")
+        if path != "/docs":
+            assert page.get_by_role("navigation").locator("[aria-current=page]").inner_text() == name
