@@ -28,6 +28,8 @@ LISTENS = re.compile(r"running on (http://[^\s\"]+)")
 PATIENCE = 60.0
 COLOURS = (256, 128, 64)
 MAX_BYTES = 250_000
+MAX_HEIGHT = 2300
+"""Of a long page the beginning tells enough."""
 MODEL = "digits"
 
 Scheme = Literal["light", "dark"]
@@ -139,6 +141,7 @@ def ask(page: Page, url: str, body: dict[str, Any]) -> None:
 def save(page: Page, file: Path, *, full: bool = True) -> None:
     """With few colours: a page has not many, and the file is a third."""
     picture = Image.open(BytesIO(page.screenshot(full_page=full))).convert("RGB")
+    picture = picture.crop((0, 0, picture.width, min(picture.height, MAX_HEIGHT)))
     for colours in COLOURS:
         picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, optimize=True)
         if file.stat().st_size < MAX_BYTES:
