@@ -50,12 +50,14 @@ const winner = (reply, row) => reply.labels[row.votes.indexOf(Math.max(...row.vo
 function decision(manifest, reply, row) {
   const parts = [row.decision ? decided(reply.decided, row) : undecided(manifest)];
   const set = row.deterministic.prediction_set;
-  if (set) {
-    const members = set.length ? set.join(", ") : "none: the input is like none of those it was calibrated on";
-    parts.push(h("p", { class: "set" }, "Cannot be ruled out: ", h("strong", {}, members), "."));
-  }
+  if (set) parts.push(set.length ? possible(set) : nothingPossible());
   return h("div", { class: "decision" }, ...parts);
 }
+
+const possible = (set) => h("p", { class: "set" }, "Cannot be ruled out: ", h("strong", {}, set.join(", ")), ".");
+
+const nothingPossible = () =>
+  h("p", { class: "set" }, h("strong", {}, "Every class is ruled out"), ": the input is like none that the model was calibrated on.");
 
 function decided({ threshold, error_rate: rate }, row) {
   const accepted = row.decision === "accept";
