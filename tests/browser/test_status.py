@@ -218,9 +218,10 @@ def test_what_is_asked_is_seen_now_and_since_the_start(page: Page, running: Serv
 
 
 def counted(running: Service, name: str, *routes: str) -> int:
-    """The sum of a metric, over the routes where it has them."""
+    """The sum of a metric, over the routes where it has them; of the digits where it is a model's."""
     families = text_string_to_metric_families(running.client.get("/metrics").text)
-    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    named = [sample for family in families for sample in family.samples if sample.name == name]
+    samples = [sample for sample in named if sample.labels.get("model", "digits") == "digits"]
     return int(sum(sample.value for sample in samples if not routes or sample.labels["route"] in routes))
 
 
