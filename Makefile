@@ -8,7 +8,7 @@ TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train test lint format proto bench reproduce pin clean
+.PHONY: help serve train test lint format proto bench reproduce behaviour pin clean
 
 help: ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,9 @@ endif
 
 reproduce: $(VENV)/.bench ## Run published experiments again: ARGS="uci --data DIR" or ARGS="mnist --data FILE"
 	@$(BIN)/python -m training reproduce $(ARGS)
+
+behaviour: $(VENV)/.training ## Measure what dropout does, with and without it: build/behaviour/behaviour.html
+	@$(BIN)/python -m training behaviour $(ARGS)
 
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new
