@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
+from training.inject import random_draws, sampling_copy
 from training.network import (
     MIN_LENET_PIXELS,
     InTargetsUnit,
@@ -98,6 +99,8 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
     if not isinstance(answer, Tensor) or answer.shape != (len(rows[:3]), outputs):
         found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise TrainingError(f"{wanted}; for {len(rows[:3])} rows it answers {found}")
+    if not random_draws(sampling_copy(network), (rows[:3],)):
+        raise TrainingError(f"module {place}: has no dropout (0 < p < 1), so that there would be nothing to sample")
     return network
 
 

@@ -1,7 +1,6 @@
 """A training run's state after an epoch, in a file: what it takes to go on as if nothing had happened."""
 
 import os
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,10 @@ def load(file: Path) -> Checkpoint:
         return Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except OSError as error:
         raise TrainingError(f"resume: {file}: cannot be read: {error.strerror}") from None
-    except (RuntimeError, TypeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"resume: {file}: is no checkpoint of a training run: {_first(error)}") from None
+    except Exception as error:  # noqa: BLE001 - for a file of something else its unpickler raises whatever it runs into
+        raise TrainingError(
+            f"resume: {file}: is no checkpoint of a training run, or a damaged one ({_first(error)})"
+        ) from None
 
 
 def resumed(config: TrainConfig, checkpoint: Checkpoint) -> TrainConfig:

@@ -40,8 +40,8 @@ app = typer.Typer(
 )
 app.add_typer(reproduce, name="reproduce")
 app.command()(behaviour)
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 @app.callback()

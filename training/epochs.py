@@ -8,6 +8,8 @@ from training.errors import TrainingError
 
 COLUMNS = ("number", "train_loss", "validation_loss", "validation_score")
 
+HEADER = ",".join(("epoch", *COLUMNS[1:]))
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
@@ -31,7 +33,7 @@ def logged(on_epoch: Callable[[Epoch], None], file: Path | None, *, anew: bool) 
     if file is None:
         return on_epoch
     if anew or not file.exists():
-        _write(file, ("epoch", *COLUMNS[1:]), "w")
+        _write(file, (HEADER,), "w")
 
     def write(epoch: Epoch) -> None:
         _write(file, tuple(str(asdict(epoch)[column]) for column in COLUMNS), "a")

@@ -27,8 +27,8 @@ METAVARS = {
 
 Show = Callable[[Path, Manifest], None]
 
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def add_import(app: typer.Typer, show: Show) -> None:

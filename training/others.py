@@ -9,6 +9,8 @@ from service.csv_rows import read_csv
 from service.errors import DropserveError
 from service.manifest import TensorSpec
 from training.data import Dataset, Float32, load_data
+from training.data.arrays import shaped
+from training.data.folder import read_images
 from training.errors import TrainingError
 
 TABLES = (".csv", ".tsv")
@@ -26,9 +28,9 @@ def read_others(source: str, data: Dataset) -> Float32:
             f"others: {source}: {data.name} is a table, so that a CSV file with its columns is expected"
         )
     try:
-        inputs = _columns(path, data) if path.suffix.lower() in TABLES else load_data(source).inputs
+        inputs = _inputs(path, data)
     except DropserveError as error:
-        raise TrainingError(f"others: {path.name}: {error.message}") from None
+        raise TrainingError(f"others: {error.message}") from None
     except OSError as error:
         raise TrainingError(f"others: {source}: cannot be read: {error.strerror}") from None
     if inputs.shape[1:] != data.inputs.shape[1:]:
@@ -38,6 +40,12 @@ def read_others(source: str, data: Dataset) -> Float32:
     if not len(inputs):
         raise TrainingError(f"others: {source} has no rows")
     return inputs
+
+
+def _inputs(path: Path, data: Dataset) -> Float32:
+    if path.suffix.lower() in TABLES:
+        return _columns(path, data)
+    return shaped(path.name, read_images(path).astype(np.float32)) if path.is_dir() else load_data(str(path)).inputs
 
 
 def _columns(path: Path, data: Dataset) -> Float32:

@@ -15,6 +15,7 @@ from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, 
 from training.distributed import ranks
 from training.network import LENET_HIDDEN
 from training.others import read_others
+from training.outputs import check_outputs
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
@@ -38,6 +39,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     `say` is told each step's outcome, `on_epoch` each epoch's. Raises TrainingError or InvalidModel.
     """
     config = resumed(config, load(config.resume)) if config.resume else config
+    check_outputs(config)
     check_writable(config.models)
     config, data, split = _prepared(config)
     others = () if config.others is None else (read_others(config.others, data),)

@@ -318,9 +318,12 @@ def _invalid_named_value(
     message, place = _message_and_place(error, first)
     if message.startswith("Expected `array` of length"):
         return _wrong_length(SPLIT.decode(text)[place[0] - first], field, place, categories)
-    if len(place) < 2 or message == "Number out of range":
+    if message == "Number out of range":
         return _invalid_value(error, spec, field, first)
     details = where(field, place)
+    if len(place) < 2:
+        told = f"{details['field']}: {in_words(message)}; a row is a list of {shorten(categories.features)}"
+        return InvalidInput(told, **details)
     if category := categories.by_column.get(place[1]):
         found = in_words(message).rpartition("found ")[2]
         return category.refusal(found, **details)

@@ -123,7 +123,7 @@ def test_a_folder_of_images(tmp_path: Path, mode: str, kind: str, channels: int)
 
 
 def test_folders_that_cannot_be_learned_from(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="expected a folder for each class"):
+    with pytest.raises(TrainingError, match="expected two folders or more, one for each class"):
         load_data(str(tmp_path))
     folder(tmp_path)
     Image.fromarray(IMAGES[0][:9]).save(tmp_path / "dog" / "small.png")

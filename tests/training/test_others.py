@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from service.manifest import read_manifest
@@ -83,3 +84,18 @@ def test_the_figures_tell_how_well_other_rows_are_doubted(images: Dataset, tmp_p
     assert manifest.training["others"] == "stripes.npz"  # a path is nobody else's
     assert manifest.evaluation["mc"]["auroc_other_mutual_information"] > 0.7  # by chance 0.5, give or take 0.04
     assert "rows of other data" in (tmp_path / "models" / "sides" / "1" / "MODEL_CARD.md").read_text()
+
+
+def test_a_folder_of_images_needs_no_classes(images: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "noise"
+    (folder / "more").mkdir(parents=True)
+    pixels = RNG.integers(0, 255, (3, 8, 8), dtype=np.uint8)
+    for file, image in zip((folder / "a.png", folder / "b.png", folder / "more" / "c.png"), pixels, strict=True):
+        Image.fromarray(image).save(file)
+    np.testing.assert_array_equal(read_others(str(folder), images)[:, 0], pixels)
+
+
+def test_an_empty_folder_is_refused(images: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError, match=r"^others: empty: expected PNG or JPEG images"):
+        read_others(str(tmp_path / "empty"), images)

@@ -24,8 +24,8 @@ USAGE = 2
 USUAL = Settings()
 DEFAULT_FOLDER = Path("build/behaviour")
 
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def behaviour(

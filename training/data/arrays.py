@@ -38,7 +38,7 @@ def make_array_dataset(
     if not kept.any():
         raise TrainingError(f"{name}: no row is without NaN")
     numbers, labels, _ = make_target(name, Column("targets", flat[kept], np.zeros(kept.sum(), dtype=bool)), choices)
-    rows = _shaped(name, _finite(name, inputs[kept]))
+    rows = shaped(name, _finite(name, inputs[kept]))
     image = rows.ndim == 4
     notes = () if kept.all() else (f"{(~kept).sum()} of {len(kept)} rows left out, where there is NaN",)
     return Dataset(
@@ -68,7 +68,7 @@ def _finite(name: str, inputs: NDArray[Any]) -> Float32:
     return rows
 
 
-def _shaped(name: str, rows: Float32) -> Float32:
+def shaped(name: str, rows: Float32) -> Float32:
     """(rows, features) or (rows, channels, height, width)"""
     if rows.ndim == 2:
         return rows

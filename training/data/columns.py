@@ -86,7 +86,7 @@ def make_feature(where: str, column: Column, categorical: bool) -> Feature:
     return Feature(ColumnSeen(column.name, "number", text), values)
 
 
-def to_float32(where: str, column: Column) -> Float32:
+def to_float32(where: str, column: Column, *, target: bool = False) -> Float32:
     """(rows,); raises TrainingError for numbers that are infinite or become so."""
     with np.errstate(over="ignore"):
         values = column.values.astype(np.float32)
@@ -94,9 +94,13 @@ def to_float32(where: str, column: Column) -> Float32:
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise TrainingError(
             f"{where}: column {column.name!r} has {wrong} values that are no finite 32-bit numbers, the first in row"
-            f" {row + 1}: {column.values[row]}; leave these rows out of the file, or say --ignore {column.name}"
+            f" {row + 1}: {column.values[row]}; leave these rows out of the file{_or_ignore(column, target=target)}"
         )
     return values
+
+
+def _or_ignore(column: Column, *, target: bool) -> str:
+    return "" if target else f", or say --ignore {column.name}"
 
 
 def category_names(values: NDArray[Any]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def read_parquet(path: Path, choices: Choices) -> Dataset:
 
 def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Choices) -> Dataset:
     """Features and target of the columns that are not to be ignored; raises TrainingError."""
-    columns, notes = _complete(name, columns, choices)
+    columns, notes = _complete(name, columns, target, choices)
     targets, labels, target_seen = make_target(name, next(c for c in columns if c.name == target), choices)
     others = [column for column in columns if column.name != target]
     features = [make_feature(name, column, column.name in choices.categorical) for column in others]
@@ -49,15 +49,17 @@ def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Cho
     )
 
 
-def _complete(name: str, columns: Sequence[Column], choices: Choices) -> tuple[list[Column], tuple[str, ...]]:
+def _complete(
+    name: str, columns: Sequence[Column], target: str, choices: Choices
+) -> tuple[list[Column], tuple[str, ...]]:
     """The columns with only the rows in which all have a value, and what was left out."""
     missing = {column.name: int(column.missing.sum()) for column in columns if column.missing.any()}
     counts = listed([f"{column} ({count})" for column, count in missing.items()])
     rows = len(columns[0].values)
     if missing and choices.missing == "refuse":
         raise TrainingError(
-            f"{name}: values are missing in {len(missing)} columns (of {rows} rows): {counts}; fill them in, leave such"
-            " rows out with --missing drop, or such columns with --ignore"
+            f"{name}: values are missing in {len(missing)} columns (of {rows} rows): {counts}; fill them in, or leave"
+            " such rows out with --missing drop" + ", or such columns with --ignore" * (set(missing) != {target})
         )
     kept = ~np.logical_or.reduce([column.missing for column in columns])
     if not kept.any():

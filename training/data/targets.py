@@ -47,7 +47,7 @@ def _values(where: str, column: Column) -> tuple[Float32, tuple[str, ...], Colum
         raise TrainingError(
             f"{where}: target {column.name!r} holds text, as {column.values[0]!r}; a regression needs numbers"
         )
-    values = to_float32(where, column)
+    values = to_float32(where, column, target=True)
     if values.min() == values.max():
         raise TrainingError(f"{where}: target {column.name!r} is always {values[0]:g} in 32-bit floating point")
     seen = ColumnSeen(column.name, "target", f"a regression: numbers from {values.min():g} to {values.max():g}")

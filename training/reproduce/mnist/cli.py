@@ -17,8 +17,8 @@ from training.reproduce.records import check, read, save
 FAILURE = 1
 USAGE = 2
 
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def mnist(

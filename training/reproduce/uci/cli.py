@@ -19,8 +19,8 @@ from training.reproduce.uci.table import read_table
 FAILURE = 1
 USAGE = 2
 
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def uci(
