@@ -134,6 +134,7 @@ def test_batch_normalisation_uses_its_running_statistics(tmp_path: Path) -> None
         engine = served(model, tmp_path, say=said.append)
         np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X) / 2, rtol=1e-4)
     assert sum("now uses its running statistics" in line for line in said) == 2
+    assert sum("not compared: BatchNormalization node 'n' is in training mode" in line for line in said) == 2
 
 
 def test_what_the_file_leaves_open_is_as_in_the_rows(tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ from numpy.typing import ArrayLike
 
 from service.manifest import Manifest
 from training.errors import VerificationFailed
+from training.graphs import describe
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
+from training.importing.untouched import compare
 from training.release import Facts, publish_verified
 from training.rows import Rows
 from training.verify import Verified, verify
 
+TAKEN_OFF = "taken off the end; a temperature divides logits, and at 1 the answers are the same"
 RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
 
 
@@ -38,8 +41,8 @@ def publish_onnx(
 
     `rows` are one array (rows, …) for each input, of rows that callers may see; without them, random numbers of
     the declared shapes stand for them. A Softmax at the end of a classification is taken off. Both graphs are
-    verified against the file's own network. Raises CannotExport, VerificationFailed or another TrainingError,
-    and leaves nothing then.
+    verified against the file's own network, and predict.onnx against the untouched file. Raises CannotExport,
+    VerificationFailed or another TrainingError, and leaves nothing then.
     """
     source = file if isinstance(file, Source) else open_source(file)
     arrays = [np.asarray(array) for array in rows]
@@ -50,6 +53,9 @@ def publish_onnx(
     for line in _told(network, random=not arrays):
         say(f"import: {line}")
     verified = _checked(network, random=not arrays)
+    end = network.end.op_type if network.end else None
+    check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows, end=end)
+    say(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
     return publish_verified(
         verified,
@@ -78,7 +84,8 @@ def _checked(network: Network, *, random: bool) -> Verified:
 def _told(network: Network, *, random: bool) -> Iterator[str]:
     sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
     yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
-    yield from network.notes
+    if network.end is not None:
+        yield f"{describe(network.end)}: {TAKEN_OFF}"
     if network.fixed_rows is not None:
         yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
     if random:
