@@ -201,6 +201,25 @@ def test_no_row_is_in_two_parts_and_own_test_rows_stand_alone(tmp_path: Path) ->
     assert {row.tobytes() for row in seen} == {row.tobytes() for row in inputs[:60] + 1}
 
 
+def test_own_test_rows_that_equal_training_rows_are_left_out(tmp_path: Path) -> None:
+    """They are what the network learned; the others stay, those that equal one another too."""
+    inputs, classes = blobs(90, 0)
+    fresh, same = np.concatenate([inputs + 1, inputs[:9] + 1]), inputs[30:50]
+    np.savez(
+        tmp_path / "own.npz", x_train=inputs, y_train=classes,
+        x_test=np.concatenate([fresh, same]), y_test=np.concatenate([classes, classes[:9], classes[30:50]]),
+    )  # fmt: skip
+    parts = split_labelled(load_labelled(str(tmp_path / "own.npz"), Choices(), ["x"]), seed=0)
+    assert (parts.left_out, sum(parts.counts.values())) == (20, 99)
+    kept = np.concatenate([np.asarray(part.inputs[0]) for part in (parts.test, parts.calibration, parts.validation)])
+    assert {row.tobytes() for row in kept} == {row.tobytes() for row in inputs + 1}
+    result = run(
+        saved(two_layers(), tmp_path / "net.onnx"), "--labels", "0,1,2", "--data", tmp_path / "own.npz", "--models",
+        tmp_path / "m",
+    )  # fmt: skip
+    assert "20 of the source's own test rows left out that are equal to one of its training rows" in result.output
+
+
 @pytest.mark.parametrize(("labels", "wanted"), [("c,a,b", [1, 2, 0]), ("x,y,z", [0, 1, 2])])
 def test_classes_get_the_networks_numbers(labels: str, wanted: list[int], tmp_path: Path) -> None:
     """By name; or by number, where the data has numbers."""
@@ -242,6 +261,10 @@ def test_a_usage_error_is_a_sentence_and_exit_code_2(arguments: list[str], messa
         ("wide.npy", "input 'x': takes rows of 3; the rows given are of 4"),
         ("text.npy", "expected numbers; found <U1"),
         ("empty.npy", "expected as many rows for each input, at least one"),
+        ("number.npy", "expected as many rows for each input, at least one"),
+        ("nan.npy", "nan.npy: x: row 2 has nan; expected finite numbers"),
+        ("named.npy", "named.npy: cannot be read as NPY: it holds arrays by name, as .npz files do"),
+        ("plain.npz", "plain.npz: cannot be read as NPZ: it holds one array without a name, as .npy files do"),
     ],
 )
 def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, message: str, tmp_path: Path) -> None:
@@ -251,6 +274,10 @@ def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, mess
     np.save(tmp_path / "wide.npy", np.ones((3, 4)))
     np.save(tmp_path / "text.npy", np.array([["a"]]))
     np.save(tmp_path / "empty.npy", np.zeros((0, 3)))
+    np.save(tmp_path / "number.npy", np.float32(3))
+    np.save(tmp_path / "nan.npy", np.array([[1, 2, 3], [1, np.nan, 3]]))
+    (tmp_path / "named.npy").write_bytes((tmp_path / "other.npz").read_bytes())
+    (tmp_path / "plain.npz").write_bytes((tmp_path / "wide.npy").read_bytes())
     model = saved(two_layers(), tmp_path / "net.onnx")
     result = run(model, "--task", "regression", "--rows", tmp_path / rows, "--models", tmp_path / "m")
     assert result.exit_code == 1, result.output
@@ -289,6 +316,44 @@ def test_data_that_does_not_fit_is_a_sentence(
     assert result.exit_code == 1, result.output
     assert message in result.stderr
     assert not list((tmp_path / "m").glob("*"))
+
+
+CLASSES = np.random.default_rng(3).integers(0, 2, 60)
+ONE_HOT = np.eye(2, dtype=np.float32)[CLASSES]
+NO_CLASSES = "targets: expected the class of each row, of shape (60,); found shape (60, 2): of one column a class take"
+NO_TARGETS = "targets: expected 60 classes, of shape (60,), or values, (60, outputs); found"
+
+
+@pytest.mark.parametrize(
+    ("targets", "flags", "message"),
+    [
+        (ONE_HOT, ["--labels", "no,yes"], NO_CLASSES),
+        (ONE_HOT, [], NO_CLASSES),
+        (ONE_HOT + 0.5, ["--labels", "no,yes"], NO_CLASSES),
+        (np.float32(1), ["--labels", "no,yes"], f"{NO_TARGETS} float32 of shape ()"),
+        (ONE_HOT[:, :, None], [], f"{NO_TARGETS} float32 of shape (60, 2, 1)"),
+        (CLASSES[:50], ["--labels", "no,yes"], f"{NO_TARGETS} int64 of shape (50,)"),
+        (np.where(np.arange(60) == 7, np.inf, CLASSES), [], "targets: row 8 has inf; expected finite numbers"),
+    ],
+)
+def test_targets_that_do_not_fit_are_a_sentence(targets: Any, flags: list[str], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "held.npz", x=np.random.default_rng(0).normal(size=(60, 3)), targets=targets)
+    model = saved(two_layers(), tmp_path / "net.onnx")
+    result = run(model, *flags, "--data", tmp_path / "held.npz", "--models", tmp_path / "m")
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not list((tmp_path / "m").glob("*"))
+
+
+def test_values_that_look_like_classes_are_values_where_that_is_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "held.npz", x=np.random.default_rng(0).normal(size=(60, 3)), targets=ONE_HOT)
+    model = saved(two_layers(), tmp_path / "net.onnx")
+    result = run(
+        model, "--task", "regression", "--data", tmp_path / "held.npz", "--models", tmp_path / "m", "--passes", "9"
+    )
+    assert result.exit_code == 0, result.output
+    assert "rmse" in read_manifest(tmp_path / "m" / "net" / "1").evaluation["mc"]
 
 
 def test_help_explains_every_flag() -> None:

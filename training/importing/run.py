@@ -70,6 +70,8 @@ def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, P
     parts = split_labelled(labelled, request.seed)
     for note in labelled.data.notes:
         say(note)
+    if parts.left_out:
+        say(f"{parts.left_out} of the source's own test rows left out that are equal to one of its training rows")
     say(f"data: {labelled.data.name}, {', '.join(f'{name} {rows}' for name, rows in parts.counts.items())}")
     if labelled.data.labels and not request.labels:
         classes = ", ".join(labelled.data.labels)
