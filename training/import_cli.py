@@ -19,6 +19,7 @@ METAVARS = {
     "labels": "A,B",
     "ignore": "A,B",
     "data": "FILE",
+    "others": "FILE",
     "rows": "FILE",
     "models": "DIR",
     "passes": "N",

@@ -11,7 +11,7 @@ CODE = re.compile(r"`[^`|]*`")
 def table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
     """With a line for each row; «None.» for no rows.
 
-    A cell is a text, in which nothing is Markdown, or as a whole a span of code.
+    A cell is a text, nothing of which breaks the table or the page, or as a whole a span of code.
     """
     if not rows:
         return "None."

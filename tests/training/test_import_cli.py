@@ -10,7 +10,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from service.loading import load_model
-from service.manifest import Noise, read_manifest
+from service.manifest import LearnedNoise, Noise, read_manifest
 from service.masks import MaskCache
 from tests.training.onnx_files import saved, script_export, two_layers
 from tests.training.test_import_torch import pair
@@ -141,6 +141,44 @@ def test_a_regression_with_data(tmp_path: Path) -> None:
     assert 0.4 < manifest.evaluation["deterministic"]["rmse"] < 0.7
 
 
+class WithNoise(nn.Module):
+    """A mean and a standard deviation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        mean, raw = self.body(rows).split(1, 1)
+        return torch.cat([mean, nn.functional.softplus(raw) + 0.1], 1)
+
+
+def test_learned_noise_other_rows_and_what_was_seen(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = script_export(WithNoise(), (torch.randn(4, 3),), tmp_path / "net.onnx")
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(400, 3)).round(3)
+    data = table(tmp_path / "held.csv", inputs, rng.normal(size=400), target="price")
+    others = table(tmp_path / "far.csv", rng.normal(size=(50, 3)) + 50, rng.normal(size=50), target="price")
+    asked = (file, "--data", data, "--target", "price", "--models", tmp_path / "m", "--passes", "20")
+    result = run(*asked, "--noise", "learned", "--others", others)
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(tmp_path / "m" / "net" / "1")
+    assert isinstance(manifest.noise, LearnedNoise)
+    assert manifest.answers == 1
+    assert any(name.startswith("auroc_other_") for name in manifest.evaluation["mc"])
+    assert manifest.training["others"] == "far.csv"
+    np.testing.assert_allclose([seen.median for seen in manifest.seen], np.median(inputs, axis=0), atol=1e-6)
+    assert [seen.highest for seen in manifest.seen] == pytest.approx(inputs.max(axis=0))
+
+
+def test_outputs_that_are_no_deviations_are_no_learned_noise(tmp_path: Path) -> None:
+    model = saved(two_layers(), tmp_path / "net.onnx")
+    result = run(model, "--task", "regression", "--noise", "learned", "--models", tmp_path / "m")
+    assert result.exit_code == 1, result.output
+    assert "noise: learned means that the outputs are means and then as many standard deviations" in result.stderr
+
+
 def test_several_inputs_by_their_names(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, example = pair()
@@ -153,14 +191,24 @@ def test_several_inputs_by_their_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", **arrays)
     np.savez(tmp_path / "held.npz", **arrays, targets=rng.integers(0, 2, 200))
     for number, source in enumerate((("--rows", "rows.npz"), ("--data", "held.npz")), start=1):
+        more = ("--others", tmp_path / "rows.npz") if source[0] == "--data" else ()
         result = run(
-            file, "--labels", "no,yes", source[0], tmp_path / source[1], "--models", tmp_path / "m", "--passes", "9"
+            file,
+            "--labels",
+            "no,yes",
+            source[0],
+            tmp_path / source[1],
+            *more,
+            "--models",
+            tmp_path / "m",
+            "--passes",
+            "9",
         )
         assert result.exit_code == 0, result.output
         assert "random numbers" not in result.output
         manifest = load_model(tmp_path / "m" / "net" / str(number), MaskCache(2**20)).manifest
         assert [(spec.name, spec.dtype) for spec in manifest.inputs] == [("numbers", "float32"), ("words", "int64")]
-        assert bool(manifest.evaluation) == (source[0] == "--data")
+        assert ("auroc_other_entropy" in manifest.evaluation.get("mc", {})) == (source[0] == "--data")
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv without names", "npy", "npz"])
@@ -239,6 +287,8 @@ def test_classes_get_the_networks_numbers(labels: str, wanted: list[int], tmp_pa
         (["--labels", "a,,b"], "--labels: "),
         (["--labels", "a,b", "--passes", "1"], "--passes: Input should be greater than or equal to 2"),
         (["--labels", "a,b", "--target", "t"], "--target and --ignore are for columns of --data FILE"),
+        (["--labels", "a,b", "--others", "o.csv"], "--others: is compared with the rows of --data FILE"),
+        (["--labels", "a,b", "--noise", "learned"], "--noise: is that of a regression's target, and --labels"),
         (["--task", "guessing"], "--task: Input should be 'auto', 'classification' or 'regression'"),
         (["--lables", "a,b"], "--labels"),
     ],

@@ -14,6 +14,7 @@ from training.data.split import equal_rows, strata
 from training.data.targets import make_target
 from training.errors import TrainingError
 from training.importing.rows import UNREADABLE, check_finite, read_npz, read_rows
+from training.others import read_others
 from training.rows import Rows
 
 TARGETS = "targets"
@@ -96,6 +97,19 @@ def split_labelled(labelled: Labelled, seed: int) -> Parts:
 
 def _rows(labelled: Labelled, rows: Int64) -> Rows:
     return Rows(tuple(array[rows] for array in labelled.inputs), labelled.data.targets[rows])
+
+
+def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple[Array, ...]:
+    """Rows that the network should doubt, one array an input; what `train` takes, or by the names of the inputs.
+
+    Raises TrainingError.
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".npz" and set(inputs) <= set(_names(path)):
+        return tuple(read_rows(path, inputs))
+    if len(inputs) > 1:
+        raise TrainingError(f"others: {source}: expected an .npz with arrays {', '.join(inputs)}, the network's inputs")
+    return (read_others(source, labelled.data),)
 
 
 def _names(path: Path) -> Sequence[str]:

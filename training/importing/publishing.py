@@ -7,8 +7,9 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.manifest import Manifest
-from training.errors import VerificationFailed
+from service.manifest import LearnedNoise, Manifest
+from service.runtime import Array
+from training.errors import CannotExport, VerificationFailed
 from training.graphs import describe
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
@@ -32,6 +33,7 @@ def publish_onnx(
     validation: Rows | None = None,
     calibration: Rows | None = None,
     test: Rows | None = None,
+    others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
@@ -50,6 +52,8 @@ def publish_onnx(
         say(f"import: {note}")
     with making_sense():
         network = make_network(source, arrays, classification=bool(labels))
+    if isinstance(facts.get("noise"), LearnedNoise):
+        _check_deviations(network.original.predict(network.example))
     for line in _told(network, random=not arrays):
         say(f"import: {line}")
     verified = _checked(network, random=not arrays)
@@ -66,11 +70,22 @@ def publish_onnx(
         validation=validation,
         calibration=calibration,
         test=test,
+        others=others,
         passes=passes,
         seed=seed,
         say=say,
         **facts,
     )
+
+
+def _check_deviations(answers: Array) -> None:
+    """Of a learned noise: answers (rows, outputs) are means and then standard deviations, which are above 0."""
+    outputs = answers.shape[1]
+    if outputs % 2 or not (answers[:, outputs // 2 :] > 0).all():
+        raise CannotExport(
+            "noise: learned means that the outputs are means and then as many standard deviations, all above 0; of this"
+            f" file's {outputs} outputs that is not so"
+        )
 
 
 def _checked(network: Network, *, random: bool) -> Verified:

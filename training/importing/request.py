@@ -35,6 +35,11 @@ class ImportRequest(BaseModel):
     """Columns that are no inputs of the network, separated by commas."""
     missing: Literal["refuse", "drop"] = "refuse"
     """Rows with missing values: refuse, the default, says where they are, drop leaves them out."""
+    noise: Literal["fitted", "learned"] = "fitted"
+    """Noise of a regression's target: fitted, by default, to the data; learned, its standard deviations are the second
+    half of the outputs, behind the means."""
+    others: str | None = Field(default=None, min_length=1)
+    """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
     rows: Path | None = None
     """Rows that callers may see, to verify with: .npy, .npz with an array for each input, or .csv of numbers; by
     default some of the data, or random ones."""
@@ -66,6 +71,10 @@ class ImportRequest(BaseModel):
             raise ValueError(
                 "what the outputs mean is not in the file: name the classes with --labels A,B, or say --task regression"
             )
+        if self.labels and self.noise == "learned":
+            raise ValueError("--noise: is that of a regression's target, and --labels name classes; leave one out")
+        if self.data is None and self.others is not None:
+            raise ValueError("--others: is compared with the rows of --data FILE, which is not given")
         if self.data is None and (self.target or self.ignore):
             raise ValueError("--target and --ignore are for columns of --data FILE, which is not given")
         return self
