@@ -283,13 +283,13 @@ def test_classes_get_the_networks_numbers(labels: str, wanted: list[int], tmp_pa
     [
         ([], "what the outputs mean is not in the file: name the classes with --labels A,B, or say --task regression"),
         (["--labels", "a,b", "--task", "regression"], "--labels: a regression has none"),
-        (["--labels", "a,b", "--name", "a/b"], "--name: String should match pattern"),
+        (["--labels", "a,b", "--name", "a/b"], "--name: expected at most 100 letters"),
         (["--labels", "a,,b"], "--labels: "),
-        (["--labels", "a,b", "--passes", "1"], "--passes: Input should be greater than or equal to 2"),
+        (["--labels", "a,b", "--passes", "1"], "--passes: must be greater than or equal to 2"),
         (["--labels", "a,b", "--target", "t"], "--target and --ignore are for columns of --data FILE"),
         (["--labels", "a,b", "--others", "o.csv"], "--others: is compared with the rows of --data FILE"),
         (["--labels", "a,b", "--noise", "learned"], "--noise: is that of a regression's target, and --labels"),
-        (["--task", "guessing"], "--task: Input should be 'auto', 'classification' or 'regression'"),
+        (["--task", "guessing"], "--task: must be 'auto', 'classification' or 'regression'"),
         (["--lables", "a,b"], "--labels"),
     ],
 )
