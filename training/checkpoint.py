@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from training.config import TrainConfig, flag
+from training.config import TrainConfig
 from training.errors import TrainingError
+from training.flags import flag
 
 FREE = {"name", "description", "models", "others", "device", "checkpoint", "resume", "log", "tensorboard", "compile"}
 FREE |= {"passes"}

@@ -1,16 +1,13 @@
 """The command line: `python -m training train`."""
 
-import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -19,9 +16,10 @@ from service.errors import DropserveError
 from service.manifest import Manifest
 from training.behaviour.cli import behaviour
 from training.card import FIGURES, KINDS
-from training.config import TrainConfig, flag, load_config
+from training.config import TrainConfig, load_config
 from training.errors import ConfigError, TrainingError
-from training.import_cli import add_import
+from training.flags import with_flags
+from training.importing.cli import add_import
 from training.reproduce.cli import app as reproduce
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 FAILURE = 1
 USAGE = 2
 INTERRUPTED = 130
-METAVARS: dict[type, str] = {int: "N", float: "X"}
 
 app = typer.Typer(
     help="Train networks with dropout and publish them for the service.",
@@ -49,28 +46,8 @@ def main() -> None:
     """Train networks with dropout and publish them for the service."""
 
 
-def with_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give the command a flag for each field of TrainConfig, its help taken from there.
-
-    Values are passed on as text, for TrainConfig to judge; a flag that is not given is None.
-    """
-    parameters = list(inspect.signature(command).parameters.values())[:-1]  # all but **flags
-    for key, field in TrainConfig.model_fields.items():
-        annotation = Annotated[str | None, _option(key, field)]
-        parameters.append(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return command
-
-
-def _option(key: str, field: FieldInfo) -> Any:
-    value = field.default
-    default = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
-    metavar = METAVARS.get(type(value)) if not isinstance(value, tuple) else "N,N" if value else "A,B"
-    return typer.Option(flag(key), help=field.description, show_default=default or False, metavar=metavar)
-
-
 @app.command()
-@with_settings
+@with_flags(TrainConfig)
 def train(
     config: Annotated[
         Path | None, typer.Option(help="TOML file of settings, such as epochs = 50; flags go over it.", metavar="FILE")

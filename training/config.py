@@ -1,6 +1,5 @@
 """The settings of a training run: defaults, then a TOML file, then the command line, each over the one before."""
 
-import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -8,13 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
-from service.manifest import NAME
 from training.errors import ConfigError
+from training.flags import ModelName, Names, explain, flag, named_as
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
-Names = tuple[Annotated[str, Field(min_length=1)], ...]
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -37,7 +34,7 @@ class TrainConfig(BaseModel):
     """Rows with missing values: refuse says where they are, drop leaves them out."""
     others: str | None = None
     """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
-    name: str = "digits"
+    name: ModelName = "digits"
     """Name to publish the model under, by default that of the data: letters, digits, dots, hyphens, underscores."""
     description: str = ""
     """A sentence on what the model is for; stands in its manifest and card."""
@@ -99,13 +96,7 @@ class TrainConfig(BaseModel):
     def _named_as_the_data(cls, values: object) -> object:
         if not isinstance(values, dict) or "name" in values or not isinstance(values.get("data"), str):
             return values
-        stem = Path(values["data"]).resolve().name.split(".")[0]
-        return values | {"name": re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:100] or "model"}
-
-    @field_validator("ignore", "categorical", mode="before")
-    @classmethod
-    def _names_at_commas(cls, value: object) -> object:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        return values | {"name": named_as(values["data"])}
 
     @field_validator("hidden", mode="before")
     @classmethod
@@ -116,15 +107,6 @@ class TrainConfig(BaseModel):
         if not all(part.isdecimal() for part in parts):
             raise ValueError("expected whole numbers with commas between them, such as 256,256")
         return parts
-
-    @field_validator("name")
-    @classmethod
-    def _can_be_a_name(cls, value: str) -> str:
-        if not NAME.fullmatch(value):
-            raise ValueError(
-                "expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first"
-            )
-        return value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -168,15 +150,14 @@ def load_config(file: Path | None, flags: Mapping[str, Any]) -> TrainConfig:
     for key in values:
         if key not in TrainConfig.model_fields:
             raise ConfigError(f"{file}: {key}: there is no such setting{_nearest(key)}")
+
+    def place(key: str) -> str:
+        return flag(key) if key in flags else f"{file}: {key}"
+
     try:
         return TrainConfig.model_validate({**values, **flags})
     except ValidationError as error:
-        raise ConfigError(_explain(error.errors(include_url=False)[0], file, flags)) from None
-
-
-def flag(key: str) -> str:
-    """The command line's spelling of a setting."""
-    return "--" + key.replace("_", "-")
+        raise ConfigError(explain(error.errors(include_url=False)[0], place, TrainConfig)) from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -192,14 +173,3 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _nearest(key: str) -> str:
     close = get_close_matches(key.replace("-", "_"), TrainConfig.model_fields, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(TrainConfig.model_fields)}"
-
-
-def _explain(error: ErrorDetails, file: Path | None, flags: Mapping[str, Any]) -> str:
-    """«run.toml: epochs: must be a valid integer, …; given: 'many'», and then what the setting is."""
-    message = re.sub(r"^(Value error, |\w+ should(?= ))", "", error["msg"])
-    message = re.sub(r"^ ", "must ", message)
-    if not error["loc"]:
-        return message
-    key = str(error["loc"][0])
-    place = flag(key) if key in flags else f"{file}: {key}"
-    return f"{place}: {message}; given: {error['input']!r}. {TrainConfig.model_fields[key].description}"

@@ -13,8 +13,9 @@ from service.masks import MaskCache
 from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty
 from training.cli import app
-from training.config import TrainConfig, flag
+from training.config import TrainConfig
 from training.data import load_data, split_data
+from training.flags import flag
 
 SPLIT = ("validation_share", "calibration_share", "test_share", "seed")
 

@@ -10,7 +10,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from service.loading import load_model
-from service.manifest import Noise, read_manifest
+from service.manifest import LearnedNoise, Noise, read_manifest
 from service.masks import MaskCache
 from tests.training.onnx_files import saved, script_export, two_layers
 from tests.training.test_import_torch import pair
@@ -141,6 +141,44 @@ def test_a_regression_with_data(tmp_path: Path) -> None:
     assert 0.4 < manifest.evaluation["deterministic"]["rmse"] < 0.7
 
 
+class WithNoise(nn.Module):
+    """A mean and a standard deviation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        mean, raw = self.body(rows).split(1, 1)
+        return torch.cat([mean, nn.functional.softplus(raw) + 0.1], 1)
+
+
+def test_learned_noise_other_rows_and_what_was_seen(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = script_export(WithNoise(), (torch.randn(4, 3),), tmp_path / "net.onnx")
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(400, 3)).round(3)
+    data = table(tmp_path / "held.csv", inputs, rng.normal(size=400), target="price")
+    others = table(tmp_path / "far.csv", rng.normal(size=(50, 3)) + 50, rng.normal(size=50), target="price")
+    asked = (file, "--data", data, "--target", "price", "--models", tmp_path / "m", "--passes", "20")
+    result = run(*asked, "--noise", "learned", "--others", others)
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(tmp_path / "m" / "net" / "1")
+    assert isinstance(manifest.noise, LearnedNoise)
+    assert manifest.answers == 1
+    assert any(name.startswith("auroc_other_") for name in manifest.evaluation["mc"])
+    assert manifest.training["others"] == "far.csv"
+    np.testing.assert_allclose([seen.median for seen in manifest.seen], np.median(inputs, axis=0), atol=1e-6)
+    assert [seen.highest for seen in manifest.seen] == pytest.approx(inputs.max(axis=0))
+
+
+def test_outputs_that_are_no_deviations_are_no_learned_noise(tmp_path: Path) -> None:
+    model = saved(two_layers(), tmp_path / "net.onnx")
+    result = run(model, "--task", "regression", "--noise", "learned", "--models", tmp_path / "m")
+    assert result.exit_code == 1, result.output
+    assert "noise: learned means that the outputs are means and then as many standard deviations" in result.stderr
+
+
 def test_several_inputs_by_their_names(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module, example = pair()
@@ -153,14 +191,24 @@ def test_several_inputs_by_their_names(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", **arrays)
     np.savez(tmp_path / "held.npz", **arrays, targets=rng.integers(0, 2, 200))
     for number, source in enumerate((("--rows", "rows.npz"), ("--data", "held.npz")), start=1):
+        more = ("--others", tmp_path / "rows.npz") if source[0] == "--data" else ()
         result = run(
-            file, "--labels", "no,yes", source[0], tmp_path / source[1], "--models", tmp_path / "m", "--passes", "9"
+            file,
+            "--labels",
+            "no,yes",
+            source[0],
+            tmp_path / source[1],
+            *more,
+            "--models",
+            tmp_path / "m",
+            "--passes",
+            "9",
         )
         assert result.exit_code == 0, result.output
         assert "random numbers" not in result.output
         manifest = load_model(tmp_path / "m" / "net" / str(number), MaskCache(2**20)).manifest
         assert [(spec.name, spec.dtype) for spec in manifest.inputs] == [("numbers", "float32"), ("words", "int64")]
-        assert bool(manifest.evaluation) == (source[0] == "--data")
+        assert ("auroc_other_entropy" in manifest.evaluation.get("mc", {})) == (source[0] == "--data")
 
 
 @pytest.mark.parametrize("kind", ["csv", "csv without names", "npy", "npz"])
@@ -201,6 +249,25 @@ def test_no_row_is_in_two_parts_and_own_test_rows_stand_alone(tmp_path: Path) ->
     assert {row.tobytes() for row in seen} == {row.tobytes() for row in inputs[:60] + 1}
 
 
+def test_own_test_rows_that_equal_training_rows_are_left_out(tmp_path: Path) -> None:
+    """They are what the network learned; the others stay, those that equal one another too."""
+    inputs, classes = blobs(90, 0)
+    fresh, same = np.concatenate([inputs + 1, inputs[:9] + 1]), inputs[30:50]
+    np.savez(
+        tmp_path / "own.npz", x_train=inputs, y_train=classes,
+        x_test=np.concatenate([fresh, same]), y_test=np.concatenate([classes, classes[:9], classes[30:50]]),
+    )  # fmt: skip
+    parts = split_labelled(load_labelled(str(tmp_path / "own.npz"), Choices(), ["x"]), seed=0)
+    assert (parts.left_out, sum(parts.counts.values())) == (20, 99)
+    kept = np.concatenate([np.asarray(part.inputs[0]) for part in (parts.test, parts.calibration, parts.validation)])
+    assert {row.tobytes() for row in kept} == {row.tobytes() for row in inputs + 1}
+    result = run(
+        saved(two_layers(), tmp_path / "net.onnx"), "--labels", "0,1,2", "--data", tmp_path / "own.npz", "--models",
+        tmp_path / "m",
+    )  # fmt: skip
+    assert "20 of the source's own test rows left out that are equal to one of its training rows" in result.output
+
+
 @pytest.mark.parametrize(("labels", "wanted"), [("c,a,b", [1, 2, 0]), ("x,y,z", [0, 1, 2])])
 def test_classes_get_the_networks_numbers(labels: str, wanted: list[int], tmp_path: Path) -> None:
     """By name; or by number, where the data has numbers."""
@@ -216,11 +283,13 @@ def test_classes_get_the_networks_numbers(labels: str, wanted: list[int], tmp_pa
     [
         ([], "what the outputs mean is not in the file: name the classes with --labels A,B, or say --task regression"),
         (["--labels", "a,b", "--task", "regression"], "--labels: a regression has none"),
-        (["--labels", "a,b", "--name", "a/b"], "--name: String should match pattern"),
+        (["--labels", "a,b", "--name", "a/b"], "--name: expected at most 100 letters"),
         (["--labels", "a,,b"], "--labels: "),
-        (["--labels", "a,b", "--passes", "1"], "--passes: Input should be greater than or equal to 2"),
+        (["--labels", "a,b", "--passes", "1"], "--passes: must be greater than or equal to 2"),
         (["--labels", "a,b", "--target", "t"], "--target and --ignore are for columns of --data FILE"),
-        (["--task", "guessing"], "--task: Input should be 'auto', 'classification' or 'regression'"),
+        (["--labels", "a,b", "--others", "o.csv"], "--others: is compared with the rows of --data FILE"),
+        (["--labels", "a,b", "--noise", "learned"], "--noise: is that of a regression's target, and --labels"),
+        (["--task", "guessing"], "--task: must be 'auto', 'classification' or 'regression'"),
         (["--lables", "a,b"], "--labels"),
     ],
 )
@@ -242,6 +311,10 @@ def test_a_usage_error_is_a_sentence_and_exit_code_2(arguments: list[str], messa
         ("wide.npy", "input 'x': takes rows of 3; the rows given are of 4"),
         ("text.npy", "expected numbers; found <U1"),
         ("empty.npy", "expected as many rows for each input, at least one"),
+        ("number.npy", "expected as many rows for each input, at least one"),
+        ("nan.npy", "nan.npy: x: row 2 has nan; expected finite numbers"),
+        ("named.npy", "named.npy: cannot be read as NPY: it holds arrays by name, as .npz files do"),
+        ("plain.npz", "plain.npz: cannot be read as NPZ: it holds one array without a name, as .npy files do"),
     ],
 )
 def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, message: str, tmp_path: Path) -> None:
@@ -251,6 +324,10 @@ def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, mess
     np.save(tmp_path / "wide.npy", np.ones((3, 4)))
     np.save(tmp_path / "text.npy", np.array([["a"]]))
     np.save(tmp_path / "empty.npy", np.zeros((0, 3)))
+    np.save(tmp_path / "number.npy", np.float32(3))
+    np.save(tmp_path / "nan.npy", np.array([[1, 2, 3], [1, np.nan, 3]]))
+    (tmp_path / "named.npy").write_bytes((tmp_path / "other.npz").read_bytes())
+    (tmp_path / "plain.npz").write_bytes((tmp_path / "wide.npy").read_bytes())
     model = saved(two_layers(), tmp_path / "net.onnx")
     result = run(model, "--task", "regression", "--rows", tmp_path / rows, "--models", tmp_path / "m")
     assert result.exit_code == 1, result.output
@@ -289,6 +366,44 @@ def test_data_that_does_not_fit_is_a_sentence(
     assert result.exit_code == 1, result.output
     assert message in result.stderr
     assert not list((tmp_path / "m").glob("*"))
+
+
+CLASSES = np.random.default_rng(3).integers(0, 2, 60)
+ONE_HOT = np.eye(2, dtype=np.float32)[CLASSES]
+NO_CLASSES = "targets: expected the class of each row, of shape (60,); found shape (60, 2): of one column a class take"
+NO_TARGETS = "targets: expected 60 classes, of shape (60,), or values, (60, outputs); found"
+
+
+@pytest.mark.parametrize(
+    ("targets", "flags", "message"),
+    [
+        (ONE_HOT, ["--labels", "no,yes"], NO_CLASSES),
+        (ONE_HOT, [], NO_CLASSES),
+        (ONE_HOT + 0.5, ["--labels", "no,yes"], NO_CLASSES),
+        (np.float32(1), ["--labels", "no,yes"], f"{NO_TARGETS} float32 of shape ()"),
+        (ONE_HOT[:, :, None], [], f"{NO_TARGETS} float32 of shape (60, 2, 1)"),
+        (CLASSES[:50], ["--labels", "no,yes"], f"{NO_TARGETS} int64 of shape (50,)"),
+        (np.where(np.arange(60) == 7, np.inf, CLASSES), [], "targets: row 8 has inf; expected finite numbers"),
+    ],
+)
+def test_targets_that_do_not_fit_are_a_sentence(targets: Any, flags: list[str], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "held.npz", x=np.random.default_rng(0).normal(size=(60, 3)), targets=targets)
+    model = saved(two_layers(), tmp_path / "net.onnx")
+    result = run(model, *flags, "--data", tmp_path / "held.npz", "--models", tmp_path / "m")
+    assert result.exit_code == 1, result.output
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert not list((tmp_path / "m").glob("*"))
+
+
+def test_values_that_look_like_classes_are_values_where_that_is_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "held.npz", x=np.random.default_rng(0).normal(size=(60, 3)), targets=ONE_HOT)
+    model = saved(two_layers(), tmp_path / "net.onnx")
+    result = run(
+        model, "--task", "regression", "--data", tmp_path / "held.npz", "--models", tmp_path / "m", "--passes", "9"
+    )
+    assert result.exit_code == 0, result.output
+    assert "rmse" in read_manifest(tmp_path / "m" / "net" / "1").evaluation["mc"]
 
 
 def test_help_explains_every_flag() -> None:

@@ -87,6 +87,18 @@ def test_every_way_of_writing_dropout(way: str, tmp_path: Path) -> None:
     assert_drops(served(make(), tmp_path), p)
 
 
+def test_no_name_of_a_foreign_file_breaks_the_card(tmp_path: Path) -> None:
+    model = two_layers()
+    node = next(each for each in model.graph.node if each.op_type == "Dropout")
+    node.name = "drop|one`\n\n# Two <b>three</b> [four](http://five) \\"
+    model.producer_name = "pro|ducer`s\n| --- |"
+    published, _ = publish_onnx(saved(model, tmp_path / "net.onnx"), [X], name="net", models=tmp_path / "m")
+    card = (published / "MODEL_CARD.md").read_text()
+    name = r"drop\|one\` # Two \<b>three\</b> \[four](http://five) \\"
+    assert f"| `mask_0` | {name} | dropout | 0.5 | 8 |\n" in card
+    assert r"| producer | pro\|ducer\`s \| --- \| |" in card
+
+
 def test_two_places_of_dropout(tmp_path: Path) -> None:
     assert_drops(served(two_layers("e = Dropout (h) d = Dropout (e)"), tmp_path), 0.5, sites=2)
 
@@ -134,6 +146,7 @@ def test_batch_normalisation_uses_its_running_statistics(tmp_path: Path) -> None
         engine = served(model, tmp_path, say=said.append)
         np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X) / 2, rtol=1e-4)
     assert sum("now uses its running statistics" in line for line in said) == 2
+    assert sum("not compared: BatchNormalization node 'n' is in training mode" in line for line in said) == 2
 
 
 def test_what_the_file_leaves_open_is_as_in_the_rows(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def assert_answers_as(
     inputs = {spec.name: tensor.numpy() for spec, tensor in zip(manifest.inputs, example, strict=True)}
     np.testing.assert_allclose(engine.predict(inputs).values, reference.predict(example), rtol=1e-5, atol=1e-5)
     masks = [draw_masks(SEED, i, site.p, site.shape, 0, PASSES) for i, site in enumerate(manifest.sites)]
+    assert [site.p for site in manifest.sites] == pytest.approx([1 - draw.keep for draw in reference.draws(example)])
     wanted = reference.sample(example, masks, rows_axes or [0] * len(masks))
     assert np.ptp(wanted, axis=0).max() > 0.01
     np.testing.assert_allclose(engine.draw_all(inputs, Sampling(PASSES, SEED)), wanted, rtol=1e-4, atol=1e-5)

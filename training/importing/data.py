@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from service.runtime import Array
-from training.data import Choices, Dataset, deal, load_data
+from training.data import Choices, Dataset, Int64, deal, load_data
 from training.data.columns import Column
 from training.data.split import equal_rows, strata
 from training.data.targets import make_target
 from training.errors import TrainingError
-from training.importing.rows import UNREADABLE, read_npz, read_rows
+from training.importing.rows import UNREADABLE, check_finite, read_npz, read_rows
+from training.others import read_others
 from training.rows import Rows
 
 TARGETS = "targets"
@@ -34,6 +35,8 @@ class Parts:
     test: Rows
     calibration: Rows
     validation: Rows
+    left_out: int = 0
+    """Rows of the source's own test part that are equal to one of its training part."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -79,20 +82,34 @@ def with_labels(labelled: Labelled, labels: Sequence[str]) -> Labelled:
 def split_labelled(labelled: Labelled, seed: int) -> Parts:
     """Parts with no row in common; where the source sets its own test rows apart, of these alone.
 
-    From the others the network may have learned. Raises TrainingError when there are too few.
+    From the others the network may have learned, so that rows equal to one of them are left out. Raises
+    TrainingError when there are too few.
     """
-    data = labelled.data
-    start = len(data.targets) - data.own_test_rows if data.own_test_rows else 0
-    own = replace(data, inputs=data.inputs[start:], targets=data.targets[start:])
-    dealt = deal(strata(own), CUTS, seed, equal_rows(own.inputs))
+    data, groups = labelled.data, equal_rows(labelled.data.inputs)
+    start = len(groups) - data.own_test_rows if data.own_test_rows else 0
+    kept = start + np.flatnonzero(~np.isin(groups[start:], groups[:start]))
+    dealt = deal(strata(replace(data, targets=data.targets[kept])), CUTS, seed, groups[kept]) if len(kept) else [kept]
     if not all(map(len, dealt)):
-        raise TrainingError(
-            f"data: {data.name} has {len(own.targets)} rows to test and calibrate with, which is too few"
-        )
-    parts = [
-        Rows(tuple(array[start:][rows] for array in labelled.inputs), data.targets[start:][rows]) for rows in dealt
-    ]
-    return Parts(*parts)
+        raise TrainingError(f"data: {data.name} has {len(kept)} rows to test and calibrate with, which is too few")
+    test, calibration, validation = (_rows(labelled, kept[rows]) for rows in dealt)
+    return Parts(test, calibration, validation, left_out=len(groups) - start - len(kept))
+
+
+def _rows(labelled: Labelled, rows: Int64) -> Rows:
+    return Rows(tuple(array[rows] for array in labelled.inputs), labelled.data.targets[rows])
+
+
+def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple[Array, ...]:
+    """Rows that the network should doubt, one array an input; what `train` takes, or by the names of the inputs.
+
+    Raises TrainingError.
+    """
+    path = Path(source)
+    if path.suffix.lower() == ".npz" and set(inputs) <= set(_names(path)):
+        return tuple(read_rows(path, inputs))
+    if len(inputs) > 1:
+        raise TrainingError(f"others: {source}: expected an .npz with arrays {', '.join(inputs)}, the network's inputs")
+    return (read_others(source, labelled.data),)
 
 
 def _names(path: Path) -> Sequence[str]:
@@ -105,17 +122,40 @@ def _names(path: Path) -> Sequence[str]:
 
 def _by_input(path: Path, choices: Choices, names: Sequence[str]) -> Labelled:
     inputs = tuple(read_rows(path, names))
-    targets, labels = _targets(path, read_npz(path)[TARGETS], choices)
-    if len(targets) != len(inputs[0]):
-        raise TrainingError(f"{path.name}: expected as many {TARGETS} as rows, {len(inputs[0])}; found {len(targets)}")
-    flat = np.concatenate([array.reshape(len(array), -1) for array in inputs], axis=1)
-    data = Dataset(path.name, flat.astype(np.float32), targets, features=(), labels=labels, one_unit=False)
+    given = read_npz(path)[TARGETS]
+    _check_targets(path, given, len(inputs[0]), choices)
+    targets, labels = _targets(path, given, choices)
+    flat = [array.reshape(len(array), -1) for array in inputs]
+    rows = inputs[0] if len(inputs) == 1 else np.concatenate(flat, axis=1)
+    data = Dataset(path.name, rows.astype(np.float32), targets, features=(), labels=labels, one_unit=False)
     return Labelled(inputs, data)
+
+
+def _check_targets(path: Path, targets: Array, rows: int, choices: Choices) -> None:
+    shapes = f"{rows} classes, of shape ({rows},), or values, ({rows}, outputs)"
+    if targets.ndim not in (1, 2) or len(targets) != rows or targets.dtype.kind not in "biufU":
+        raise TrainingError(
+            f"{path.name}: {TARGETS}: expected {shapes}; found {targets.dtype} of shape {targets.shape}"
+        )
+    if targets.dtype.kind == "f":
+        check_finite(path, TARGETS, targets)
+    classes = choices.task == "classification" or (choices.task == "auto" and _one_hot(targets))
+    if targets.ndim == 2 and targets.shape[1] > 1 and classes:
+        raise TrainingError(
+            f"{path.name}: {TARGETS}: expected the class of each row, of shape ({rows},); found shape {targets.shape}:"
+            " of one column a class take the argmax, and if they are values say --task regression"
+        )
+
+
+def _one_hot(targets: Array) -> bool:
+    """Whether each row is 0 but for one 1."""
+    numbers = targets.ndim == 2 and targets.dtype.kind != "U"
+    return numbers and bool(np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all())
 
 
 def _targets(path: Path, targets: Array, choices: Choices) -> tuple[Any, tuple[str, ...]]:
     """Classes by number and their names, or values (rows, outputs) and none."""
-    if targets.ndim == 2 and targets.shape[1] > 1:
+    if targets.ndim == 2 and targets.shape[1] != 1:
         return targets.astype(np.float32), ()
     column = Column(TARGETS, targets.reshape(len(targets)), np.zeros(len(targets), dtype=bool))
     numbers, labels, _ = make_target(path.name, column, choices)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 from torch import Tensor
 
 from service.manifest import DropoutSite, TensorSpec
@@ -13,8 +13,9 @@ from service.runtime import Array
 from training.errors import CannotExport
 from training.export import Exported
 from training.importing.axes import fix_axes, free_rows, input_specs
-from training.importing.evaluation import to_logits
+from training.importing.ending import to_logits
 from training.importing.original import Original
+from training.importing.ratios import drop_ratios
 from training.importing.source import Source
 from training.surgery import find_sites, to_predict, to_sample
 
@@ -24,13 +25,16 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Network:
-    """`example` is one tensor (rows, …) an input; `fixed_rows` the number of rows the file was fixed at."""
+    """`example` is one tensor (rows, …) an input; `fixed_rows` the number of rows the file was fixed at.
+
+    `end` is what was taken off the file's end.
+    """
 
     exported: Exported
     original: Original
     example: tuple[Tensor, ...]
     fixed_rows: int | None
-    notes: tuple[str, ...]
+    end: NodeProto | None
 
 
 def make_network(source: Source, rows: Sequence[Array], *, classification: bool) -> Network:
@@ -42,7 +46,7 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
     model = ModelProto()
     model.CopyFrom(source.model)
     fix_axes(model, rows)
-    notes = to_logits(model) if classification else []
+    end = to_logits(model) if classification else None
     inputs = input_specs(model)
     example = _as_tensors(inputs, rows or random_rows(inputs))
     before = ModelProto()
@@ -52,10 +56,10 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
         exported = _exported(model, inputs)
     except CannotExport as error:
         raise CannotExport(f"{error.message}{freed_advice(fixed)}") from None
-    original = Original(before, fixed)
+    original = Original(before, drop_ratios(source.untouched), fixed)
     if classification:
         _refuse_probabilities(original.predict(example))
-    return Network(exported, original, example, fixed, tuple(notes))
+    return Network(exported, original, example, fixed, end)
 
 
 def freed_advice(fixed_rows: int | None) -> str:

@@ -1,7 +1,9 @@
 """A file's own network, run by onnxruntime node by node with given noise in the place of its random draws.
 
-One pass at a time, on whole batches of the size that the file declares: nothing of how sample.onnx is made
-is used, so that it can be compared with this.
+One pass at a time, on whole batches of the size that the file declares. The graph is flat and in evaluation mode
+already, by the same code that both published graphs went through; `untouched` tells whether that was right. What
+makes sample.onnx of it is not used, but for `find_block`, which says where a dropout written as arithmetic begins and
+ends. How much is dropped is not left to that: ratios are the file's own, and its own comparison judges uniform draws.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,15 +18,18 @@ from torch import Tensor
 from service.errors import DropserveError
 from service.runtime import Array, Graph
 from training.errors import TrainingError
-from training.graphs import NEWEST_IR, bypass, constants, producers, prune, real_inputs
+from training.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
+from training.importing.batches import in_batches
 from training.importing.reading import first_line
 from training.inject import Draw
 from training.noise import UNIFORM, find_block
 from training.reference import noise_of_pass
-from training.sites import drop_idle, drop_ratio
+from training.sites import drop_idle
 
 PREFIX = "original/"
 """Begins the names of what is added here."""
+MARGIN = 1e-4
+"""Uniform draws lie beside the threshold by this share of what is on that side, or by what their type can tell."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +47,27 @@ class _Source:
         return self.node.op_type in UNIFORM
 
     def feed(self, kept: Array, shape: Sequence[int]) -> Array:
-        values = np.where(kept, 0, 1) if self.uniform else kept / self.keep
+        values = np.where(kept, *self._beside()) if self.uniform else kept / self.keep
         return values.reshape(shape).astype(self.dtype)
+
+    def _beside(self) -> tuple[float, float]:
+        """Just below what the draw is compared with, and just above, so that it tells if `keep` is not that."""
+        margin = max(MARGIN, 4 * float(np.finfo(self.dtype).eps))  # type: ignore[type-var]
+        return self.keep * (1 - margin), self.keep + (1 - self.keep) * margin
 
 
 class Original:
-    """The network of a flat graph in evaluation mode; a Reference. `rows`: the number that the file is fixed at."""
+    """The network of a flat graph in evaluation mode; a Reference.
 
-    def __init__(self, model: ModelProto, rows: int | None) -> None:
+    `ratios` are those of the Dropout nodes that drop anything, `rows` the number that the file is fixed at.
+    """
+
+    def __init__(self, model: ModelProto, ratios: Sequence[float], rows: int | None) -> None:
         self.rows = rows
         self.names = [value.name for value in real_inputs(model.graph)]
         model = _copy(model)
         drop_idle(model.graph)
-        self.sources = _find_sources(model)
+        self.sources = _find_sources(model, ratios)
         self._deterministic = _load(_without_noise(model, self.sources))
         self._thinned = _load(_with_noise_fed(model, self.sources))
         self._shapes = _load(_with_shapes_out(model, self.sources))
@@ -82,21 +95,16 @@ class Original:
         return np.stack(passes)
 
     def _batches(self, inputs: Sequence[Tensor]) -> Iterator[tuple[dict[str, Array], int]]:
-        """Batches of the size that the file takes, filled up with its first rows, and how many count."""
-        rows = len(inputs[0])
-        size = self.rows or rows
-        for start in range(0, rows, size):
-            index = np.arange(start, start + size) % rows
-            feed = {name: tensor.numpy()[index] for name, tensor in zip(self.names, inputs, strict=True)}
-            yield feed, min(size, rows - start)
+        return in_batches(self.names, inputs, self.rows)
 
 
-def _find_sources(model: ModelProto) -> list[_Source]:
-    kinds, known = _kinds(model), constants(model.graph)
-    found = []
+def _find_sources(model: ModelProto, ratios: Sequence[float]) -> list[_Source]:
+    kinds, left, found = _kinds(model), list(ratios), []
+    if (count := sum(node.op_type == "Dropout" for node in model.graph.node)) != len(ratios):
+        raise TrainingError(f"the file has {len(ratios)} Dropout nodes that drop something; {count} were found")
     for node in model.graph.node:
         if node.op_type == "Dropout":
-            found.append(_Source(node, node.input[0], 1 - drop_ratio(node, known), kinds[node.input[0]]))
+            found.append(_Source(node, node.input[0], 1 - left.pop(0), kinds[node.input[0]]))
         elif node.op_type in UNIFORM:
             found.append(_Source(node, node.output[0], find_block(model.graph, node).keep, kinds[node.output[0]]))
     return found

@@ -7,15 +7,19 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.manifest import Manifest
-from training.errors import VerificationFailed
+from service.manifest import LearnedNoise, Manifest
+from service.runtime import Array
+from training.errors import CannotExport, VerificationFailed
+from training.graphs import describe
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
+from training.importing.untouched import compare
 from training.release import Facts, publish_verified
 from training.rows import Rows
 from training.verify import Verified, verify
 
+TAKEN_OFF = "taken off the end; a temperature divides logits, and at 1 the answers are the same"
 RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
 
 
@@ -29,6 +33,7 @@ def publish_onnx(
     validation: Rows | None = None,
     calibration: Rows | None = None,
     test: Rows | None = None,
+    others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
@@ -38,8 +43,8 @@ def publish_onnx(
 
     `rows` are one array (rows, …) for each input, of rows that callers may see; without them, random numbers of
     the declared shapes stand for them. A Softmax at the end of a classification is taken off. Both graphs are
-    verified against the file's own network. Raises CannotExport, VerificationFailed or another TrainingError,
-    and leaves nothing then.
+    verified against the file's own network, and predict.onnx against the untouched file. Raises CannotExport,
+    VerificationFailed or another TrainingError, and leaves nothing then.
     """
     source = file if isinstance(file, Source) else open_source(file)
     arrays = [np.asarray(array) for array in rows]
@@ -47,9 +52,14 @@ def publish_onnx(
         say(f"import: {note}")
     with making_sense():
         network = make_network(source, arrays, classification=bool(labels))
+    if isinstance(facts.get("noise"), LearnedNoise):
+        _check_deviations(network.original.predict(network.example))
     for line in _told(network, random=not arrays):
         say(f"import: {line}")
     verified = _checked(network, random=not arrays)
+    end = network.end.op_type if network.end else None
+    check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows, end=end)
+    say(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
     return publish_verified(
         verified,
@@ -60,11 +70,22 @@ def publish_onnx(
         validation=validation,
         calibration=calibration,
         test=test,
+        others=others,
         passes=passes,
         seed=seed,
         say=say,
         **facts,
     )
+
+
+def _check_deviations(answers: Array) -> None:
+    """Of a learned noise: answers (rows, outputs) are means and then standard deviations, which are above 0."""
+    outputs = answers.shape[1]
+    if outputs % 2 or not (answers[:, outputs // 2 :] > 0).all():
+        raise CannotExport(
+            "noise: learned means that the outputs are means and then as many standard deviations, all above 0; of this"
+            f" file's {outputs} outputs that is not so"
+        )
 
 
 def _checked(network: Network, *, random: bool) -> Verified:
@@ -78,7 +99,8 @@ def _checked(network: Network, *, random: bool) -> Verified:
 def _told(network: Network, *, random: bool) -> Iterator[str]:
     sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
     yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
-    yield from network.notes
+    if network.end is not None:
+        yield f"{describe(network.end)}: {TAKEN_OFF}"
     if network.fixed_rows is not None:
         yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
     if random:

@@ -1,16 +1,13 @@
 """What a user asks for who has an ONNX file to be published."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from service.manifest import NAME
 from training.errors import ConfigError
-
-Names = tuple[Annotated[str, Field(min_length=1)], ...]
+from training.flags import ModelName, Names, explain, flag, named_as
 
 
 class ImportRequest(BaseModel):
@@ -20,12 +17,12 @@ class ImportRequest(BaseModel):
 
     file: Path
     """ONNX file of a network with dropout in it."""
-    name: str = Field(pattern=rf"^{NAME.pattern}$")
+    name: ModelName
     """Name to publish the model under, by default the file's: letters, digits, dots, hyphens, underscores."""
     labels: Names = ()
     """Names of the classes, in the order of the outputs, separated by commas."""
     task: Literal["auto", "classification", "regression"] = "auto"
-    """classification or regression; auto, the default, is by the labels or the data."""
+    """classification or regression; auto is by the labels or the data."""
     data: str | None = Field(default=None, min_length=1)
     """Rows with the truth, none of which the network learned from, to calibrate and evaluate with: what train takes,
     or an .npz with an array for each input, by its name, and targets."""
@@ -34,29 +31,28 @@ class ImportRequest(BaseModel):
     ignore: Names = ()
     """Columns that are no inputs of the network, separated by commas."""
     missing: Literal["refuse", "drop"] = "refuse"
-    """Rows with missing values: refuse, the default, says where they are, drop leaves them out."""
+    """Rows with missing values: refuse says where they are, drop leaves them out."""
+    noise: Literal["fitted", "learned"] = "fitted"
+    """Noise of a regression's target: fitted to the data; learned, its standard deviations are the second
+    half of the outputs, behind the means."""
+    others: str | None = Field(default=None, min_length=1)
+    """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
     rows: Path | None = None
     """Rows that callers may see, to verify with: .npy, .npz with an array for each input, or .csv of numbers; by
     default some of the data, or random ones."""
     description: str = ""
     """A sentence on what the model is for."""
     models: Path = Path("models")
-    """Folder of published models, by default models; the import adds NAME/VERSION to it."""
+    """Folder of published models; the import adds NAME/VERSION to it."""
     passes: int = Field(default=100, ge=2)
-    """Thinned networks a row, when uncertainty is calibrated and evaluated; 100 by default."""
+    """Thinned networks a row, when uncertainty is calibrated and evaluated."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the split of the data, and of dropout."""
 
     @model_validator(mode="before")
     @classmethod
     def _named_as_the_file(cls, values: dict[str, object]) -> dict[str, object]:
-        stem = Path(str(values["file"])).resolve().name.split(".")[0]
-        return {"name": re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:100] or "model"} | values
-
-    @field_validator("labels", "ignore", mode="before")
-    @classmethod
-    def _names_at_commas(cls, value: object) -> object:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        return {"name": named_as(str(values["file"]))} | values
 
     @model_validator(mode="after")
     def _task_is_known(self) -> "ImportRequest":
@@ -66,6 +62,10 @@ class ImportRequest(BaseModel):
             raise ValueError(
                 "what the outputs mean is not in the file: name the classes with --labels A,B, or say --task regression"
             )
+        if self.labels and self.noise == "learned":
+            raise ValueError("--noise: is that of a regression's target, and --labels name classes; leave one out")
+        if self.data is None and self.others is not None:
+            raise ValueError("--others: is compared with the rows of --data FILE, which is not given")
         if self.data is None and (self.target or self.ignore):
             raise ValueError("--target and --ignore are for columns of --data FILE, which is not given")
         return self
@@ -76,10 +76,4 @@ def make_request(file: Path, flags: Mapping[str, str]) -> ImportRequest:
     try:
         return ImportRequest.model_validate({"file": file, **flags})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:
-            raise ConfigError(message) from None
-        field = str(first["loc"][0])
-        about = ImportRequest.model_fields[field].description
-        raise ConfigError(f"--{field}: {message}; given: {flags.get(field)!r}. {about}") from None
+        raise ConfigError(explain(error.errors(include_url=False)[0], flag, ImportRequest)) from None

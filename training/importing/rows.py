@@ -30,18 +30,40 @@ def read_rows(file: Path, inputs: Sequence[str]) -> list[Array]:
         raise TrainingError(f"{file}: expected as many rows for each input, at least one")
     if wrong := [str(array.dtype) for array in arrays if array.dtype.kind not in "biuf"]:
         raise TrainingError(f"{file}: expected numbers; found {wrong[0]}")
+    for name, array in zip(inputs, arrays, strict=False):  # whether there is one an input is for the network to say
+        check_finite(file, name, array)
     return arrays
 
 
+def check_finite(file: Path, name: str, array: Array) -> None:
+    """Raises TrainingError naming the first row of (rows, …) with a number that is not finite."""
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        place = tuple(wrong[0])
+        raise TrainingError(f"{file}: {name}: row {place[0] + 1} has {array[place]}; expected finite numbers")
+
+
 def read_npz(file: Path) -> dict[str, Array]:
-    with np.load(file, allow_pickle=False) as arrays:
+    """Raises ValueError for a file that is none."""
+    arrays = np.load(file, allow_pickle=False)
+    if isinstance(arrays, np.ndarray):
+        raise ValueError("it holds one array without a name, as .npy files do")
+    with arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def _read_npy(file: Path) -> Array:
+    array = np.load(file, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise ValueError("it holds arrays by name, as .npz files do")
+    return array
 
 
 def _read(file: Path, inputs: Sequence[str]) -> list[Array]:
     match file.suffix.lower():
         case ".npy":
-            return [np.load(file, allow_pickle=False)]
+            return [_read_npy(file)]
         case ".npz":
             return _of_inputs(file, read_npz(file), inputs)
         case ".csv":

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from service.manifest import Manifest
+from service.manifest import LearnedNoise, Manifest
 from training.data import Choices
-from training.importing.data import Labelled, Parts, load_labelled, split_labelled, with_labels
+from training.errors import TrainingError
+from training.importing.data import Labelled, Parts, load_labelled, load_others, split_labelled, with_labels
 from training.importing.publishing import publish_onnx
 from training.importing.request import ImportRequest
 from training.importing.rows import read_rows
 from training.importing.source import Source, open_source
 from training.publish import check_writable
 from training.rows import Rows
+from training.seen import what_was_seen
 
 GUESSING = (
     "warning: on the test rows the network is right no more often than the commonest class is; are the labels in the"
@@ -33,10 +35,14 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
     source = open_source(request.file)
     rows = read_rows(request.rows, source.input_names) if request.rows else []
     about: dict[str, Any] = {"labels": request.labels}
+    noise = LearnedNoise(learned=True) if request.noise == "learned" else None
     parts = None
     if request.data is not None:
         labelled, parts = _data(request, source, say)
         about = _known_by(labelled, parts)
+        if request.others is not None:
+            about["others"] = load_others(request.others, labelled, source.input_names)
+            about["training"] |= {"others": Path(request.others).name}
         rows = rows or [np.asarray(array) for array in parts.test.inputs]
     folder, manifest = publish_onnx(
         source,
@@ -47,6 +53,7 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
         seed=request.seed,
         say=say,
         description=request.description,
+        noise=noise,
         **about,
     )
     if manifest.labels and parts and _is_guessing(manifest, parts.test):
@@ -65,11 +72,18 @@ def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, P
     task = "classification" if request.labels else request.task
     choices = Choices(target=request.target, ignore=request.ignore, task=task, missing=request.missing)
     labelled = load_labelled(request.data, choices, source.input_names)
+    if labelled.data.labels and request.noise == "learned":
+        raise TrainingError(
+            f"noise: is that of a regression's target, and {labelled.data.name} has classes; if they are values say"
+            " --task regression"
+        )
     if request.labels:
         labelled = with_labels(labelled, request.labels)
     parts = split_labelled(labelled, request.seed)
     for note in labelled.data.notes:
         say(note)
+    if parts.left_out:
+        say(f"{parts.left_out} of the source's own test rows left out that are equal to one of its training rows")
     say(f"data: {labelled.data.name}, {', '.join(f'{name} {rows}' for name, rows in parts.counts.items())}")
     if labelled.data.labels and not request.labels:
         classes = ", ".join(labelled.data.labels)
@@ -86,5 +100,6 @@ def _known_by(labelled: Labelled, parts: Parts) -> dict[str, Any]:
         "calibration": parts.calibration,
         "test": parts.test,
         "features": data.features,
+        "seen": what_was_seen(data.inputs, one_unit=data.one_unit) if len(labelled.inputs) == 1 else (),
         "training": {"data": data.name, "data_sha256": data.sha256} | parts.counts,
     }

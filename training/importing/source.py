@@ -8,7 +8,9 @@ from onnx import ModelProto
 
 from service.manifest import sha256
 from training.graphs import flattened, real_inputs
-from training.importing.evaluation import check_output, lost_attention, to_evaluation
+from training.importing.ending import check_output
+from training.importing.evaluation import to_evaluation
+from training.importing.lost import lost_attention
 from training.importing.reading import making_sense, modernised, opset_of, read_onnx
 
 
@@ -16,6 +18,8 @@ from training.importing.reading import making_sense, modernised, opset_of, read_
 class Source:
     """`origin` is for the manifest; `notes` tell what was changed, for the user."""
 
+    untouched: ModelProto
+    """As it was read."""
     model: ModelProto
     origin: dict[str, Any]
     notes: tuple[str, ...]
@@ -40,4 +44,4 @@ def open_source(file: Path) -> Source:
         converted = [f"opset {opset}: converted to {opset_of(flat)}"] if opset_of(flat) != opset else []
         notes = converted + to_evaluation(flat)
         check_output(flat)
-        return Source(flat, origin, (*notes, *lost_attention(flat)))
+        return Source(model, flat, origin, (*notes, *lost_attention(flat)))

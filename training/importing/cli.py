@@ -1,6 +1,5 @@
 """The command line: `python -m training import net.onnx`."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -11,19 +10,12 @@ from rich.console import Console
 from service.errors import DropserveError
 from service.manifest import Manifest
 from training.errors import ConfigError, TrainingError
+from training.flags import with_flags
 from training.importing.request import ImportRequest, make_request
 
 FAILURE = 1
 USAGE = 2
-METAVARS = {
-    "labels": "A,B",
-    "ignore": "A,B",
-    "data": "FILE",
-    "rows": "FILE",
-    "models": "DIR",
-    "passes": "N",
-    "seed": "N",
-}
+METAVARS = {"data": "FILE", "others": "FILE", "rows": "FILE", "models": "DIR"}
 
 Show = Callable[[Path, Manifest], None]
 
@@ -35,7 +27,7 @@ def add_import(app: typer.Typer, show: Show) -> None:
     """Give the application the command; `show` is told the folder and the manifest that came of it."""
 
     @app.command("import")
-    @with_flags
+    @with_flags(ImportRequest, but=("file",), metavars=METAVARS)
     def import_(
         file: Annotated[Path, typer.Argument(help="ONNX file of a network with dropout in it.", metavar="NET.onnx")],
         **flags: str | None,
@@ -59,23 +51,6 @@ def add_import(app: typer.Typer, show: Show) -> None:
         show(folder, manifest)
         if request.data is None:
             _say("It is not calibrated, and there are no figures: with --data FILE it is, and there are.")
-
-
-def with_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give the command a flag for each field of ImportRequest but the file, its help taken from there.
-
-    Values are passed on as text, for ImportRequest to judge; a flag that is not given is None.
-    """
-    parameters = list(inspect.signature(command).parameters.values())[:-1]  # all but **flags
-    for key, field in ImportRequest.model_fields.items():
-        if key != "file":
-            option = typer.Option(f"--{key}", help=field.description, metavar=METAVARS.get(key, "TEXT"))
-            annotation = Annotated[str | None, option]
-            parameters.append(
-                inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            )
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return command
 
 
 def _run(request: ImportRequest) -> tuple[Path, Manifest]:

@@ -1,0 +1,82 @@
+"""A model of settings → the flags of a command, and what is said of one that does not fit."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from service.manifest import NAME
+
+METAVARS: dict[type, str] = {int: "N", float: "X"}
+Command = Callable[..., None]
+
+
+def _at_commas(value: object) -> object:
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+def _can_be_a_name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError("expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first")
+    return value
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_at_commas)]
+"""Of columns or classes; as a flag with commas between them."""
+ModelName = Annotated[str, AfterValidator(_can_be_a_name)]
+
+
+def named_as(file: str | Path) -> str:
+    """A name for a model, from that of a file."""
+    stem = Path(file).resolve().name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:100] or "model"
+
+
+def with_flags(
+    model: type[BaseModel], *, but: tuple[str, ...] = (), metavars: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Give a command, in the place of its **flags, one for each field of the model, its help taken from there.
+
+    Values are passed on as text, for the model to judge; a flag that is not given is None.
+    """
+
+    def decorate(command: Command) -> Command:
+        parameters = list(inspect.signature(command).parameters.values())[:-1]  # all but **flags
+        for key, field in model.model_fields.items():
+            if key not in but:
+                annotation = Annotated[str | None, _option(key, field, (metavars or {}).get(key))]
+                parameters.append(
+                    inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+                )
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _option(key: str, field: FieldInfo, metavar: str | None) -> Any:
+    value = None if field.is_required() else field.default
+    default = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+    by_type = METAVARS.get(type(value)) if not isinstance(value, tuple) else "N,N" if value else "A,B"
+    return typer.Option(flag(key), help=field.description, show_default=default or False, metavar=metavar or by_type)
+
+
+def flag(key: str) -> str:
+    """The command line's spelling of a setting."""
+    return "--" + key.replace("_", "-")
+
+
+def explain(error: ErrorDetails, place: Callable[[str], str], model: type[BaseModel]) -> str:
+    """«run.toml: epochs: must be a valid integer, …; given: 'many'», and then what the setting is."""
+    message = re.sub(r"^(Value error, |\w+ should(?= ))", "", error["msg"])
+    message = re.sub(r"^ ", "must ", message)
+    if not error["loc"]:
+        return message
+    key = str(error["loc"][0])
+    return f"{place(key)}: {message}; given: {error['input']!r}. {model.model_fields[key].description}"

@@ -1,0 +1,91 @@
+"""The file itself, run by onnxruntime with dropout off: what predict.onnx must agree with.
+
+Of what import does to a file nothing has been done to this one but that its weights are taken in and its functions
+written out, so that an error in the rest of it shows.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from onnx import ModelProto, NodeProto
+from torch import Tensor
+
+from service.errors import DropserveError
+from service.loading import Check
+from service.runtime import Array, Graph
+from training.errors import VerificationFailed
+from training.export import Exported
+from training.graphs import describe, real_inputs
+from training.importing.batches import in_batches
+from training.importing.ending import PROBABILITIES
+from training.importing.evaluation import is_switch, is_training
+from training.importing.reading import first_line
+from training.noise import UNIFORM
+
+NAME = "predict.onnx answers as the untouched file does"
+AGREE = 1e-5
+"""Relative to the largest answer, or to 1 if that is larger."""
+
+
+def compare(
+    model: ModelProto, exported: Exported, inputs: Sequence[Tensor], *, rows: int | None, end: str | None
+) -> Check:
+    """Raises VerificationFailed where the answers differ; where the file cannot be run so, the check says why.
+
+    `rows` is the number that the file is fixed at, `end` the operator that was taken off its end.
+    """
+    if reason := _incomparable(model):
+        return Check(NAME, f"not compared: {reason}")
+    try:
+        file = Graph(_not_in_training(model).SerializeToString(), name="the file")
+    except DropserveError as error:
+        return Check(NAME, f"not compared: {first_line(error)}")
+    wanted = _answers(file, model, inputs, rows)
+    predict = Graph(exported.predict.SerializeToString(), name="predict.onnx")
+    feed = {spec.name: tensor.numpy() for spec, tensor in zip(exported.inputs, inputs, strict=True)}
+    difference = _difference(wanted, PROBABILITIES[end](predict.run(feed)) if end else predict.run(feed))
+    if not difference <= AGREE:
+        detail = f"a relative difference of {difference:.2e}; {AGREE:.0e} is allowed"
+        raise VerificationFailed(f"{NAME}: {detail}", check=NAME)
+    return Check(NAME, f"relative difference at most {difference:.1e} at {len(wanted)} rows")
+
+
+def _incomparable(model: ModelProto) -> str:
+    """Why the file has no answer without dropout that could be asked for."""
+    for node in model.graph.node:
+        if node.op_type in UNIFORM:
+            return f"{describe(node)} is random, and cannot be turned off in the file as it is"
+        if _normalises_batches(node):
+            return f"{describe(node)} is in training mode"
+    return ""
+
+
+def _normalises_batches(node: NodeProto) -> bool:
+    return node.op_type == "BatchNormalization" and is_training(node)
+
+
+def _not_in_training(model: ModelProto) -> ModelProto:
+    """Without the inputs that turn Dropout on; without them it is off, and older ones are anyway."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if node.op_type == "Dropout":
+            del node.input[2:]
+    return copy
+
+
+def _answers(file: Graph, model: ModelProto, inputs: Sequence[Tensor], rows: int | None) -> Array:
+    values = real_inputs(model.graph)
+    switches = {value.name: np.array(False) for value in values if is_switch(value)}
+    names = [value.name for value in values if not is_switch(value)]
+    try:
+        batches = [file.run(feed | switches)[:count] for feed, count in in_batches(names, inputs, rows)]
+    except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+        raise VerificationFailed(f"{NAME}: the file cannot be run: {first_line(error)}", check=NAME) from None
+    return np.concatenate(batches)
+
+
+def _difference(wanted: Array, got: Array) -> float:
+    if wanted.shape != got.shape:
+        raise VerificationFailed(f"{NAME}: the answer has shape {got.shape}, and {wanted.shape} is wanted", check=NAME)
+    return float(np.abs(got - wanted).max() / max(1.0, float(np.abs(wanted).max())))
