@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
@@ -146,7 +146,7 @@ class Run:
         order = torch.randperm(len(self.rows[0]), generator=self.order)
         total = torch.zeros((), device=self.device)  # summed on the device: reading it at every step would stall
         self.network.train()
-        with cheap_masks(self.network) if self.device.type == "cpu" else nullcontext():
+        with self._masks():
             for inputs, targets, rows, of in batches(self.rows, order, self.config.batch_size, self.ranks, self.device):
                 with autocast(self.device, self.precision):
                     answers = self.forward(inputs)
@@ -159,6 +159,10 @@ class Run:
                 self.optimizer.step()
                 self.schedule.step()
         return self.ranks.summed(total).item() / len(order)
+
+    def _masks(self) -> AbstractContextManager[None]:
+        cheaper = self.device.type == "cpu" and self.config.compile == "off"
+        return cheap_masks(self.network) if cheaper else nullcontext()
 
     @torch.no_grad()
     def _validate(self, rows: Tensors) -> tuple[float, float, str]:
