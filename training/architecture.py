@@ -14,15 +14,8 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
-from training.network import (
-    MIN_LENET_PIXELS,
-    InTargetsUnit,
-    NoisyInTargetsUnit,
-    make_lenet,
-    make_mlp,
-    make_preprocessing,
-    make_resnet,
-)
+from training.layers import InTargetsUnit, NoisyInTargetsUnit
+from training.network import MIN_LENET_PIXELS, make_lenet, make_mlp, make_preprocessing, make_resnet
 
 Network = Literal["mlp", "lenet", "resnet"]
 

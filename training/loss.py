@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gaussian_nll_loss, mse_loss
 
 from training.config import TrainConfig
-from training.network import InTargetsUnit, mean_and_noise
+from training.layers import InTargetsUnit, mean_and_noise
 from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty
 
 

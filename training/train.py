@@ -29,9 +29,10 @@ from training.distributed import ranks
 from training.dropout import cheap_masks
 from training.epochs import Epoch, logged
 from training.errors import TrainingError
+from training.layers import InTargetsUnit
 from training.loss import Loss
-from training.network import InTargetsUnit, in_targets_unit
-from training.scalars import to_tensorboard
+from training.network import in_targets_unit
+from training.tensorboard_log import to_tensorboard
 
 __all__ = ["Epoch", "Trained", "train"]
 

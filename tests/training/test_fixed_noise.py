@@ -12,8 +12,9 @@ from service.manifest import Noise
 from training.config import TrainConfig, load_config
 from training.data import Dataset, load_data
 from training.errors import ConfigError, TrainingError
+from training.layers import InTargetsUnit
 from training.loss import Loss
-from training.network import InTargetsUnit, Residual, make_mlp
+from training.network import Residual, make_mlp
 from training.pipeline import run, settled
 from training.prior import LENGTH_SCALE, weights_behind_dropout
 

@@ -27,9 +27,9 @@ from training.calibrate import COVERAGES, conformal_quantiles, describe_noise, f
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
+from training.layers import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
 from training.metrics import Float64
 from training.metrics.values import gaussian_half_width, gaussian_nll, interval_coverage
-from training.network import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
 from training.pipeline import run
 from training.release import publish_module
 from training.rows import Rows

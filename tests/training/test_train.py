@@ -12,7 +12,8 @@ from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
 from training.device import choose_device
 from training.errors import TrainingError
-from training.network import Standardise, make_mlp
+from training.layers import Standardise
+from training.network import make_mlp
 from training.train import Epoch, Trained, train
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.network import StandardiseChannels, make_lenet, make_mlp
+from training.layers import StandardiseChannels
+from training.network import make_lenet, make_mlp
 from training.reproduce.mnist.protocol import CLASSES, PIXEL, Recipe
 
 WARM_UP = 0.1
