@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from torch import nn
 from training.architecture import make_network, make_unit
 from training.batches import Tensors, batches, near
 from training.checkpoint import Checkpoint, load, save
-from training.concrete import with_learned_dropout
+from training.concrete import ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
 from training.device import (
@@ -104,7 +105,7 @@ class Run:
         self.forward = compiled(self.ranks.together(network, device), config.compile)
         self.loss = loss
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps"
+            _decayed(network, config.weight_decay), lr=config.learning_rate, fused=device.type != "mps"
         )
         steps = config.epochs * math.ceil(len(rows[0]) / config.batch_size)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -204,6 +205,15 @@ class Run:
         self.order.set_state(checkpoint.order)
         if self.ranks.rank < len(checkpoint.random):  # it may have been by fewer processes
             restore_random(checkpoint.random[self.ranks.rank], self.device)
+
+
+def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What decays, and what does not: probabilities that are learned, which would drift to ½."""
+    logits = [layer.logit for layer in network.modules() if isinstance(layer, ConcreteDropout)]
+    ids = {id(logit) for logit in logits}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in ids]
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": weight_decay}]
+    return [*groups, {"params": logits, "weight_decay": 0.0}] if logits else groups
 
 
 def _check_finite(epoch: Epoch, config: TrainConfig) -> None:
