@@ -9,7 +9,7 @@ from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty
 
 
 class Loss:
-    """Of a network's answers to some rows, and of the network itself.
+    """Of a network's answers to some rows, and of the network itself. Training minimises the sum of the two.
 
     Of classes the cross entropy, nats; of a regression the squared error, in variances of the target, or where the
     noise is learned the negative log density of the standardised target, nats but for ½ log 2π.

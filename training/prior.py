@@ -19,7 +19,7 @@ def weight_penalty(network: nn.Module, length_scale: float, rows: int) -> Tensor
 
     Theirs is divided by the precision of the noise, and stands beside half the squared error. A unit that is kept
     counts as it is in their M, and is divided by 1-p by our layers, as by torch's: our W is (1-p) M, and the penalty
-    l² ‖W‖² / 2N(1-p). Their code, which divides too, takes W for M, and so penalises by (1-p)² less.
+    l² ‖W‖² / 2N(1-p). Their code, whose dropout divides too, takes W for M.
     """
     weights = sum(weight.square().sum() / keep for weight, keep in weights_behind_dropout(network))
     return length_scale**2 / (2 * rows) * weights

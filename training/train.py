@@ -129,8 +129,8 @@ class Run:
             if epoch.validation_loss < self.best.validation_loss:
                 self.best, self.weights = epoch, copy.deepcopy(self.network.state_dict())
             self.done = epoch.number
+            on_epoch(epoch)  # told before it is kept: a run that is stopped between the two tells it once more
             self._save()
-            on_epoch(epoch)
         self.network.load_state_dict(self.weights)
         return self.best
 
@@ -144,7 +144,7 @@ class Run:
         return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
 
     def one_pass(self) -> float:
-        """One pass over the rows in a new order; their mean loss."""
+        """One pass over the rows in a new order; their mean loss, without what the weights cost."""
         order = torch.randperm(len(self.rows[0]), generator=self.order)
         total = torch.zeros((), device=self.device)  # summed on the device: reading it at every step would stall
         self.network.train()
@@ -153,7 +153,7 @@ class Run:
                 with autocast(self.device, self.precision):
                     answers = self.forward(inputs)
                 loss, penalty = self.loss.of_answers(answers.float(), targets), self.loss.of_network(self.network)
-                total += (loss + penalty).detach() * rows
+                total += loss.detach() * rows
                 if self.ranks.size > 1:  # they take the mean of their gradients, and not all have as many rows
                     loss = loss * (rows * self.ranks.size / of)
                 self.optimizer.zero_grad()

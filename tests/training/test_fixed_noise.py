@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from service.manifest import Noise
 from training.concrete import START, ConcreteDropout
 from training.config import TrainConfig, load_config
-from training.data import Dataset, load_data
+from training.data import Dataset, load_data, split_data
 from training.errors import ConfigError, TrainingError
 from training.layers import InTargetsUnit
 from training.loss import Loss
 from training.network import Residual, make_mlp
 from training.pipeline import run, settled
 from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty, weights_behind_dropout
+from training.train import Epoch, train
 
 TAU, SCALE = 0.04, 30.0
 TARGETS = torch.tensor([[10.0], [20.0], [60.0]])
@@ -89,6 +90,16 @@ def test_the_length_scale_that_is_taken_is_told() -> None:
         assert settled(config, data, 9).length_scale == LENGTH_SCALE
         assert settled(TrainConfig.model_validate(settings | {"length_scale": 2.0}), data, 9).length_scale == 2
     assert settled(TrainConfig(), data, 9).length_scale is None
+
+
+def test_losses_that_are_told_are_without_what_the_weights_cost() -> None:
+    rng = np.random.default_rng(2)
+    inputs = rng.normal(size=(400, 2)).astype(np.float32)
+    data = Dataset("line", inputs, 3 * inputs[:, :1], ("a", "b"), (), False)
+    seen: list[Epoch] = []
+    asked = {"noise": "fixed", "tau": 1e-4, "length_scale": 10.0, "dropout": 0.01, "epochs": 1, "device": "cpu"}
+    train(TrainConfig.model_validate(asked), data, split_data(data, 0.1, 0.2, 0.2, 0), seen.append)
+    assert 0.5 < seen[0].train_loss < 2  # variances of the target; the penalty alone is beyond 1000
 
 
 def test_nothing_is_asked_of_the_network_where_there_is_no_prior() -> None:
