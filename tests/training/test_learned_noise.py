@@ -221,6 +221,37 @@ def test_a_network_of_ones_own_that_tells_the_noise(tmp_path: Path) -> None:
     assert load_model(folder, MaskCache(2**20)).predict({"input": inputs.numpy()}).values.shape == (200, 2)
 
 
+def test_a_scale_that_is_stopped_by_its_bounds_is_told(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2), Positive()).eval()
+    inputs = torch.randn(200, 2)
+    with torch.no_grad():
+        values, noise = module(inputs).chunk(2, dim=1)
+    known = LearnedNoise(learned=True)
+    for factor in (5, 30):
+        said: list[str] = []
+        rows = Rows((inputs,), values + factor * noise * torch.randn(200, 1))
+        _, manifest = publish_module(
+            module, (inputs,), name="own", models=tmp_path, noise=known, validation=rows, say=said.append
+        )
+        assert isinstance(manifest.noise, LearnedNoise)
+        assert manifest.noise.scale == pytest.approx(min(factor, 10), rel=0.1)
+        (line,) = (line for line in said if line.startswith("fit: "))
+        warning = "; warning: the best one lies beyond, so the deviations cannot be trusted"
+        assert (
+            line
+            == f"fit: learned noise times {manifest.noise.scale:.3g}{warning * (factor > 10)}, on 200 validation rows"
+        )
+
+
+def test_a_noise_below_0_is_refused_without_any_rows_to_fit_it_to(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.1), nn.Linear(16, 2)).eval()
+    with pytest.raises(TrainingError, match="second half of the network's outputs must be above 0"):
+        publish_module(module, (torch.randn(20, 2),), name="own", models=tmp_path, noise=LearnedNoise(learned=True))
+    assert list(tmp_path.iterdir()) == []
+
+
 class Positive(nn.Module):
     """The second half of the values above 0."""
 
