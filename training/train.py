@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from training.architecture import make_network, make_unit
-from training.batches import Tensors, batches, near
+from training.batches import Tensors, batches, cut, near
 from training.checkpoint import Checkpoint, load, save
 from training.concrete import ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig
@@ -107,13 +107,13 @@ class Run:
         self.optimizer = torch.optim.AdamW(
             _decayed(network, config.weight_decay), lr=config.learning_rate, fused=device.type != "mps"
         )
-        steps = config.epochs * math.ceil(len(rows[0]) / config.batch_size)
+        steps = config.epochs * len(cut(torch.arange(len(rows[0])), config.batch_size))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=config.learning_rate, total_steps=steps
         )
         self.order = torch.Generator().manual_seed(config.seed)  # on the CPU: the same on every device
         if not self.ranks.first:
-            torch.manual_seed(config.seed + self.ranks.rank)  # each process drops other units
+            torch.manual_seed(self.ranks.seed(config.seed))  # each process drops other units
         self.best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
         self.weights = copy.deepcopy(network.state_dict())
         self.done = 0

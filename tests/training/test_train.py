@@ -129,6 +129,19 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "y")
 
 
+def normalised() -> nn.Module:
+    """Whose BatchNorm cannot learn from a single row."""
+    return nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 10))
+
+
+def test_batchnorm_never_sees_a_single_row_but_where_it_was_asked_for(digits: Dataset, split: Split) -> None:
+    module = "tests.training.test_train:normalised"
+    size = next(size for size in range(64, 1000) if len(split.train.targets) % size == 1)
+    assert quick(digits, split, epochs=1, batch_size=size, module=module).best.number == 1
+    with pytest.raises(TrainingError, match="batch_size: is 1, and the network has BatchNorm, which needs two rows"):
+        quick(digits, split, epochs=1, batch_size=1, module=module)
+
+
 def test_it_stops_early_where_nothing_improves(digits: Dataset, split: Split) -> None:
     epochs: list[Epoch] = []
     settings = {"hidden": (256,), "dropout": 0.05, "learning_rate": 0.03, "early_stopping": 2}
