@@ -1,10 +1,9 @@
 """Training data → weights: a plain loop that keeps the best epoch on the validation part."""
 
-import copy
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 
 from training.architecture import make_network, make_unit
 from training.batches import Tensors, batches, cut, near
-from training.checkpoint import Checkpoint, load, save
+from training.checkpoint import load
 from training.concrete import ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
@@ -22,8 +21,6 @@ from training.device import (
     choose_precision,
     compiled,
     placed,
-    random_states,
-    restore_random,
     told_plainly,
 )
 from training.distributed import ranks
@@ -33,6 +30,7 @@ from training.errors import TrainingError
 from training.layers import InTargetsUnit
 from training.loss import Loss
 from training.network import in_targets_unit
+from training.state import State
 from training.tensorboard_log import to_tensorboard
 
 __all__ = ["Epoch", "Trained", "train"]
@@ -86,7 +84,7 @@ def _tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
 
 
 class Run:
-    """The state of a training run, which an epoch changes and a checkpoint keeps.
+    """The epochs of a training run.
 
     `rows` are those to train on; the network is on the device.
     """
@@ -114,34 +112,31 @@ class Run:
         self.order = torch.Generator().manual_seed(config.seed)  # on the CPU: the same on every device
         if not self.ranks.first:
             torch.manual_seed(self.ranks.seed(config.seed))  # each process drops other units
-        self.best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
-        self.weights = copy.deepcopy(network.state_dict())
-        self.done = 0
+        self.state = State(config, data, network, self.optimizer, self.schedule, self.order, device)
 
     def fit(self, validation: Tensors, on_epoch: Callable[[Epoch], None]) -> Epoch:
         """Leave the network with the weights of its best epoch."""
+        state = self.state
         if self.config.resume:
-            self._restore(load(self.config.resume))
-        self._save()
-        while self.done < self.config.epochs and not self._stalled():
+            state.restore(load(self.config.resume))
+        state.keep()
+        while state.done < self.config.epochs and not self._stalled():
             epoch = self._one_epoch(validation)
             _check_finite(epoch, self.config)
-            if epoch.validation_loss < self.best.validation_loss:
-                self.best, self.weights = epoch, copy.deepcopy(self.network.state_dict())
-            self.done = epoch.number
+            state.take(epoch)
             on_epoch(epoch)  # told before it is kept: a run that is stopped between the two tells it once more
-            self._save()
-        self.network.load_state_dict(self.weights)
-        return self.best
+            state.keep()
+        self.network.load_state_dict(state.best_weights)
+        return state.best
 
     def _stalled(self) -> bool:
-        return 0 < self.config.early_stopping <= self.done - self.best.number
+        return 0 < self.config.early_stopping <= self.state.done - self.state.best.number
 
     def _one_epoch(self, validation: Tensors) -> Epoch:
         """What the first process finds: all must agree on which epoch is the best."""
         loss, rate = self.one_pass(), float(self.schedule.get_last_lr()[0])
         found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
-        return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
+        return self.ranks.of_first(Epoch(self.state.done + 1, self.config.epochs, loss, *found, rate))
 
     def one_pass(self) -> float:
         """One pass over the rows in a new order; their mean loss, without what the weights cost."""
@@ -174,37 +169,6 @@ class Run:
         answers = torch.cat([self.network(chunk.to(self.device)) for chunk in torch.split(inputs, CHUNK)])
         targets = targets.to(self.device)
         return self.loss.of_answers(answers, targets).item(), *self.loss.score(answers, targets)
-
-    def _save(self) -> None:
-        if self.config.checkpoint is None:
-            return
-        random = self.ranks.of_all(random_states(self.device))
-        if not self.ranks.first:
-            return
-        checkpoint = Checkpoint(
-            settings=self.config.model_dump(mode="json", exclude={"checkpoint", "resume"}),
-            data_sha256=self.data.sha256,
-            epoch=self.done,
-            best=asdict(self.best),
-            best_weights=self.weights,
-            state=self.network.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-            schedule=self.schedule.state_dict(),
-            order=self.order.get_state(),
-            random=random,
-        )
-        save(checkpoint, self.config.checkpoint)
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.data_sha256 != self.data.sha256:
-            raise TrainingError(f"resume: the data is not that of the run to go on with; {self.data.name} was changed")
-        self.network.load_state_dict(checkpoint.state)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.schedule.load_state_dict(checkpoint.schedule)
-        self.best, self.weights, self.done = Epoch(**checkpoint.best), checkpoint.best_weights, checkpoint.epoch
-        self.order.set_state(checkpoint.order)
-        if self.ranks.rank < len(checkpoint.random):  # it may have been by fewer processes
-            restore_random(checkpoint.random[self.ranks.rank], self.device)
 
 
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
