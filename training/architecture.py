@@ -15,15 +15,8 @@ from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
 from training.inject import random_draws, sampling_copy
-from training.network import (
-    MIN_LENET_PIXELS,
-    InTargetsUnit,
-    NoisyInTargetsUnit,
-    make_lenet,
-    make_mlp,
-    make_preprocessing,
-    make_resnet,
-)
+from training.layers import InTargetsUnit, NoisyInTargetsUnit
+from training.network import MIN_LENET_PIXELS, make_lenet, make_mlp, make_preprocessing, make_resnet
 
 Network = Literal["mlp", "lenet", "resnet"]
 

@@ -23,17 +23,32 @@ class Batch(NamedTuple):
     inputs: Tensor
     targets: Tensor
     rows: int
-    """How many of the batch's rows are here. Where there are none, another process's row stands in, not to count."""
+    """How many of the batch's rows are here. Where there are none, another process's stand in, not to count."""
     of: int
     """Rows of the whole batch."""
 
 
+def cut(order: Tensor, size: int) -> list[Tensor]:
+    """Into batches of that size. A single row that is left over goes with the last of them: BatchNorm needs two."""
+    whole = list(torch.split(order, size))
+    if size > 1 and len(whole) > 1 and len(whole[-1]) == 1:
+        whole[-2:] = [torch.cat(whole[-2:])]
+    return whole
+
+
+def share(batch: Tensor, ranks: Ranks) -> Tensor:
+    """What one process has of a batch. Of a small one not all have a part, so that nobody's is a single row."""
+    dealt = min(ranks.size, max(1, len(batch) // 2))
+    return batch[ranks.rank :: dealt] if ranks.rank < dealt else batch[:0]
+
+
 def batches(rows: Tensors, order: Tensor, size: int, ranks: Ranks, device: torch.device) -> Iterator[Batch]:
     """One pass over the rows in this order; the parts of all processes are the batches of one that is alone."""
-    for together in torch.split(order, AT_ONCE * size):
-        whole = torch.split(together, size)
-        own = [batch[ranks.rank :: ranks.size] for batch in whole]
-        picked = [part if len(part) else batch[:1] for part, batch in zip(own, whole, strict=True)]
+    every = cut(order, size)
+    for start in range(0, len(every), AT_ONCE):
+        whole = every[start : start + AT_ONCE]
+        own = [share(batch, ranks) for batch in whole]
+        picked = [part if len(part) else batch[:2] for part, batch in zip(own, whole, strict=True)]
         inputs, targets = (_gather(part, torch.cat(picked), device) for part in rows)
         lengths = [len(part) for part in picked]
         parts = torch.split(inputs, lengths), torch.split(targets, lengths)

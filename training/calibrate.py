@@ -48,10 +48,15 @@ def noise_of(known: AnyNoise | None, samples: Array, targets: Array) -> AnyNoise
     """
     if isinstance(known, LearnedNoise):
         means, noise_std = np.split(samples.astype(np.float64), 2, axis=-1)  # each (passes, rows, outputs)
-        if not (noise_std > 0).all():
-            raise TrainingError("noise: learned: the second half of the network's outputs must be above 0")
+        check_above_0(noise_std)
         return LearnedNoise(learned=True, scale=fit_scale(means, noise_std, targets))
     return known or fit_noise(samples, targets)
+
+
+def check_above_0(noise_std: Array) -> None:
+    """Raises TrainingError for a learned noise that is no deviation: of any shape, whatever the network tells."""
+    if not (noise_std > 0).all():
+        raise TrainingError("noise: learned: the second half of the network's outputs must be above 0")
 
 
 def fit_scale(means: Float64, noise_std: Float64, targets: Array) -> float:

@@ -16,6 +16,10 @@ TEMPERATURE = 0.1
 """Of the concrete distribution: the nearer to 0, the nearer are its draws to 0 and 1."""
 SMALLEST = 1e-7
 """Of the uniform draws, whose logarithm is taken."""
+LEAST, MOST = 1e-4, 0.95
+"""Of the probability that is published. What is learned tends to 0 with many rows, and where a graph is to drop
+something it can be no 0; with 1 nothing would ever pass.
+"""
 
 
 class ConcreteDropout(nn.Module):
@@ -48,8 +52,8 @@ class ConcreteDropout(nn.Module):
         return values * ((1 - dropped) / (1 - self.p)).to(values.dtype)
 
     def learned(self) -> nn.Dropout | nn.Dropout2d:
-        """The usual layer with this probability."""
-        return self.kind(self.p.item())
+        """The usual layer with this probability, or the nearest of LEAST … MOST."""
+        return self.kind(min(max(self.p.item(), LEAST), MOST))
 
 
 def with_learned_dropout(network: nn.Module) -> nn.Module:

@@ -82,9 +82,15 @@ def restore_random(states: list[torch.Tensor], device: torch.device) -> None:
 
 @contextmanager
 def told_plainly(config: TrainConfig) -> Iterator[None]:
-    """Memory that is too small, and a compiler that fails, in words: as TrainingError."""
+    """Memory that is too small, a compiler that fails, and batches of one row, in words: as TrainingError."""
     try:
         yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise TrainingError(
+            f"batch_size: is {config.batch_size}, and the network has BatchNorm, which needs two rows a step or more"
+        ) from error
     except (MemoryError, RuntimeError) as error:
         if type(error).__module__.startswith(COMPILERS):
             reason = next(line for line in reversed(str(error).splitlines()) if line.strip())

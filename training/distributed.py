@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
@@ -40,6 +41,15 @@ class Ranks:
     def local(self) -> int | None:
         """Its number among those on this machine; None where it is alone."""
         return int(os.environ.get("LOCAL_RANK", self.rank)) if self.size > 1 else None
+
+    def seed(self, seed: int) -> int:
+        """Of what each process draws by itself; the first one's is that of a process that is alone.
+
+        The others' are not near it: seed + 1 is what the first process of another run may have.
+        """
+        if self.first:
+            return seed
+        return int(np.random.SeedSequence([seed, self.rank]).generate_state(1, np.uint64)[0])
 
     def together(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network, whose gradients become the mean of all processes'; it starts with the first one's weights."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 def cheap_masks(network: nn.Module) -> Iterator[None]:
     """Its modules of type nn.Dropout draw uniform numbers; torch draws Bernoulli ones, 10 ns each.
 
-    The modules stay what they are: outside of this they, and their export, are torch's own.
+    The modules stay what they are: outside of this they, and their export, are torch's own. It is not for a network
+    that torch.compile runs: that draws as cheaply by itself, and compiles anew when a module changes.
     """
     layers = [layer for layer in network.modules() if type(layer) is nn.Dropout]
     for layer in layers:
@@ -29,5 +30,5 @@ def _dropped(layer: nn.Dropout, values: Tensor) -> Tensor:
     if not layer.training:
         return values
     keep = 1 - layer.p
-    mask = torch.rand(values.shape, device=values.device).lt_(keep).div_(keep)
+    mask = torch.rand(values.shape, device=values.device).lt_(keep).div_(keep or 1)
     return values * mask.to(values.dtype)

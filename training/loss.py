@@ -4,12 +4,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gaussian_nll_loss, mse_loss
 
 from training.config import TrainConfig
-from training.network import InTargetsUnit, mean_and_noise
+from training.layers import InTargetsUnit, mean_and_noise
 from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty
 
 
 class Loss:
-    """Of a network's answers to some rows, and of the network itself.
+    """Of a network's answers to some rows, and of the network itself. Training minimises the sum of the two.
 
     Of classes the cross entropy, nats; of a regression the squared error, in variances of the target, or where the
     noise is learned the negative log density of the standardised target, nats but for ½ log 2π.

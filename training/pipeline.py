@@ -10,12 +10,14 @@ from torch import nn
 from service.manifest import Manifest, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
+from training.concrete import LEAST, MOST
 from training.config import TrainConfig
 from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
 from training.distributed import ranks
 from training.network import LENET_HIDDEN
 from training.others import read_others
 from training.outputs import check_outputs
+from training.prior import LENGTH_SCALE
 from training.publish import check_writable
 from training.release import publish_module
 from training.rows import Rows
@@ -107,7 +109,7 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     if config.dropout == "learned" and not data.labels:
         suited["noise"] = "learned"
     if config.dropout == "learned" or config.noise == "fixed":
-        suited["weight_decay"] = 0.0  # the prior penalises the weights
+        suited |= {"weight_decay": 0.0, "length_scale": LENGTH_SCALE}  # the prior penalises the weights
     if network != "mlp":
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     if network == "lenet":
@@ -117,9 +119,10 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
 
 
 def _learned_dropout(network: nn.Module) -> Iterator[str]:
+    bounds = {LEAST: " (the least there is; it learned less)", MOST: " (the most there is; it learned more)"}
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
-            yield f"{name} {layer.p:.3g}"
+            yield f"{name} {layer.p:.3g}{bounds.get(layer.p, '')}"
 
 
 def _others() -> str:

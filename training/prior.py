@@ -15,23 +15,23 @@ LENGTH_SCALE = 1e-2
 
 
 def weight_penalty(network: nn.Module, length_scale: float, rows: int) -> Tensor | float:
-    """l² (1-p) ‖W‖² / 2N for each weight matrix, behind dropout of p: Gal & Ghahramani (2016), section 4.
+    """l² (1-p) ‖M‖² / 2N for each weight matrix M, behind dropout of p: Gal & Ghahramani (2016), section 4.
 
-    Theirs is divided by the precision of the noise, and stands beside half the squared error.
+    Theirs is divided by the precision of the noise, and stands beside half the squared error. A unit that is kept
+    counts as it is in their M, and is divided by 1-p by our layers, as by torch's: our W is (1-p) M, and the penalty
+    l² ‖W‖² / 2N(1-p). Their code, whose dropout divides too, takes W for M.
     """
-    weights = sum(keep * weight.square().sum() for weight, keep in weights_behind_dropout(network))
+    weights = sum(weight.square().sum() / keep for weight, keep in weights_behind_dropout(network))
     return length_scale**2 / (2 * rows) * weights
 
 
 def concrete_penalty(network: nn.Module, length_scale: float, rows: int) -> Tensor | float:
-    """l² ‖W‖² / (2N (1-p)) for each weight matrix, less K H(p) / N for each dropout of K units that is learned.
+    """The same, less K H(p) / N for each dropout of K units that is learned.
 
-    So more rows allow less dropout: Gal, Hron & Kendall (2017), equations 3 and 4. Theirs is l² (1-p) ‖M‖² / 2N; what
-    is kept is divided by 1-p here, as in their code, so that their M is W / (1-p).
+    So more rows allow less dropout: Gal, Hron & Kendall (2017), equations 3 and 4; their code, too, has W² / (1-p).
     """
-    weights = sum(weight.square().sum() / keep for weight, keep in weights_behind_dropout(network))
     entropies = sum(layer.units * layer.entropy for layer in network.modules() if isinstance(layer, ConcreteDropout))
-    return (length_scale**2 / 2 * weights - entropies) / rows
+    return weight_penalty(network, length_scale, rows) - entropies / rows
 
 
 def weights_behind_dropout(network: nn.Module) -> Iterator[tuple[Tensor, Tensor | float]]:

@@ -1,6 +1,6 @@
 """A trained network → a published model: export, verify, fit, calibrate, evaluate, record, publish."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -10,28 +10,19 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from service import golden
-from service.engine import Engine
-from service.errors import InvalidInput
 from service.manifest import REQUIRED_FILES, AnyNoise, Manifest, Seen, TrainingData, sha256
-from service.masks import MaskCache
-from service.runtime import Graph
 from service.sampling import Sampling
-from service.steps import Inputs
 from training import provenance
-from training.answers import ask
-from training.calibrate import calibrate, describe_noise, fit
 from training.errors import TrainingError
+from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
 from training.export import example_rows, export
 from training.publish import publish
-from training.report import make_report
-from training.rows import Rows, check_rows, named_inputs
-from training.temperature import at_bound
+from training.rows import Rows, named_inputs
 from training.verify import Verified, verify
 from training.work import measure_work
 
 GOLDEN_ROWS = 8
 GOLDEN_PASSES = 16
-MASK_BYTES = 2**28
 
 
 class Facts(TypedDict, total=False):
@@ -60,7 +51,7 @@ def publish_module(
     others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish a trained network as the next version of `name`; the folder and manifest that came of it.
@@ -77,21 +68,8 @@ def publish_module(
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
     verified = verify(module, export(module, example, input_names=input_names), example)
-    return publish_verified(
-        verified,
-        example,
-        name=name,
-        models=models,
-        labels=labels,
-        validation=validation,
-        calibration=calibration,
-        test=test,
-        others=others,
-        passes=passes,
-        seed=seed,
-        say=say,
-        **facts,
-    )
+    evidence = Evidence(validation, calibration, test, others, passes, seed)
+    return _publish(verified, example, _draft(name, labels, verified, facts), evidence, models, say)
 
 
 def publish_verified(
@@ -107,65 +85,26 @@ def publish_verified(
     others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish graphs that passed verification, wherever they come from; the rest is as in `publish_module`."""
+    evidence = Evidence(validation, calibration, test, others, passes, seed)
+    return _publish(verified, example, _draft(name, labels, verified, facts), evidence, models, say)
+
+
+def _publish(
+    verified: Verified, example: tuple[Tensor, ...], manifest: Manifest, evidence: Evidence, models: Path, say: Say
+) -> tuple[Path, Manifest]:
     for check in verified.checks:
         say(f"verify: {check.name}: {check.detail}")
-    manifest = _draft(name, labels, verified, facts)
-    predict, sample, masks = Graph(verified.predict), Graph(verified.sample), MaskCache(MASK_BYTES)
-
-    def engine() -> Engine:
-        """As it answers with the manifest so far."""
-        return Engine(manifest, predict, sample, masks)
-
-    if validation is not None:
-        inputs, targets = check_rows("validation", validation, manifest)
-        known = manifest.noise
-        manifest = fit(manifest, predict.run(inputs), engine().draw_all(inputs, Sampling(passes, seed)), targets)
-        for line in _fitted(manifest) if known is None or known != manifest.noise else ():
-            say(f"{line}, on {len(targets)} validation rows")
-    if calibration is not None:
-        inputs, targets = check_rows("calibration", calibration, manifest)
-        manifest = calibrate(manifest, ask(engine(), inputs, passes, seed), targets)
-        say(f"{_calibrated(manifest)}, on {len(targets)} calibration rows")
-    plots: Mapping[str, bytes] = {}
-    if test is not None:
-        inputs, targets = check_rows("test", test, manifest)
-        strangers = _other_rows(others, manifest) if others else None
-        report = make_report(engine(), inputs, targets, strangers, passes, seed)
-        manifest, plots = manifest.model_copy(update={"evaluation": report.figures}), report.plots
-        say(f"evaluate: with and without dropout, on {len(targets)} test rows")
-    shown = named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
-    return publish(models, manifest, verified, golden.record(engine(), shown, GOLDEN_PASSES, seed), plots)
-
-
-def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
-    try:
-        return named_inputs(arrays, manifest)
-    except InvalidInput as error:
-        raise TrainingError(f"others: {error.message}") from None
-
-
-def _fitted(manifest: Manifest) -> Iterator[str]:
-    if manifest.task == "regression":
-        yield f"fit: {describe_noise(manifest.noise)}"
-        return
-    temperatures = {"temperature": manifest.temperature, "sampled temperature": manifest.sampled_temperature}
-    for kind, temperature in temperatures.items():
-        assert temperature is not None
-        beyond = "; warning: the best one lies beyond, so the probabilities cannot be trusted" * at_bound(temperature)
-        yield f"fit: {kind} {temperature:.3g}{beyond}"
-
-
-def _calibrated(manifest: Manifest) -> str:
-    coverages = ", ".join(f"{quantile.coverage:g}" for quantile in manifest.conformal)
-    text = f"calibrate: sets of coverage {coverages or 'none'}"
-    if manifest.task == "regression":
-        return text
-    rates = ", ".join(f"{threshold.error_rate:g}" for threshold in manifest.abstention)
-    return f"{text}; thresholds for error rates {rates or 'none'}"
+    asked, shown = Asked(verified), named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
+    check_noise_told(manifest, asked, shown, Sampling(GOLDEN_PASSES, evidence.seed))
+    manifest = fitted(manifest, asked, evidence, say)
+    manifest = calibrated(manifest, asked, evidence, say)
+    manifest, plots = evaluated(manifest, asked, evidence, say)
+    answers = golden.record(asked.engine(manifest), shown, GOLDEN_PASSES, evidence.seed)
+    return publish(models, manifest, verified, answers, plots)
 
 
 def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:

@@ -39,9 +39,9 @@ def loss(logits: Float32, targets: Int64, temperature: float) -> float:
     return nll(_mean(logits, temperature), targets) + (math.log(temperature) / PRIOR) ** 2 / 2 / len(targets)
 
 
-def at_bound(temperature: float) -> bool:
+def at_bound(found: float, bounds: tuple[float, float]) -> bool:
     """Whether it was stopped by the bounds, so that the best one lies beyond."""
-    return not BOUNDS[0] * 1.01 < temperature < BOUNDS[1] / 1.01
+    return not bounds[0] * 1.01 < found < bounds[1] / 1.01
 
 
 def _mean(logits: Float32, temperature: float) -> Float64:

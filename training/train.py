@@ -1,18 +1,18 @@
 """Training data → weights: a plain loop that keeps the best epoch on the validation part."""
 
-import copy
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from training.architecture import make_network, make_unit
-from training.batches import Tensors, batches, near
-from training.checkpoint import Checkpoint, load, save
-from training.concrete import with_learned_dropout
+from training.batches import Tensors, batches, cut, near
+from training.checkpoint import load
+from training.concrete import ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
 from training.device import (
@@ -21,17 +21,17 @@ from training.device import (
     choose_precision,
     compiled,
     placed,
-    random_states,
-    restore_random,
     told_plainly,
 )
 from training.distributed import ranks
 from training.dropout import cheap_masks
 from training.epochs import Epoch, logged
 from training.errors import TrainingError
+from training.layers import InTargetsUnit
 from training.loss import Loss
-from training.network import InTargetsUnit, in_targets_unit
-from training.scalars import to_tensorboard
+from training.network import in_targets_unit
+from training.state import State
+from training.tensorboard_log import to_tensorboard
 
 __all__ = ["Epoch", "Trained", "train"]
 
@@ -84,7 +84,7 @@ def _tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
 
 
 class Run:
-    """The state of a training run, which an epoch changes and a checkpoint keeps.
+    """The epochs of a training run.
 
     `rows` are those to train on; the network is on the device.
     """
@@ -103,55 +103,52 @@ class Run:
         self.forward = compiled(self.ranks.together(network, device), config.compile)
         self.loss = loss
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps"
+            _decayed(network, config.weight_decay), lr=config.learning_rate, fused=device.type != "mps"
         )
-        steps = config.epochs * math.ceil(len(rows[0]) / config.batch_size)
+        steps = config.epochs * len(cut(torch.arange(len(rows[0])), config.batch_size))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=config.learning_rate, total_steps=steps
         )
         self.order = torch.Generator().manual_seed(config.seed)  # on the CPU: the same on every device
         if not self.ranks.first:
-            torch.manual_seed(config.seed + self.ranks.rank)  # each process drops other units
-        self.best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
-        self.weights = copy.deepcopy(network.state_dict())
-        self.done = 0
+            torch.manual_seed(self.ranks.seed(config.seed))  # each process drops other units
+        self.state = State(config, data, network, self.optimizer, self.schedule, self.order, device)
 
     def fit(self, validation: Tensors, on_epoch: Callable[[Epoch], None]) -> Epoch:
         """Leave the network with the weights of its best epoch."""
+        state = self.state
         if self.config.resume:
-            self._restore(load(self.config.resume))
-        self._save()
-        while self.done < self.config.epochs and not self._stalled():
+            state.restore(load(self.config.resume))
+        state.keep()
+        while state.done < self.config.epochs and not self._stalled():
             epoch = self._one_epoch(validation)
             _check_finite(epoch, self.config)
-            if epoch.validation_loss < self.best.validation_loss:
-                self.best, self.weights = epoch, copy.deepcopy(self.network.state_dict())
-            self.done = epoch.number
-            self._save()
-            on_epoch(epoch)
-        self.network.load_state_dict(self.weights)
-        return self.best
+            state.take(epoch)
+            on_epoch(epoch)  # told before it is kept: a run that is stopped between the two tells it once more
+            state.keep()
+        self.network.load_state_dict(state.best_weights)
+        return state.best
 
     def _stalled(self) -> bool:
-        return 0 < self.config.early_stopping <= self.done - self.best.number
+        return 0 < self.config.early_stopping <= self.state.done - self.state.best.number
 
     def _one_epoch(self, validation: Tensors) -> Epoch:
         """What the first process finds: all must agree on which epoch is the best."""
         loss, rate = self.one_pass(), float(self.schedule.get_last_lr()[0])
         found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
-        return self.ranks.of_first(Epoch(self.done + 1, self.config.epochs, loss, *found, rate))
+        return self.ranks.of_first(Epoch(self.state.done + 1, self.config.epochs, loss, *found, rate))
 
     def one_pass(self) -> float:
-        """One pass over the rows in a new order; their mean loss."""
+        """One pass over the rows in a new order; their mean loss, without what the weights cost."""
         order = torch.randperm(len(self.rows[0]), generator=self.order)
         total = torch.zeros((), device=self.device)  # summed on the device: reading it at every step would stall
         self.network.train()
-        with cheap_masks(self.network) if self.device.type == "cpu" else nullcontext():
+        with self._masks():
             for inputs, targets, rows, of in batches(self.rows, order, self.config.batch_size, self.ranks, self.device):
                 with autocast(self.device, self.precision):
                     answers = self.forward(inputs)
                 loss, penalty = self.loss.of_answers(answers.float(), targets), self.loss.of_network(self.network)
-                total += (loss + penalty).detach() * rows
+                total += loss.detach() * rows
                 if self.ranks.size > 1:  # they take the mean of their gradients, and not all have as many rows
                     loss = loss * (rows * self.ranks.size / of)
                 self.optimizer.zero_grad()
@@ -159,6 +156,10 @@ class Run:
                 self.optimizer.step()
                 self.schedule.step()
         return self.ranks.summed(total).item() / len(order)
+
+    def _masks(self) -> AbstractContextManager[None]:
+        cheaper = self.device.type == "cpu" and self.config.compile == "off"
+        return cheap_masks(self.network) if cheaper else nullcontext()
 
     @torch.no_grad()
     def _validate(self, rows: Tensors) -> tuple[float, float, str]:
@@ -169,36 +170,14 @@ class Run:
         targets = targets.to(self.device)
         return self.loss.of_answers(answers, targets).item(), *self.loss.score(answers, targets)
 
-    def _save(self) -> None:
-        if self.config.checkpoint is None:
-            return
-        random = self.ranks.of_all(random_states(self.device))
-        if not self.ranks.first:
-            return
-        checkpoint = Checkpoint(
-            settings=self.config.model_dump(mode="json", exclude={"checkpoint", "resume"}),
-            data_sha256=self.data.sha256,
-            epoch=self.done,
-            best=asdict(self.best),
-            best_weights=self.weights,
-            state=self.network.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-            schedule=self.schedule.state_dict(),
-            order=self.order.get_state(),
-            random=random,
-        )
-        save(checkpoint, self.config.checkpoint)
 
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.data_sha256 != self.data.sha256:
-            raise TrainingError(f"resume: the data is not that of the run to go on with; {self.data.name} was changed")
-        self.network.load_state_dict(checkpoint.state)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
-        self.schedule.load_state_dict(checkpoint.schedule)
-        self.best, self.weights, self.done = Epoch(**checkpoint.best), checkpoint.best_weights, checkpoint.epoch
-        self.order.set_state(checkpoint.order)
-        if self.ranks.rank < len(checkpoint.random):  # it may have been by fewer processes
-            restore_random(checkpoint.random[self.ranks.rank], self.device)
+def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """What decays, and what does not: probabilities that are learned, which would drift to ½."""
+    logits = [layer.logit for layer in network.modules() if isinstance(layer, ConcreteDropout)]
+    ids = {id(logit) for logit in logits}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in ids]
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": weight_decay}]
+    return [*groups, {"params": logits, "weight_decay": 0.0}] if logits else groups
 
 
 def _check_finite(epoch: Epoch, config: TrainConfig) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.batches import AT_ONCE, Tensors, batches, fits, near
+from training.batches import AT_ONCE, Tensors, batches, cut, fits, near
 from training.distributed import Ranks
 
 CPU = torch.device("cpu")
@@ -15,7 +15,7 @@ def numbered(rows: int) -> Tensors:
 def test_one_process_sees_the_order_cut_into_batches(rows: int) -> None:
     order = torch.randperm(rows)
     found = list(batches(numbered(rows), order, 4, Ranks(), CPU))
-    assert [batch.targets.tolist() for batch in found] == [part.tolist() for part in torch.split(order, 4)]
+    assert [batch.targets.tolist() for batch in found] == [part.tolist() for part in cut(order, 4)]
     assert all(torch.equal(batch.inputs[:, 0], 2.0 * batch.targets) for batch in found)
     assert all(batch.rows == batch.of == len(batch.targets) for batch in found)
 
@@ -25,10 +25,20 @@ def test_one_process_sees_the_order_cut_into_batches(rows: int) -> None:
 def test_the_parts_of_all_processes_are_the_batch(rows: int, size: int, processes: int) -> None:
     order = torch.randperm(rows)
     parts = [list(batches(numbered(rows), order, size, Ranks(rank, processes), CPU)) for rank in range(processes)]
-    for whole, *own in zip(torch.split(order, size), *parts, strict=True):
+    for whole, *own in zip(cut(order, size), *parts, strict=True):
         seen = torch.cat([batch.targets[: batch.rows] for batch in own])
         assert sorted(seen.tolist()) == sorted(whole.tolist())
-        assert all(len(batch.targets) >= 1 and batch.of == len(whole) for batch in own)
+        assert all(len(batch.targets) >= 2 and batch.of == len(whole) for batch in own)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "lengths"),
+    [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (5, 2, [2, 3])],
+)
+def test_a_row_that_is_left_over_goes_with_the_batch_before(rows: int, size: int, lengths: list[int]) -> None:
+    found = cut(torch.arange(rows), size)
+    assert [len(batch) for batch in found] == lengths
+    assert torch.cat(found).tolist() == list(range(rows))
 
 
 def test_data_may_take_half_of_the_free_memory() -> None:

@@ -11,14 +11,16 @@ from torch import nn
 from torch.distributions import Bernoulli
 
 from training.architecture import make_network
-from training.concrete import START, ConcreteDropout, with_learned_dropout
+from training.concrete import LEAST, MOST, START, ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig, load_config
 from training.data import Dataset, Split, load_data, split_data
 from training.errors import ConfigError, TrainingError
 from training.export import export
+from training.loss import Loss
 from training.pipeline import settled
 from training.prior import concrete_penalty
-from training.train import Epoch, Trained, train
+from training.train import Epoch, Run, Trained, train
+from training.verify import verify
 
 ROWS = torch.ones(400, 50)
 
@@ -123,6 +125,16 @@ def test_the_usual_layers_have_what_was_learned(digits: Dataset, network: str, k
     assert [site.p for site in exported.sites] == pytest.approx(rates(trained), rel=1e-6)
 
 
+@pytest.mark.parametrize(("logit", "published"), [(-40.0, LEAST), (40.0, MOST)])
+def test_what_was_learned_near_0_and_1_can_be_published(logit: float, published: float) -> None:
+    drop = ConcreteDropout(50)
+    nn.init.constant_(drop.logit, logit)
+    network = with_learned_dropout(nn.Sequential(nn.Linear(3, 50), nn.ReLU(), drop, nn.Linear(50, 2))).eval()
+    example = (torch.rand(9, 3),)
+    verified = verify(network, export(network, example), example)
+    assert [site.p for site in verified.sites] == [published]
+
+
 def test_lenet_learns_it_for_both_its_layers() -> None:
     images = torch.rand(4, 1, 16, 16)
     data = Dataset("squares", images.numpy(), np.array([0, 1, 0, 1]), (), ("a", "b"), True)
@@ -130,6 +142,23 @@ def test_lenet_learns_it_for_both_its_layers() -> None:
     assert [part.units for part in network.modules() if isinstance(part, ConcreteDropout)] == [50, 500]
     assert network.train()(images).shape == (4, 2)
     assert rates(with_learned_dropout(network)) == pytest.approx([START] * 2)
+
+
+def test_weight_decay_is_of_weights_alone(digits: Dataset, split: Split) -> None:
+    """After one step, to which the decay is all that differs."""
+    rows = torch.from_numpy(split.train.inputs), torch.from_numpy(split.train.targets)
+
+    def step(weight_decay: float) -> dict[str, torch.Tensor]:
+        asked = {"dropout": "learned", "weight_decay": weight_decay, "batch_size": len(rows[0]), "learning_rate": 0.1}
+        config = TrainConfig.model_validate(asked)
+        torch.manual_seed(0)
+        network = make_network(config, digits, rows[0])
+        Run(config, digits, network, Loss(config, None, len(rows[0])), rows, torch.device("cpu")).one_pass()
+        return network.state_dict()
+
+    without, decayed = step(0.0), step(30.0)
+    assert without["dropout_1.logit"] == decayed["dropout_1.logit"] != ConcreteDropout(1).logit
+    assert decayed["hidden_1.weight"].norm() < 0.95 * without["hidden_1.weight"].norm()
 
 
 def test_many_rows_allow_less_dropout_than_few() -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from service.manifest import read_manifest
+from training.distributed import Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 PATIENCE = 120.0
@@ -66,6 +67,64 @@ def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: 
     for one, both in zip(first, second, strict=True):
         assert float(both["train_loss"]) == pytest.approx(float(one["train_loss"]), rel=1e-5)
         assert float(both["validation_loss"]) == pytest.approx(float(one["validation_loss"]), rel=1e-5)
+
+
+def test_two_processes_have_the_penalty_of_one(tmp_path: Path) -> None:
+    """It does not depend on the rows, of which each has a part; and here it makes itself felt."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(150, 2))
+    table = np.column_stack([inputs, inputs[:, 0] + 0.1 * rng.normal(size=150)])
+    file = tmp_path / "line.csv"
+    np.savetxt(file, table, delimiter=",", header="a,b,y", comments="", fmt="%.6f")
+    prior = ("--noise", "fixed", "--tau", "1", "--data", str(file), "--target", "y", "--learning-rate", "0.02")
+    found = {}
+    for processes, length_scale in ((1, "30"), (2, "30"), (1, "0.01")):
+        folder = tmp_path / f"{processes}-{length_scale}"
+        flags = ("--epochs", "3", "--dropout", NEXT_TO_NONE, "--length-scale", length_scale)
+        code, _, err = finished(start(folder, *flags, *prior, processes=processes))
+        assert code == 0, err
+        found[processes, length_scale] = weights(folder)
+    small, both, large = found[1, "30"], found[2, "30"], found[1, "0.01"]
+    for name, alone in small.items():
+        np.testing.assert_allclose(both[name], alone, rtol=1e-4, atol=1e-6, err_msg=name)
+    assert np.linalg.norm(small["hidden_1.weight"]) < 0.95 * np.linalg.norm(large["hidden_1.weight"])
+
+
+DRAW = """
+import torch
+from torch import nn
+from training.architecture import make_network
+from training.config import TrainConfig
+from training.data import load_data
+from training.distributed import joined, ranks
+from training.loss import Loss
+from training.train import Run
+with joined():
+    torch.manual_seed(5)
+    config, data = TrainConfig(seed=5, device="cpu"), load_data("digits")
+    rows = torch.from_numpy(data.inputs), torch.from_numpy(data.targets)
+    Run(config, data, make_network(config, data, rows[0]), Loss(config, None, 9), rows, torch.device("cpu"))
+    kept = nn.Dropout(0.5)(torch.ones(60)) > 0
+    masks = ranks().of_all("".join(map(str, kept.int().tolist())))
+    if ranks().first:
+        print(*masks)
+"""
+
+
+def test_two_processes_drop_other_units(tmp_path: Path) -> None:
+    file = tmp_path / "draw.py"
+    file.write_text(DRAW)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run([*TORCHRUN, "2", str(file)], capture_output=True, text=True, env=environment, check=True)
+    masks = done.stdout.split()
+    assert len(masks) == 2
+    assert masks[0] != masks[1]
+
+
+def test_the_seed_of_a_process_is_no_other_runs() -> None:
+    seeds = {Ranks(rank, 4).seed(seed) for rank in range(4) for seed in range(50)}
+    assert len(seeds) == 200
+    assert [Ranks(0, 4).seed(seed) for seed in range(50)] == list(range(50))
 
 
 def test_what_goes_wrong_is_said_once(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ def test_gradients_are_those_of_the_mask() -> None:
     assert torch.equal(x.grad, found.detach())
 
 
+def test_where_all_is_dropped_zeros_are_left_as_torch_has_them() -> None:
+    layers, values = network(1.0).train(), torch.randn(50)
+    with cheap_masks(layers):
+        assert torch.equal(layers[0](values).abs(), torch.zeros(50))
+
+
 def test_nothing_is_dropped_in_evaluation_and_the_modules_are_torchs_own_afterwards() -> None:
     layers = network(0.5).eval()
     with cheap_masks(layers):

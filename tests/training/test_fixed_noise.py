@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from service.manifest import Noise
+from training.concrete import START, ConcreteDropout
 from training.config import TrainConfig, load_config
-from training.data import Dataset, load_data
+from training.data import Dataset, load_data, split_data
 from training.errors import ConfigError, TrainingError
+from training.layers import InTargetsUnit
 from training.loss import Loss
-from training.network import InTargetsUnit, Residual, make_mlp
+from training.network import Residual, make_mlp
 from training.pipeline import run, settled
-from training.prior import LENGTH_SCALE, weights_behind_dropout
+from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty, weights_behind_dropout
+from training.train import Epoch, train
 
-TAU = 0.04
+TAU, SCALE = 0.04, 30.0
 TARGETS = torch.tensor([[10.0], [20.0], [60.0]])
 
 
@@ -31,18 +34,32 @@ def matrices(net: nn.Module) -> list[Tensor]:
 
 
 def test_it_minimises_twice_the_papers_objective_in_variances_of_the_target() -> None:
-    """½ (y - ŷ)² + l²(1-p)/(2Nτ) ‖W‖², all in the target's unit; ours has no ½, and a standardised target."""
-    p, rows, unit, net = 0.05, 900, InTargetsUnit(TARGETS), network(0.05)
-    loss = Loss(TrainConfig(noise="fixed", tau=TAU), unit, rows)
+    """½ (y - ŷ)² + l²(1-p)/(2Nτ) ‖M‖², all in the target's unit; ours has no ½, and a standardised target.
+
+    M is what a unit that is kept, and not divided by 1-p, is multiplied by to give what torch's dropout and W give.
+    """
+    p, rows, unit, net = 0.4, 900, InTargetsUnit(TARGETS), network(0.4)
+    loss = Loss(TrainConfig(noise="fixed", tau=TAU, length_scale=SCALE), unit, rows)
     answers, standardised = torch.zeros(3, 1), unit.standardised(TARGETS)
 
     half_squares = (unit(answers) - TARGETS).square().mean() / 2
-    papers = half_squares + LENGTH_SCALE**2 * (1 - p) / (2 * rows * TAU) * sum(
-        weight.square().sum() for weight in matrices(net)
+    papers = half_squares + SCALE**2 * (1 - p) / (2 * rows * TAU) * sum(
+        (weight / (1 - p)).square().sum() for weight in matrices(net)
     )
     ours = loss.of_answers(answers, standardised) + loss.of_network(net)
-    assert loss.length_scale == LENGTH_SCALE
     torch.testing.assert_close(ours, 2 * papers / unit.spread.square()[0])
+
+
+def test_fixed_and_learned_dropout_have_one_prior() -> None:
+    """They differ by the entropy of the masks, which does not depend on the weights."""
+    fixed, learned = network(START), nn.Sequential(*network(START))
+    for name, layer in fixed.named_children():
+        learned.add_module(name, ConcreteDropout(2) if isinstance(layer, nn.Dropout) else layer)
+    penalties = [concrete_penalty(learned, SCALE, 50)]
+    for weight in matrices(fixed):
+        nn.init.zeros_(weight)
+    penalties.append(concrete_penalty(learned, SCALE, 50))
+    torch.testing.assert_close(penalties[0] - penalties[1], weight_penalty(network(START), SCALE, 50))
 
 
 def test_the_length_scale_is_squared_and_rows_outweigh_it() -> None:
@@ -64,6 +81,25 @@ def test_each_matrix_has_the_dropout_in_front_of_it() -> None:
         nn.Conv2d(1, 2, 3), nn.Dropout2d(0.2), block, nn.Dropout2d(0.1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 2)
     )
     assert [float(keep) for _, keep in weights_behind_dropout(net)] == pytest.approx([1, 0.8, 1, 0.8, 0.45])
+
+
+def test_the_length_scale_that_is_taken_is_told() -> None:
+    data = Dataset("line", np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32), ("a", "b"), (), False)
+    for settings in ({"noise": "fixed", "tau": 1.0}, {"dropout": "learned"}):
+        config = TrainConfig.model_validate(settings)
+        assert settled(config, data, 9).length_scale == LENGTH_SCALE
+        assert settled(TrainConfig.model_validate(settings | {"length_scale": 2.0}), data, 9).length_scale == 2
+    assert settled(TrainConfig(), data, 9).length_scale is None
+
+
+def test_losses_that_are_told_are_without_what_the_weights_cost() -> None:
+    rng = np.random.default_rng(2)
+    inputs = rng.normal(size=(400, 2)).astype(np.float32)
+    data = Dataset("line", inputs, 3 * inputs[:, :1], ("a", "b"), (), False)
+    seen: list[Epoch] = []
+    asked = {"noise": "fixed", "tau": 1e-4, "length_scale": 10.0, "dropout": 0.01, "epochs": 1, "device": "cpu"}
+    train(TrainConfig.model_validate(asked), data, split_data(data, 0.1, 0.2, 0.2, 0), seen.append)
+    assert 0.5 < seen[0].train_loss < 2  # variances of the target; the penalty alone is beyond 1000
 
 
 def test_nothing_is_asked_of_the_network_where_there_is_no_prior() -> None:

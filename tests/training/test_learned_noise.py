@@ -27,9 +27,9 @@ from training.calibrate import COVERAGES, conformal_quantiles, describe_noise, f
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
+from training.layers import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
 from training.metrics import Float64
 from training.metrics.values import gaussian_half_width, gaussian_nll, interval_coverage
-from training.network import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
 from training.pipeline import run
 from training.release import publish_module
 from training.rows import Rows
@@ -219,6 +219,34 @@ def test_a_network_of_ones_own_that_tells_the_noise(tmp_path: Path) -> None:
     assert isinstance(manifest.noise, LearnedNoise)
     assert manifest.noise.scale == pytest.approx(2, rel=0.15)
     assert load_model(folder, MaskCache(2**20)).predict({"input": inputs.numpy()}).values.shape == (200, 2)
+
+
+def test_a_scale_that_is_stopped_by_its_bounds_is_told(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 2), Positive()).eval()
+    inputs = torch.randn(200, 2)
+    with torch.no_grad():
+        values, noise = module(inputs).chunk(2, dim=1)
+    known = LearnedNoise(learned=True)
+    for factor in (5, 30):
+        said: list[str] = []
+        rows = Rows((inputs,), values + factor * noise * torch.randn(200, 1))
+        _, manifest = publish_module(
+            module, (inputs,), name="own", models=tmp_path, noise=known, validation=rows, say=said.append
+        )
+        assert isinstance(manifest.noise, LearnedNoise)
+        assert manifest.noise.scale == pytest.approx(min(factor, 10), rel=0.15)
+        (line,) = (line for line in said if line.startswith("fit: learned noise times "))
+        warned = "; warning: the best one lies beyond, so the deviations cannot be trusted, on" in line
+        assert warned == (factor == 30)
+
+
+def test_a_noise_below_0_is_refused_without_any_rows_to_fit_it_to(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(2, 16), nn.Dropout(0.1), nn.Linear(16, 2)).eval()
+    with pytest.raises(TrainingError, match="second half of the network's outputs must be above 0"):
+        publish_module(module, (torch.randn(20, 2),), name="own", models=tmp_path, noise=LearnedNoise(learned=True))
+    assert list(tmp_path.iterdir()) == []
 
 
 class Positive(nn.Module):

@@ -19,7 +19,7 @@ from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Dataset, load_data, split_data
 from training.errors import TrainingError
-from training.network import Encode, InTargetsUnit, Standardise
+from training.layers import Encode, InTargetsUnit, Standardise
 from training.pipeline import settled
 from training.train import Trained, train
 

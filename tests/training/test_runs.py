@@ -3,20 +3,24 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from training.architecture import make_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
 from training.device import choose_device, choose_precision, placed
 from training.errors import TrainingError
-from training.train import Epoch, Trained, train
+from training.loss import Loss
+from training.train import Epoch, Run, Trained, train
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,24 @@ def test_a_compiled_network_learns_under_the_same_names(digits: Dataset, split: 
     plain = quick(digits, split, epochs=2)
     assert names == list(plain.network.state_dict())
     assert float(loss) == pytest.approx(plain.best.train_loss, rel=0.2)  # its dropout draws other numbers
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is:DeprecationWarning")  # of torch's own import
+def test_epochs_do_not_compile_anew(digits: Dataset, split: Split) -> None:
+    """One graph for whole batches, and one more for the last batch, which is smaller."""
+    config = TrainConfig.model_validate({"hidden": (32,), "epochs": 10, "device": "cpu", "compile": "on"})
+    rows = torch.from_numpy(split.train.inputs), torch.from_numpy(split.train.targets)
+    network, graphs = make_network(config, digits, rows[0]), []
+
+    def count(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., object]:
+        graphs.append(graph)
+        return graph.forward
+
+    run = Run(config, digits, network, Loss(config, None, len(rows[0])), rows, torch.device("cpu"))
+    run.forward = cast("nn.Module", torch.compile(network, backend=count))
+    for _ in range(10):
+        run.one_pass()
+    assert 1 <= len(graphs) <= 2
 
 
 def test_a_compiler_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from scipy import optimize
 
 from service.uncertainty import softmax
 from training.evaluate import nll
-from training.temperature import PRIOR, at_bound, fit_temperature, loss
+from training.temperature import BOUNDS, PRIOR, at_bound, fit_temperature, loss
 
 Logits = NDArray[np.float32]
 
@@ -52,5 +52,5 @@ def test_a_few_rows_that_are_all_right_are_no_reason_to_be_sure_of_everything() 
 
 def test_logits_far_from_log_probabilities_are_told() -> None:
     logits, targets = drawn_at(1.0, 2000)
-    assert at_bound(fit_temperature(logits * 10000, targets))
-    assert not at_bound(fit_temperature(logits, targets))
+    assert at_bound(fit_temperature(logits * 10000, targets), BOUNDS)
+    assert not at_bound(fit_temperature(logits, targets), BOUNDS)

@@ -11,8 +11,10 @@ from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
 from training.device import choose_device
+from training.epochs import logged
 from training.errors import TrainingError
-from training.network import Standardise, make_mlp
+from training.layers import Standardise
+from training.network import make_mlp
 from training.train import Epoch, Trained, train
 
 
@@ -78,11 +80,12 @@ def test_a_run_that_is_gone_on_with_gives_the_same_weights_bit_for_bit(
     config = TrainConfig.model_validate({"hidden": (32,), "epochs": 5, "device": "cpu", "checkpoint": file, "log": log})
 
     def stop(epoch: Epoch) -> None:
-        if epoch.number == 2:
+        if epoch.number == 3:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         train(config, digits, split, stop)
+    assert (load(file).epoch, len(log.read_text().splitlines())) == (2, 4)  # stopped between telling and keeping
     torch.manual_seed(99)
     seen: list[Epoch] = []
     again = resumed(TrainConfig(resume=file, log=log), load(file))
@@ -93,11 +96,29 @@ def test_a_run_that_is_gone_on_with_gives_the_same_weights_bit_for_bit(
     lines = log.read_text().splitlines()
     assert lines[0] == "epoch,train_loss,validation_loss,validation_score"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5"]
+    assert lines[3:] == [",".join(map(str, told(epoch))) for epoch in seen]
     changed = replace(digits, inputs=digits.inputs + 1)
     with pytest.raises(TrainingError, match="the data is not that of the run to go on with"):
         train(again, changed, split, seen.append)
     with pytest.raises(TrainingError, match="--hidden: the run to go on with has \\(32,\\); leave --hidden out"):
         resumed(TrainConfig(resume=file, hidden=(8,)), load(file))
+
+
+def told(epoch: Epoch) -> tuple[float, ...]:
+    return epoch.number, epoch.train_loss, epoch.validation_loss, epoch.validation_score
+
+
+def test_a_log_is_cut_to_the_epochs_before_the_one_that_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("epoch,train_loss,validation_loss,validation_score\n1,2,2,0\n2,1,1,0\n3,0.5,0.")
+    write = logged(lambda _: None, file, anew=False)
+    write(Epoch(2, 9, 0.75, 0.5, 0.25))
+    write(Epoch(3, 9, 0.5, 0.25, 0.5))
+    assert file.read_text().splitlines()[1:] == ["1,2,2,0", "2,0.75,0.5,0.25", "3,0.5,0.25,0.5"]
+    file.write_text("what I must not forget\nmilk, bread\n")
+    with pytest.raises(TrainingError, match=r"log\.csv: is no log of a training run; name another file"):
+        logged(lambda _: None, file, anew=False)(Epoch(2, 9, 1, 1, 0))
+    assert file.read_text() == "what I must not forget\nmilk, bread\n"
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -106,6 +127,19 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         load(tmp_path / "x")
     with pytest.raises(TrainingError, match="y: cannot be read: No such file"):
         load(tmp_path / "y")
+
+
+def normalised() -> nn.Module:
+    """Whose BatchNorm cannot learn from a single row."""
+    return nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 10))
+
+
+def test_batchnorm_never_sees_a_single_row_but_where_it_was_asked_for(digits: Dataset, split: Split) -> None:
+    module = "tests.training.test_train:normalised"
+    size = next(size for size in range(64, 1000) if len(split.train.targets) % size == 1)
+    assert quick(digits, split, epochs=1, batch_size=size, module=module).best.number == 1
+    with pytest.raises(TrainingError, match="batch_size: is 1, and the network has BatchNorm, which needs two rows"):
+        quick(digits, split, epochs=1, batch_size=1, module=module)
 
 
 def test_it_stops_early_where_nothing_improves(digits: Dataset, split: Split) -> None:

@@ -17,7 +17,7 @@ from service.engine import Engine
 from service.loading import load_model
 from service.masks import MaskCache
 from service.sampling import Sampling
-from training.network import Standardise
+from training.layers import Standardise
 from training.release import publish_module
 from training.reproduce.uci.figures import log_likelihood, rmse
 from training.reproduce.uci.protocol import BATCH, FIT_SHARE, RATES, TAU_FACTORS, TAUS, Indices, splits, weight_decay

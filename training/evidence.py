@@ -1,0 +1,124 @@
+"""Rows that training did not learn from → what the manifest says because of them: fitted, calibrated, evaluated.
+
+Each step asks the exported graphs through the service's engine, so that what it finds holds for what is served.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from service.engine import Engine
+from service.errors import InvalidInput
+from service.manifest import LearnedNoise, Manifest
+from service.masks import MaskCache
+from service.runtime import Graph
+from service.sampling import Sampling
+from service.steps import Inputs
+from training.answers import ask
+from training.calibrate import SCALES, calibrate, check_above_0, describe_noise, fit
+from training.errors import TrainingError
+from training.report import make_report
+from training.rows import Rows, check_rows, named_inputs
+from training.temperature import BOUNDS, at_bound
+from training.verify import Verified
+
+MASK_BYTES = 2**28
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Parts of the data, each for a step of its own, and how the thinned networks are asked about them."""
+
+    validation: Rows | None = None
+    calibration: Rows | None = None
+    test: Rows | None = None
+    others: Sequence[ArrayLike] = ()
+    """Inputs of another data set, which the network should doubt."""
+    passes: int = 100
+    seed: int = 0
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.passes, self.seed)
+
+
+class Asked:
+    """Graphs that passed verification, to be asked as a manifest says."""
+
+    def __init__(self, verified: Verified) -> None:
+        self.predict, self.sample, self.masks = Graph(verified.predict), Graph(verified.sample), MaskCache(MASK_BYTES)
+
+    def engine(self, manifest: Manifest) -> Engine:
+        return Engine(manifest, self.predict, self.sample, self.masks)
+
+
+def check_noise_told(manifest: Manifest, asked: Asked, inputs: Inputs, sampling: Sampling) -> None:
+    """Raises TrainingError where a learned noise of these rows is not above 0, with or without dropout."""
+    if isinstance(manifest.noise, LearnedNoise):
+        outputs = asked.predict.run(inputs)[None], asked.engine(manifest).draw_all(inputs, sampling)
+        check_above_0(np.split(np.concatenate(outputs), 2, axis=-1)[1])
+
+
+def fitted(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Manifest:
+    """With the temperatures, or the noise, that suit the validation rows."""
+    if evidence.validation is None:
+        return manifest
+    inputs, targets = check_rows("validation", evidence.validation, manifest)
+    samples = asked.engine(manifest).draw_all(inputs, evidence.sampling)
+    found = fit(manifest, asked.predict.run(inputs), samples, targets)
+    for line in _what_was_fitted(found) if manifest.noise is None or manifest.noise != found.noise else ():
+        say(f"{line}, on {len(targets)} validation rows")
+    return found
+
+
+def calibrated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Manifest:
+    """With the conformal quantiles and abstention thresholds of the calibration rows."""
+    if evidence.calibration is None:
+        return manifest
+    inputs, targets = check_rows("calibration", evidence.calibration, manifest)
+    found = calibrate(manifest, ask(asked.engine(manifest), inputs, evidence.passes, evidence.seed), targets)
+    say(f"{_what_was_calibrated(found)}, on {len(targets)} calibration rows")
+    return found
+
+
+def evaluated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> tuple[Manifest, Mapping[str, bytes]]:
+    """With the figures of the test rows; and plots of them."""
+    if evidence.test is None:
+        return manifest, {}
+    inputs, targets = check_rows("test", evidence.test, manifest)
+    strangers = _other_rows(evidence.others, manifest) if evidence.others else None
+    report = make_report(asked.engine(manifest), inputs, targets, strangers, evidence.passes, evidence.seed)
+    say(f"evaluate: with and without dropout, on {len(targets)} test rows")
+    return manifest.model_copy(update={"evaluation": report.figures}), report.plots
+
+
+def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
+    try:
+        return named_inputs(arrays, manifest)
+    except InvalidInput as error:
+        raise TrainingError(f"others: {error.message}") from None
+
+
+def _what_was_fitted(manifest: Manifest) -> Iterator[str]:
+    beyond = "; warning: the best one lies beyond, so the {} cannot be trusted"
+    if manifest.task == "regression":
+        stopped = isinstance(manifest.noise, LearnedNoise) and at_bound(manifest.noise.scale, SCALES)
+        yield f"fit: {describe_noise(manifest.noise)}{beyond.format('deviations') * stopped}"
+        return
+    temperatures = {"temperature": manifest.temperature, "sampled temperature": manifest.sampled_temperature}
+    for kind, temperature in temperatures.items():
+        assert temperature is not None
+        yield f"fit: {kind} {temperature:.3g}{beyond.format('probabilities') * at_bound(temperature, BOUNDS)}"
+
+
+def _what_was_calibrated(manifest: Manifest) -> str:
+    coverages = ", ".join(f"{quantile.coverage:g}" for quantile in manifest.conformal)
+    text = f"calibrate: sets of coverage {coverages or 'none'}"
+    if manifest.task == "regression":
+        return text
+    rates = ", ".join(f"{threshold.error_rate:g}" for threshold in manifest.abstention)
+    return f"{text}; thresholds for error rates {rates or 'none'}"
