@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -28,13 +28,13 @@ class Seen:
 
 @contextmanager
 def watch_dropout(steps: int, title: str) -> Iterator[list[Seen]]:
-    """While it is entered, the first steps of every dropout layer that is in training mode; the list is filled at its
-    end. Steps of fewer rows than the first are passed over.
+    """While it is entered, the first training steps of every dropout layer; the list is filled at its end. Steps of
+    fewer rows than the first are passed over, and so is a pass without gradients, which trains nothing.
     """
     layers: dict[int, tuple[float, list[tuple[Float32, Float32]]]] = {}
 
     def note(module: nn.Module, given: tuple[Any, ...], answer: Tensor) -> None:
-        if not (isinstance(module, _DropoutNd) and module.training):
+        if not (isinstance(module, _DropoutNd) and module.training and is_grad_enabled()):
             return
         _, noted = layers.setdefault(id(module), (module.p, []))
         pair = _units(given[0]), _units(answer)
