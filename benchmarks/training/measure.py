@@ -12,7 +12,7 @@ from benchmarks.training.networks import BATCH, CLASSES
 FIRST_EPOCHS = 5
 """Before anything counts: what compiles does so, and whoever does not learn as we do shows it."""
 CHANCE = log(CLASSES)
-BAND = 0.15
+BAND = 0.2
 """How far a contender's loss may be from ours, in nats: first weights, orders and masks are its own. Without dropout it
 is farther away.
 """

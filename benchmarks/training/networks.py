@@ -27,7 +27,7 @@ class Network(NamedTuple):
 
 NETWORKS = {
     "mlp": Network("mlp", (784,), (1024, 1024, 1024), 0.07),
-    "lenet": Network("lenet", (1, 28, 28), (), 0.14),
+    "lenet": Network("lenet", (1, 28, 28), (500,), 0.15),
 }
 
 

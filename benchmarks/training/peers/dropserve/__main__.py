@@ -25,7 +25,7 @@ def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
     config = TrainConfig.model_validate(
         {
             "network": network.name,
-            "hidden": network.hidden or (1,),
+            "hidden": network.hidden,
             "dropout": DROPOUT,
             "batch_size": BATCH,
             "learning_rate": BEGINS_WITH * LEARNING_RATE,
