@@ -222,3 +222,18 @@ def test_a_lenet_for_small_images_is_refused(tmp_path: Path) -> None:
     assert isinstance(network, nn.Sequential)
     answer: Tensor = network(torch.from_numpy(data.inputs[:5]))
     assert answer.shape == (5, 2)
+
+
+def test_a_module_without_dropout_is_refused_before_it_is_trained(tmp_path: Path) -> None:
+    done = run("--data", "digits", "--models", tmp_path, "--epochs", "100000", "--module", "torch.nn:Identity")
+    assert done.exit_code == 1
+    assert "it answers (3, 64)" in done.output
+    networks = tmp_path / "plain_network.py"
+    networks.write_text("import torch\ndef build():\n    return torch.nn.Linear(64, 10)\n")
+    sys.path.append(str(tmp_path))
+    try:
+        done = run("--models", tmp_path, "--epochs", "100000", "--module", "plain_network:build")
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert done.exit_code == 1
+    assert "module plain_network:build: has no dropout" in done.output
