@@ -259,12 +259,16 @@ class Positive(nn.Module):
 
 def test_a_module_is_told_what_it_should_answer() -> None:
     data = Dataset("line", np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32), ("a", "b"), (), False)
-    config = TrainConfig.model_validate({"noise": "learned", "module": "torch.nn:Dropout"})
+    config = TrainConfig.model_validate({"noise": "learned", "module": "tests.training.test_learned_noise:two_answers"})
     make_network(config, data, torch.from_numpy(data.inputs))  # two columns in, two out
     wrong = config.model_copy(update={"module": "tests.training.test_learned_noise:one_answer"})
     message = r"to \(rows, 2\), a value and then what softplus makes its noise of; for 3 rows it answers \(3, 1\)"
     with pytest.raises(TrainingError, match=message):
         make_network(wrong, data, torch.from_numpy(data.inputs))
+
+
+def two_answers() -> nn.Module:
+    return nn.Dropout()
 
 
 def one_answer() -> nn.Module:
