@@ -14,7 +14,15 @@ import pytest
 
 from service.http.access import make_key
 from tests.conftest import PATIENCE, wait_until
-from tests.deploy.monitoring import CONFIGURATION, OBSERVABILITY, ROOT, Prometheus, configure, need_prometheus, prometheus
+from tests.deploy.monitoring import (
+    CONFIGURATION,
+    OBSERVABILITY,
+    ROOT,
+    Prometheus,
+    configure,
+    need_prometheus,
+    prometheus,
+)
 from tests.service.processes import Service, service
 
 DASHBOARDS = sorted((OBSERVABILITY / "grafana/dashboards").glob("*.json"))
@@ -52,9 +60,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "keys").write_text(key.line())
     models = _models(folder / "models")
     options = ("--models", str(models), "--workers", "2")
-    with service(folder, *options, DROPSERVE_API_KEYS=str(folder / "keys")) as served:
-        with prometheus(folder, f"localhost:{served.client.base_url.port}", secret) as watching:
-            yield Stack(served, watching, {"x-api-key": secret})
+    with (
+        service(folder, *options, DROPSERVE_API_KEYS=str(folder / "keys")) as served,
+        prometheus(folder, f"localhost:{served.client.base_url.port}", secret) as watching,
+    ):
+        yield Stack(served, watching, {"x-api-key": secret})
 
 
 def _models(folder: Path) -> Path:
@@ -118,9 +128,11 @@ def test_a_damaged_version_and_nothing_else_is_about_to_be_reported(stack: Stack
 
 def test_a_service_without_keys_is_scraped_with_an_empty_key_file(tmp_path: Path, published: Path) -> None:
     need_prometheus()
-    with service(tmp_path, "--models", str(published)) as served:
-        with prometheus(tmp_path, f"localhost:{served.client.base_url.port}", "") as watching:
-            wait_until(lambda: [series["value"][1] for series in watching.ask("up")] == ["1"])
+    with (
+        service(tmp_path, "--models", str(published)) as served,
+        prometheus(tmp_path, f"localhost:{served.client.base_url.port}", "") as watching,
+    ):
+        wait_until(lambda: [series["value"][1] for series in watching.ask("up")] == ["1"])
 
 
 def test_promtool_accepts_the_configuration_and_the_rules(tmp_path: Path) -> None:
