@@ -16,8 +16,8 @@ KINDS = {"ServingRuntime": "V1alpha1ServingRuntime", "InferenceService": "V1beta
 
 def find_faults(value: Any, kind: str, place: str) -> Iterator[str]:
     """What of a value is not as its type says."""
-    if item := re.fullmatch(r"(list\[|dict\(str, )(.+)[\])]", kind):
-        expected = list if item[1] == "list[" else dict
+    if item := re.fullmatch(r"(list|dict)[\[(](?:str, )?(.+)[\])]", kind, re.IGNORECASE):
+        expected = list if item[1].lower() == "list" else dict
         if not isinstance(value, expected):
             yield f"{place}: expected a {expected.__name__}"
             return
@@ -29,6 +29,8 @@ def find_faults(value: Any, kind: str, place: str) -> Iterator[str]:
             yield f"{place}: expected {kind}, found {value!r}"
     elif model := getattr(kserve.models, kind, None) or getattr(kubernetes.client, kind, None):
         yield from find_faults_of_fields(value, model, place)
+    else:
+        yield f"{place}: nothing is known of the type {kind}"
 
 
 def find_faults_of_fields(value: Any, model: Any, place: str) -> Iterator[str]:
