@@ -1,6 +1,7 @@
 """The pieces of the Kubernetes deployment are valid, and fit each other."""
 
 import copy
+import re
 
 import kubernetes_validate
 import pytest
@@ -140,3 +141,10 @@ def test_the_image_is_composes_of_this_version(rendered: Rendered, folder: str) 
 def test_the_user_is_the_images(rendered: Rendered) -> None:
     security = pod_of(rendered(BASE))["securityContext"]
     assert f"USER {security['runAsUser']}:{security['runAsGroup']}\n" in (DEPLOY.parent / "Dockerfile").read_text()
+
+
+def test_the_page_names_folders_that_render(rendered: Rendered) -> None:
+    page = (DEPLOY.parent / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    folders = set(re.findall(r"(?:kustomize|-k) deploy/(\S+)", page))
+    assert folders >= {EXAMPLE, KSERVE}
+    assert all(rendered(folder) for folder in folders)

@@ -7,11 +7,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.config import Settings, find_misspelt
+from service.http.access import make_key
 from tests.deploy.conftest import BASE, EXAMPLE, KSERVE, Rendered, Resource, container_of, environment_of, pod_of
 from tests.service.processes import service
 
 ELSEWHERE = {"DROPSERVE_PORT", "DROPSERVE_GRPC_PORT", "DROPSERVE_MODELS", "DROPSERVE_CACHE", "DROPSERVE_HOST"}
 """Settings that name places of a container; a test has places of its own."""
+GRACE = 30
+"""Seconds that Kubernetes gives a pod that does not say how many."""
 
 
 def settings_of(resources: dict[str, Resource], monkeypatch: pytest.MonkeyPatch) -> Settings:
@@ -41,10 +44,12 @@ def test_limits_agree_with_workers(rendered: Rendered, folder: str, monkeypatch:
     assert to_bytes(resources["requests"]["memory"]) <= to_bytes(resources["limits"]["memory"])
 
 
-def test_the_end_fits_into_the_grace_period(rendered: Rendered, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = settings_of(rendered(BASE), monkeypatch)
-    pod, readiness = pod_of(rendered(BASE)), container_of(rendered(BASE))["readinessProbe"]
-    assert settings.drain_delay + settings.drain_timeout < pod["terminationGracePeriodSeconds"]
+@pytest.mark.parametrize("folder", [BASE, KSERVE])
+def test_the_end_fits_into_the_grace_period(rendered: Rendered, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(rendered(folder), monkeypatch)
+    pod = pod_of(rendered(folder)) if folder == BASE else {}
+    readiness = container_of(rendered(folder))["readinessProbe"]
+    assert settings.drain_delay + settings.drain_timeout < pod.get("terminationGracePeriodSeconds", GRACE)
     assert settings.request_timeout <= settings.drain_timeout
     assert readiness["periodSeconds"] * readiness["failureThreshold"] < settings.drain_delay
 
@@ -71,17 +76,29 @@ def test_links_to_services_cannot_be_taken_for_settings(rendered: Rendered) -> N
 
 
 def test_a_service_so_set_answers_what_it_is_asked(rendered: Rendered, published: Path, tmp_path: Path) -> None:
-    """Its probes, Prometheus, and the figure by which pods are added."""
+    """Its probes, without a key; Prometheus, with its key; the figure by which pods are added."""
     resources = rendered(EXAMPLE)
-    container = container_of(resources)
+    secret, key = make_key("prometheus", "infer")
     kept = {name: value for name, value in environment_of(resources).items() if name not in ELSEWHERE}
-    kept |= {"DROPSERVE_MODELS": str(published), "DROPSERVE_GRPC_PORT": "0", "DROPSERVE_API_KEYS": ""}
-    with service(tmp_path, **kept) as running:
+    kept |= {"DROPSERVE_MODELS": str(published), "DROPSERVE_GRPC_PORT": "0"}
+    with service(tmp_path, **kept | {"DROPSERVE_API_KEYS": str(mount_secret(tmp_path, key.line()))}) as running:
         for kind in ("startup", "liveness", "readiness"):
-            path = container[f"{kind}Probe"]["httpGet"]["path"]
+            path = container_of(resources)[f"{kind}Probe"]["httpGet"]["path"]
             assert running.client.get(path).status_code == 200, path
         (endpoint,) = resources["ServiceMonitor"]["spec"]["endpoints"]
+        assert running.client.get(endpoint["path"]).status_code == 401
+        running.client.headers["Authorization"] = f"Bearer {secret}"
         assert find_depth(resources) in gauges(running.client, endpoint["path"])
+
+
+def mount_secret(folder: Path, content: str) -> Path:
+    """A file as Kubernetes mounts one of a Secret: a link below a link."""
+    data = folder / "..2026_01_01"
+    data.mkdir()
+    (data / "api_keys").write_text(f"{content}\n")
+    (folder / "..data").symlink_to(data.name)
+    (folder / "api_keys").symlink_to("..data/api_keys")
+    return folder / "api_keys"
 
 
 def find_depth(resources: dict[str, Resource]) -> str:
