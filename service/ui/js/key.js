@@ -5,7 +5,7 @@ let asking = null;
 
 export const storedKey = () => sessionStorage.getItem(NAME);
 
-export function keyHeaders(key) {
+export function keyHeaders(key = storedKey()) {
   return key ? { "x-api-key": key } : {};
 }
 
