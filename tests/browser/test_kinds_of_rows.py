@@ -63,7 +63,7 @@ def test_channels_are_squashed(playground: Playground) -> None:
     assert playground.shown() != before
 
 
-def test_rows_of_several_inputs_are_written_as_json(playground: Playground) -> None:
+def test_rows_of_several_inputs_are_written_as_json(playground: Playground, watched: Watched) -> None:
     playground.model("pairs")
     before = playground.shown()
     area = playground.page.get_by_label("The row, as JSON")
@@ -73,3 +73,8 @@ def test_rows_of_several_inputs_are_written_as_json(playground: Playground) -> N
     playground.settle()
     expect(playground.page.get_by_text("This is no JSON")).to_be_hidden()
     assert playground.shown() != before
+    area.fill("null")
+    expect(playground.page.locator("[data-field=inputs]")).to_be_visible()
+    watched.complaints.clear()  # the browser itself tells of the status 422
+    area.fill('{"left": [1, 2, 3], "right": [4, 5, 6]}')
+    expect(playground.page.locator("[data-field=inputs]")).to_be_hidden()

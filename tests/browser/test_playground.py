@@ -182,7 +182,7 @@ def test_which_errors_are_allowed_decides(playground: Playground) -> None:
     assert "Refer to a person" in playground.shown()
     playground.page.get_by_label("The possible answers").select_option("in 99 % of cases")
     playground.settle()
-    assert "Cannot be ruled out: 1, 2, " in playground.shown()
+    assert "Cannot be ruled out at a coverage of 99 %: 1, 2, " in playground.shown()
 
 
 def test_one_question_at_a_time_and_the_newest_wins(playground: Playground) -> None:
@@ -426,3 +426,23 @@ def test_nothing_keeps_anybody_out(browser: Browser, url: str, size: tuple[int, 
     assert [one for one in found if one["impact"] in ("serious", "critical")] == []
     assert playground.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     context.close()
+
+
+def test_an_answer_that_is_cut_short_is_asked_for_again(playground: Playground, watched: Watched) -> None:
+    before = playground.shown()
+    playground.page.route("**/uncertainty", lambda route: route.fulfill(body="{"), times=1)
+    playground.slide("Add noise", 0.4)
+    assert playground.shown() != before
+    expect(playground.page.locator("#away")).to_be_hidden()
+    playground.slide("Add noise", 0)
+    assert playground.shown() == before
+
+
+def test_a_mistake_of_the_page_is_told_and_not_its_last(playground: Playground, watched: Watched) -> None:
+    before = playground.shown()
+    playground.page.route("**/uncertainty", lambda route: route.fulfill(json={}), times=1)
+    playground.slide("Add noise", 0.4)
+    expect(playground.page.locator("#away-text")).to_contain_text("made a mistake")
+    watched.complaints.clear()  # the browser itself tells of the mistake
+    playground.slide("Add noise", 0.5)
+    assert playground.shown() != before

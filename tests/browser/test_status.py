@@ -387,3 +387,11 @@ def test_the_pages_lead_to_each_other(page: Page, url: str) -> None:
         expect(page).to_have_url(f"{url}{path}")
         if path != "/docs":
             assert page.get_by_role("navigation").locator("[aria-current=page]").inner_text() == name
+
+
+def test_an_answer_that_makes_no_sense_does_not_end_the_page(context: BrowserContext, url: str) -> None:
+    page = open_status(context.new_page(), url)
+    page.route("**/readyz", lambda route: route.fulfill(body="null"), times=1)
+    expect(page.locator("#away-text")).to_contain_text("makes no sense")
+    expect(page.locator("#away")).to_be_hidden()
+    expect(page.locator("#ready")).to_have_text("Ready")

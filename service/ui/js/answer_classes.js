@@ -50,20 +50,20 @@ const winner = (reply, row) => reply.labels[row.votes.indexOf(Math.max(...row.vo
 function decision(manifest, reply, row) {
   const parts = [row.decision ? decided(reply.decided, row) : undecided(manifest)];
   const set = row.deterministic.prediction_set;
-  if (set) parts.push(set.length ? possible(set) : nothingPossible());
+  if (set) parts.push(possible(set, percent(reply.coverage)));
   return h("div", { class: "decision" }, ...parts);
 }
 
-const possible = (set) => h("p", { class: "set" }, "Cannot be ruled out: ", h("strong", {}, set.join(", ")), ".");
-
-const nothingPossible = () =>
-  h("p", { class: "set" }, h("strong", {}, "Every class is ruled out"), ": the input is like none that the model was calibrated on.");
+function possible(set, coverage) {
+  if (!set.length) return h("p", { class: "set" }, h("strong", {}, "No class"), ` is probable enough at a coverage of ${coverage}.`);
+  return h("p", { class: "set" }, `Cannot be ruled out at a coverage of ${coverage}: `, h("strong", {}, set.join(", ")), ".");
+}
 
 function decided({ threshold, error_rate: rate }, row) {
   const accepted = row.decision === "accept";
   const tag = h("span", { class: `tag ${accepted ? "good" : "warn"}` }, accepted ? "Accept" : "Refer to a person");
   const side = accepted ? "is at most" : "is above";
-  const why = ` The uncertainty, ${format(row.predictive_entropy)}, ${side} ${format(threshold)}: of the answers that pass so, at most ${percent(rate)} are wrong, at 90 % confidence.`;
+  const why = ` The uncertainty, ${format(row.predictive_entropy)}, ${side} ${format(threshold)}: of the answers that pass so, at most ${percent(rate)} are wrong, at 90 % confidence, of rows like those it was calibrated on.`;
   return h("p", {}, tag, why);
 }
 

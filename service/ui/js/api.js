@@ -1,9 +1,11 @@
 // Questions to the service. Paths are relative to the page, so that it works behind a prefix.
 
-import { askForKey, forgetKey, keyHeaders } from "./key.js";
+import { askForKey, forgetKey, keyHeaders, storedKey } from "./key.js";
 
 const FIRST_WAIT = 500;
 const LONGEST_WAIT = 8000;
+const LONGEST_ANSWER = 10_000;
+const LONGEST_QUESTION = 30_000;
 
 /** The service refused; the message is its own, and names the field. */
 export class Refused extends Error {
@@ -18,13 +20,13 @@ export class Refused extends Error {
 /** The service did not answer at all, or something between it and here did. */
 export class Unreachable extends Error {}
 
-export const getJson = async (path) => (await ask(path)).json();
-export const getText = async (path) => (await ask(path)).text();
+export const getJson = async (path) => read(await ask(path), "json");
+export const getText = async (path) => read(await ask(path), "text");
 
 /** POST an object; its answer. Raises Refused or Unreachable. */
 export async function postJson(path, body) {
   const headers = { "content-type": "application/json" };
-  return (await ask(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  return read(await ask(path, { method: "POST", headers, body: JSON.stringify(body) }), "json");
 }
 
 /** The path of a model's version. */
@@ -39,20 +41,32 @@ export function address(path) {
 
 async function ask(path, options = {}) {
   for (;;) {
-    const response = await reach(path, { ...options, headers: { ...options.headers, ...keyHeaders() } });
+    const key = storedKey();
+    const response = await reach(path, { ...options, headers: { ...options.headers, ...keyHeaders(key) } });
     if (response.ok) return response;
     const error = await refusal(response);
     if (!(error instanceof Refused) || error.status !== 401) throw error;
+    if (storedKey() !== key) continue; // another question has brought a new key meanwhile
     forgetKey();
     await askForKey(error.message);
   }
 }
 
-async function reach(path, options) {
+async function reach(path, options = {}) {
+  const signal = AbortSignal.timeout(options.method === "POST" ? LONGEST_QUESTION : LONGEST_ANSWER);
   try {
-    return await fetch(path, { ...options, cache: "no-store", credentials: "same-origin" });
+    return await fetch(path, { ...options, signal, cache: "no-store", credentials: "same-origin" });
   } catch {
     throw new Unreachable("The service does not answer.");
+  }
+}
+
+/** The body as "json" or "text". */
+async function read(response, form) {
+  try {
+    return await response[form]();
+  } catch {
+    throw new Unreachable("The answer of the service was cut short.");
   }
 }
 

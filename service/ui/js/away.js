@@ -3,14 +3,19 @@
 import { Unreachable, untilBack } from "./api.js";
 import { byId } from "./dom.js";
 
+let waiting = null; // for the service to be back: whoever waits, waits for the same
+
 /** Does this, again and again until the service answers; everything else that goes wrong is the caller's. */
 export async function whenThere(action) {
   for (;;) {
     try {
-      return await action();
+      const done = await action();
+      if (!waiting) byId("away").hidden = true; // a mistake that was told of is over
+      return done;
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      await away(error.message);
+      waiting ??= away(error.message).finally(() => (waiting = null));
+      await waiting;
     }
   }
 }
@@ -25,4 +30,11 @@ async function away(reason) {
   byId("answer-body").classList.add("stale");
   await back;
   banner.hidden = true;
+}
+
+/** Tells of a mistake of the page's own, which only a reload mends for certain. */
+export function showMistake(error) {
+  byId("away-text").textContent = `This page has made a mistake: ${error?.message ?? error}. Try again, or load it anew.`;
+  byId("away-now").onclick = () => location.reload();
+  byId("away").hidden = false;
 }

@@ -96,18 +96,6 @@ export function lines({ label, series, width = 420, height = 180, from = 0, form
   return chart(`${label}. ${told.join("; ")}`, width, height, ...rungs, ...paths, ...feet);
 }
 
-/** A strip of cells, darker where the value is higher. names, one a value, are told to those who do not see it. */
-export function heatStrip({ label, values, names = [], low = 0, high = Math.max(...values), width = 420, height = 20 }) {
-  const step = width / Math.max(1, values.length);
-  const cells = values.map((value, i) => {
-    const strength = high > low ? Math.max(0, Math.min(1, (value - low) / (high - low))) : 0;
-    return element("rect", { x: i * step, y: 0, width: step + 0.3, height, class: "fill", "fill-opacity": round(strength) });
-  });
-  const ground = element("rect", { x: 0, y: 0, width, height, class: "track" });
-  const told = values.map((value, i) => `${names[i] ?? i + 1}: ${format(value)}`);
-  return chart(`${label}. ${told.join("; ")}`, width, height, ground, ...cells);
-}
-
 /** A bar of parts, one after the other; parts: [{name, value, kind}], kind a class such as "fill". */
 export function splitBar({ label, parts, max, width = 420, height = 16 }) {
   const whole = max ?? (parts.reduce((sum, part) => sum + part.value, 0) || 1);

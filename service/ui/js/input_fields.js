@@ -20,7 +20,7 @@ export function fieldsEditor({ manifest, examples, onchange }) {
     onchange();
   };
   const fields = names.map((name, i) => {
-    const categories = manifest.categories[name];
+    const categories = Object.hasOwn(manifest.categories, name) && manifest.categories[name];
     const column = examples.map((one) => one[i]);
     const whether = whole || [...column, limits[i].low, limits[i].high].every(Number.isInteger);
     return categories ? choice(name, categories, changed(i), i) : quantity(name, limits[i], whether, changed(i), i);

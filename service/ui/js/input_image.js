@@ -14,7 +14,7 @@ const ERASER = 2;
 const UNCHANGED = { turn: 0, noise: 0, drop: 0 };
 
 /** An editor: {element, row(), load(example), picture(), describe()}. */
-export function imageEditor({ kind, manifest, examples, onchange }) {
+export function imageEditor({ kind, manifest, examples, onchange, signal }) {
   const { shape } = kind;
   const [, height, width] = shape;
   const range = imageRange(manifest, examples);
@@ -59,7 +59,7 @@ export function imageEditor({ kind, manifest, examples, onchange }) {
     drawn = values;
     update();
   };
-  const gallery = makeGallery(examples.map(kind.toValues), shape, range, load);
+  const gallery = makeGallery(examples.map(kind.toValues), shape, range, load, signal);
   const tools = makeTools(pen, radius, range, () => {
     gallery.choose(null);
     load(new Float64Array(drawn.length).fill(range.low));
@@ -68,7 +68,7 @@ export function imageEditor({ kind, manifest, examples, onchange }) {
   onScheme(() => {
     paint(sheet, drawn, shape, range);
     paint(seen, shown, shape, range);
-  });
+  }, signal);
 
   const element = h(
     "div",
@@ -105,7 +105,7 @@ function apply(values, shape, range, change) {
 }
 
 /** The model's own rows as small pictures to pick. */
-function makeGallery(pictures, shape, range, load) {
+function makeGallery(pictures, shape, range, load, signal) {
   const canvases = pictures.map(() => pixelCanvas(shape, { "aria-hidden": "true" }));
   const paintAll = () => canvases.forEach((canvas, i) => paint(canvas, pictures[i], shape, range));
   const buttons = canvases.map((canvas, i) =>
@@ -117,7 +117,7 @@ function makeGallery(pictures, shape, range, load) {
     load(pictures[i]);
   };
   paintAll();
-  onScheme(paintAll);
+  onScheme(paintAll, signal);
   return { element: h("div", { class: "gallery", role: "group", "aria-label": "Examples" }, ...buttons), choose };
 }
 

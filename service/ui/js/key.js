@@ -3,8 +3,9 @@
 const NAME = "dropserve-key";
 let asking = null;
 
-export function keyHeaders() {
-  const key = sessionStorage.getItem(NAME);
+export const storedKey = () => sessionStorage.getItem(NAME);
+
+export function keyHeaders(key = storedKey()) {
   return key ? { "x-api-key": key } : {};
 }
 
@@ -29,7 +30,8 @@ function show(reason) {
       <h2 id="key-title">This service asks for a key</h2>
       <p class="muted small"></p>
       <label for="key">API key</label>
-      <input id="key" type="password" autocomplete="off" required>
+      <input id="key" type="password" autocomplete="off" required
+        pattern="[ -~]+" title="A key has letters, digits and signs of ASCII only">
       <div class="buttons"><button class="primary">Use it</button></div>
     </form>`;
   dialog.querySelector("p").textContent = `The service says: ${reason}. The key is kept until this tab is closed.`;

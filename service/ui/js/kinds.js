@@ -6,19 +6,19 @@ const PIXEL = /^pixel_(\d+)_(\d+)$/;
 export function rowKind(manifest) {
   const [spec, ...others] = manifest.inputs;
   if (others.length) return { kind: "raw" };
-  if (spec.shape.length === 3 && [1, 3].includes(spec.shape[0])) return imageOfShape(spec.shape);
+  if (spec.shape.length === 3 && [1, 3].includes(spec.shape[0])) return imageOfShape(spec);
   if (spec.shape.length !== 1) return { kind: "raw" };
-  return imageOfFeatures(manifest.features) ?? { kind: "fields" };
+  return imageOfFeatures(manifest.features, spec) ?? { kind: "fields" };
 }
 
-function imageOfShape(shape) {
+function imageOfShape({ shape, dtype }) {
   const [channels, height, width] = shape;
-  const toRow = (values) => cut(cut(plain(values), width), height).slice(0, channels);
+  const toRow = (values) => cut(cut(plain(values, dtype), width), height).slice(0, channels);
   return { kind: "image", shape, toValues: (row) => Float64Array.from(row.flat(2)), toRow };
 }
 
 /** Features named pixel_<row>_<column>, whatever their order. */
-function imageOfFeatures(features) {
+function imageOfFeatures(features, { dtype }) {
   const places = features.map((name) => PIXEL.exec(name)).map((match) => match && [Number(match[1]), Number(match[2])]);
   if (!places.length || places.includes(null)) return null;
   const height = 1 + Math.max(...places.map(([y]) => y));
@@ -30,7 +30,7 @@ function imageOfFeatures(features) {
     order.forEach((place, i) => (values[place] = row[i]));
     return values;
   };
-  return { kind: "image", shape: [1, height, width], toValues, toRow: (values) => order.map((place) => plain([values[place]])[0]) };
+  return { kind: "image", shape: [1, height, width], toValues, toRow: (values) => plain(order.map((place) => values[place]), dtype) };
 }
 
 /** Lowest and highest value of each place of a row, as training saw them, or else as the example rows have them. */
@@ -56,6 +56,8 @@ function spread(values) {
   return { low: numbers[0] ?? 0, middle: numbers[numbers.length >> 1] ?? 0, high: numbers.at(-1) ?? 1 };
 }
 
-const plain = (values) => Array.from(values, (value) => Number(value.toPrecision(5)));
+/** As they are sent: whole numbers where the input takes no others. */
+const plain = (values, dtype) =>
+  Array.from(values, (value) => (dtype.startsWith("int") ? Math.round(value) : Number(value.toPrecision(5))));
 
 const cut = (items, size) => Array.from({ length: items.length / size }, (_, i) => items.slice(i * size, (i + 1) * size));

@@ -8,11 +8,14 @@ export function oneAtATime(ask) {
     stale = true;
     if (busy) return;
     busy = true;
-    while (stale) {
-      stale = false;
-      await ask(() => stale);
+    try {
+      while (stale) {
+        stale = false;
+        await ask(() => stale);
+      }
+    } finally {
+      busy = false;
     }
-    busy = false;
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { answerPanel, glance, say } from "./answer.js";
 import { postJson, Refused } from "./api.js";
-import { whenThere } from "./away.js";
+import { showMistake, whenThere } from "./away.js";
 import { comparison, pinnedPanel } from "./compare.js";
 import { byId, h } from "./dom.js";
 import { clearErrors, showError } from "./errors.js";
@@ -18,6 +18,7 @@ import { samplingEditor } from "./sampling.js";
 import { unitsEditor } from "./units.js";
 
 const QUIET = 700;
+const GONE = [404, 503];
 const EDITORS = { image: imageEditor, fields: fieldsEditor, raw: rawEditor };
 
 let shown = null; // the model that is asked, and what asks it: {manifest, editor, sampling, units, panel}
@@ -25,6 +26,8 @@ let answered = null; // the newest answer: {manifest, question, reply}
 let pinned = null; // A, where something is compared with it
 let speaking = 0;
 let opened = 0;
+let loading = false;
+let scheme = new AbortController(); // of what repaints when the colours change
 
 const question = () =>
   makeQuestion({ manifest: shown.manifest, row: shown.editor.row(), squashed: shown.units.squashed, ...shown.sampling.values });
@@ -39,14 +42,14 @@ async function ask(isStale) {
     const { now, reply } = await whenThere(async () => {
       const now = question();
       const { path, body } = withSamples(now, shown.manifest);
-      return { now, reply: await postJson(path, body) };
+      return { now, reply: { ...(await postJson(path, body)), coverage: body.coverage } };
     });
     if (asked === shown) show({ manifest: asked.manifest, question: now, reply });
   } catch (error) {
     if (asked === shown) refused(error);
   }
   await nextFrame();
-  if (!isStale()) byId("answer").setAttribute("aria-busy", "false");
+  if (!isStale()) settle();
   document.dispatchEvent(new Event("answered"));
 }
 
@@ -72,27 +75,41 @@ function show(answer) {
 async function open(name, version) {
   byId("answer").setAttribute("aria-busy", "true");
   const turn = (opened += 1);
-  const loaded = await whenThere(() => loadModel(name, version)).catch(refused);
-  if (turn !== opened) return;
-  if (loaded) build(loaded);
-  else if (shown) choice.show(shown.manifest);
+  loading = true;
+  const newest = () => turn === opened;
+  const loaded = await whenThere(() => loadModel(name, version))
+    .catch((error) => newest() && refused(error))
+    .finally(() => newest() && (loading = false));
+  if (!newest()) return;
+  if (loaded) return build(loaded);
+  if (shown) choice.show(shown.manifest);
+  settle();
+}
+
+/** What is shown is the answer to what is set; not while another model loads. */
+function settle() {
+  if (!loading) byId("answer").setAttribute("aria-busy", "false");
 }
 
 /** What the service refuses is told; anything else is a mistake of ours. */
 function refused(error) {
   if (!(error instanceof Refused)) throw error;
   showError(error);
-  byId("answer").setAttribute("aria-busy", "false");
+  settle();
+  if (GONE.includes(error.status)) list().catch(() => {}); // the next question tells of a service that is away
 }
 
 function build({ manifest, examples }) {
   shown = null;
   const kind = rowKind(manifest);
+  scheme.abort();
+  scheme = new AbortController();
+  const { signal } = scheme;
   const made = {
     manifest,
-    editor: EDITORS[kind.kind]({ kind, manifest, examples, onchange: change }),
+    editor: EDITORS[kind.kind]({ kind, manifest, examples, onchange: change, signal }),
     sampling: samplingEditor({ manifest, onchange: change }),
-    units: unitsEditor({ sites: manifest.sites, onchange: change }),
+    units: unitsEditor({ sites: manifest.sites, onchange: change, signal }),
     panel: answerPanel(manifest),
   };
   shown = made;
@@ -128,11 +145,23 @@ function pin() {
   change();
 }
 
-async function start() {
-  const models = await whenThere(listModels);
+/** What may be chosen, as it is now. */
+async function list() {
+  const models = await listModels();
   choice.update(models);
+  if (shown && !loading) choice.show(shown.manifest);
+  return models;
+}
+
+async function start() {
+  const models = await whenThere(list);
   await open(models[0].name, models[0].usual ?? models[0].versions.at(-1));
 }
 
 byId("pin").addEventListener("click", pin);
+addEventListener("focus", () => shown && list().catch(() => {})); // nobody has asked anything: nothing to tell
+addEventListener("unhandledrejection", ({ reason }) => {
+  showMistake(reason);
+  settle();
+});
 start();

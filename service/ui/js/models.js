@@ -33,14 +33,20 @@ function rowsOf(inputs) {
   return first.map((_, i) => Object.fromEntries(Object.entries(inputs).map(([name, rows]) => [name, rows[i]])));
 }
 
+/** One option each; the chosen one too where it has gone, but not to be chosen again. */
+function options(values, chosen) {
+  const made = values.map((one) => h("option", { value: one, selected: one === chosen }, String(one)));
+  return values.includes(chosen) ? made : [...made, h("option", { value: chosen, selected: true, disabled: true }, `${chosen}, gone`)];
+}
+
 /** Two lists to choose from; `choose(name, version)` is told. */
 export function modelChoice({ model, version, description }, choose) {
   let models = [];
   const fill = (name, number) => {
-    const chosen = models.find((one) => one.name === name);
-    model.replaceChildren(...models.map((one) => h("option", { selected: one.name === name }, one.name)));
-    version.replaceChildren(...chosen.versions.map((one) => h("option", { selected: one === number }, String(one))));
-    version.disabled = chosen.versions.length < 2;
+    const versions = models.find((one) => one.name === name)?.versions ?? [];
+    model.replaceChildren(...options(models.map((one) => one.name), name));
+    version.replaceChildren(...options(versions, number));
+    version.disabled = version.options.length < 2;
   };
   model.addEventListener("change", () => {
     const chosen = models.find((one) => one.name === model.value);

@@ -29,7 +29,7 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim().split(/\s+/).map(Number);
 }
 
-/** Calls back when the colours of the page change. */
-export function onScheme(repaint) {
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+/** Calls back when the colours of the page change, until the signal is aborted. */
+export function onScheme(repaint, signal) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint, { signal });
 }

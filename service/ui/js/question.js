@@ -8,7 +8,7 @@ const LEVELS = 100;
 /** The path and body of a question, as a program would send it. `inputs` is one row, or an object of rows by input. */
 export function makeQuestion({ manifest, row, samples, seed, rate, squashed, coverage, errorRate }) {
   const several = manifest.inputs.length > 1;
-  const inputs = several ? Object.fromEntries(Object.entries(row).map(([name, one]) => [name, [one]])) : [row];
+  const inputs = several ? Object.fromEntries(Object.entries(row ?? {}).map(([name, one]) => [name, [one]])) : [row];
   const body = { inputs, samples, seed };
   const ablate = [...squashed].filter(([, units]) => units.size ?? units).map(([site, units]) => ablation(site, units));
   if (rate !== null) body.dropout_rate = rate;

@@ -22,7 +22,6 @@ async function run() {
       showAway(null);
       waiting = waits();
     } catch (error) {
-      if (!(error instanceof Unreachable || error instanceof Refused)) throw error;
       pause = waiting.next().value;
       showAway(error, pause / 1000);
     }
@@ -73,7 +72,8 @@ function showAway(error, seconds) {
   if (!error) return;
   write(at("ready"), "Unknown");
   at("ready").className = "tag warn";
-  write(at("away-text"), `${error.message} What is shown is from before; next try in ${seconds} s.`);
+  const known = error instanceof Unreachable || error instanceof Refused;
+  write(at("away-text"), `${known ? error.message : "The answer of the service makes no sense here."} What is shown is from before; next try in ${seconds} s.`);
 }
 
 /** Only what has changed is written: whoever hears the page is not told the same again. */

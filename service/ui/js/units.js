@@ -12,7 +12,7 @@ const CELL = 20;
 const NEARLY_ALL = 0.99;
 
 /** {element, squashed}: a map from a site's number to a set of its units, or a fraction where they are too many. */
-export function unitsEditor({ sites, onchange }) {
+export function unitsEditor({ sites, onchange, signal }) {
   const squashed = new Map();
   const error = h("p", { class: "control-error", "data-field": "ablate", hidden: true });
   const reset = h("button", { type: "button", disabled: true, onclick: () => setAll() }, "Give all back");
@@ -20,7 +20,7 @@ export function unitsEditor({ sites, onchange }) {
     reset.disabled = ![...squashed.values()].some((units) => units.size ?? units);
     onchange();
   };
-  const editors = sites.map((site, i) => (count(site) <= MOST_SHOWN ? siteGrid : siteFraction)(site, i, squashed, changed));
+  const editors = sites.map((site, i) => (count(site) <= MOST_SHOWN ? siteGrid : siteFraction)(site, i, squashed, changed, signal));
   const setAll = () => {
     editors.forEach((editor) => editor.clear());
     changed();
@@ -33,7 +33,7 @@ const count = (site) => site.shape.reduce((product, size) => product * size, 1);
 
 const columnsFor = (units) => (units <= 16 ? units : units <= 64 ? 16 : units <= 1024 ? 32 : 64);
 
-function siteGrid(site, number, squashed, changed) {
+function siteGrid(site, number, squashed, changed, signal) {
   const units = count(site);
   const columns = columnsFor(units);
   const rows = Math.ceil(units / columns);
@@ -101,7 +101,7 @@ function siteGrid(site, number, squashed, changed) {
     fraction.set(Math.round((100 * gone.size) / units) / 100);
     changed();
   };
-  onScheme(draw);
+  onScheme(draw, signal);
   draw();
   const clear = () => {
     gone.clear();

@@ -166,7 +166,7 @@ function evaluation({ evaluation: { deterministic = {}, mc = {}, ...others } }) 
   const keys = [...new Set([...Object.keys(deterministic), ...Object.keys(mc)])];
   if (!keys.length && !Object.keys(others).length) return [h("p", { class: "muted" }, "Not evaluated.")];
   const main = Object.keys(MAIN).filter((key) => keys.includes(key));
-  const rest = keys.filter((key) => !(key in MAIN));
+  const rest = keys.filter((key) => !Object.hasOwn(MAIN, key));
   const row = (key) => [h("span", {}, figureName(key), wish(key)), value(deterministic[key]), value(mc[key])];
   const head = ["Figure", "Deterministic", "MC dropout"];
   return [
