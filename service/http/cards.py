@@ -1,7 +1,8 @@
 """A model card as a page that needs nothing beside itself: Markdown in, HTML out, with the plots in it."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from html import escape
 
 from markdown_it import MarkdownIt
@@ -20,24 +21,60 @@ th,td{border-bottom:1px solid var(--faint);padding:.35em 1em .35em 0;text-align:
 th{color:var(--soft);font-weight:600}img{max-width:100%}code{font-size:.9em}pre{overflow-x:auto}
 """
 
-WIDE, END = '<div class="wide" tabindex="0" role="region" aria-label="table">', "</div>\n"
-"""Around a table: on a narrow screen it scrolls, also by keyboard."""
+MAX_RENDERED_BYTES = 2**18
+"""Of a card; a longer one is shown as plain text, for rendering takes about 3 s a MiB and holds all else up."""
+MAX_PLOT_BYTES = 2**21
+"""Of all plots in a page; those beyond are not in it."""
+MAX_PAGES = 8
+"""That are kept."""
+
+SCROLLS = 'tabindex="0" role="region" aria-label='
+"""Of what scrolls by itself on a narrow screen, so that it does by keyboard too."""
+AROUND = {
+    "<table>": f'<div class="wide" {SCROLLS}"table"><table>',
+    "</table>\n": "</table></div>\n",
+    "<pre>": f'<pre {SCROLLS}"code">',
+}
 
 
 def render_card(documents: Documents) -> bytes:
-    """The page. HTML in a card is shown as text, and of images only the model's plots are. Raises as reading does."""
-    reader = MarkdownIt("js-default")
-    tokens = reader.parse(documents.read_card().decode("utf-8", "replace"))
-    for token in _images(tokens):
-        name = str(token.attrs.get("src", ""))
-        token.attrs["src"] = _embed(documents.read_plot(name)) if name in documents.plots else ""
-    body = reader.renderer.render(tokens, reader.options, {})
-    body = body.replace("<table>", f"{WIDE}<table>").replace("</table>\n", f"</table>{END}")
+    """The page. HTML in a card is shown as text, and of images only the model's plots are, each once. Raises as
+    reading does.
+    """
+    card = documents.read_card()
+    named = [name for name in documents.plots if name.encode() in card and len(card) <= MAX_RENDERED_BYTES]
+    return _page(documents.place, card, tuple(_that_fit((name, documents.read_plot(name)) for name in named)))
+
+
+def _that_fit(plots: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    left = MAX_PLOT_BYTES
+    for name, plot in plots:
+        left -= len(plot)
+        if left < 0:
+            return
+        yield name, plot
+
+
+@lru_cache(MAX_PAGES)
+def _page(place: str, card: bytes, plots: tuple[tuple[str, bytes], ...]) -> bytes:
+    text = card.decode("utf-8", "replace")
+    body = _render(text, dict(plots)) if len(card) <= MAX_RENDERED_BYTES else f"<pre>{escape(text)}</pre>\n"
+    for tag, instead in AROUND.items():
+        body = body.replace(tag, instead)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(documents.place)}: model card'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(place)}: model card'
         f'</title><meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>\n{body}'
         "</main></body></html>\n"
     ).encode()
+
+
+def _render(card: str, plots: dict[str, bytes]) -> str:
+    reader = MarkdownIt("js-default")
+    tokens = reader.parse(card)
+    for token in _images(tokens):
+        plot = plots.pop(str(token.attrs.get("src", "")), None)
+        token.attrs["src"] = _embed(plot) if plot else ""
+    return str(reader.renderer.render(tokens, reader.options, {}))
 
 
 def _images(tokens: Sequence[Token]) -> list[Token]:

@@ -67,7 +67,9 @@ class Mirror:
         self._checked: dict[Identity, Copy] = {}
         """Those whose files have been compared with their digests since this process began."""
         self._reports: dict[Identity, str] = {}
-        """The behaviour reports as they were when last fetched: what the store said of them."""
+        """The behaviour reports as they were when last fetched, or too long: what the store said of them."""
+        self._unfetched: dict[Identity, str] = {}
+        """Those of which it was told that they could not be had, as they were."""
         self._syncing = Lock()
 
     def sync(self) -> None:
@@ -107,6 +109,7 @@ class Mirror:
             if copy.manifest != sha256(content) or copy != self._checked.get(identity):
                 self._fetch_files(store, identity, beside, place)
                 self._checked[identity] = _look_at(place)
+                self._reports.pop(identity, None)  # its folder may have been wiped
             self._follow_report(store, identity, beside, place)
         except InvalidModel as error:
             return _redact(error.message.replace(staging, self.location), self._url)
@@ -131,13 +134,24 @@ class Mirror:
         state = store.describe(identity, BEHAVIOUR)
         if not state:
             (place / BEHAVIOUR).unlink(missing_ok=True)
-        elif state != self._reports.get(identity) or not (place / BEHAVIOUR).exists():
-            try:
-                store.fetch(identity, BEHAVIOUR, beside, MAX_DOCUMENT_BYTES)
-                (beside / BEHAVIOUR).replace(place / BEHAVIOUR)
-            except InvalidModel:
-                if state != self._reports.get(identity):
-                    log.warning("behaviour report not fetched", model=str(identity), store=self.location)
+            self._reports.pop(identity, None)
+        elif state != self._reports.get(identity):
+            self._fetch_report(store, identity, beside, place, state)
+
+    def _fetch_report(self, store: "Store", identity: Identity, beside: Path, place: Path, state: str) -> None:
+        """One that could not be had is asked for again at the next look; one that is too long is not, and no older
+        one stands in for it.
+        """
+        try:
+            store.fetch(identity, BEHAVIOUR, beside, MAX_DOCUMENT_BYTES)
+            (beside / BEHAVIOUR).replace(place / BEHAVIOUR)
+        except InvalidModel as error:
+            if self._unfetched.get(identity) != state:
+                log.warning("behaviour report not fetched", model=str(identity), store=self.location)
+            self._unfetched[identity] = state
+            if "limit" not in error.details:
+                return
+            (place / BEHAVIOUR).unlink(missing_ok=True)
         self._reports[identity] = state
 
     def _tell(self, failures: Mapping[Identity, str]) -> None:
@@ -151,7 +165,8 @@ class Mirror:
             if identify(folder) not in found:
                 (folder / MANIFEST).unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
-                self._checked.pop(identify(folder), None)
+                for known in (self._checked, self._reports, self._unfetched):
+                    known.pop(identify(folder), None)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -258,7 +273,9 @@ def _limit(name: str, max_bytes: int) -> Any:
 
 def _check_size(name: str, size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise InvalidModel(f"{name}: is longer than the {max_bytes} bytes that may be fetched", file=name)
+        raise InvalidModel(
+            f"{name}: is longer than the {max_bytes} bytes that may be fetched", file=name, limit=max_bytes
+        )
 
 
 def _check(file: Path, digest: str) -> None:

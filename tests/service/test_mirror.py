@@ -375,3 +375,44 @@ def test_a_report_that_is_too_long_holds_nothing_up(models: Path, tmp_path: Path
     assert repository.models() == {"toy": [1]}
     assert mirror.failures == {}
     assert not (mirror.folder / "toy" / "1" / BEHAVIOUR).exists()
+
+
+def test_a_report_that_could_not_be_had_is_fetched_as_soon_as_it_can(
+    web: Any, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = models / "toy" / "1" / BEHAVIOUR
+    report.write_bytes(b"one")
+    mirror = Mirror(address(web), tmp_path / "cache")
+    mirror.sync()
+    copy = mirror.folder / "toy" / "1" / BEHAVIOUR
+    report.write_bytes(b"another")
+    with monkeypatch.context() as patch:
+        patch.setattr(Silent, "forbidden", {f"/toy/1/{BEHAVIOUR}"})
+        mirror.sync()
+    assert copy.read_bytes() == b"one"
+    mirror.sync()
+    assert copy.read_bytes() == b"another"
+
+
+def test_no_older_report_stands_in_for_one_that_is_too_long(models: Path, tmp_path: Path) -> None:
+    report = models / "toy" / "1" / BEHAVIOUR
+    report.write_bytes(b"one")
+    mirror = Mirror(models.as_uri(), tmp_path / "cache")
+    mirror.sync()
+    report.write_bytes(bytes(MAX_DOCUMENT_BYTES + 1))
+    mirror.sync()
+    assert not (mirror.folder / "toy" / "1" / BEHAVIOUR).exists()
+
+
+def test_a_report_is_forgotten_with_its_version(models: Path, tmp_path: Path) -> None:
+    toy, away = models / "toy" / "1", tmp_path / "away"
+    ToyNet(seed=1).publish(models, version=2)
+    (toy / BEHAVIOUR).write_bytes(b"one")
+    mirror = Mirror(models.as_uri(), tmp_path / "cache")
+    mirror.sync()
+    toy.rename(away)
+    mirror.sync()
+    assert not (mirror.folder / "toy" / "1").exists()
+    away.rename(toy)
+    mirror.sync()
+    assert (mirror.folder / "toy" / "1" / BEHAVIOUR).read_bytes() == b"one"

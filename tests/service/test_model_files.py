@@ -14,9 +14,10 @@ import pytest
 
 from service.api import schemas
 from service.http.access import make_key, needed_scope
+from service.http.cards import MAX_PLOT_BYTES, MAX_RENDERED_BYTES, render_card
 from service.http.model_files import HARMLESS, prefers_html
 from service.manifest import read_manifest, sha256, write_manifest
-from service.repository.documents import BEHAVIOUR, CARD, MAX_DOCUMENT_BYTES
+from service.repository.documents import BEHAVIOUR, CARD, MAX_DOCUMENT_BYTES, Documents
 from tests.conftest import Serve
 from tests.toy import ToyNet
 
@@ -125,6 +126,28 @@ def test_a_card_is_a_page_for_a_browser(own: httpx.Client) -> None:
     assert sources[0] is not None
     assert sources[0].startswith("data:image/svg+xml;base64,")
     assert sources[1:] == ["", ""]
+
+
+def test_what_scrolls_does_so_by_keyboard_and_a_plot_is_in_the_page_once(tmp_path: Path) -> None:
+    card = b"```\ncode\n```\n\n| a |\n| --- |\n| 1 |\n\n" + b"![Its plot](plot.svg)\n" * 3
+    folder = publish(tmp_path, 1, card=card, plot_svg=PLOT)
+    page = render_card(Documents(folder, read_manifest(folder))).decode()
+    scrolling = [attributes for tag, attributes in Page(page).tags if tag in ("pre", "div")]
+    assert [(attributes["tabindex"], attributes["role"]) for attributes in scrolling] == [("0", "region")] * 2
+    assert all(attributes["aria-label"] for attributes in scrolling)
+    assert page.count("data:image/svg+xml") == 1
+
+
+def test_a_long_card_is_plain_text_and_few_plots_are_in_a_page(tmp_path: Path) -> None:
+    long = b"| a | b |\n" * (MAX_RENDERED_BYTES // 10 + 1)
+    folder = publish(tmp_path, 1, card=b"<b>\n" + long)
+    page = render_card(Documents(folder, read_manifest(folder))).decode()
+    assert {tag for tag, _ in Page(page).tags}.isdisjoint({"table", "b"})
+    assert long.decode() in page
+    big = b"<svg>" + b" " * (MAX_PLOT_BYTES // 2)
+    folder = publish(tmp_path, 2, card=b"![](a.svg) ![](b.svg)", a_svg=big, b_svg=big)
+    page = render_card(Documents(folder, read_manifest(folder))).decode()
+    assert page.count("data:image/svg+xml") == 1
 
 
 @pytest.mark.parametrize(

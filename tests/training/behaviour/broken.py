@@ -38,13 +38,18 @@ class SameForAllRows(nn.Dropout):
 
 
 class Frozen(nn.Dropout):
-    """One draw for ever."""
+    """One draw for ever, made of the first batch."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__(p)
+        self.kept = torch.empty(0)
 
     def forward(self, rows: Tensor) -> Tensor:
         if not self.training:
             return rows
-        kept = torch.rand(rows.shape, generator=torch.Generator().manual_seed(1)) >= self.p
-        return rows * kept / (1 - self.p)
+        if len(self.kept) < len(rows):
+            self.kept = torch.empty_like(rows).bernoulli_(1 - self.p).detach()
+        return rows * self.kept[: len(rows)] / (1 - self.p)
 
 
 class Lasting(nn.Dropout):

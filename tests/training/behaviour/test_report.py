@@ -80,7 +80,7 @@ def test_the_page_is_whole_and_needs_nothing_else(model: Path) -> None:
 
 def test_page_and_markdown_say_the_same_numbers(model: Path) -> None:
     page = html.unescape((model / "behaviour.html").read_text()).replace("\u00a0", " ")
-    markdown = (model / "behaviour.md").read_text()
+    markdown = re.sub(r"\\([\\|`<\[])", r"\1", (model / "behaviour.md").read_text())
     rows = [line for line in markdown.splitlines() if line.startswith("| ") and " --- " not in line]
     cells = {
         cell for row in rows for cell in row.strip("| ").split(" | ") if re.search(r"\d", cell) and "**" not in cell
