@@ -21,8 +21,7 @@ def find_faults(value: Any, kind: str, place: str) -> Iterator[str]:
         if not isinstance(value, expected):
             yield f"{place}: expected a {expected.__name__}"
             return
-        entries = enumerate(value) if expected is list else value.items()
-        for key, entry in entries:
+        for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
             yield from find_faults(entry, item[2], f"{place}.{key}")
     elif kind in PLAIN:
         if not isinstance(value, PLAIN[kind]) or (kind == "int" and isinstance(value, bool)):

@@ -24,7 +24,7 @@ def settings_of(resources: dict[str, Resource], monkeypatch: pytest.MonkeyPatch)
 
 
 def to_bytes(quantity: str) -> int:
-    return int(quantity[:-2]) * 2 ** {"Mi": 20, "Gi": 30}[quantity[-2:]]
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
 @pytest.mark.parametrize("folder", [BASE, EXAMPLE, KSERVE])
