@@ -226,11 +226,11 @@ def until_it_shows(place: Locator, text: str, running: Service, name: str, *rout
 
 
 def counted(running: Service, name: str, *routes: str) -> int:
-    """The sum of a metric, over the routes where it has them; of the digits where it is a model's."""
+    """The sum of a metric, over these routes, or else of the digits."""
     families = text_string_to_metric_families(running.client.get("/metrics").text)
     named = [sample for family in families for sample in family.samples if sample.name == name]
-    samples = [sample for sample in named if sample.labels.get("model", "digits") == "digits"]
-    return int(sum(sample.value for sample in samples if not routes or sample.labels["route"] in routes))
+    label, wanted = ("route", routes) if routes else ("model", ("digits",))
+    return int(sum(sample.value for sample in named if sample.labels[label] in wanted))
 
 
 def test_the_figures_are_those_of_the_metrics(page: Page, running: Service) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,9 @@ def test_the_command_keeps_what_it_found_and_draws_it(file: Path, tmp_path: Path
         assert all(map(math.isfinite, one["turned"]["mutual_information"]))
     assert records["lenet"]["recipe"]["hidden"] == [16]
     assert f"{records['mlp']['error']:.2f}" in done.output
+    if not find_spec("matplotlib"):
+        assert "No plots: they need matplotlib" in done.output
+        return
     for name in ("mnist_samples.png", "mnist_turned.png"):
         assert (results.parent / name).read_bytes().startswith(b"\x89PNG")
 
