@@ -134,7 +134,7 @@ def test_versions_with_their_states_and_reasons(context: BrowserContext, serve: 
 def test_a_service_without_models_says_so(context: BrowserContext, serve: Serve, tmp_path: Path) -> None:
     with serve(models=tmp_path) as client:
         page = open_status(context.new_page(), client.base_url)
-        expect(page.get_by_role("status")).to_have_text("Not ready")
+        expect(page.locator("#ready")).to_have_text("Not ready")
         expect(page.locator("#problem")).to_contain_text("there is no model in")
         expect(page.locator("#models")).to_contain_text("publish one with")
 

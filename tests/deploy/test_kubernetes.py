@@ -134,7 +134,9 @@ def test_the_monitor_finds_the_service(rendered: Rendered) -> None:
 @pytest.mark.parametrize("folder", [BASE, KSERVE])
 def test_the_image_is_composes_of_this_version(rendered: Rendered, folder: str) -> None:
     compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())
-    (name,) = [name for name, service in compose["services"].items() if service["build"]["target"] == "serve"]
+    (name,) = [
+        name for name, service in compose["services"].items() if service.get("build", {}).get("target") == "serve"
+    ]
     assert container_of(rendered(folder))["image"] == f"{name}:{__version__}"
 
 
