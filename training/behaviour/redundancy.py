@@ -45,15 +45,18 @@ def claim(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measu
         "redundancy",
         "Dropout spreads knowledge over many units",
         "A network trained with dropout keeps answering rightly when many of its activations are squashed, better than"
-        f" one trained without; and no single unit matters much: none costs more than {MUCH:g} of accuracy.",
+        f" one trained without; and with p = {WITH:g} no single unit matters much: none costs more than {MUCH:g} of"
+        " accuracy.",
         tuple(_findings(by_rate, other)),
         f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and"
         " published. At every dropout site a random share of the units was then set to zero, the others left as they"
         f" are, through the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a"
         " share, the same for every network. Then every unit was removed alone"
         f" (at most {settings.units} a site). Accuracy on up to {settings.rows} test rows that the network had not"
-        f" learned from. ± and whiskers: standard error over the seeds; bounds: Student's t of the paired differences,"
-        f" {CONFIDENCE:.0%}.",
+        f" learned from, so that one row more or less is 1/{settings.rows} or more of it. That no unit of p = {WITH:g}"
+        " matters much does not tell it from networks of other p: their worst units are told beside it and decide"
+        " nothing. ± and whiskers: standard error over the seeds, which share the rows; bounds: Student's t of the"
+        f" paired differences, {CONFIDENCE:.0%}, one-sided.",
         tables=(_squashed_table(by_rate, other), _units_table(by_rate, other)),
         plots=(
             Plot(
@@ -106,6 +109,8 @@ def _findings(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, M
         yield Finding(f"accuracy {what}: p = {WITH:g} less p = {WITHOUT:g}", found, "bound above 0", difference.low > 0)
     for p, measured in by_rate.items():
         yield _worst(f"p = {p:g}", [float(m.losses.max()) for m in measured], decides=p == WITH)
+    spared = mean_of([without.losses.max() - with_.losses.max() for with_, without in pairs])
+    yield Finding(f"the same: p = {WITHOUT:g} less p = {WITH:g}", f"{spared}; above {spared.low:.4f}", "", None)
     for title, measured_one in other.items():
         yield _worst(title, [float(measured_one.losses.max())], decides=True)
 
