@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import numpy_helper
 from torch import nn
@@ -12,7 +13,7 @@ from tests.training.behaviour import broken
 from training.behaviour.claim import Claim
 from training.behaviour.classic import ClassicDropout, classic_twin, scaled_down
 from training.behaviour.networks import Network
-from training.behaviour.prediction import prediction
+from training.behaviour.prediction import _off_in_expectation, prediction
 from training.behaviour.served import operators as count_operators
 from training.behaviour.settings import QUICK
 from training.export import training_graph
@@ -71,3 +72,11 @@ def test_the_classic_twin_trains_and_predicts_the_same(network: Network) -> None
         wanted = network.module(rows)
         assert torch.allclose(scaled_down(twin).eval()(rows), wanted, rtol=1e-5, atol=1e-5)
         assert not torch.allclose(twin.eval()(rows), wanted, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize(("kind", "fair"), [(nn.Dropout, True), (broken.Unscaled, False), (broken.WrongRate, False)])
+def test_the_mean_over_masks_is_that_of_the_layer_that_trains(kind: type[nn.Dropout], fair: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), kind(0.5), nn.Linear(32, 3))
+    _, share = _off_in_expectation(network, torch.rand(8, 4), 0, False, 0.001)
+    assert (share <= 1) == fair
