@@ -69,33 +69,22 @@ def publish_module(
     """
     verified = verify(module, export(module, example, input_names=input_names), example)
     evidence = Evidence(validation, calibration, test, others, passes, seed)
-    return _publish(verified, example, _draft(name, labels, verified, facts), evidence, models, say)
+    return publish_verified(verified, example, evidence, name=name, models=models, labels=labels, say=say, **facts)
 
 
 def publish_verified(
     verified: Verified,
     example: tuple[Tensor, ...],
+    evidence: Evidence,
     *,
     name: str,
     models: Path = Path("models"),
     labels: Sequence[str] = (),
-    validation: Rows | None = None,
-    calibration: Rows | None = None,
-    test: Rows | None = None,
-    others: Sequence[ArrayLike] = (),
-    passes: int = 100,
-    seed: int = 0,
     say: Say = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish graphs that passed verification, wherever they come from; the rest is as in `publish_module`."""
-    evidence = Evidence(validation, calibration, test, others, passes, seed)
-    return _publish(verified, example, _draft(name, labels, verified, facts), evidence, models, say)
-
-
-def _publish(
-    verified: Verified, example: tuple[Tensor, ...], manifest: Manifest, evidence: Evidence, models: Path, say: Say
-) -> tuple[Path, Manifest]:
+    manifest = _draft(name, labels, verified, facts)
     for check in verified.checks:
         say(f"verify: {check.name}: {check.detail}")
     asked, shown = Asked(verified), named_inputs(example_rows(example, GOLDEN_ROWS), manifest)

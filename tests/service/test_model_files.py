@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +18,7 @@ from service.http.model_files import HARMLESS, prefers_html
 from service.manifest import read_manifest, sha256, write_manifest
 from service.repository.documents import BEHAVIOUR, CARD, MAX_DOCUMENT_BYTES, Documents
 from tests.conftest import Serve
+from tests.service.conftest import refusal
 from tests.toy import ToyNet
 
 PLOT = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script><circle r="1"/></svg>'
@@ -56,19 +56,6 @@ def models(tmp_path: Path) -> Path:
     (publish(folder, 2, card=TEXT.encode(), plot_svg=PLOT) / BEHAVIOUR).write_bytes(REPORT)
     ToyNet().publish(folder, name="bare")
     return folder
-
-
-@pytest.fixture
-def own(serve: Serve, models: Path) -> Iterator[httpx.Client]:
-    with serve(models=models, watch=False, poll_seconds=3600) as client:
-        yield client
-
-
-def refusal(response: httpx.Response, status: int, code: str) -> str:
-    assert response.status_code == status
-    error = schemas.ErrorReply.model_validate_json(response.content, strict=True).error
-    assert error.code == code
-    return error.message
 
 
 class Page(HTMLParser):

@@ -3,7 +3,6 @@
 import http.client
 import json
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from service.http.access import needed_scope
 from service.http.models_api import UNTOLD
 from service.manifest import PREDICT_GRAPH, Manifest, read_manifest
 from tests.conftest import Serve
+from tests.service.conftest import refusal
 from tests.toy import Floats, ToyNet
 
 ROWS = [[0.3, -0.2, 1.0, 0.5]]
@@ -26,20 +26,6 @@ ROWS = [[0.3, -0.2, 1.0, 0.5]]
 def models(published: Path, tmp_path: Path) -> Path:
     """A copy, to be changed."""
     return shutil.copytree(published, tmp_path / "models")
-
-
-@pytest.fixture
-def own(serve: Serve, models: Path) -> Iterator[httpx.Client]:
-    """Of a server that looks at its models only when it is asked to."""
-    with serve(models=models, watch=False, poll_seconds=3600) as client:
-        yield client
-
-
-def refusal(response: httpx.Response, status: int, code: str) -> str:
-    assert response.status_code == status
-    error = schemas.ErrorReply.model_validate_json(response.content, strict=True).error
-    assert error.code == code
-    return error.message
 
 
 def states(response: httpx.Response) -> dict[int, str]:

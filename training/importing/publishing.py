@@ -1,6 +1,6 @@
 """An ONNX file with dropout in it → a published model."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from service.manifest import LearnedNoise, Manifest
 from service.runtime import Array
 from training.errors import CannotExport, VerificationFailed
+from training.evidence import Evidence, Say
 from training.graphs import describe
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
@@ -36,7 +37,7 @@ def publish_onnx(
     others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish a network that an ONNX file holds, as `training.release.publish_module` publishes a torch module.
@@ -61,20 +62,9 @@ def publish_onnx(
     check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows, end=end)
     say(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
+    evidence = Evidence(validation, calibration, test, others, passes, seed)
     return publish_verified(
-        verified,
-        network.example,
-        name=name,
-        models=models,
-        labels=labels,
-        validation=validation,
-        calibration=calibration,
-        test=test,
-        others=others,
-        passes=passes,
-        seed=seed,
-        say=say,
-        **facts,
+        verified, network.example, evidence, name=name, models=models, labels=labels, say=say, **facts
     )
 
 

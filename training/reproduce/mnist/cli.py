@@ -6,19 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from service.errors import DropserveError
 from training.errors import ConfigError, TrainingError
 from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
-from training.reproduce.records import check, read, save
-
-FAILURE = 1
-USAGE = 2
-
-out = Console(highlight=False, emoji=False)
-errors = Console(stderr=True, highlight=False, emoji=False)
+from training.reproduce.records import Record, check, save
+from training.reproduce.terminal import bar, out, refusals_told, show
 
 
 def mnist(
@@ -45,7 +37,7 @@ def mnist(
 
     A look in minutes: python -m training reproduce mnist --data mnist.npz --only mlp --hidden 256 --epochs 5
     """
-    try:
+    with refusals_told():
         check(results)
         for name in _names(only):
             _run(
@@ -58,9 +50,6 @@ def mnist(
                 results,
             )
         _show(results)
-    except DropserveError as error:
-        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
-        raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
 
 
 def _changed(recipe: Recipe, epochs: int, hidden: int) -> Recipe:
@@ -90,13 +79,12 @@ def _run(
 
     digits = read_digits(data, *counts)
     place = choose_device(device)
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=out, transient=True) as progress:
-        bar = progress.add_task("", total=recipe.epochs)
+    with bar() as progress:
+        task = progress.add_task("", total=recipe.epochs)
         began = time.perf_counter()
 
         def on_epoch(loss: float) -> None:
-            progress.update(bar, advance=1, description=f"{name}: training on {place}, loss {loss:.4f}")
+            progress.update(task, advance=1, description=f"{name}: training on {place}, loss {loss:.4f}")
 
         network = fit(recipe, digits.images, digits.labels, place, seed, on_epoch)
         engine = study.serve(network, digits.test_images)
@@ -104,13 +92,13 @@ def _run(
 
         def on_rows(done: int) -> None:
             text = f"{name}: test digits asked of {max(PASSES)} thinned networks"
-            progress.update(bar, completed=done, total=len(digits.test_labels), description=text)
+            progress.update(task, completed=done, total=len(digits.test_labels), description=text)
 
         on_rows(0)
         curve = study.curve(engine, digits.test_images, digits.test_labels, PASSES, seed, on_rows)
 
         def on_angle(done: int) -> None:
-            progress.update(bar, completed=done, total=len(ANGLES), description=f"{name}: angles")
+            progress.update(task, completed=done, total=len(ANGLES), description=f"{name}: angles")
 
         on_angle(0)
         turned = study.turn(engine, digits.turned_images, digits.turned_labels, seed, on_angle)
@@ -123,14 +111,12 @@ def _run(
 def _show(results: Path) -> None:
     from training.reproduce.mnist.report import table
 
-    records = read(results)
-    out.print(table(records))
-    out.print(f"Results: {results}", markup=False, soft_wrap=True)
-    try:
-        from training.reproduce.mnist.plot import draw
-    except ModuleNotFoundError:
-        out.print("No plots: they need matplotlib, pip install '.[docs]'", markup=False)
-        return
+    show(results, table, _draw)
+
+
+def _draw(records: list[Record], results: Path) -> list[Path]:
+    from training.reproduce.mnist.plot import draw
+
     samples, turned = (results.with_name(f"{results.stem}_{what}.png") for what in ("samples", "turned"))
     draw(records, samples, turned)
-    out.print(f"Plots: {samples}, {turned}", markup=False, soft_wrap=True)
+    return [samples, turned]

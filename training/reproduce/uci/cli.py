@@ -7,20 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from service.errors import DropserveError
 from training.errors import ConfigError, TrainingError
-from training.reproduce.records import check, read, save
+from training.reproduce.records import Record, check, save
+from training.reproduce.terminal import bar, out, refusals_told, show
 from training.reproduce.uci.protocol import SPLITS
 from training.reproduce.uci.table import read_table
-
-FAILURE = 1
-USAGE = 2
-
-out = Console(highlight=False, emoji=False)
-errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def uci(
@@ -50,15 +42,12 @@ def uci(
     """
     common: dict[str, Any] = {"hidden": hidden, "epochs": epochs, "splits": splits, "passes": passes, "seed": seed}
     common |= {"validation_passes": validation_passes, "merge_taus": merge_taus}
-    try:
+    with refusals_told():
         check(results)
         files, counts = _files(data, only), _counts(layers)
         for file, count in product(files, counts):
             _run(file, {"layers": count, **common}, workers, results)
         _show(results)
-    except DropserveError as error:
-        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
-        raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
 
 
 def _files(folder: Path, only: str) -> list[Path]:
@@ -91,13 +80,12 @@ def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> N
         raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
 
     study = Study(table=read_table(file), **settings)
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=out, transient=True) as progress:
-        bar = progress.add_task("")
+    with bar() as progress:
+        task = progress.add_task("")
 
         def on_progress(step: str, done: int, of: int) -> None:
             text = f"{study.table.name}, layers: {study.layers}: {step}; {done // study.epochs} of {of // study.epochs}"
-            progress.update(bar, completed=done, total=of, description=f"{text} trainings")
+            progress.update(task, completed=done, total=of, description=f"{text} trainings")
 
         began = time.perf_counter()
         outcome = run(study, workers, on_progress)
@@ -108,14 +96,12 @@ def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> N
 def _show(results: Path) -> None:
     from training.reproduce.uci.report import table
 
-    records = read(results)
-    out.print(table(records))
-    out.print(f"Results: {results}", markup=False, soft_wrap=True)
-    try:
-        from training.reproduce.uci.plot import draw
-    except ModuleNotFoundError:
-        out.print("No plot: it needs matplotlib, pip install '.[docs]'", markup=False)
-        return
+    show(results, table, _draw)
+
+
+def _draw(records: list[Record], results: Path) -> list[Path]:
+    from training.reproduce.uci.plot import draw
+
     picture = results.with_suffix(".png")
     draw(records, picture)
-    out.print(f"Plot: {picture}", markup=False, soft_wrap=True)
+    return [picture]
