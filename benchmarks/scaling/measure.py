@@ -1,0 +1,80 @@
+"""One worker on one core, asked from another: what a request costs, and how long it takes."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.scaling.capacity import Ask, Measured
+from benchmarks.serving.contenders import Request
+from benchmarks.serving.failures import NotRun
+from benchmarks.serving.load import on_the_wire, put, write_requests
+from benchmarks.serving.processes import cpu_seconds
+from benchmarks.serving.servers import Server, dropserve, free_port, started
+from service.engine import Engine
+from service.loading import load_model
+from service.masks import MaskCache
+
+CONNECTIONS = 8
+
+
+class Subject:
+    """A model, and the requests that ask it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.engine: Engine = load_model(folder, MaskCache(2**28))
+
+    def path(self, ask: Ask) -> str:
+        """Where such a request is posted."""
+        manifest = self.engine.manifest
+        route = "uncertainty" if ask.passes else "predict"
+        return f"/v1/models/{manifest.name}/versions/{manifest.version}/{route}"
+
+    def request(self, ask: Ask) -> Request:
+        """So many of the model's golden rows, again from the first where they do not suffice."""
+        rows = {
+            name: np.resize(array, (ask.rows, *array.shape[1:])).tolist()
+            for name, array in self.engine.examples.items()
+        }
+        return Request(json.dumps({"inputs": rows} | ({"samples": ask.passes} if ask.passes else {})).encode())
+
+
+@contextmanager
+def one_core(subject: Subject) -> Iterator[Server]:
+    """A service of one worker on the first core that this process may use, which moves to the others.
+
+    Raises NotRun where there is but one core, or no taskset.
+    """
+    before = os.sched_getaffinity(0)
+    first, *others = sorted(before)
+    if not others or not shutil.which("taskset"):
+        raise NotRun("needs two cores and taskset: one for the service, the other to ask it")
+    port, ask = free_port(), Ask(1, 0)
+    command = ["taskset", "--cpu-list", str(first), *dropserve(subject.folder.parent.parent, port)]
+    os.sched_setaffinity(0, others)
+    try:
+        with started(command, {}, port, subject.path(ask), subject.request(ask)) as server:
+            yield server
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def busy(server: Server, subject: Subject, ask: Ask, seconds: int, connections: int = CONNECTIONS) -> Measured:
+    """Keep the worker busy with such requests. Raises NotRun if one is not answered with 200."""
+    request, path = subject.request(ask), subject.path(ask)
+    received = len(server.ask(path, request))  # masks are made at the first
+    file = Path("build/scaling.requests")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_requests(file, server.port, path, [request])
+    before = cpu_seconds(server.pid)
+    load = put(server.port, file, connections, seconds)
+    used = cpu_seconds(server.pid) - before
+    if load.refused or load.broken:
+        raise NotRun(f"{ask}: {load.refused} requests were refused, {load.broken} broken")
+    sent = len(on_the_wire(server.port, path, request))
+    return Measured(ask, used / load.requests, load.per_second, load.p50_ms, load.p99_ms, sent, received)
