@@ -25,31 +25,27 @@ def sections(found: dict[str, Any]) -> Iterator[str]:
     """Of the page: what requests cost, whether the model holds, and what follows."""
     yield f"{measured_by(found)} Model: {found['model']}."
     yield "### What a request costs\n\nMicroseconds of a core, for requests of 8 connections:"
-    columns = ("", "request", "each row", "each pass", "each row and pass")
+    columns = ["", "request", "each row", "each pass", "each row and pass"]
     yield table(columns, ([f"`/{route}`", *_micro(costs)] for route, costs in found["capacity"].items()))
     yield "### Does the model hold?\n\nRequests a second on one core, at points that it was not fitted to:"
-    columns = ("rows × passes", "said", "measured", "measured / said")
+    columns = ["rows × passes", "said", "measured", "measured / said"]
     yield table(columns, (_check(**one) for one in found["checks"]))
     yield "Latency (ms) of one row and 100 passes that come at random times, p50 and p99:"
-    columns = ("utilisation", "requests/s", "p50 said", "p50", "p99 said", "p99")
+    columns = ["utilisation", "requests/s", "p50 said", "p50", "p99 said", "p99"]
     yield table(columns, (_waited(**one) for one in found["waited"]))
     yield "### What waiting together saves\n\n`/predict` of one row; questions that come together share a run:"
-    columns = ("connections", "requests/s", "CPU, µs", "p50, ms", "p99, ms")
+    columns = ["connections", "requests/s", "CPU, µs", "p50, ms", "p99, ms"]
     yield table(columns, (_batched(**one) for one in found["batched"]))
     yield (
         f"### Cores for a load\n\nOne row a request, 99 % within {found['p99_ms']:g} ms, a core for an hour at"
         f" {found['price']:g}:"
     )
-    columns = ("requests/s", "passes", "utilisation", "cores", "price of a million")
+    columns = ["requests/s", "passes", "utilisation", "cores", "price of a million"]
     yield table(columns, (_plan(**one) for one in found["plans"]))
-    yield f"### At {RATE:,} requests a second\n\n" + table(
-        ("one row a request", "cores handling requests", "cores computing rows and passes", "Gbit/s in", "Gbit/s out"),
-        (
-            _bottleneck(one, found["capacity"])
-            for one in sorted(found["measured"], key=lambda one: one["ask"]["passes"])
-            if one["ask"]["rows"] == 1
-        ),
-    )
+    single = sorted((one for one in found["measured"] if one["ask"]["rows"] == 1), key=lambda one: one["ask"]["passes"])
+    columns = ["one row a request", "cores for requests", "cores for rows and passes", "Gbit/s in", "Gbit/s out"]
+    yield f"### At {RATE:,} requests a second\n\nCores fully busy, and what goes over the wire:"
+    yield table(columns, (_bottleneck(one, found["capacity"]) for one in single))
 
 
 def _micro(costs: dict[str, float]) -> Row:
