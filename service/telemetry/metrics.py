@@ -62,7 +62,9 @@ INFORMATION = Family(
 )
 DECISIONS = Family("dropserve_decisions", "Sampled rows accepted, and referred to a person.", (*MODEL, "decision"))
 EXPLORATORY = Family(
-    "dropserve_exploratory_rows", "Sampled rows that callers only tried out: in no entropy, information, decision.", MODEL
+    "dropserve_exploratory_rows",
+    "Sampled rows that callers only tried out: in no entropy, information, decision.",
+    MODEL,
 )
 STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
 

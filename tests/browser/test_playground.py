@@ -89,27 +89,17 @@ def test_keys_draw(playground: Playground) -> None:
     expect(playground.page.locator(".editor [role=status]")).to_contain_text("Row 2, column 3: 16")
 
 
-def test_noise_raises_the_uncertainty(playground: Playground) -> None:
-    calm, noisy = [], []
+@pytest.mark.parametrize(("slider", "value"), [("Add noise", 0.4), ("Turn", 40)])
+def test_a_change_raises_the_uncertainty(playground: Playground, slider: str, value: float) -> None:
+    """Of most digits, and a turn by some degrees: on its side one may look like another, and the networks agree."""
+    before, after = [], []
     for number in range(1, 9):
-        playground.slide("Add noise", 0)
+        playground.slide(slider, 0)
         playground.example(number)
-        calm.append(playground.uncertainty())
-        playground.slide("Add noise", 0.4)
-        noisy.append(playground.uncertainty())
-    assert sum(noisy) > 2 * sum(calm)
-
-
-def test_a_turn_raises_the_uncertainty(playground: Playground) -> None:
-    """Of most digits, and by some degrees: on its side one may look like another, and the networks agree on that."""
-    upright, turned = [], []
-    for number in range(1, 9):
-        playground.slide("Turn", 0)
-        playground.example(number)
-        upright.append(playground.uncertainty())
-        playground.slide("Turn", 40)
-        turned.append(playground.uncertainty())
-    assert sum(turned) > 2 * sum(upright)
+        before.append(playground.uncertainty())
+        playground.slide(slider, value)
+        after.append(playground.uncertainty())
+    assert sum(after) > 2 * sum(before)
 
 
 def test_dropped_pixels_are_gone_and_come_back(playground: Playground) -> None:
