@@ -23,8 +23,8 @@ def key_page(record: Record, message: str) -> bytes | None:
     after the #.
     """
     accept = record.headers.get(b"accept", b"").decode("latin-1")
-    if not FILE.fullmatch(record.path) or not prefers_html(accept):
-        return None
+    if not FILE.fullmatch(record.path) or not prefers_html(accept) or "json" in accept:
+        return None  # a script that asks for a page understands the refusal's usual form
     up = "../" * (record.path.count("/") - 1)  # relative, so that it leads there below any prefix
     link = escape(f"{up}status#{quote(record.path[1:])}")
     return (

@@ -326,7 +326,7 @@ def test_what_cannot_be_asked_is_told_and_greys_the_answer(
     playground: Playground, label: str, wrong: str, right: str, expected: str
 ) -> None:
     playground.model("houses")
-    page, control = playground.page, playground.page.get_by_label(label, exact=True)
+    page, control = playground.page, playground.page.get_by_label(re.compile(f"^{label}(?!, as a slider)"))
     control.fill(wrong)
     expect(control).to_have_accessible_description(re.compile(re.escape(expected)))
     expect(control).to_have_attribute("aria-invalid", "true")
@@ -373,8 +373,8 @@ def test_what_is_tried_out_is_no_data_of_the_service(watched: Watched, models: P
         playground = Playground(watched.page, str(running.client.base_url))
         playground.slide("Add noise", 0.4)
         told = running.client.get("/metrics").text
-    assert re.search(r'^dropserve_requests_total\{route="/uncertainty",.*status="200"} [2-9]', told, re.MULTILINE)
-    assert re.search(r'^dropserve_exploratory_rows_total\{model="digits",.*} [2-9]', told, re.MULTILINE)
+    assert re.search(r'^dropserve_requests_total\{.*"/uncertainty".*\} [2-9]', told, re.MULTILINE)
+    assert re.search(r'^dropserve_exploratory_rows_total\{.*"digits".*\} [2-9]', told, re.MULTILINE)
     assert "dropserve_predictive_entropy_count{" not in told
     assert "dropserve_decisions_total{" not in told
 

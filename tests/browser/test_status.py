@@ -36,9 +36,9 @@ EVIL_PLOT = (
 
 REMEMBER = """async (state) => {
     const { Models } = await import(new URL("ui/js/status/models.js", document.baseURI));
-    window.models ??= new Models(document.createElement("div"));
-    await window.models.show([{ labels: state }]);
-    return { drawn: Object.keys(window.models.drawn).sort(), references: Object.keys(window.models.references).sort() };
+    window.kept ??= new Models(document.createElement("div"));
+    await window.kept.show([{ labels: state }]);
+    return { drawn: Object.keys(window.kept.drawn).sort(), references: Object.keys(window.kept.references).sort() };
 }"""
 """The models part, asked anew where the state is another; → what it keeps."""
 

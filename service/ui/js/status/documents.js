@@ -5,7 +5,7 @@ import { getPage, Refused, Unreachable } from "../api.js";
 import { h } from "../dom.js";
 import { keyHeaders } from "../key.js";
 
-const NAMED = /^#(models\/[^/]+(?:\/versions\/\d+)?\/(behaviour|card))$/;
+const NAMED = /^#(models\/[^/.][^/]*(?:\/versions\/\d+)?\/(behaviour|card))$/;
 const TITLES = { behaviour: "Behaviour report", card: "Model card" };
 
 /** A link to a path below the service. */
