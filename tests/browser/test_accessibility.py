@@ -17,8 +17,11 @@ from tests.service.processes import Service, service
 @pytest.fixture(params=[(1440, 900, "light"), (390, 844, "dark")], ids=["desk", "phone"])
 def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     width, height, scheme = request.param
-    view = {"width": width, "height": height}
-    context = browser.new_context(viewport=view, color_scheme=scheme, bypass_csp=True)  # axe is a script
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        bypass_csp=True,  # axe is a script
+    )
     context.set_default_timeout(PATIENCE_MS)
     yield context.new_page()
     context.close()

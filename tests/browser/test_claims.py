@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,9 +47,7 @@ def number(playground: Playground, field: str) -> Locator:
 
 
 @pytest.mark.parametrize(("model", "kind"), [("houses", "interval"), ("towns", "prediction set")])
-def test_a_value_that_was_never_seen_takes_the_promise_back(
-    watched: Watched, url: str, models: Path, model: str, kind: str
-) -> None:
+def test_a_value_that_was_never_seen_takes_the_promise_back(watched: Watched, url: str, model: str, kind: str) -> None:
     playground = Playground(watched.page, url)
     playground.model(model)
     assert "Cannot be ruled out at a coverage of 95 %" in playground.shown()
