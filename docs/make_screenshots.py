@@ -4,13 +4,6 @@
 """
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -20,12 +13,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import typer
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+
+from benchmarks.pages import open_browser, serve
 
 HERE = Path(__file__).parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-LISTENS = re.compile(r"running on (http://[^\s\"]+)")
-PATIENCE = 60.0
 COLOURS = (256, 128, 64)
 MAX_BYTES = 250_000
 MAX_HEIGHT = 2300
@@ -53,7 +45,7 @@ def main(
 ) -> None:
     """Take all of them."""
     out.mkdir(parents=True, exist_ok=True)
-    with running_service(models) as url, running_browser() as browser:
+    with serve(models) as url, open_browser() as browser:
         for name, view in (("playground", DESK), ("playground_dark", DARK), ("playground_phone", PHONE)):
             with opened(browser, url, view) as page:
                 play(page)
@@ -70,39 +62,12 @@ def main(
 
 
 @contextmanager
-def running_service(models: Path) -> Iterator[str]:
-    """As people run it, on a free port; its address."""
-    with tempfile.TemporaryFile("w+") as log:
-        command = [sys.executable, "-m", "service", "serve", "--port", "0", "--models", str(models)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=HERE.parent)  # noqa: S603 - our own
-        try:
-            yield wait_for(lambda: LISTENS.search(os.pread(log.fileno(), 10_000, 0).decode()))[1]
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-
-
-@contextmanager
-def running_browser() -> Iterator[Browser]:
-    """Of the system, not of Playwright."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise SystemExit(f"no browser: install one of {', '.join(BROWSERS)}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
 def opened(browser: Browser, url: str, view: View) -> Iterator[Page]:
-    """A page, once the models serve."""
+    """A page."""
     context = browser.new_context(
         viewport={"width": view.width, "height": view.height}, color_scheme=view.scheme, device_scale_factor=view.scale
     )
     page = context.new_page()
-    ready = re.sub(r"(//[^/]+).*", r"\1/readyz", url)
-    wait_for(lambda: page.request.get(ready).ok)
     page.goto(url)
     yield page
     context.close()
@@ -147,16 +112,6 @@ def save(page: Page, file: Path, *, full: bool = True) -> None:
         if file.stat().st_size < MAX_BYTES:
             break
     typer.echo(f"{file.name}: {picture.width} × {picture.height}, {file.stat().st_size / 1000:.0f} kB")
-
-
-def wait_for(condition: Any) -> Any:
-    """What it gives, once it gives something."""
-    end = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        if time.monotonic() > end:
-            raise SystemExit(f"the service did not begin within {PATIENCE:g} s")
-        time.sleep(0.1)
-    return found
 
 
 if __name__ == "__main__":

@@ -1,13 +1,8 @@
 """A slider moved in a real browser, and the answers counted that came of it."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
-from playwright.sync_api import Page, sync_playwright
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from playwright.sync_api import Browser, Page
 
 MOVE = """async ([label, seconds]) => {
     const slider = [...document.querySelectorAll("label")].find((one) => one.textContent === label).control;
@@ -39,19 +34,12 @@ class Rate(NamedTuple):
     """The browser's own: answers cannot be shown more often."""
 
 
-@contextmanager
-def open_playground(url: str) -> Iterator[Page]:
-    """The page in the installed browser, once it has answered."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        raise SystemExit(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(url)
-        page.wait_for_selector("#answer[aria-busy=false]")
-        yield page
-        browser.close()
+def open_playground(browser: Browser, url: str) -> Page:
+    """The page, once it has answered."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(url)
+    page.wait_for_selector("#answer[aria-busy=false]")
+    return page
 
 
 def move(page: Page, slider: str, networks: int, seconds: float) -> Rate:

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady, UnknownPath
+from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady, Unauthenticated, UnknownPath
 from service.http.access import needed_scope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.calls import Call, Receive, Scope, Send
 from service.http.inference import Inference, read_path
+from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
 from service.http.refusals import MISTAKE, error_reply
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER
@@ -76,6 +77,9 @@ class Gate:
             return  # too late: the answer has begun
         form = refusal if is_open_inference(call.path) else error_reply
         status, content, headers = form(error)
+        if isinstance(error, Unauthenticated) and (page := key_page(call, error.message)):
+            await call.reply(page, status, CONTENT_TYPE, [*headers, *HEADERS])
+            return
         await call.reply(content, status, headers=headers)
 
 

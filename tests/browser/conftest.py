@@ -9,14 +9,14 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from benchmarks.pages import BROWSERS, installed_browser, open_browser
 from tests.service.processes import Service, service
 from training.config import TrainConfig
 from training.pipeline import run
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 10_000
 QUICK = {"epochs": 5, "hidden": (32,), "passes": 8, "device": "cpu"}
 TOWNS = np.array(["Bonn", "Land's End", "Trier"])
@@ -25,15 +25,12 @@ TOWNS = np.array(["Bonn", "Land's End", "Trier"])
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Of this package only: while it runs, its thread has an event loop, which other tests could not bear."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    if installed_browser() is None:
         reason = f"no browser: none of {', '.join(BROWSERS)} is installed"
         pytest.fail(reason) if os.environ.get("REQUIRE_BROWSER") else pytest.skip(reason)
     expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="package")

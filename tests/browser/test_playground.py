@@ -3,18 +3,19 @@
 import ast
 import json
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Request, expect
 
 from service.config import Settings
 from service.http.access import make_key
 from service.http.app import create_app
+from tests.browser.axe import barriers
 from tests.browser.conftest import PATIENCE_MS, TOWNS, Watched
 from tests.browser.playground import Playground
 from tests.conftest import running_server
@@ -89,27 +90,17 @@ def test_keys_draw(playground: Playground) -> None:
     expect(playground.page.locator(".editor [role=status]")).to_contain_text("Row 2, column 3: 16")
 
 
-def test_noise_raises_the_uncertainty(playground: Playground) -> None:
-    calm, noisy = [], []
+@pytest.mark.parametrize(("slider", "value"), [("Add noise", 0.4), ("Turn", 40)])
+def test_a_change_raises_the_uncertainty(playground: Playground, slider: str, value: float) -> None:
+    """Of most digits, and a turn by some degrees: on its side one may look like another, and the networks agree."""
+    before, after = [], []
     for number in range(1, 9):
-        playground.slide("Add noise", 0)
+        playground.slide(slider, 0)
         playground.example(number)
-        calm.append(playground.uncertainty())
-        playground.slide("Add noise", 0.4)
-        noisy.append(playground.uncertainty())
-    assert sum(noisy) > 2 * sum(calm)
-
-
-def test_a_turn_raises_the_uncertainty(playground: Playground) -> None:
-    """Of most digits, and by some degrees: on its side one may look like another, and the networks agree on that."""
-    upright, turned = [], []
-    for number in range(1, 9):
-        playground.slide("Turn", 0)
-        playground.example(number)
-        upright.append(playground.uncertainty())
-        playground.slide("Turn", 40)
-        turned.append(playground.uncertainty())
-    assert sum(turned) > 2 * sum(upright)
+        before.append(playground.uncertainty())
+        playground.slide(slider, value)
+        after.append(playground.uncertainty())
+    assert sum(after) > 2 * sum(before)
 
 
 def test_dropped_pixels_are_gone_and_come_back(playground: Playground) -> None:
@@ -188,14 +179,15 @@ def test_which_errors_are_allowed_decides(playground: Playground) -> None:
 def test_one_question_at_a_time_and_the_newest_wins(playground: Playground) -> None:
     page, flying, most, asked = playground.page, 0, 0, 0
 
-    def sent(_: Request) -> None:
+    def sent(request: Request) -> None:
         nonlocal flying, most, asked
-        flying, asked = flying + 1, asked + 1
+        question = request.url.endswith("/uncertainty")
+        flying, asked = flying + question, asked + question
         most = max(most, flying)
 
-    def done(_: Request) -> None:
+    def done(request: Request) -> None:
         nonlocal flying
-        flying -= 1
+        flying -= request.url.endswith("/uncertainty")
 
     page.on("request", sent)
     page.on("requestfinished", done)
@@ -320,6 +312,73 @@ def test_an_error_is_shown_where_it_belongs(playground: Playground, watched: Wat
     assert playground.shown() == before
 
 
+@pytest.mark.parametrize(
+    ("label", "wrong", "right", "expected"),
+    [
+        ("T, networks asked", "5000", "50", "Expected a whole number from 1 to 1000."),
+        ("T, networks asked", "", "100", "Expected a whole number from 1 to 1000."),
+        ("Seed, which networks", "-1", "3", "Expected a whole number from 0 to 9007199254740991."),
+        ("Seed, which networks", "0.5", "0", "Expected a whole number from 0 to 9007199254740991."),
+        ("size", "", "100", "Expected a number."),
+    ],
+)
+def test_what_cannot_be_asked_is_told_and_greys_the_answer(
+    playground: Playground, label: str, wrong: str, right: str, expected: str
+) -> None:
+    playground.model("houses")
+    page, control = playground.page, playground.page.get_by_label(re.compile(f"^{label}(?!, as a slider)"))
+    control.fill(wrong)
+    expect(control).to_have_accessible_description(re.compile(re.escape(expected)))
+    expect(control).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#answer-other")).to_contain_text("Not the answer to these inputs")
+    expect(page.locator("#answer-body")).to_have_class(re.compile("other"))
+    playground.slide("p, the share of units dropped", 0.3)  # another answer does not make it right
+    expect(page.locator("#answer-body")).to_have_class(re.compile("other"))
+    control.fill(right)
+    expect(page.locator("#answer-other")).to_be_hidden()
+    expect(control).to_have_attribute("aria-invalid", "false")
+    expect(page.locator("#answer-body")).not_to_have_class(re.compile("other"))
+
+
+def test_after_the_last_seed_comes_the_first(playground: Playground) -> None:
+    first = playground.shown()
+    playground.slide("Seed, which networks", 9007199254740991)
+    assert playground.shown() != first
+    playground.press("Other networks")
+    assert playground.page.get_by_label("Seed, which networks").input_value() == "0"
+    assert playground.shown() == first
+
+
+def test_a_list_that_is_read_anew_leaves_an_open_choice_alone(playground: Playground) -> None:
+    option = playground.page.locator("#model option").first.element_handle()
+    with playground.page.expect_response("**/v1/models"):
+        playground.page.evaluate("dispatchEvent(new Event('focus'))")
+    playground.settle()
+    assert option.evaluate("one => one.isConnected")
+
+
+def test_nothing_is_copied_while_there_is_no_model(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    page = watched.page
+    with service(tmp_path, "--models", str(tmp_path / "none")) as running:
+        page.goto(str(running.client.base_url))
+        expect(page.locator("#away")).to_be_visible()
+        for name in ("Copy as curl", "Copy as Python"):
+            expect(page.get_by_role("button", name=name)).to_be_disabled()
+    watched.complaints.clear()  # the browser itself tells of the status 503
+
+
+def test_what_is_tried_out_is_no_data_of_the_service(watched: Watched, models: Path, tmp_path: Path) -> None:
+    with service(tmp_path, "--models", str(models)) as running:
+        playground = Playground(watched.page, str(running.client.base_url))
+        playground.slide("Add noise", 0.4)
+        told = running.client.get("/metrics").text
+    assert re.search(r'^dropserve_requests_total\{.*"/uncertainty".*\} [2-9]', told, re.MULTILINE)
+    assert re.search(r'^dropserve_exploratory_rows_total\{.*"digits".*\} [2-9]', told, re.MULTILINE)
+    assert "dropserve_predictive_entropy_count{" not in told
+    assert "dropserve_decisions_total{" not in told
+
+
 def test_a_model_that_is_let_go_meanwhile_is_told_of(watched: Watched, models: Path, tmp_path: Path) -> None:
     with service(tmp_path, "--models", str(models)) as running:
         playground = Playground(watched.page, str(running.client.base_url))
@@ -422,8 +481,7 @@ def test_nothing_keeps_anybody_out(browser: Browser, url: str, size: tuple[int, 
     playground.model(model)
     playground.press("Pin as A, to compare")
     playground.page.get_by_text("Show it").click()
-    found = Axe().run(playground.page).response["violations"]
-    assert [one for one in found if one["impact"] in ("serious", "critical")] == []
+    assert barriers(playground.page) == []
     assert playground.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     context.close()
 

@@ -1,6 +1,7 @@
 // A panel that shows the newest answer of a model.
 
 import { classAnswer, glanceClasses, sayClasses } from "./answer_classes.js";
+import { notices } from "./claims.js";
 import { glanceValues, sayValues, valueAnswer } from "./answer_values.js";
 import { h } from "./dom.js";
 
@@ -10,12 +11,25 @@ const NARROWEST = 240;
 export function answerPanel(manifest) {
   const classes = manifest.task === "classification";
   const places = Object.fromEntries(["verdict", "decision", "spread", "split"].map((name) => [name, h("div")]));
+  const opened = new Set();
   let latest = null;
   const show = (reply) => {
     latest = reply;
     const width = Math.max(NARROWEST, places.spread.clientWidth);
-    const parts = (classes ? classAnswer : valueAnswer)({ manifest, reply, width });
+    const focused = element.contains(document.activeElement) && document.activeElement.dataset.fold;
+    const parts = (classes ? classAnswer : valueAnswer)({ manifest, reply, width, fold });
     for (const [name, place] of Object.entries(places)) place.replaceChildren(parts[name]);
+    if (focused) element.querySelector(`[data-fold="${focused}"]`)?.focus();
+  };
+  /** What is long: made only where it is unfolded, which it stays when the answer changes. */
+  const fold = (name, summary, make) => {
+    const toggle = (event) => {
+      event.preventDefault();
+      if (!opened.delete(name)) opened.add(name);
+      show(latest);
+    };
+    const open = opened.has(name);
+    return h("details", { open }, h("summary", { "data-fold": name, onclick: toggle }, summary), open && make());
   };
   const element = h(
     "div",
@@ -35,7 +49,8 @@ export function answerPanel(manifest) {
 
 /** In one line, for those who hear the page. */
 export function say(manifest, reply) {
-  return manifest.task === "classification" ? sayClasses(reply) : sayValues(reply);
+  const answer = manifest.task === "classification" ? sayClasses(reply) : sayValues(reply);
+  return [answer, ...notices(reply).map((notice) => notice.textContent)].join(" ");
 }
 
 /** In a few words, for where the panel is out of sight: a list. */

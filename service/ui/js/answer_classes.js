@@ -1,19 +1,29 @@
 // The answer of a classification: with and without dropout, each network's, what the uncertainty is made of, what to do.
 
 import { format, percent, splitBar } from "./charts.js";
+import { notices, possible } from "./claims.js";
 import { distributions, leadingClasses } from "./distributions.js";
 import { h } from "./dom.js";
+import { firstNames, named, shortened } from "./names.js";
 
-/** The parts of an answer as elements, to be put in their places. */
-export function classAnswer({ manifest, reply, width }) {
+const MOST_POSSIBLE = 8;
+const LONG = 12;
+
+/** The parts of an answer as elements, to be put in their places; `fold(name, summary, make)` holds what is long. */
+export function classAnswer({ manifest, reply, width, fold }) {
   const row = reply.predictions[0];
-  return { verdict: verdict(reply, row), decision: decision(manifest, reply, row), spread: spread(reply, row, width), split: split(row, reply.labels.length, width) };
+  return {
+    verdict: verdict(reply, row),
+    decision: decision(manifest, reply, row, fold),
+    spread: spread(reply, row, width, fold),
+    split: split(reply, row, width),
+  };
 }
 
 /** In a few words, for where the panel is out of sight. */
 export function glanceClasses(reply) {
   const row = reply.predictions[0];
-  return [`${row.label}, ${percent(Math.max(...row.mean_probabilities))}`, `uncertainty ${format(row.predictive_entropy)}`, row.decision ?? ""];
+  return [`${shortened(row.label, LONG)}, ${percent(Math.max(...row.mean_probabilities))}`, `uncertainty ${format(row.predictive_entropy)}`, row.decision ?? ""];
 }
 
 /** In one line, for those who hear the page. */
@@ -25,8 +35,7 @@ export function sayClasses(reply) {
 }
 
 function verdict(reply, row) {
-  const most = Math.max(...row.votes);
-  const votes = `${most} of ${reply.samples} networks vote for ${winner(reply, row)}`;
+  const votes = h("span", {}, `${Math.max(...row.votes)} of ${reply.samples} networks vote for `, named(winner(reply, row)));
   return h(
     "div",
     { class: "verdict" },
@@ -40,30 +49,42 @@ function oneAnswer(title, label, probability, note, kind) {
     "div",
     { class: `one-answer ${kind}` },
     h("h3", {}, title),
-    h("p", { class: "big" }, h("span", { class: "label" }, label), " ", h("span", { class: "share" }, percent(probability))),
+    h("p", { class: "big" }, h("span", { class: label.length > LONG ? "label long" : "label", title: label.length > LONG && label }, label), " ", h("span", { class: "share" }, percent(probability))),
     h("p", { class: "small muted" }, note),
   );
 }
 
 const winner = (reply, row) => reply.labels[row.votes.indexOf(Math.max(...row.votes))];
 
-function decision(manifest, reply, row) {
-  const parts = [row.decision ? decided(reply.decided, row) : undecided(manifest)];
-  const set = row.deterministic.prediction_set;
-  if (set) parts.push(possible(set, percent(reply.coverage)));
-  return h("div", { class: "decision" }, ...parts);
+function decision(manifest, reply, row, fold) {
+  const decide = row.decision ? decided(reply, row) : undecided(manifest);
+  return h("div", { class: "decision" }, ...notices(reply), decide, ...set(reply, row, fold));
 }
 
-function possible(set, coverage) {
-  if (!set.length) return h("p", { class: "set" }, h("strong", {}, "No class"), ` is probable enough at a coverage of ${coverage}.`);
-  return h("p", { class: "set" }, `Cannot be ruled out at a coverage of ${coverage}: `, h("strong", {}, set.join(", ")), ".");
+/** The prediction set in a sentence, below which many unfold. */
+function set(reply, { deterministic }, fold) {
+  if (!deterministic.prediction_set) return [];
+  const names = byProbability(deterministic, reply.labels, MOST_POSSIBLE);
+  if (!names.length && !reply.outside.length) return [h("p", { class: "set" }, h("strong", {}, "No class"), ` is probable enough at a coverage of ${percent(reply.coverage)}.`)];
+  const sentence = possible("prediction set", reply, firstNames(names, MOST_POSSIBLE) || "empty");
+  if (names.length <= MOST_POSSIBLE + 1) return [sentence];
+  return [sentence, fold("set", `All ${names.length}`, () => h("p", { class: "small" }, names.join(", ")))];
 }
 
-function decided({ threshold, error_rate: rate }, row) {
+/** The prediction set; where not all of it is shown, the most probable first. */
+export function byProbability({ prediction_set: names, probabilities }, labels, most) {
+  if (names.length <= most + 1) return names;
+  const probability = new Map(labels.map((label, i) => [label, probabilities[i]]));
+  return [...names].sort((a, b) => probability.get(b) - probability.get(a));
+}
+
+function decided({ decided: { threshold, error_rate: rate }, outside }, row) {
   const accepted = row.decision === "accept";
   const tag = h("span", { class: `tag ${accepted ? "good" : "warn"}` }, accepted ? "Accept" : "Refer to a person");
   const side = accepted ? "is at most" : "is above";
-  const why = ` The uncertainty, ${format(row.predictive_entropy)}, ${side} ${format(threshold)}: of the answers that pass so, at most ${percent(rate)} are wrong, at 90 % confidence, of rows like those it was calibrated on.`;
+  const compared = ` The uncertainty, ${format(row.predictive_entropy)}, ${side} ${format(threshold)}`;
+  if (outside.length) return h("p", {}, tag, `${compared}; how many of the answers that pass so are wrong is not claimed here.`);
+  const why = `${compared}: of the answers that pass so, at most ${percent(rate)} are wrong, at 90 % confidence, of rows like those it was calibrated on.`;
   return h("p", {}, tag, why);
 }
 
@@ -74,36 +95,39 @@ function undecided(manifest) {
   return h("p", {}, h("span", { class: "tag" }, "Not decided"), ` ${why}`);
 }
 
-function spread(reply, row, width) {
+function spread(reply, row, width, fold) {
   const samples = row.sampled ?? row.quantiles;
-  const chosen = leadingClasses(row.mean_probabilities);
-  const rows = chosen.map((i) => ({
+  const { leading, others } = leadingClasses(row.mean_probabilities);
+  const rowOf = (i) => ({
     name: reply.labels[i],
     values: samples.map((sample) => sample[i]),
     mean: row.mean_probabilities[i],
     plain: row.deterministic.probabilities[i],
     votes: row.votes[i],
-  }));
-  const rest = reply.labels.length - chosen.length;
-  const more = rest ? h("p", { class: "small muted" }, `and ${rest} less probable classes`) : null;
-  return h("div", {}, distributions({ rows, width, total: reply.samples }), more ?? "");
+  });
+  const chart = (classes) => distributions({ rows: classes.map(rowOf), width, total: reply.samples });
+  const more = others.length ? fold("classes", `and ${others.length} others, less probable`, () => chart(others)) : "";
+  return h("div", {}, chart(leading), more);
 }
 
-function split(row, classes, width) {
+function split({ labels, blind }, row, width) {
   const parts = [
     { name: "ambiguous", value: row.expected_entropy, kind: "fill-neutral" },
     { name: "does not know", value: row.mutual_information, kind: "fill" },
   ];
-  const all = `of at most ${format(Math.log(classes))} nats`;
+  const all = `of at most ${format(Math.log(labels.length))} nats`;
   return h(
     "div",
     { class: "split" },
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.predictive_entropy)), ` ${all}`),
-    splitBar({ label: "Uncertainty", parts, max: Math.log(classes), width }),
-    meaning("neutral", "Ambiguous", row.expected_entropy, "What each network by itself is unsure of: the input looks like more than one class."),
-    meaning("accent", "Does not know", row.mutual_information, "What the networks disagree on: the model has learned too little of inputs like this."),
+    splitBar({ label: "Uncertainty", parts, max: Math.log(labels.length), width }),
+    meaning("neutral", "Ambiguous", row.expected_entropy, blind ? BLIND : "What each network by itself is unsure of: the input looks like more than one class."),
+    meaning("accent", "Does not know", row.mutual_information, blind ? BLIND : "What the networks disagree on: the model has learned too little of inputs like this."),
   );
 }
+
+/** What a part of the uncertainty means once no input reaches the answer. */
+export const BLIND = "The same for every input: it says nothing of this one.";
 
 /** A part of the uncertainty, its colour and what it means. */
 export function meaning(kind, name, value, text) {

@@ -1,7 +1,8 @@
 // The answer of a regression: with and without dropout, the samples, and what the uncertainty is made of.
 
-import { meaning } from "./answer_classes.js";
+import { BLIND, meaning } from "./answer_classes.js";
 import { countBins, format, histogram, splitBar } from "./charts.js";
+import { notices, possible } from "./claims.js";
 import { h } from "./dom.js";
 
 const BINS = 30;
@@ -12,9 +13,9 @@ export function valueAnswer({ reply, width }) {
   const outputs = row.mean.map((_, i) => i);
   return {
     verdict: h("div", { class: "verdicts" }, ...outputs.map((i) => verdict(reply, row, i))),
-    decision: h("div", { class: "decision" }, ...outputs.map((i) => interval(row, i)).filter(Boolean)),
+    decision: h("div", { class: "decision" }, ...notices(reply), ...outputs.map((i) => interval(reply, row, i)).filter(Boolean)),
     spread: h("div", {}, ...outputs.map((i) => samplesOf(row, i, width))),
-    split: h("div", {}, ...outputs.map((i) => split(row, i, width))),
+    split: h("div", {}, ...outputs.map((i) => split(reply, row, i, width))),
   };
 }
 
@@ -46,14 +47,14 @@ function one(title, value, spread, note, kind) {
     "div",
     { class: `one-answer ${kind}` },
     h("h3", {}, title),
-    h("p", { class: "big" }, h("span", { class: "label" }, value), " ", h("span", { class: "share" }, spread)),
+    h("p", { class: "big" }, h("span", { class: "label figure" }, value), " ", h("span", { class: "share" }, spread)),
     h("p", { class: "small muted" }, note),
   );
 }
 
-function interval(row, i) {
+function interval(reply, row, i) {
   const ends = row.deterministic.interval?.[i];
-  return ends && h("p", { class: "set" }, "Cannot be ruled out: ", h("strong", {}, `${format(ends[0])} to ${format(ends[1])}`), ".");
+  return ends && possible("interval", reply, `${format(ends[0])} to ${format(ends[1])}`);
 }
 
 function samplesOf(row, i, width) {
@@ -66,7 +67,7 @@ function samplesOf(row, i, width) {
   return histogram({ label: "The networks' answers", edges, counts, marks: [{ name: "without dropout", value: plain }], width, height: 170 });
 }
 
-function split(row, i, width) {
+function split({ blind }, row, i, width) {
   const [unknown, noise] = [row.epistemic_std[i], row.aleatoric_std[i]];
   const parts = [
     { name: "noise of the target, as a variance", value: noise ** 2, kind: "fill-neutral" },
@@ -78,6 +79,6 @@ function split(row, i, width) {
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.total_std[i])), " standard deviation in all; the bar shows shares of the variance"),
     splitBar({ label: "Uncertainty", parts, width }),
     meaning("neutral", "Noise", noise, noise ? "How far the target itself scatters: no network could tell it." : "The model was published without: it expects none of the target."),
-    meaning("accent", "Does not know", unknown, "What the networks disagree on: the model has learned too little of inputs like this."),
+    meaning("accent", "Does not know", unknown, blind ? BLIND : "What the networks disagree on: the model has learned too little of inputs like this."),
   );
 }

@@ -23,9 +23,15 @@ export class Unreachable extends Error {}
 export const getJson = async (path) => read(await ask(path), "json");
 export const getText = async (path) => read(await ask(path), "text");
 
+/** A page for people, or whatever there is instead: {text, isPage}. */
+export async function getPage(path) {
+  const response = await ask(path, { headers: { accept: "text/html, application/json" } });
+  return { text: await read(response, "text"), isPage: response.headers.get("content-type").startsWith("text/html") };
+}
+
 /** POST an object; its answer. Raises Refused or Unreachable. */
-export async function postJson(path, body) {
-  const headers = { "content-type": "application/json" };
+export async function postJson(path, body, more = {}) {
+  const headers = { "content-type": "application/json", ...more };
   return read(await ask(path, { method: "POST", headers, body: JSON.stringify(body) }), "json");
 }
 

@@ -1,10 +1,15 @@
 // Two inputs side by side: A as it was pinned, B as it is now.
 
 import { answerPanel } from "./answer.js";
+import { byProbability } from "./answer_classes.js";
 import { format, percent } from "./charts.js";
+import { possibleInShort } from "./claims.js";
 import { h } from "./dom.js";
+import { firstNames, shortened } from "./names.js";
 
 const LONG = 24;
+const MOST_ON_A_LINE = 14;
+const MOST_POSSIBLE = 4;
 
 /** A snapshot: {manifest, reply, question, picture, described} → {element, show(B)}. */
 export function comparison(pinned) {
@@ -12,7 +17,7 @@ export function comparison(pinned) {
   const pictures = h("div", { class: "pictures" });
   const caption = h("caption", {}, "A as it was pinned, B as it is now; of what was asked, only what differs");
   const head = h("thead", {}, h("tr", {}, h("td"), h("th", { scope: "col", class: "number" }, "A"), h("th", { scope: "col", class: "number" }, "B")));
-  const table = h("div", { class: "table-scroll" }, h("table", { class: "comparison" }, caption, head, body));
+  const table = h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Comparison" }, h("table", { class: "comparison" }, caption, head, body));
   const show = (current) => {
     const [a, b] = [figures(pinned), figures(current)];
     body.replaceChildren(...lines(a.answer, b.answer), ...lines(a.asked, b.asked).filter((one) => one.matches(".differs")));
@@ -37,7 +42,7 @@ function line(name, a = "–", b = "–") {
   return h("tr", { class: a === b ? "" : "differs" }, h("th", { scope: "row" }, name), cell(a), cell(b));
 }
 
-const cell = (text) => h("td", { class: text.length > LONG ? "number" : "number whole" }, text);
+const cell = (text) => h("td", { class: text.length > MOST_ON_A_LINE ? "number" : "number whole" }, text);
 
 function figure([name, picture]) {
   return h("figure", {}, picture, h("figcaption", {}, name));
@@ -46,24 +51,30 @@ function figure([name, picture]) {
 /** What was answered and what was asked, each a map from name to text in the order of the table. */
 function figures({ manifest, reply, question, described }) {
   const row = reply.predictions[0];
-  const answer = new Map(manifest.task === "classification" ? ofClasses(reply, row) : ofValues(row));
-  return { answer, asked: new Map([["Model", `${reply.model} ${reply.version}`], ...asked(question), ...described]) };
+  const answer = new Map(manifest.task === "classification" ? ofClasses(reply, row) : ofValues(reply, row));
+  const outside = firstNames(reply.outside.map(({ name }) => name), MOST_POSSIBLE) || "nothing";
+  return { answer, asked: new Map([["Model", `${reply.model} ${reply.version}`], ...asked(question), ["Outside what was seen", outside], ...described]) };
 }
 
 function ofClasses(reply, row) {
   return [
-    ["Without dropout", `${row.deterministic.label}, ${percent(row.deterministic.probability)}`],
-    ["With dropout", `${row.label}, ${percent(Math.max(...row.mean_probabilities))}`],
+    ["Without dropout", `${shortened(row.deterministic.label, LONG)}, ${percent(row.deterministic.probability)}`],
+    ["With dropout", `${shortened(row.label, LONG)}, ${percent(Math.max(...row.mean_probabilities))}`],
     ["Votes for it", `${row.votes[reply.labels.indexOf(row.label)]} of ${reply.samples}`],
     ["Uncertainty, nats", format(row.predictive_entropy)],
     ["… ambiguous", format(row.expected_entropy)],
     ["… does not know", format(row.mutual_information)],
     ["Decision", row.decision ?? "not decided"],
-    ["Cannot be ruled out", row.deterministic.prediction_set ? row.deterministic.prediction_set.join(", ") || "none" : "–"],
+    ["Prediction set", setInShort(reply, row.deterministic)],
   ];
 }
 
-function ofValues(row) {
+function setInShort(reply, deterministic) {
+  if (!deterministic.prediction_set) return "–";
+  return possibleInShort(reply, firstNames(byProbability(deterministic, reply.labels, MOST_POSSIBLE), MOST_POSSIBLE) || "empty");
+}
+
+function ofValues(reply, row) {
   const ends = row.deterministic.interval;
   return [
     ["Without dropout", row.deterministic.values.map(format).join(", ")],
@@ -71,7 +82,7 @@ function ofValues(row) {
     ["Standard deviation", row.total_std.map(format).join(", ")],
     ["… noise", row.aleatoric_std.map(format).join(", ")],
     ["… does not know", row.epistemic_std.map(format).join(", ")],
-    ["Cannot be ruled out", ends ? ends.map(([low, high]) => `${format(low)} to ${format(high)}`).join("; ") : "–"],
+    ["Interval", ends ? possibleInShort(reply, ends.map(([low, high]) => `${format(low)} to ${format(high)}`).join("; ")) : "–"],
   ];
 }
 

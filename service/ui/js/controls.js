@@ -1,6 +1,7 @@
 // Labelled sliders.
 
 import { freshId, h } from "./dom.js";
+import { check, errorLine } from "./errors.js";
 
 const STEPS = 300;
 
@@ -19,7 +20,7 @@ export function slider({ label, min, max, step, value, text, onchange, hint = nu
     onchange(next);
   };
   set(value);
-  const error = field && h("p", { class: "control-error", "data-field": field, hidden: true });
+  const error = field && errorLine(field, input);
   const element = h("div", { class: "control" }, h("label", { for: id }, label), output, input, hint, error);
   return { element, input, set };
 }
@@ -35,25 +36,25 @@ export function decades({ label, min, max, value, onchange, field }) {
     range.value = place(next);
     range.setAttribute("aria-valuetext", String(next));
     if (Number(input.value) !== next) input.value = next;
+    check(error, null);
   };
   range.addEventListener("input", () => {
     set(number(Number(range.value)));
     onchange(number(Number(range.value)));
   });
   input.addEventListener("input", () => {
-    const valid = isWhole(input);
-    input.setAttribute("aria-invalid", String(!valid));
-    if (!valid) return;
+    if (!check(error, wholeMistake(input))) return;
     set(Number(input.value));
     onchange(Number(input.value));
   });
+  const error = errorLine(field, input);
   set(value);
-  const error = h("p", { class: "control-error", "data-field": field, hidden: true });
   return { element: h("div", { class: "control" }, h("label", { for: id }, label), input, range, error), range, input, set };
 }
 
-/** Whether a field holds a whole number within its own bounds. */
-export function isWhole(input) {
+/** What is wrong with a field for a whole number within its own bounds, or null. */
+export function wholeMistake(input) {
   const value = Number(input.value);
-  return input.value !== "" && Number.isInteger(value) && value >= Number(input.min) && value <= Number(input.max);
+  const fits = input.value !== "" && Number.isInteger(value) && value >= Number(input.min) && value <= Number(input.max);
+  return fits ? null : `Expected a whole number from ${input.min} to ${input.max}.`;
 }

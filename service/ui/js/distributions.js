@@ -1,6 +1,7 @@
 // What each thinned network answered, a class a row: how many gave it which probability.
 
 import { chart, countBins, element, percent } from "./charts.js";
+import { shortened } from "./names.js";
 
 const ROW = 28;
 const HIGH = 22;
@@ -10,11 +11,13 @@ const MOST_CLASSES = 12;
 const FOOT = 18;
 const LETTER = 7.2;
 const GAP = 14;
-const [LONGEST, FIGURES] = [16, 112];
+const [LEAST_LETTERS, FIGURES] = [8, 112];
+const NAME_SHARE = 0.23;
 
 /** rows: [{name, values, mean, plain, votes}], probabilities from 0 to 1; `plain` is the answer without dropout. */
 export function distributions({ rows, width, total }) {
-  const letters = Math.min(LONGEST, Math.max(...rows.map((row) => row.name.length)));
+  const room = Math.max(LEAST_LETTERS, Math.floor((NAME_SHARE * width) / LETTER));
+  const letters = Math.min(room, Math.max(...rows.map((row) => row.name.length)));
   const [left, right] = [GAP + LETTER * letters, width - FIGURES];
   const x = (share) => left + share * (right - left);
   const most = Math.max(1, ...rows.flatMap((row) => (row.counts = countBins(row.values, 0, 1, BINS))));
@@ -24,7 +27,7 @@ export function distributions({ rows, width, total }) {
     return element(
       "g",
       {},
-      element("text", { x: 0, y: base - 4, class: "strong" }, shortened(row.name, letters)),
+      element("text", { x: 0, y: base - 4, class: "strong" }, shortened(row.name, letters), element("title", {}, row.name)),
       element("path", { d: `M${left} ${base + 0.5}H${right}`, class: "axis" }),
       element("path", { d: outline(row.counts, most, x, base), class: "ridge" }),
       element("path", { d: `M${x(row.mean)} ${base - HIGH}V${base}`, class: "mark-accent" }),
@@ -45,10 +48,11 @@ export function distributions({ rows, width, total }) {
   return chart(`What each network answered. ${told.join("; ")}`, width, bottom + FOOT, ...drawn, ...feet, ...heads);
 }
 
-/** Of many classes those that are most probable, in their usual order. */
+/** Of many classes those that are most probable, in their usual order, and the others, the more probable first. */
 export function leadingClasses(means) {
   const order = means.map((_, i) => i).sort((a, b) => means[b] - means[a]);
-  return order.slice(0, MOST_CLASSES).sort((a, b) => a - b);
+  const most = order.length > MOST_CLASSES + 1 ? MOST_CLASSES : order.length;
+  return { leading: order.slice(0, most).sort((a, b) => a - b), others: order.slice(most) };
 }
 
 /** Heights by a power below 1, so that a single network is still seen beside a hundred. */
@@ -61,7 +65,3 @@ function outline(counts, most, x, base) {
 }
 
 const diamond = (x, y) => `M${x} ${y - 5}l5 5l-5 5l-5 -5Z`;
-
-function shortened(name, letters) {
-  return name.length > letters ? `${name.slice(0, letters - 1)}…` : name;
-}

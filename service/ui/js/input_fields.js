@@ -2,11 +2,12 @@
 
 import { format } from "./charts.js";
 import { freshId, h } from "./dom.js";
-import { ranges } from "./kinds.js";
+import { check, errorLine } from "./errors.js";
+import { outside, ranges } from "./kinds.js";
 
 const STEPS = 200;
 
-/** An editor: {element, row(), picture(), describe()}. */
+/** An editor: {element, row(), picture(), describe(), outside()}. */
 export function fieldsEditor({ manifest, examples, onchange }) {
   const whole = manifest.inputs[0].dtype.startsWith("int");
   const limits = ranges(manifest, examples);
@@ -22,11 +23,11 @@ export function fieldsEditor({ manifest, examples, onchange }) {
   const fields = names.map((name, i) => {
     const categories = Object.hasOwn(manifest.categories, name) && manifest.categories[name];
     const column = examples.map((one) => one[i]);
-    const whether = whole || [...column, limits[i].low, limits[i].high].every(Number.isInteger);
-    return categories ? choice(name, categories, changed(i), i) : quantity(name, limits[i], whether, changed(i), i);
+    const steps = whole || [...column, limits[i].low, limits[i].high].every(Number.isInteger);
+    return categories ? choice(name, categories, changed(i), i) : quantity(name, { ...limits[i], whole, steps }, changed(i), i);
   });
   const mark = (i) => {
-    fields[i].mark(row[i] === example[i] ? null : example[i]);
+    fields[i].mark(row[i] === example[i] ? null : example[i], outside(manifest, row).find((one) => one.place === i));
     undo.disabled = row.every((value, j) => value === example[j]);
   };
   const load = (chosen) => {
@@ -54,33 +55,35 @@ export function fieldsEditor({ manifest, examples, onchange }) {
     row: () => [...row],
     picture: () => null,
     describe: () => names.map((name, i) => [name, typeof row[i] === "number" ? format(row[i]) : String(row[i])]),
+    outside: () => outside(manifest, row),
   };
 }
 
-function quantity(name, { low, high }, whole, onchange, place) {
+/** `steps`: the slider moves by whole numbers; `whole`: the model takes no others. */
+function quantity(name, { low, high, whole, steps }, onchange, place) {
   const [id, rangeId] = [freshId("field"), freshId("slider")];
-  const step = whole ? Math.max(1, Math.round((high - low) / STEPS)) : stepOf(high - low);
-  const range = h("input", { id: rangeId, type: "range", min: low, max: high > low ? high : low + 1, step: whole ? step : "any", "aria-label": `${name}, as a slider` });
+  const step = steps ? Math.max(1, Math.round((high - low) / STEPS)) : stepOf(high - low);
+  const range = h("input", { id: rangeId, type: "range", min: low, max: high > low ? high : low + 1, step: steps ? step : "any", "aria-label": `${name}, as a slider` });
   const input = h("input", { id, type: "number", step: whole ? 1 : "any" });
   range.addEventListener("input", () => {
     const value = Number((Math.round(Number(range.value) / step) * step).toPrecision(7));
-    input.value = value;
-    input.setAttribute("aria-invalid", "false");
-    onchange(value);
+    const within = Math.max(Number(range.min), Math.min(Number(range.max), value));
+    set(within);
+    onchange(within);
   });
   input.addEventListener("input", () => {
     const valid = input.value !== "" && input.validity.valid;
-    input.setAttribute("aria-invalid", String(!valid));
-    if (!valid) return;
+    if (!check(field.error, valid ? null : `Expected a ${whole ? "whole " : ""}number.`)) return;
     range.value = input.value;
     onchange(Number(input.value));
   });
   const set = (value) => {
     input.value = value;
     range.value = value;
-    input.setAttribute("aria-invalid", "false");
+    check(field.error, null);
   };
-  return framed(name, id, [input, range], set, place);
+  const field = framed(name, id, [input, range], set, place);
+  return field;
 }
 
 function choice(name, categories, onchange, place) {
@@ -90,16 +93,20 @@ function choice(name, categories, onchange, place) {
   return framed(name, id, [select], (value) => (select.value = value), place);
 }
 
-/** A label, what is set, and what the example had where that differs. */
+/** A label, what is set, what the example had where that differs, and what training saw where it is outside that. */
 function framed(name, id, inputs, set, place) {
   const before = h("span", { class: "before" });
-  const error = h("p", { class: "control-error", "data-field": `inputs[0][${place}]`, hidden: true });
-  const element = h("div", { class: "control field" }, h("label", { for: id }, name, before), ...inputs, error);
-  const mark = (value) => {
+  const error = errorLine(`inputs[0][${place}]`, inputs[0]);
+  const beyond = h("p", { id: freshId("beyond"), class: "beyond", hidden: true });
+  inputs[0].setAttribute("aria-describedby", `${error.id} ${beyond.id}`);
+  const element = h("div", { class: "control field" }, h("label", { for: id }, name, before), ...inputs, error, beyond);
+  const mark = (value, outside) => {
+    beyond.textContent = outside ? `Outside what was seen in training: ${outside.range}` : "";
+    beyond.hidden = !outside;
     element.classList.toggle("changed", value !== null);
     before.textContent = value === null ? "" : ` was ${typeof value === "number" ? format(value) : value}`;
   };
-  return { element, set, mark };
+  return { element, error, set, mark };
 }
 
 /** A round step that gives a slider about as many places as it can show. */

@@ -13,7 +13,7 @@ const THINNEST_PEN = 0.65;
 const ERASER = 2;
 const UNCHANGED = { turn: 0, noise: 0, drop: 0 };
 
-/** An editor: {element, row(), load(example), picture(), describe()}. */
+/** An editor: {element, row(), picture(), describe(), outside()}; a picture is kept within what was seen. */
 export function imageEditor({ kind, manifest, examples, onchange, signal }) {
   const { shape } = kind;
   const [, height, width] = shape;
@@ -95,6 +95,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
       return copy;
     },
     describe: () => changes.describe(),
+    outside: () => [],
   };
 }
 

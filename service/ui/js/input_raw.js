@@ -1,13 +1,15 @@
 // Rows of any other form, as JSON.
 
 import { freshId, h } from "./dom.js";
+import { check, errorLine } from "./errors.js";
+import { outside } from "./kinds.js";
 
-/** An editor: {element, row(), picture(), describe()}; `row` is that of a single input, or an object of rows by input. */
-export function rawEditor({ examples, onchange }) {
+/** An editor: {element, row(), picture(), describe(), outside()}; `row` is that of a single input, or an object of rows by input. */
+export function rawEditor({ manifest, examples, onchange }) {
   let row = examples[0];
   const id = freshId("row");
   const area = h("textarea", { id, rows: 12, spellcheck: "false", oninput: () => read() });
-  const error = h("p", { class: "control-error", "data-field": "inputs", hidden: true });
+  const error = errorLine("inputs", area);
   const load = (chosen) => {
     area.value = JSON.stringify(examples[chosen]);
     read();
@@ -16,10 +18,10 @@ export function rawEditor({ examples, onchange }) {
     try {
       row = JSON.parse(area.value);
     } catch (problem) {
-      error.textContent = `This is no JSON: ${problem.message}`;
-      error.hidden = false;
+      check(error, `This is no JSON: ${problem.message}`);
       return;
     }
+    check(error, null);
     onchange();
   };
   const pickId = freshId("example");
@@ -34,5 +36,5 @@ export function rawEditor({ examples, onchange }) {
     error,
   );
   load(0);
-  return { element, row: () => row, picture: () => null, describe: () => [] };
+  return { element, row: () => row, picture: () => null, describe: () => [], outside: () => outside(manifest, row) };
 }

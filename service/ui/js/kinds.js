@@ -46,6 +46,20 @@ export function imageRange(manifest, examples) {
   return { low, high: high > low ? high : low + 1 };
 }
 
+/** The numbers of a row that training saw nothing like: [{place, name, value, range}], range in words. */
+export function outside({ seen, features }, row) {
+  return [row].flat(Infinity).flatMap((value, place) => {
+    const range = seenAt(seen, place);
+    if (!range || typeof value !== "number" || isWithin(value, range)) return [];
+    return [{ place, name: features[place] ?? `value ${place + 1}`, value, range: `${exact(range.low)} to ${exact(range.high)}` }];
+  });
+}
+
+/** As float32, which is what the network is given. */
+const isWithin = (value, { low, high }) => Math.fround(value) >= Math.fround(low) && Math.fround(value) <= Math.fround(high);
+
+const exact = (value) => String(Number(value.toPrecision(6)));
+
 function seenAt(seen, i) {
   const one = seen.length === 1 ? seen[0] : seen[i];
   return one && { low: one.lowest, middle: one.median, high: one.highest };

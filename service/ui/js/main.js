@@ -12,16 +12,17 @@ import { rawEditor } from "./input_raw.js";
 import { rowKind } from "./kinds.js";
 import { nextFrame, oneAtATime } from "./live.js";
 import { listModels, loadModel, modelChoice } from "./models.js";
-import { makeQuestion, withSamples } from "./question.js";
+import { isBlind, makeQuestion, withSamples } from "./question.js";
 import { requestCard } from "./request.js";
 import { samplingEditor } from "./sampling.js";
 import { unitsEditor } from "./units.js";
 
 const QUIET = 700;
 const GONE = [404, 503];
+const EXPLORATORY = { "dropserve-exploratory": "1" }; // no data that the service's monitoring should count
 const EDITORS = { image: imageEditor, fields: fieldsEditor, raw: rawEditor };
 
-let shown = null; // the model that is asked, and what asks it: {manifest, editor, sampling, units, panel}
+let shown = null; // the model that is asked, and what asks it: {manifest, examples, editor, sampling, units, panel}
 let answered = null; // the newest answer: {manifest, question, reply}
 let pinned = null; // A, where something is compared with it
 let speaking = 0;
@@ -41,8 +42,10 @@ async function ask(isStale) {
   try {
     const { now, reply } = await whenThere(async () => {
       const now = question();
-      const { path, body } = withSamples(now, shown.manifest);
-      return { now, reply: { ...(await postJson(path, body)), coverage: body.coverage } };
+      const outside = shown.editor.outside();
+      const { path, body } = withSamples(now, shown.manifest, shown.examples);
+      const reply = await postJson(path, body, EXPLORATORY);
+      return { now, reply: { ...reply, coverage: body.coverage, outside, blind: isBlind(reply) } };
     });
     if (asked === shown) show({ manifest: asked.manifest, question: now, reply });
   } catch (error) {
@@ -107,6 +110,7 @@ function build({ manifest, examples }) {
   const { signal } = scheme;
   const made = {
     manifest,
+    examples,
     editor: EDITORS[kind.kind]({ kind, manifest, examples, onchange: change, signal }),
     sampling: samplingEditor({ manifest, onchange: change }),
     units: unitsEditor({ sites: manifest.sites, onchange: change, signal }),
@@ -120,6 +124,8 @@ function build({ manifest, examples }) {
   byId("deciding-title").textContent = manifest.task === "regression" ? "Interval" : "Accept or refer";
   byId("deciding-card").hidden = !made.sampling.deciding.childElementCount;
   byId("units").replaceChildren(made.units.element);
+  request.enable();
+  clearErrors();
   layOut();
   change();
 }

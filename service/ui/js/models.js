@@ -42,7 +42,15 @@ function options(values, chosen) {
 /** Two lists to choose from; `choose(name, version)` is told. */
 export function modelChoice({ model, version, description }, choose) {
   let models = [];
+  let filled = "";
+  /** What has not changed is left alone: somebody may have the list open. */
   const fill = (name, number) => {
+    const state = JSON.stringify([models, name, number]);
+    if (state !== filled) list(name, number);
+    filled = state;
+    [model.value, version.value] = [name, number];
+  };
+  const list = (name, number) => {
     const versions = models.find((one) => one.name === name)?.versions ?? [];
     model.replaceChildren(...options(models.map((one) => one.name), name));
     version.replaceChildren(...options(versions, number));

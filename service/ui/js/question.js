@@ -18,11 +18,28 @@ export function makeQuestion({ manifest, row, samples, seed, rate, squashed, cov
   return { path: `${modelPath(manifest.model, manifest.version)}/uncertainty`, body };
 }
 
-/** The same, and what each network answers, to be shown: every sample, or quantiles where these would be many. */
-export function withSamples({ path, body }, manifest) {
+/**
+ * The same, and what each network answers, to be shown: every sample, or quantiles where these would be many. Where a
+ * site is squashed wholly two other rows are asked too, to see whether the answer depends on the row any more.
+ */
+export function withSamples({ path, body }, manifest, examples) {
   const many = body.samples * manifest.output.shape[0] > MOST_VALUES;
   const levels = Array.from({ length: LEVELS }, (_, i) => (i + 0.5) / LEVELS);
-  return { path, body: { ...body, ...(many ? { quantiles: levels } : { return_samples: true }) } };
+  const inputs = (body.ablate ?? []).some((one) => isWhole(one, manifest.sites)) ? withRows(body.inputs, examples.slice(0, 2)) : body.inputs;
+  return { path, body: { ...body, inputs, ...(many ? { quantiles: levels } : { return_samples: true }) } };
+}
+
+/** Whether a reply to this gives every row the same answer. */
+export function isBlind({ predictions }) {
+  const [first, ...others] = predictions.map((row) => JSON.stringify([row.deterministic, row.mean_probabilities ?? row.mean]));
+  return others.length > 1 && others.every((answer) => answer === first);
+}
+
+const isWhole = ({ site, units }, sites) => units?.length === sites[site].shape.reduce((product, size) => product * size, 1);
+
+function withRows(inputs, rows) {
+  if (Array.isArray(inputs)) return [...inputs, ...rows];
+  return Object.fromEntries(Object.entries(inputs).map(([name, list]) => [name, [...list, ...rows.map((row) => row[name])]]));
 }
 
 function ablation(site, units) {

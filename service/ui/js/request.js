@@ -6,14 +6,15 @@ import { keyHeaders } from "./key.js";
 
 const FORMS = { curl: asCurl, python: asPython };
 
-/** Wires up the card; `question()` is the one that is asked now. `refresh()` shows it anew, where it is shown. */
+/** Wires up the card; `question()` is the one that is asked now. `refresh()` shows it anew, where it is shown; `enable()` once
+ * there is one. */
 export function requestCard(question) {
   const text = byId("request-text");
   const details = byId("request-details");
   const said = byId("request-said");
   let form = "curl";
   const refresh = () => {
-    if (details.open) text.textContent = FORMS[form](question(), "x-api-key" in keyHeaders());
+    if (details.open && !byId("copy-curl").disabled) text.textContent = FORMS[form](question(), "x-api-key" in keyHeaders());
   };
   details.addEventListener("toggle", refresh);
   for (const name of Object.keys(FORMS)) {
@@ -30,5 +31,6 @@ export function requestCard(question) {
     refresh();
     getSelection().selectAllChildren(text);
   };
-  return { refresh };
+  const enable = () => Object.keys(FORMS).forEach((name) => (byId(`copy-${name}`).disabled = false));
+  return { refresh, enable };
 }

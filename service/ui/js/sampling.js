@@ -1,12 +1,14 @@
 // How the networks are asked: how many, with which p, which ones; and how the answer is decided.
 
 import { format, percent } from "./charts.js";
-import { decades, isWhole, slider } from "./controls.js";
+import { decades, slider, wholeMistake } from "./controls.js";
 import { freshId, h } from "./dom.js";
+import { check, errorLine } from "./errors.js";
 
 const MOST = 1000;
 const USUAL = 100;
 const LARGEST_P = 0.95;
+const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
 const USUAL_COVERAGE = 0.95;
 
 /** {element, values}: samples, rate (null: as trained), seed, coverage and errorRate (null: not asked for). */
@@ -63,11 +65,9 @@ function rateControl({ sites }, onchange) {
 
 function seedControl(onchange) {
   const id = freshId("seed");
-  const input = h("input", { id, type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, step: 1, value: 0, class: "short" });
+  const input = h("input", { id, type: "number", min: 0, max: LARGEST_SEED, step: 1, value: 0, class: "short" });
   const read = () => {
-    const valid = isWhole(input);
-    input.setAttribute("aria-invalid", String(!valid));
-    if (valid) onchange(Number(input.value));
+    if (check(error, wholeMistake(input))) onchange(Number(input.value));
   };
   input.addEventListener("input", read);
   const next = h(
@@ -76,13 +76,13 @@ function seedControl(onchange) {
       type: "button",
       class: "quiet",
       onclick: () => {
-        input.value = Number(input.value) + 1;
+        input.value = wholeMistake(input) || Number(input.value) === LARGEST_SEED ? 0 : Number(input.value) + 1;
         read();
       },
     },
     "Other networks",
   );
-  const error = h("p", { class: "control-error", "data-field": "seed", hidden: true });
+  const error = errorLine("seed", input);
   return h("div", { class: "control" }, h("label", { for: id }, "Seed, which networks"), input, next, error);
 }
 
@@ -104,6 +104,6 @@ function select(label, options, chosen, onchange, field) {
   const id = freshId("select");
   const made = options.map(([value, text]) => h("option", { value, selected: value === chosen }, text));
   const element = h("select", { id, class: "wide", onchange: () => onchange(element.value) }, ...made);
-  const error = h("p", { class: "control-error", "data-field": field, hidden: true });
+  const error = errorLine(field, element);
   return h("div", { class: "control" }, h("label", { class: "wide", for: id }, label), element, error);
 }

@@ -3,6 +3,7 @@
 import { Refused, Unreachable, getJson, getText, waits } from "./api.js";
 import { byId as at } from "./dom.js";
 import { History } from "./status/history.js";
+import { showNamed } from "./status/documents.js";
 import { onChoice, showLive } from "./status/live.js";
 import { parse, select, valuesOf } from "./metrics.js";
 import { Models } from "./status/models.js";
@@ -117,5 +118,7 @@ at("pause").addEventListener("click", () => {
   at("pause").setAttribute("aria-pressed", paused);
 });
 onChoice(() => history.latest && showLive(history, models.references));
+addEventListener("hashchange", () => showNamed(location));
+showNamed(location);
 at("away-now").addEventListener("click", () => wake());
 run();

@@ -3,6 +3,7 @@
 import { slider } from "./controls.js";
 import { percent } from "./charts.js";
 import { h } from "./dom.js";
+import { errorLine } from "./errors.js";
 import { cellGrid } from "./grid.js";
 import { shuffled } from "./image.js";
 import { onScheme } from "./paint.js";
@@ -14,7 +15,7 @@ const NEARLY_ALL = 0.99;
 /** {element, squashed}: a map from a site's number to a set of its units, or a fraction where they are too many. */
 export function unitsEditor({ sites, onchange, signal }) {
   const squashed = new Map();
-  const error = h("p", { class: "control-error", "data-field": "ablate", hidden: true });
+  const error = errorLine("ablate");
   const reset = h("button", { type: "button", disabled: true, onclick: () => setAll() }, "Give all back");
   const changed = () => {
     reset.disabled = ![...squashed.values()].some((units) => units.size ?? units);

@@ -1,8 +1,12 @@
 // Links to what models say of themselves. A browser cannot show a key with a link; where the service wants one, the
 // page asks with it and shows the answer in a frame that may do nothing.
 
+import { getPage, Refused, Unreachable } from "../api.js";
 import { h } from "../dom.js";
 import { keyHeaders } from "../key.js";
+
+const NAMED = /^#(models\/[^/.][^/]*(?:\/versions\/\d+)?\/(behaviour|card))$/;
+const TITLES = { behaviour: "Behaviour report", card: "Model card" };
 
 /** A link to a path below the service. */
 export function link(path, text) {
@@ -12,6 +16,12 @@ export function link(path, text) {
     show(path, text);
   };
   return h("a", { href: path, onclick: open }, text);
+}
+
+/** The document that the page's address names after a #, as the page that asks for a key leads here. */
+export function showNamed({ hash }) {
+  const [, path, kind] = NAMED.exec(hash) ?? [];
+  if (path) show(path, TITLES[kind]);
 }
 
 async function show(path, title) {
@@ -25,12 +35,11 @@ async function show(path, title) {
 
 async function content(path, title) {
   try {
-    const response = await fetch(path, { headers: { ...keyHeaders(), accept: "text/html, application/json" } });
-    const text = await response.text();
-    const isPage = response.headers.get("content-type")?.startsWith("text/html");
+    const { text, isPage } = await getPage(path);
     return isPage ? h("iframe", { sandbox: "", srcdoc: text, title }) : h("pre", { tabindex: "0" }, pretty(text));
-  } catch {
-    return h("p", { class: "notice warn" }, "The service does not answer.");
+  } catch (error) {
+    if (!(error instanceof Refused || error instanceof Unreachable)) throw error;
+    return h("p", { class: "notice warn" }, error.message);
   }
 }
 

@@ -14,8 +14,8 @@ export class Models {
   constructor(place) {
     this.place = place;
     this.chosen = {};
+    /** By name: {state, article, plots} of what is shown. */
     this.drawn = {};
-    this.plots = {};
     /** Mean mutual information of the test rows by "name/version". */
     this.references = {};
   }
@@ -33,22 +33,31 @@ export class Models {
     const { default_model: standard, models } = await getJson("v1/models");
     const articles = await Promise.all(models.map((model) => this.#article(model, standard)));
     if (!models.length) articles.push(h("p", { class: "card muted" }, "There is no model yet: publish one with python -m training train."));
+    this.#forget(models);
     if (articles.length !== this.place.children.length || articles.some((article, i) => article !== this.place.children[i])) {
       this.place.replaceChildren(...articles);
     }
+  }
+
+  /** Lets go of what belongs to models and versions that are no more. */
+  #forget(models) {
+    const names = models.map(({ model }) => model);
+    this.drawn = only(this.drawn, names);
+    this.chosen = only(this.chosen, names);
+    this.references = only(this.references, models.flatMap(({ model, versions }) => versions.map(({ version }) => `${model}/${version}`)));
   }
 
   /** The article of a model; the same one as long as nothing about it has changed, so that nobody loses his place. */
   async #article(model, standard) {
     const version = this.#version(model);
     const shown = version && (await this.#detail(model.model, version));
-    const state = JSON.stringify([model, standard, shown]);
+    const state = JSON.stringify([model, standard, shown], (name, value) => (name === "source" ? undefined : value));
     const before = this.drawn[model.model];
     if (before?.state === state) return before.article;
     const article = this.#draw(model, standard, shown);
     const unfolded = before?.article.querySelector("details")?.open;
     if (unfolded && article.querySelector("details")) article.querySelector("details").open = true;
-    this.drawn[model.model] = { state, article };
+    this.drawn[model.model] = { state, article, plots: shown?.plots ?? [] };
     return article;
   }
 
@@ -64,7 +73,7 @@ export class Models {
       const place = `models/${encodeURIComponent(model)}/versions/${version}`;
       const [manifest, files] = await Promise.all([getJson(modelPath(model, version)), getJson(`${place}/files`)]);
       this.references[`${model}/${version}`] = manifest.evaluation.mc?.mutual_information;
-      const plots = await Promise.all(files.plots.map((file) => this.#plot(place, file, manifest.files[file])));
+      const plots = await Promise.all(files.plots.map((file) => this.#plot(model, place, file, manifest.files[file])));
       return { place, manifest, files, plots: plots.filter(Boolean) };
     } catch (error) {
       if (error instanceof Refused) return null;
@@ -73,10 +82,12 @@ export class Models {
   }
 
   /** A plot as the source of an image: a key can be shown for it, and no script in it runs. */
-  async #plot(place, file, digest) {
+  async #plot(model, place, file, digest) {
+    const known = this.drawn[model]?.plots.find((plot) => plot.digest === digest);
+    if (known) return { ...known, file };
     try {
-      this.plots[digest] ??= `data:image/svg+xml,${encodeURIComponent(await getText(`${place}/plots/${encodeURIComponent(file)}`))}`;
-      return { file, digest };
+      const text = await getText(`${place}/plots/${encodeURIComponent(file)}`);
+      return { file, digest, source: `data:image/svg+xml,${encodeURIComponent(text)}` };
     } catch (error) {
       if (error instanceof Refused) return null;
       throw error;
@@ -101,8 +112,8 @@ export class Models {
     return [
       h("div", { class: "stack" }, facts(manifest), sites(manifest)),
       h("div", { class: "stack" }, ...evaluation(manifest)),
-      h("div", { class: "plots" }, ...plots.map(({ file, digest }) =>
-        h("figure", {}, h("img", { src: this.plots[digest], alt: plotCaption(file) }), h("figcaption", { class: "muted small", "aria-hidden": "true" }, plotCaption(file))))),
+      h("div", { class: "plots" }, ...plots.map(({ file, source }) =>
+        h("figure", {}, h("img", { src: source, alt: plotCaption(file) }), h("figcaption", { class: "muted small", "aria-hidden": "true" }, plotCaption(file))))),
     ];
   }
 
@@ -129,6 +140,8 @@ export class Models {
     return h("button", { type: "button", class: "quiet", "aria-label": `Show ${model} version ${version}`, onclick: choose }, "Show");
   }
 }
+
+const only = (all, names) => Object.fromEntries(Object.entries(all).filter(([name]) => names.includes(name)));
 
 function links({ place, manifest, files }) {
   const { name, version } = { name: place.split("/")[1], version: manifest.version };

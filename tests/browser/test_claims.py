@@ -1,0 +1,151 @@
+"""What is promised of an answer, and what takes the promise back; answers of many classes with long names."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Locator, expect
+from torch import Tensor, nn
+
+from tests.browser.conftest import PATIENCE_MS, Watched
+from tests.browser.playground import Playground
+from tests.service.processes import Service, service
+from training.release import publish_module
+
+CLASSES = tuple(f"kind {i} of a taxonomy whose names are long" if i % 2 else f"k{i}" for i in range(100))
+NOT_CLAIMED = "is not claimed here"
+
+
+class Bypassed(nn.Module):
+    """Dropout is on one of two ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thinned = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+        self.direct = nn.Linear(4, 3)
+
+    def forward(self, row: Tensor) -> Tensor:
+        return self.thinned(row) + self.direct(row)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of a network of a hundred classes, and of one whose dropout can be bypassed."""
+    models = tmp_path_factory.mktemp("many")
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 100))
+    publish_module(wide, (torch.randn(8, 4),), name="many", models=models, labels=CLASSES)
+    publish_module(Bypassed(), (torch.randn(8, 4),), name="bypassed", models=models, labels=("a", "b", "c"))
+    with service(tmp_path_factory.mktemp("service"), "--models", str(models)) as running:
+        yield running
+
+
+def number(playground: Playground, field: str) -> Locator:
+    return playground.page.locator(".field", has_text=field).locator("input[type=number]")
+
+
+@pytest.mark.parametrize(("model", "kind"), [("houses", "interval"), ("towns", "prediction set")])
+def test_a_value_that_was_never_seen_takes_the_promise_back(watched: Watched, url: str, model: str, kind: str) -> None:
+    playground = Playground(watched.page, url)
+    playground.model(model)
+    assert "Cannot be ruled out at a coverage of 95 %" in playground.shown()
+    size = number(playground, "size")
+    for value in ("900", "-3"):
+        size.fill(value)
+        playground.settle()
+        shown = playground.shown()
+        assert re.search(rf"Outside what was seen in training: size {value} \([\d.]+ to [\d.]+\)", shown)
+        assert f"The {kind} would be" in shown
+        assert NOT_CLAIMED in shown
+        assert "Cannot be ruled out" not in shown
+        expect(size).to_have_accessible_description(re.compile("Outside what was seen in training: .* to "))
+    slider = watched.page.get_by_label("size, as a slider")
+    for end in (slider.get_attribute("min"), slider.get_attribute("max")):  # what was seen at the utmost was seen
+        assert end
+        size.fill(end)
+        playground.settle()
+        assert "Cannot be ruled out at a coverage of 95 %" in playground.shown()
+        assert "Outside" not in playground.shown()
+    expect(watched.page.locator(".beyond:visible")).to_have_count(0)
+
+
+def test_so_it_is_in_a_comparison(watched: Watched, url: str) -> None:
+    playground = Playground(watched.page, url)
+    playground.model("houses")
+    number(playground, "size").fill("900")
+    playground.settle()
+    playground.press("Pin as A, to compare")
+    playground.press("Undo changes")
+    rows = watched.page.locator(".comparison tbody tr")
+    cells = rows.filter(has_text="Interval").get_by_role("cell")
+    expect(cells.first).to_contain_text("coverage not claimed")
+    expect(cells.last).to_contain_text("coverage 95 %")
+    expect(rows.filter(has_text="Outside what was seen").get_by_role("cell")).to_have_text(["size", "nothing"])
+    expect(watched.page.locator("#panels .panel").first).to_contain_text(NOT_CLAIMED)
+    expect(watched.page.locator("#panels .panel").last).not_to_contain_text(NOT_CLAIMED)
+
+
+def test_the_comparison_names_the_coverage_of_each(watched: Watched, url: str) -> None:
+    playground = Playground(watched.page, url)
+    playground.press("Pin as A, to compare")
+    watched.page.get_by_label("The possible answers").select_option("in 99 % of cases")
+    playground.settle()
+    cells = watched.page.locator(".comparison tbody tr", has_text="Prediction set").get_by_role("cell")
+    expect(cells.first).to_contain_text("coverage 95 %")
+    expect(cells.last).to_contain_text("coverage 99 %")
+
+
+def test_nothing_of_the_input_reaches_the_answer(watched: Watched, url: str, many: Service) -> None:
+    playground = Playground(watched.page, url)
+    said = "Nothing of the input reaches the answer any more."
+    playground.slide("Squash a share", 0.99)
+    assert said not in playground.shown()
+    playground.slide("Squash a share", 1)
+    assert said in playground.shown()
+    assert "looks like more than one class" not in playground.shown()
+    before = playground.answers()
+    playground.example(4)
+    assert playground.answers() == before
+    expect(watched.page.locator("#said")).to_contain_text(said)
+    other = Playground(watched.page, str(many.client.base_url))
+    other.model("bypassed")
+    other.slide("Squash a share", 1)
+    assert said not in other.shown()
+
+
+def test_of_many_classes_the_first_are_shown_and_the_others_unfold(watched: Watched, many: Service) -> None:
+    playground = Playground(watched.page, str(many.client.base_url))
+    playground.model("many")
+    page = watched.page
+    charts = page.locator("#panels svg[aria-label^='What each network answered']")
+    more = page.get_by_text("and 88 others, less probable")
+    expect(charts).to_have_count(1)
+    more.focus()
+    page.keyboard.press("Enter")
+    expect(charts).to_have_count(2)
+    expect(more).to_be_focused()
+    playground.slide("T, networks asked", 30)
+    expect(charts).to_have_count(2)  # it stays unfolded when the answer changes
+    told = " ".join(charts.evaluate_all("all => all.map(one => one.ariaLabel)"))
+    assert all(f"{name}: mean" in told for name in CLASSES)
+    more.click()
+    expect(charts).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_long_names_end_in_an_ellipsis_and_tell_themselves_whole(browser: Browser, many: Service, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    context.set_default_timeout(PATIENCE_MS)
+    page: Any = context.new_page()
+    playground = Playground(page, str(many.client.base_url))
+    playground.model("many")
+    long = [name for name in CLASSES if len(name) > 20]
+    texts = page.locator("#panels svg text:has(title)")
+    titles = texts.evaluate_all("all => all.map(one => [one.firstChild.data, one.lastChild.textContent])")
+    shortened = [(shown, whole) for shown, whole in titles if whole in long]
+    assert shortened
+    assert all(shown.endswith("…") and whole.startswith(shown[:-1]) for shown, whole in shortened)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
