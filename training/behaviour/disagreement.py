@@ -24,6 +24,8 @@ PARTS = 10
 DOUBTS = {"mutual information": "mutual_information", "variation ratio": "variation_ratio"}
 DEVIATION = "standard deviation"
 STYLES = ("s1", "s0")
+SHORT = {"mutual information": "by MI", "variation ratio": "by votes", DEVIATION: "by deviation"}
+"""In legends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,13 @@ def plot_parts(found: Groups[Disagreement], score: Score) -> tuple[str, str]:
     drawn = []
     for doubt, style in zip(of[0].doubts, STYLES, strict=False):
         mean, low, high = error_by_part(of, doubt, score)
-        drawn.append(Curve(f"by {doubt}", style, x, mean, None, low, high))
+        drawn.append(Curve(SHORT[doubt], style, x, mean, None, low, high))
     first = next(iter(of[0].doubts))
     drawn += [Curve(title, PUBLISHED, x, error_by_part([m], first, score)[0]) for title, m in found.published.items()]
     highest = max(float(np.max(curve.y if curve.high is None else curve.high)) for curve in drawn)
     caption = f"{_what(score)} by tenth of the rows, from least to most disagreement: p = {WITH:g}"
-    caption += f", and a published model by {first}. {about_bounds(score)}"
+    by = "mutual information (MI) and variation ratio (votes)" if score.sign > 0 else DEVIATION
+    caption += f" by {by}, a published model by {first}. {about_bounds(score)}"
     axes = Axis("tenth of the rows, by disagreement", 1, PARTS), Axis(_what(score), 0, rounded_up(highest))
     return caption, curves("Does disagreement tell of errors?", *axes, drawn)
 

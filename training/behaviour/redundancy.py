@@ -150,8 +150,11 @@ def _losses(found: Groups[Measured], score: Score) -> str:
         Curve(name, style, *_distribution(losses))
         for (name, losses), style in zip(pooled.items(), styles(found), strict=True)
     ]
-    x, y = Axis("lost by removing one unit", low, high), Axis("share of units that lose at most so much", 0, 1)
-    return curves(f"Does any single unit matter? {score.name}", x, y, drawn)
+    x, y = (
+        Axis(f"{score.name} lost by removing one unit", low, high),
+        Axis("share of units that lose at most so much", 0, 1),
+    )
+    return curves("Does any single unit matter?", x, y, drawn)
 
 
 def _distribution(losses: Float64) -> tuple[Float64, Float64]:

@@ -167,13 +167,17 @@ def _over_epochs(pairs: Sequence[Pair], size: int) -> str:
 def _by_rows(runs: Mapping[int, Sequence[Pair]]) -> str:
     x = np.log10(np.array(sorted(runs), dtype=np.float64))
     drawn = []
-    for name, style in (("held-out loss at its lowest", "s0"), ("held-out loss at the end", "s1")):
+    aside = 0.01 * float(x[-1] - x[0])  # for bounds not to hide each other
+    for name, style, shift in (
+        ("held-out loss at its lowest", "s0", -aside),
+        ("held-out loss at the end", "s1", aside),
+    ):
         means = [mean_of([DIFFERENCES[name](pair) for pair in runs[size]]) for size in sorted(runs)]
         y, reach = (np.array(values) for values in zip(*((m.mean, m.high - m.mean) for m in means), strict=True))
-        drawn.append(Curve(name.removeprefix("held-out loss "), style, x, y, reach))
+        drawn.append(Curve(name.removeprefix("held-out loss "), style, x + shift, y, reach))
     reached = [abs(curve.y) + np.nan_to_num(curve.error) for curve in drawn if curve.error is not None]
     end = rounded_up(float(np.max(reached)))
-    ends = x[[0, -1]] + (np.array([0, 0]) if len(x) > 1 else np.array([-0.1, 0.1]))
+    ends = x[[0, -1]] + np.array([-0.1, 0.1])
     drawn.append(Curve("", "guide", ends, np.zeros(2)))
     axes = Axis("rows learned from", float(ends[0]), float(ends[1]), log=True), Axis(f"loss: {LEAST}", -end, end)
     return curves("On how few rows does dropout help?", *axes, drawn)

@@ -43,7 +43,8 @@ def paragraphs(report: Report) -> Iterator[str]:
     config, settings, data = report.config, report.settings, report.data
     what = f"{len(data.labels)} classes"
     if not data.labels:
-        what = f"a regression; relative errors are shares of the standard deviation of the target, {score_of(data).spread:.4g}"
+        deviation = f"{score_of(data).spread:.4g}"
+        what = f"a regression, whose relative errors are shares of the target's standard deviation, {deviation}"
     yield (
         f"Data: {data.name}, {len(data.targets):,} rows, {what}; SHA-256 {data.sha256}."
         f" Networks of the report: {config.network} with {', '.join(map(str, config.hidden))} hidden units,"

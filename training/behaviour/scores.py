@@ -46,7 +46,7 @@ ACCURACY = Score("accuracy", 1, 0.01, 1.0)
 
 
 def score_of(data: Dataset) -> Score:
-    """Accuracy, of which one point matters; or RMSE as a share of the deviation of the target, of which two hundredths do."""
+    """Accuracy, of which one point matters; or RMSE in deviations of the target, of which 0.02 does."""
     if data.labels:
         return ACCURACY
     return Score("relative RMSE", -1, 0.02, float(data.targets.std()) or 1.0)
