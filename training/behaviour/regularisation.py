@@ -54,7 +54,7 @@ def regularisation(data: Dataset, config: TrainConfig, settings: Settings, say: 
             learned, pair = few(data, split.train, size, seed), {}
             for p in (WITHOUT, WITH):
                 say(f"training on {size} rows with p = {p:g}, seed {seed}")
-                pair[p] = _run(data, with_rate(config, p, seed, settings.small_epochs), learned, split.test)
+                pair[p] = watched_run(data, with_rate(config, p, seed, settings.small_epochs), learned, split.test)
             runs.setdefault(size, []).append(pair)
     return claim(runs, "accuracy" if data.labels else "R²", settings)
 
@@ -98,7 +98,8 @@ def _gap(run: Run) -> float:
     return float(run.held_out[-1] - run.learned[-1])
 
 
-def _run(data: Dataset, config: TrainConfig, learned: Part, held_out: Part) -> Run:
+def watched_run(data: Dataset, config: TrainConfig, learned: Part, held_out: Part) -> Run:
+    """Train on the one part, and look at both after every epoch."""
     with one_thread(), torch.random.fork_rng(devices=[]):
         run, unit = begin(config, data, learned)
         parts = to_tensors(learned, unit), to_tensors(held_out, unit)
