@@ -57,18 +57,13 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
     whether or not the run was interrupted and gone on with. Where several processes train together, all call this.
     Raises TrainingError when the device is not there, its memory is too small, or the loss is not finite.
     """
-    device = choose_device(config.device, ranks().local)
     with told_plainly(config):
-        torch.manual_seed(config.seed)
-        network = placed(make_network(config, data, torch.from_numpy(split.train.inputs)), device)
-        unit = make_unit(config, data, torch.from_numpy(split.train.targets))
-        loss = Loss(config, unit, rows=len(split.train.targets))
-        run = Run(config, data, network, loss, _tensors(split.train, unit), device)
-        best = run.fit(_tensors(split.validation, unit), _told(config, on_epoch))
-        network = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        run, unit = begin(config, data, split.train)
+        best = run.fit(to_tensors(split.validation, unit), _told(config, on_epoch))
+        network = run.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network = with_learned_dropout(network)
         network = (in_targets_unit(network, unit) if unit else network).eval()
-        return Trained(network, best, str(device), str(run.precision).removeprefix("torch."))
+        return Trained(network, best, str(run.device), str(run.precision).removeprefix("torch."))
 
 
 def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
@@ -78,7 +73,18 @@ def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[E
     return to_tensorboard(logged(on_epoch, config.log, anew=config.resume is None), config.tensorboard)
 
 
-def _tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
+def begin(config: TrainConfig, data: Dataset, rows: Part) -> tuple["Run", InTargetsUnit | None]:
+    """A run over these rows that has not made its first pass, and the last layer that a regression gets after it."""
+    device = choose_device(config.device, ranks().local)
+    torch.manual_seed(config.seed)
+    network = placed(make_network(config, data, torch.from_numpy(rows.inputs)), device)
+    unit = make_unit(config, data, torch.from_numpy(rows.targets))
+    loss = Loss(config, unit, rows=len(rows.targets))
+    return Run(config, data, network, loss, to_tensors(rows, unit), device), unit
+
+
+def to_tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
+    """Inputs, and targets as the loss has them: of a regression standardised."""
     targets = torch.from_numpy(part.targets)
     return torch.from_numpy(part.inputs), unit.standardised(targets) if unit else targets
 
@@ -135,7 +141,7 @@ class Run:
     def _one_epoch(self, validation: Tensors) -> Epoch:
         """What the first process finds: all must agree on which epoch is the best."""
         loss, rate = self.one_pass(), float(self.schedule.get_last_lr()[0])
-        found = self._validate(validation) if self.ranks.first else NOT_VALIDATED
+        found = self.validate(validation) if self.ranks.first else NOT_VALIDATED
         return self.ranks.of_first(Epoch(self.state.done + 1, self.config.epochs, loss, *found, rate))
 
     def one_pass(self) -> float:
@@ -162,7 +168,7 @@ class Run:
         return cheap_masks(self.network) if cheaper else nullcontext()
 
     @torch.no_grad()
-    def _validate(self, rows: Tensors) -> tuple[float, float, str]:
+    def validate(self, rows: Tensors) -> tuple[float, float, str]:
         """Mean loss and score without dropout, and what the score is."""
         inputs, targets = rows
         self.network.eval()

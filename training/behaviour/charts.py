@@ -1,10 +1,11 @@
 """Curves with standard errors, and distributions, as SVG."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from training.behaviour.groups import Groups
 from training.metrics import Float64
 from training.svg import Axis, Line, chart
 
@@ -13,28 +14,40 @@ STYLES = {0.0: "s0", 0.2: "s2", 0.5: "s1"}
 PUBLISHED = "guide"
 
 
+def styles(found: Groups[Any]) -> list[str]:
+    """Of the groups as they are named."""
+    return [*(STYLES[p] for p in found.by_rate), *(PUBLISHED for _ in found.published)]
+
+
 class Curve(NamedTuple):
-    """(points,) each; NaN errors are not drawn."""
+    """(points,) each; errors, or bounds in their place, that are NaN are not drawn."""
 
     name: str
     style: str
     x: Float64
     y: Float64
     error: Float64 | None = None
+    low: Float64 | None = None
+    high: Float64 | None = None
+
+    def whiskers(self) -> list[tuple[float, float, float]]:
+        """Where, from, to."""
+        low = self.low if self.error is None else self.y - self.error
+        high = self.high if self.error is None else self.y + self.error
+        if low is None or high is None:
+            return []
+        return [(at, a, b) for at, a, b in zip(self.x, low, high, strict=True) if np.isfinite(a) and np.isfinite(b)]
 
 
 def curves(title: str, x: Axis, y: Axis, drawn: Sequence[Curve]) -> str:
-    """Lines; the standard error stands upright at each point."""
+    """Lines; how far each point may be off stands upright."""
     marks = []
     for curve in drawn:
         marks += [Line(curve.x, curve.y, curve.style, curve.name)]
-        if curve.error is not None:
-            whiskers = zip(curve.x, curve.y, curve.error, strict=True)
-            marks += [
-                Line(np.array([at, at]), np.array([mid - error, mid + error]), f"{curve.style} faint")
-                for at, mid, error in whiskers
-                if np.isfinite(error)
-            ]
+        marks += [
+            Line(np.array([at, at]), np.array([low, high]), f"{curve.style} faint")
+            for at, low, high in curve.whiskers()
+        ]
     return chart(title, x, y, marks)
 
 

@@ -14,6 +14,15 @@ class Finding(NamedTuple):
     """In words, with the bound; empty where it is only told."""
     holds: bool | None = None
     """None where it decides nothing."""
+    undecided: bool = False
+    """Whether the numbers leave it open, as their bounds include both; then it does not hold, nor is it refuted."""
+
+    @property
+    def verdict(self) -> str:
+        """In words; empty where it decides nothing."""
+        if self.undecided:
+            return "not shown"
+        return "" if self.holds is None else "yes" if self.holds else "no"
 
 
 class Table(NamedTuple):
@@ -53,5 +62,8 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """In words."""
-        return "holds" if self.holds else "does not hold here"
+        """Refuted where any finding is, and not shown where one that decides leaves it open."""
+        if self.holds:
+            return "holds"
+        refuted = any(finding.holds is False and not finding.undecided for finding in self.findings)
+        return "does not hold here" if refuted else "not shown"

@@ -22,8 +22,9 @@ class ClassicDropout(nn.Module):
 
 
 def classic_twin(network: nn.Sequential) -> nn.Sequential:
-    """The network that classic dropout would have come to: weights behind dropout are 1/(1-p) times ours, so that in
-    training both compute the same.
+    """The network of classic dropout that stands for ours: weights behind dropout are 1/(1-p) times ours, so that with
+    the same masks both answer the same in training, but for rounding. It is not what training would have come to: its
+    gradients are scaled.
     """
     layers = OrderedDict(copy.deepcopy(network).named_children())
     for name, layer in layers.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from service.errors import DropserveError
@@ -34,7 +34,7 @@ def behaviour(
         typer.Option(help="Published model to measure too, and to put the report beside.", metavar="NAME/VERSION"),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Classes to learn, as of train; by default the model's, or digits.")
+        str | None, typer.Option(help="Data to learn, as of train; by default the model's where it is here, or digits.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to learn, of a table.")] = None,
     ignore: Annotated[str | None, typer.Option(help="Columns not to use, separated by commas.")] = None,
@@ -48,8 +48,8 @@ def behaviour(
     seed: Annotated[int | None, typer.Option(min=0, help="The first of the seeds.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help=f"Of every network. [default: {USUAL.epochs}]")] = None,
     device: Annotated[
-        str, typer.Option(help="Where to train; on the CPU, a seed always gives the same numbers.")
-    ] = "cpu",
+        str | None, typer.Option(help="Where to train: cpu, where a seed always gives the same numbers, unless given.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Measure little, to see that it works.")] = False,
 ) -> None:
     """Measure what dropout does: in training, at prediction, to redundancy, overfitting, and the consensus.
@@ -58,35 +58,39 @@ def behaviour(
     beside the model where one is named. Each of six claims has its numbers, their bounds and a verdict.
 
     Example: python -m training behaviour --model models/digits/1
+
+    Example: python -m training behaviour --model models/houses/1 --data houses.csv
     """
     given = {"data": data, "target": target, "ignore": ignore, "missing": missing, "hidden": hidden, "device": device}
-    chosen = {key: value for key, value in given.items() if value is not None}
     counts = {"seeds": seeds, "seed": seed, "epochs": epochs}
-    settings = replace(QUICK if quick else USUAL, **{key: value for key, value in counts.items() if value is not None})
+    chosen = {key: value for key, value in given.items() if value is not None}
+    counted = {key: value for key, value in counts.items() if value is not None}
     try:
-        _behaviour(model, chosen, folder, settings)
+        _behaviour(model, chosen, folder, counted, quick)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
 
 
-def _behaviour(model: Path | None, given: dict[str, Any], folder: Path | None, settings: Settings) -> None:
-    try:
-        from training.behaviour.study import (
-            of_model,
-            study,
-        )  # torch takes seconds to import, and --help needs none of it
+def _behaviour(
+    model: Path | None, given: dict[str, Any], folder: Path | None, counts: dict[str, Any], quick: bool
+) -> None:
+    try:  # torch takes seconds to import, and --help needs none of it
+        from training.behaviour.study import of_model, study
         from training.behaviour.writing import check_writable, files_of, files_of_model, write
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; the report needs: pip install '.[training]'") from None
 
-    config = of_model(model, given) if model else load_config(None, given)
-    folder = folder or (None if model else DEFAULT_FOLDER)
+    asked = {"device": "cpu", **given}
+    config = of_model(model, asked) if model else load_config(None, asked)
+    out_folder, folder = folder, folder or (None if model else DEFAULT_FOLDER)
     places = [place for place in (folder, model) if place]
     for place in places:
         check_writable(place)
     began = time.perf_counter()
-    report = _measured(lambda say: study(config, model, folder, settings, say), settings)
+    settings = replace(QUICK if quick else USUAL, **counts)
+    options = {**given, **counts, **({"quick": True} if quick else {}), **({"out": out_folder} if out_folder else {})}
+    report = _measured(lambda say: study(config, model, settings, options, say))
     if folder:
         write(folder, files_of(report))
     if model:
@@ -95,17 +99,11 @@ def _behaviour(model: Path | None, given: dict[str, Any], folder: Path | None, s
     out.print(f"Report: {', '.join(str(place / 'behaviour.html') for place in places)}", markup=False, soft_wrap=True)
 
 
-def _measured(make: Callable[[Callable[[str], None]], "Report"], settings: Settings) -> "Report":
-    from training.behaviour.study import steps
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+def _measured(make: Callable[[Callable[[str], None]], "Report"]) -> "Report":
+    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=out, transient=True) as progress:
-        bar = progress.add_task("", total=steps(settings), completed=-1)
-
-        def say(what: str) -> None:
-            progress.update(bar, advance=1, description=what)
-
-        return make(say)
+        step = progress.add_task("")
+        return make(lambda what: progress.update(step, description=what))
 
 
 def _show(report: "Report", seconds: float) -> None:

@@ -14,9 +14,9 @@ from torch import nn
 
 from service.runtime import Array, Graph
 from service.sampling import Sampling
+from training.behaviour.answering import distinct, run
 from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.networks import Network
-from training.behaviour.prediction import distinct, run
 from training.behaviour.served import inputs_of
 from training.behaviour.settings import Settings
 from training.export import training_graph

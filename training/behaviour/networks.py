@@ -9,13 +9,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network
+from training.architecture import make_network, make_unit
 from training.behaviour.served import Served, open_served
 from training.behaviour.settings import RATES, WITH, Settings
 from training.behaviour.watching import Seen, watch_dropout
 from training.config import TrainConfig
-from training.data import Dataset, Part, Split, split_data
+from training.data import Dataset, Part, Split, deal, split_data
+from training.data.split import strata
+from training.network import in_targets_unit
 from training.release import publish_module
+from training.rows import Rows
+from training.target_noise import known_noise
 from training.train import train
 
 EXAMPLE_ROWS = 17
@@ -23,7 +27,7 @@ EXAMPLE_ROWS = 17
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One of them; it was trained with `p`, and without calibration its temperature is 1."""
+    """One of them; it was trained with `p`. Its temperature is 1; a regression's noise is fitted."""
 
     p: float
     seed: int
@@ -48,7 +52,7 @@ def train_networks(
     networks = []
     with one_thread():
         for seed in range(settings.seed, settings.seed + settings.seeds):
-            split = capped(split_of(data, config, seed), settings.rows)
+            split = capped(data, split_of(data, config, seed), settings)
             for p in RATES:
                 say(f"training with p = {p:g}, seed {seed}")
                 networks.append(train_network(data, with_rate(config, p, seed, settings.epochs), split, settings.steps))
@@ -64,7 +68,11 @@ def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) 
     with tempfile.TemporaryDirectory() as models:
         example = (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),)
         name = f"p-{config.dropout}-seed-{config.seed}"
-        folder, _ = publish_module(module, example, name=name, models=Path(models), labels=data.labels)
+        known = known_noise(config)
+        validation = None if data.labels or known else Rows((split.validation.inputs,), split.validation.targets)
+        folder, _ = publish_module(
+            module, example, name=name, models=Path(models), labels=data.labels, noise=known, validation=validation
+        )
         served = open_served(folder)
     return Network(float(config.dropout), config.seed, module, served, tuple(seen), split.test)
 
@@ -79,15 +87,27 @@ def with_rate(config: TrainConfig, p: float, seed: int, epochs: int) -> TrainCon
     return config.model_copy(update=changed)
 
 
-def capped(split: Split, rows: int) -> Split:
-    """With so many test rows at most."""
-    return replace(split, test=Part(split.test.inputs[:rows], split.test.targets[:rows]))
+def capped(data: Dataset, split: Split, settings: Settings) -> Split:
+    """With so many rows at most to learn from, and to validate and test by, of every class its share."""
+    parts = {"train": settings.train_rows, "validation": settings.rows, "test": settings.rows}
+    return replace(split, **{name: few(data, getattr(split, name), rows, 0) for name, rows in parts.items()})
+
+
+def few(data: Dataset, part: Part, rows: int, seed: int) -> Part:
+    """So many of the rows at most, of every class its share."""
+    if len(part.targets) <= rows:
+        return part
+    classes = strata(replace(data, inputs=part.inputs, targets=part.targets))
+    chosen = deal(classes, (rows / len(classes),), seed)[0]
+    return Part(part.inputs[chosen], part.targets[chosen])
 
 
 def _with_dropout_layers(config: TrainConfig, data: Dataset, split: Split, trained: nn.Module) -> nn.Module:
     """The same weights between dropout layers; they were not there in training."""
     dropping = config.model_copy(update={"dropout": WITH})
     network = make_network(dropping, data, torch.from_numpy(split.train.inputs))
+    unit = make_unit(config, data, torch.from_numpy(split.train.targets))
+    network = in_targets_unit(network, unit) if unit else network
     network.load_state_dict(trained.state_dict())
     return network.eval()
 

@@ -7,6 +7,8 @@ from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.report import headline, paragraphs, title
 from training.behaviour.study import Report
 
+MARKS = {"holds": "holds", "yes": "holds", "not shown": "open", "does not hold here": "fails", "no": "fails"}
+"""Classes of the verdicts."""
 TOGETHER = "\u00a0±\u00a0"
 STYLE = """
 :root{color-scheme:light dark;--back:#fff;--text:#1f2328;--soft:#59636e;--edge:#d1d9e0;--card:#f6f8fa;--good:#1a7f37;
@@ -29,6 +31,7 @@ ol.claims a:hover{text-decoration:underline}ol.claims .soft{grid-column:1/-1}
 .verdict::before{content:"";display:inline-block;width:.6em;height:.6em;margin-right:.45em;border-radius:50%;
 background:currentColor}
 .holds{color:var(--good)}.fails{color:var(--bad)}.fails::before{border-radius:0}
+.open{color:var(--soft)}.open::before{background:none;border:2px solid currentColor}
 section{margin-top:4rem;padding-top:2rem;border-top:1px solid var(--edge)}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,22rem),1fr));gap:1.5rem;margin:1.5rem 0}
 figure{margin:0;padding:1rem;border:1px solid var(--edge);border-radius:.6rem}
@@ -73,7 +76,7 @@ def _line(number: int, claim: Claim) -> str:
 
 
 def _verdict(claim: Claim) -> str:
-    return f'<span class="verdict {"holds" if claim.holds else "fails"}">{claim.verdict}</span>'
+    return f'<span class="verdict {MARKS[claim.verdict]}">{claim.verdict}</span>'
 
 
 def _section(number: int, claim: Claim) -> Iterator[str]:
@@ -89,15 +92,13 @@ def _section(number: int, claim: Claim) -> Iterator[str]:
 
 
 def _said(findings: Sequence[Finding], label: str) -> str:
-    rows = (f"<tr>{_cells(finding[:3])}{_mark(finding.holds)}</tr>" for finding in findings)
+    rows = (f"<tr>{_cells(finding[:3])}{_mark(finding.verdict)}</tr>" for finding in findings)
     head = _head(("measured", "found", "expected", ""))
     return _scrolled(f'<table class="said">{head}{"".join(rows)}</table>', label)
 
 
-def _mark(holds: bool | None) -> str:
-    if holds is None:
-        return "<td></td>"
-    return f'<td class="verdict {"holds" if holds else "fails"}">{"yes" if holds else "no"}</td>'
+def _mark(verdict: str) -> str:
+    return f'<td class="verdict {MARKS[verdict]}">{verdict}</td>' if verdict else "<td></td>"
 
 
 def _table(table: Table) -> str:

@@ -1,25 +1,26 @@
 """Claim 4: what a network trained with dropout knows is spread over many units."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from service.masks import Float32, draw_masks
 from service.sampling import ABLATION_STREAM
-from training.behaviour.charts import PUBLISHED, STYLES, Curve, curves
+from training.behaviour.bounds import BOUNDS, above, bounded
+from training.behaviour.charts import Curve, curves, rounded_up, styles
 from training.behaviour.claim import Claim, Finding, Plot, Table
+from training.behaviour.groups import Groups, measure_all
 from training.behaviour.networks import Network
+from training.behaviour.scores import Score
 from training.behaviour.served import Served, inputs_of, run_masked
-from training.behaviour.settings import RATES, WITH, WITHOUT, Settings
-from training.behaviour.statistics import CONFIDENCE, Mean, mean_of
+from training.behaviour.settings import WITH, WITHOUT, Settings
+from training.behaviour.statistics import Mean, mean_of
 from training.data import Part
 from training.metrics import Float64
 from training.svg import Axis
 
 SHARES = np.linspace(0, 0.9, 10)
-MUCH = 0.01
-"""Accuracy that no single unit may cost: one point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,57 +28,58 @@ class Measured:
     """Of one network."""
 
     squashed: Float64
-    """(shares,): accuracy, mean over the random sets."""
+    """(shares,): the score, mean over the random sets."""
     losses: Float64
-    """(units,): accuracy that is lost when only this one is removed."""
+    """(units,): by how much it gets worse when only this one is removed."""
 
 
-def redundancy(networks: Sequence[Network], published: Served | None, test: Part, settings: Settings) -> Claim:
+def redundancy(
+    networks: Sequence[Network], published: Served | None, test: Part, score: Score, settings: Settings
+) -> Claim:
     """Of networks of every p, and of a published one where there is one; `test` are its rows."""
-    by_rate = {p: [measure(n.served, n.test, settings) for n in networks if n.p == p] for p in RATES}
-    other = {published.title: measure(published, test, settings)} if published else {}
-    return claim(by_rate, other, settings)
+    found = measure_all(lambda served, rows: measure(served, rows, score, settings), networks, published, test)
+    return claim(found, score, settings)
 
 
-def claim(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured], settings: Settings) -> Claim:
+def claim(found: Groups[Measured], score: Score, settings: Settings) -> Claim:
     """What they say; networks of p = 0.5 against those of p = 0, paired by seed."""
     return Claim(
         "redundancy",
         "Dropout spreads knowledge over many units",
-        "A network trained with dropout keeps answering rightly when many of its activations are squashed, better than"
-        f" one trained without; and with p = {WITH:g} no single unit matters much: none costs more than {MUCH:g} of"
-        " accuracy.",
-        tuple(_findings(by_rate, other)),
+        f"When many of its activations are squashed, a network trained with dropout has a better {score.name} than one"
+        f" trained without; and with p = {WITH:g} no single unit matters much: none costs more than {score.much:g}"
+        f" of {score.name}.",
+        tuple(_findings(found, score)),
         f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and"
         " published. At every dropout site a random share of the units was then set to zero, the others left as they"
         f" are, through the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a"
         " share, the same for every network. Then every unit was removed alone"
-        f" (at most {settings.units} a site). Accuracy on up to {settings.rows} test rows that the network had not"
-        f" learned from, so that one row more or less is 1/{settings.rows} or more of it. That no unit of p = {WITH:g}"
-        " matters much does not tell it from networks of other p: their worst units are told beside it and decide"
-        " nothing. ± and whiskers: standard error over the seeds, which share the rows; bounds: Student's t of the"
-        f" paired differences, {CONFIDENCE:.0%}, one-sided.",
-        tables=(_squashed_table(by_rate, other), _units_table(by_rate, other)),
+        f" (at most {settings.units} a site). All on up to {settings.rows} test rows that the network had not"
+        f" learned from. That no unit of p = {WITH:g} matters much does not tell it from networks of other p: their"
+        " worst units are told beside it and decide nothing; that of a published model decides, though it is one"
+        f" network. ± and whiskers: standard error over the seeds. {BOUNDS}",
+        tables=(_squashed_table(found, score), _units_table(found, score)),
         plots=(
             Plot(
-                "squashed.svg", "Accuracy as a random share of the activations is set to zero.", _curves(by_rate, other)
+                "squashed.svg",
+                f"{score.name} as a random share of the activations is set to zero.",
+                _curves(found, score),
             ),
-            Plot("units.svg", "How much accuracy single units cost when they are removed.", _losses(by_rate, other)),
+            Plot("units.svg", f"How much {score.name} single units cost when they are removed.", _losses(found, score)),
         ),
     )
 
 
-def measure(served: Served, test: Part, settings: Settings) -> Measured:
+def measure(served: Served, test: Part, score: Score, settings: Settings) -> Measured:
     """Squash random shares of a network's units, and then each alone."""
-    squashed = [_accuracies(served, test, _random_sets(served, share, settings)).mean() for share in SHARES]
-    alone = [_accuracies(served, test, masks) for masks in _one_by_one(served, settings)]
-    return Measured(np.array(squashed), squashed[0] - np.concatenate(alone))
+    squashed = [_scores(served, test, score, _random_sets(served, share, settings)).mean() for share in SHARES]
+    alone = [_scores(served, test, score, masks) for masks in _one_by_one(served, settings)]
+    return Measured(np.array(squashed), score.lost(squashed[0], np.concatenate(alone)))
 
 
-def _accuracies(served: Served, test: Part, masks: Sequence[Float32]) -> Float64:
+def _scores(served: Served, test: Part, score: Score, masks: Sequence[Float32]) -> Float64:
     """(passes,): a mask each."""
-    answers = run_masked(served, inputs_of(served, test.inputs), masks).argmax(axis=-1)  # (passes, rows)
-    return np.asarray((answers == test.targets).mean(axis=1))
+    return score.of(run_masked(served, inputs_of(served, test.inputs), masks), test.targets)
 
 
 def _random_sets(served: Served, share: float, settings: Settings) -> list[Float32]:
@@ -101,50 +103,57 @@ def _one_by_one(served: Served, settings: Settings) -> Iterator[list[Float32]]:
         yield masks
 
 
-def _findings(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Iterator[Finding]:
-    pairs = list(zip(by_rate[WITH], by_rate[WITHOUT], strict=True))
+def _findings(found: Groups[Measured], score: Score) -> Iterator[Finding]:
+    pairs = list(zip(found.by_rate[WITH], found.by_rate[WITHOUT], strict=True))
     for what, shares in (("mean over 0 to 90 % squashed", slice(None)), ("at 50 % squashed", slice(5, 6))):
-        difference = mean_of([(with_.squashed - without.squashed)[shares].mean() for with_, without in pairs])
-        found = f"{difference}; above {difference.low:.4f}"
-        yield Finding(f"accuracy {what}: p = {WITH:g} less p = {WITHOUT:g}", found, "bound above 0", difference.low > 0)
-    for p, measured in by_rate.items():
-        yield _worst(f"p = {p:g}", [float(m.losses.max()) for m in measured], decides=p == WITH)
+        gained = [float(score.lost(with_.squashed, without.squashed)[shares].mean()) for with_, without in pairs]
+        yield above(f"{score.name} {what}: p = {WITH:g} better than p = {WITHOUT:g} by", gained)
+    for p, measured in found.by_rate.items():
+        yield _worst(f"p = {p:g}", [float(m.losses.max()) for m in measured], score, decides=p == WITH)
     spared = mean_of([without.losses.max() - with_.losses.max() for with_, without in pairs])
-    yield Finding(f"the same: p = {WITHOUT:g} less p = {WITH:g}", f"{spared}; above {spared.low:.4f}", "", None)
-    for title, measured_one in other.items():
-        yield _worst(title, [float(measured_one.losses.max())], decides=True)
+    yield Finding(f"the same: p = {WITHOUT:g} less p = {WITH:g}", bounded(spared), "")
+    for title, measured_one in found.published.items():
+        yield _worst(title, [float(measured_one.losses.max())], score, decides=True)
 
 
-def _worst(who: str, worst: Sequence[float], *, decides: bool) -> Finding:
-    found = max(worst)
-    wanted = f"at most {MUCH:g}" if decides else ""
-    return Finding(
-        f"accuracy lost by the worst single unit, {who}", f"{found:.4f}", wanted, found <= MUCH if decides else None
-    )
+def _worst(who: str, worst: Sequence[float], score: Score, *, decides: bool) -> Finding:
+    found, wanted = max(worst), f"at most {score.much:g}" if decides else ""
+    holds = found <= score.much if decides else None
+    return Finding(f"{score.name} lost by the worst single unit, {who}", f"{found:.4f}", wanted, holds)
 
 
 def _mean_curve(measured: Sequence[Measured]) -> list[Mean]:
     return [mean_of([m.squashed[i] for m in measured]) for i in range(len(SHARES))]
 
 
-def _curves(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> str:
+def _curves(found: Groups[Measured], score: Score) -> str:
     drawn = []
-    for p, measured in by_rate.items():
+    for (name, measured), style in zip(found.named().items(), styles(found), strict=True):
         means = _mean_curve(measured)
-        y, error = (np.array([getattr(mean, name) for mean in means]) for name in ("mean", "error"))
-        drawn.append(Curve(f"p = {p:g}", STYLES[p], SHARES, y, error))
-    drawn += [Curve(title, PUBLISHED, SHARES, m.squashed) for title, m in other.items()]
-    return curves("Does it stand the loss of units?", Axis("share squashed", 0, 0.9), Axis("accuracy", 0, 1), drawn)
+        y, error = (np.array([getattr(mean, field) for mean in means]) for field in ("mean", "error"))
+        drawn.append(Curve(name, style, SHARES, y, error))
+    highest = 1.0 if score.sign > 0 else rounded_up(max(float(curve.y.max()) for curve in drawn))
+    axes = Axis("share squashed", 0, 0.9), Axis(score.name, 0, highest)
+    return curves("Does it stand the loss of units?", *axes, drawn)
 
 
-def _losses(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> str:
-    pooled = {f"p = {p:g}": (STYLES[p], np.concatenate([m.losses for m in of])) for p, of in by_rate.items()}
-    pooled |= {title: (PUBLISHED, m.losses) for title, m in other.items()}
-    low = min(float(losses.min()) for _, losses in pooled.values())
-    high = max(float(losses.max()) for _, losses in pooled.values())
+def _pooled(found: Groups[Measured]) -> dict[str, Float64]:
+    return {name: np.concatenate([m.losses for m in of]) for name, of in found.named().items()}
+
+
+def _losses(found: Groups[Measured], score: Score) -> str:
+    pooled = _pooled(found)
+    everything = np.concatenate(list(pooled.values()))
+    low, high = float(everything.min()), float(everything.max())
     low, high = (low, high) if high > low else (low - 0.005, high + 0.005)
-    drawn = [Curve(name, style, *_distribution(losses)) for name, (style, losses) in pooled.items()]
-    x, y = Axis("accuracy lost by removing one unit", low, high), Axis("share of units that lose at most so much", 0, 1)
+    drawn = [
+        Curve(name, style, *_distribution(losses))
+        for (name, losses), style in zip(pooled.items(), styles(found), strict=True)
+    ]
+    x, y = (
+        Axis(f"{score.name} lost by removing one unit", low, high),
+        Axis("share of units that lose at most so much", 0, 1),
+    )
     return curves("Does any single unit matter?", x, y, drawn)
 
 
@@ -154,24 +163,14 @@ def _distribution(losses: Float64) -> tuple[Float64, Float64]:
     return values, np.cumsum(counts) / len(losses)
 
 
-def _squashed_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Table:
-    columns = [_mean_curve(measured) for measured in by_rate.values()]
-    rows = [
-        (
-            f"{share:.0%}",
-            *(str(column[i]) for column in columns),
-            *(f"{m.squashed[i]:.4f}" for m in other.values()),
-        )
-        for i, share in enumerate(SHARES)
-    ]
-    return Table(
-        "Accuracy with a random share of all activations squashed.", ("squashed", *_titles(by_rate, other)), rows
-    )
+def _squashed_table(found: Groups[Measured], score: Score) -> Table:
+    columns = [_mean_curve(measured) for measured in found.named().values()]
+    rows = [(f"{share:.0%}", *(str(column[i]) for column in columns)) for i, share in enumerate(SHARES)]
+    header = ("squashed", *found.named())
+    return Table(f"{score.name} with a random share of all activations squashed.", header, rows)
 
 
-def _units_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> Table:
-    pooled = {f"p = {p:g}": np.concatenate([m.losses for m in of]) for p, of in by_rate.items()}
-    pooled |= {title: m.losses for title, m in other.items()}
+def _units_table(found: Groups[Measured], score: Score) -> Table:
     rows = [
         (
             title,
@@ -182,11 +181,7 @@ def _units_table(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str
             f"{losses.max():.4f}",
             f"{(losses == 0).mean():.1%}",
         )
-        for title, losses in pooled.items()
+        for title, losses in _pooled(found).items()
     ]
     header = ("network", "units", "mean loss", "deviation", "99 % lose at most", "worst", "cost nothing")
-    return Table("Accuracy lost when one unit is removed; all seeds together.", header, rows)
-
-
-def _titles(by_rate: Mapping[float, Sequence[Measured]], other: Mapping[str, Measured]) -> list[str]:
-    return [*(f"p = {p:g}" for p in by_rate), *other]
+    return Table(f"{score.name} lost when one unit is removed; all seeds together.", header, rows)

@@ -1,14 +1,14 @@
 """A report → Markdown."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 from training.behaviour.claim import Claim, Finding
-from training.behaviour.settings import QUICK, Settings
+from training.behaviour.scores import score_of
 from training.behaviour.study import Report
 from training.markdown import table
 
-MARKS = {True: "yes", False: "no", None: ""}
 COMMAND = "python -m training behaviour"
 
 
@@ -21,48 +21,56 @@ def markdown(report: Report, plots: str | None = None) -> str:
 
 def title(report: Report) -> str:
     """Of the page."""
-    return f"What dropout does: {report.published.title if report.published else report.data.name}"
+    of = f"{report.published.title} and networks trained like it" if report.published else report.data.name
+    return f"What dropout does: {of}"
 
 
 def paragraphs(report: Report) -> Iterator[str]:
     """What it is, of what, and how much was measured; code is in backquotes."""
     yield (
         "Everything here was measured on real data, with and without dropout side by side. A claim holds where every"
-        " finding that decides on it does; verdicts are computed from the numbers."
+        " finding that decides on it does. It does not hold here where a finding refutes it, and is not shown where the"
+        " bounds of one leave both open. Verdicts are computed from the numbers."
     )
     if report.published:
         trained = report.published.manifest.created or "at a time not stated"
         yield (
-            f"It belongs to model {report.published.title}, published {trained}; claims 2, 4 and 6 were measured"
-            " on that model too, on test rows that it did not learn from."
+            f"It belongs to model {report.published.title}, published {trained}. Claims 2, 4 and 6 were measured on"
+            " that model too, on test rows that it did not learn from. Claims 1, 3 and 5, and the comparisons of 4"
+            " and 6, are of other networks, which were trained for the report on the same data by the same settings,"
+            " but for p, the seed, the rows and the epochs; of claim 1, the service's masks are those of the model."
         )
     config, settings, data = report.config, report.settings, report.data
+    what = f"{len(data.labels)} classes"
+    if not data.labels:
+        deviation = f"{score_of(data).spread:.4g}"
+        what = f"a regression, whose relative errors are shares of the target's standard deviation, {deviation}"
     yield (
-        f"Data: {data.name}, {len(data.targets):,} rows, {len(data.labels)} classes, SHA-256 {data.sha256}."
+        f"Data: {data.name}, {len(data.targets):,} rows, {what}; SHA-256 {data.sha256}."
         f" Networks of the report: {config.network} with {', '.join(map(str, config.hidden))} hidden units,"
-        f" {settings.epochs} epochs, {settings.seeds} seeds from {settings.seed} on. Made {report.created} by"
-        f" `{command(report)}`."
+        f" {settings.train_rows:,} rows to learn from at most, {settings.epochs} epochs, {settings.seeds} seeds from"
+        f" {settings.seed} on. Made {report.created} by `{command(report)}`."
     )
 
 
 def command(report: Report) -> str:
     """That makes it again; of paths the last name, for they are nobody else's."""
-    settings, config = report.settings, report.config
-    usual = QUICK if settings.passes == QUICK.passes else Settings()
-    given = {name: getattr(settings, name) for name in ("seeds", "seed", "epochs")}
-    options = [
-        f"--model models/{report.published.title}" if report.published else f"--data {Path(config.data).name}",
-        *([f"--target {config.target}"] if config.target else []),
-        *(f"--{name} {value}" for name, value in given.items() if value != getattr(usual, name)),
-        *(["--quick"] if usual is QUICK else []),
-        *([f"--out {report.out.name if report.out.is_absolute() else report.out}"] if report.out else []),
-    ]
-    return " ".join([COMMAND, *options])
+    model = ["--model", f"models/{report.published.title}"] if report.published else []
+    options = [word for name, value in report.options.items() for word in _option(name, value)]
+    return " ".join([COMMAND, *map(shlex.quote, [*model, *options])])
+
+
+def _option(name: str, value: object) -> list[str]:
+    if value is True:
+        return [f"--{name}"]
+    path = name == "data" or (name == "out" and Path(str(value)).is_absolute())
+    return [f"--{name}", Path(str(value)).name if path else str(value)]
 
 
 def headline(claim: Claim) -> Finding:
-    """The number to be told first: that of the first finding that does not hold, else of the first."""
-    return next((finding for finding in claim.findings if finding.holds is False), claim.findings[0])
+    """The number to be told first: that of the first finding that gave the verdict."""
+    worst = ("no", "not shown", "yes", "")
+    return min(claim.findings, key=lambda finding: worst.index(finding.verdict))
 
 
 def _summary(report: Report) -> str:
@@ -76,7 +84,7 @@ def _summary(report: Report) -> str:
 def _claim(number: int, claim: Claim, plots: str | None) -> Iterator[str]:
     yield f"## {number}. {claim.title}"
     yield f"{claim.statement}\n\nVerdict: **{claim.verdict}**."
-    yield table(("measured", "found", "expected", "holds"), [(*f[:3], MARKS[f.holds]) for f in claim.findings])
+    yield table(("measured", "found", "expected", "holds"), [(*f[:3], f.verdict) for f in claim.findings])
     if plots is not None:
         yield from (f"![{plot.caption}]({plots}/{plot.name})" for plot in claim.plots)
     for each in claim.tables:

@@ -26,16 +26,30 @@ class Settings:
     """Of a network that should answer always the same, or never."""
     draws: int = 20
     """Random sets of squashed activations a share."""
-    rows: int = 2000
+    train_rows: int = 2000
+    """To learn from, at most; so few that a report takes minutes."""
+    rows: int = 1000
     """Test rows at most."""
     units: int = 512
     """Of a site that are removed one by one, at most."""
-    small_rows: int = 100
-    """To learn from, where data is to be small."""
+    sizes: tuple[int, ...] = (50, 100, 200, 400, 800)
+    """Rows to learn from, where data is to be small; at most those that there are."""
     small_epochs: int = 100
-    small_seeds: int = 10
+    small_seeds: int = 8
     """It varies more with the rows that happen to be there, and takes no time."""
 
+
+OF_CONVOLUTIONS = {
+    "seeds": 3,
+    "epochs": 10,
+    "rows": 500,
+    "draws": 5,
+    "units": 64,
+    "sizes": (50, 100, 200, 400),
+    "small_epochs": 60,
+    "small_seeds": 5,
+}
+"""What is measured less of a convolutional network, of which a step takes many times as long."""
 
 QUICK = Settings(
     seeds=2,
@@ -46,7 +60,7 @@ QUICK = Settings(
     draws=3,
     rows=120,
     units=12,
-    small_rows=80,
+    sizes=(40, 80),
     small_epochs=6,
     small_seeds=2,
 )

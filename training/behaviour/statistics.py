@@ -9,7 +9,7 @@ from scipy.stats import beta, t
 from training.metrics import Float64
 
 CONFIDENCE = 0.95
-"""Of the bounds over networks."""
+"""Of each bound over networks, which are one-sided."""
 ALARM = 1e-3
 """Probability that any of a claim's many bounds is crossed by chance; divided among them (Bonferroni)."""
 
@@ -19,8 +19,11 @@ class Interval(NamedTuple):
     high: float
 
 
-def clopper_pearson(count: int, of: int, alpha: float) -> Interval:
-    """Of a share, exact (Clopper & Pearson 1934): it misses the true one with probability alpha at most."""
+def clopper_pearson(count: float, of: int, alpha: float) -> Interval:
+    """Of a share of independent events (Clopper & Pearson 1934): it misses the true one with probability alpha at most.
+
+    `count` need not be whole, where ties are shared out.
+    """
     low = float(beta.ppf(alpha / 2, count, of - count + 1)) if count else 0.0
     high = float(beta.ppf(1 - alpha / 2, count + 1, of - count)) if count < of else 1.0
     return Interval(low, high)
@@ -44,9 +47,11 @@ class Mean(NamedTuple):
     """Standard error; NaN of a single one."""
     low: float
     """What the true mean exceeds with confidence, by Student's t; NaN of a single one."""
+    high: float
+    """What exceeds the true mean with the same confidence."""
 
     def __str__(self) -> str:
-        return f"{self.mean:.4f} ± {self.error:.4f}"
+        return f"{self.mean:.4f} ± {self.error:.4f}" if np.isfinite(self.error) else f"{self.mean:.4f}"
 
 
 def mean_of(values: ArrayLike) -> Mean:
@@ -54,7 +59,8 @@ def mean_of(values: ArrayLike) -> Mean:
     numbers = np.asarray(values, dtype=np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if len(numbers) < 2:
-        return Mean(float(numbers[0]) if len(numbers) else np.nan, np.nan, np.nan)
+        return Mean(float(numbers[0]) if len(numbers) else np.nan, np.nan, np.nan, np.nan)
     error = float(numbers.std(ddof=1) / np.sqrt(len(numbers)))
     mean = float(numbers.mean())
-    return Mean(mean, error, mean - float(t.ppf(CONFIDENCE, len(numbers) - 1)) * error)
+    reach = float(t.ppf(CONFIDENCE, len(numbers) - 1)) * error
+    return Mean(mean, error, mean - reach, mean + reach)

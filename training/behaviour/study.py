@@ -1,8 +1,9 @@
 """Data, or a published model and its data → the networks trained for it → all claims."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from service.manifest import read_manifest
 from training import provenance
@@ -14,14 +15,13 @@ from training.behaviour.networks import Network, capped, split_of, train_network
 from training.behaviour.prediction import prediction
 from training.behaviour.redundancy import redundancy
 from training.behaviour.regularisation import regularisation
+from training.behaviour.scores import score_of
 from training.behaviour.served import Served, open_served
-from training.behaviour.settings import RATES, Settings
-from training.config import TrainConfig
-from training.data import Choices, Dataset, Part, load_data
-from training.errors import TrainingError
+from training.behaviour.settings import OF_CONVOLUTIONS, Settings
+from training.config import TrainConfig, load_config
+from training.data import NAMED, Choices, Dataset, Part, load_data
+from training.errors import ConfigError, TrainingError
 from training.pipeline import settled
-
-CLAIMS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +34,56 @@ class Report:
     data: Dataset
     published: Served | None
     created: str
-    out: Path | None
-    """Where to it goes, besides the model."""
-
-
-def steps(settings: Settings) -> int:
-    """How many times `say` will be called."""
-    return len(RATES) * (settings.seeds + settings.small_seeds) + CLAIMS
+    options: Mapping[str, object]
+    """Of the command, but for the model."""
 
 
 def study(
-    config: TrainConfig, folder: Path | None, out: Path | None, settings: Settings, say: Callable[[str], None]
+    config: TrainConfig,
+    folder: Path | None,
+    settings: Settings,
+    options: Mapping[str, object],
+    say: Callable[[str], None],
 ) -> Report:
     """Train the networks and measure all claims; `folder` is a published model's, which is measured beside them.
 
-    `say` is told what comes next. Raises TrainingError, or InvalidModel for a model that the service would not load.
+    Of `settings`, those that `options` name stay as they are where the network asks for others. `say` is told what
+    comes next. Raises TrainingError, or InvalidModel for a model that the service would not load.
     """
     published = open_served(folder) if folder else None
-    data = _load(config)
+    say("reading the data")
+    data = load_data(
+        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
+    )
     if published:
         _check_same(published, data)
     config = settled(config, data, len(split_of(data, config, config.seed).train.targets))
     _check_can(config)
-    test = capped(split_of(data, config, config.seed), settings.rows).test
+    if config.network == "lenet" and not options.get("quick"):
+        fewer: dict[str, Any] = {key: n for key, n in OF_CONVOLUTIONS.items() if key not in options}
+        settings = replace(settings, **fewer)
+    test = capped(data, split_of(data, config, config.seed), settings).test
     networks = train_networks(data, config, settings, say)
     claims = _claims(networks, published, test, data, config, settings, say)
-    return Report(claims, settings, config, data, published, provenance.now(), out)
+    return Report(claims, settings, config, data, published, provenance.now(), options)
 
 
 def of_model(folder: Path, given: dict[str, object]) -> TrainConfig:
     """The settings that a published model was trained with, where they are known; those given go over them."""
-    training = read_manifest(folder).training
-    known = {key: value for key, value in training.items() if key in TrainConfig.model_fields}
-    return TrainConfig.model_validate({**known, **given})
-
-
-def _load(config: TrainConfig) -> Dataset:
-    data = load_data(
-        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
-    )
-    if not data.labels:
-        raise TrainingError(
-            f"data: {data.name} is a regression; the report is about right and wrong answers, so it needs classes"
+    manifest = read_manifest(folder)
+    known = {
+        key: value
+        for key, value in manifest.training.items()
+        if key in TrainConfig.model_fields.keys() - {"others", "early_stopping"}
+    }
+    source = known.get("data")
+    if source and "data" not in given and source not in NAMED and not Path(source).exists():
+        target = "" if known.get("target") or not manifest.features else ", and its target column with --target"
+        raise ConfigError(
+            f"--data: {manifest.name}/{manifest.version} was trained on {source}, which is not here;"
+            f" say where it is with --data{target}"
         )
-    return data
+    return load_config(None, {**known, **given})
 
 
 def _check_same(published: Served, data: Dataset) -> None:
@@ -115,15 +121,17 @@ def _claims(
     watched = [seen for network in first for seen in network.seen]
     watched.append(served_masks(published or dropping[-1].served, settings.seed))
 
+    score = score_of(data)
+
     def measured(make: Callable[[], Claim], what: str) -> Claim:
         say(what)
         return make()
 
     return (
         measured(lambda: activations(watched), "measuring activations in training"),
-        measured(lambda: prediction(dropping, published, test.inputs, settings), "measuring predictions"),
+        measured(lambda: prediction(dropping, published, test.inputs, score, settings), "measuring predictions"),
         measured(lambda: flag(dropping[-1], settings), "measuring the training flag"),
-        measured(lambda: redundancy(networks, published, test, settings), "squashing activations"),
+        measured(lambda: redundancy(networks, published, test, score, settings), "squashing activations"),
         measured(lambda: regularisation(data, config, settings, say), "measuring regularisation"),
-        measured(lambda: consensus(networks, published, test, settings), "asking ensembles"),
+        measured(lambda: consensus(networks, published, test, score, settings), "asking ensembles"),
     )

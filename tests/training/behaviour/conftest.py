@@ -22,6 +22,6 @@ def config(digits: Dataset) -> TrainConfig:
 @pytest.fixture(scope="session")
 def network(digits: Dataset, config: TrainConfig) -> Network:
     """Of p = 0.5; not to be changed."""
-    split = capped(split_of(digits, config, 0), QUICK.rows)
+    split = capped(digits, split_of(digits, config, 0), QUICK)
     with one_thread():
         return train_network(digits, with_rate(config, 0.5, 0, QUICK.epochs), split, QUICK.steps)

@@ -12,15 +12,17 @@ from torch import nn
 from tests.training.behaviour import broken
 from training.behaviour.claim import Claim
 from training.behaviour.classic import ClassicDropout, classic_twin, scaled_down
+from training.behaviour.expectation import off_in_expectation
 from training.behaviour.networks import Network
-from training.behaviour.prediction import _off_in_expectation, prediction
+from training.behaviour.prediction import prediction
+from training.behaviour.scores import ACCURACY
 from training.behaviour.served import operators as count_operators
 from training.behaviour.settings import QUICK
 from training.export import training_graph
 
 
 def claim_of(network: Network) -> Claim:
-    return prediction([network], network.served, network.test.inputs, QUICK)
+    return prediction([network], network.served, network.test.inputs, ACCURACY, QUICK)
 
 
 def failed(claim: Claim) -> list[str]:
@@ -78,5 +80,5 @@ def test_the_classic_twin_trains_and_predicts_the_same(network: Network) -> None
 def test_the_mean_over_masks_is_that_of_the_layer_that_trains(kind: type[nn.Dropout], fair: bool) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), kind(0.5), nn.Linear(32, 3))
-    _, share = _off_in_expectation(network, torch.rand(8, 4), 0, False, 0.001)
+    _, share = off_in_expectation(network, torch.rand(8, 4), 0, False, 0.001)
     assert (share <= 1) == fair

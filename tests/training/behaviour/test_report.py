@@ -73,7 +73,7 @@ def test_the_page_is_whole_and_needs_nothing_else(model: Path) -> None:
     assert "url(" not in text
     assert "@import" not in text
     assert page.tags.count("section") == 6
-    assert page.tags.count("svg") == 6
+    assert page.tags.count("svg") == 8
     assert len(text) < 500_000
     assert "prefers-color-scheme:dark" in text
 
@@ -104,7 +104,7 @@ def test_it_says_what_it_belongs_to(model: Path) -> None:
 def test_the_markdown_has_its_charts_beside_it(model: Path) -> None:
     out = model.parent.parent / "out"
     named = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (out / "behaviour.md").read_text())
-    assert len(named) == 6
+    assert len(named) == 8
     for name in named:
         assert ElementTree.parse(out / name).getroot().tag == "{http://www.w3.org/2000/svg}svg"
     assert "![" not in (model / "behaviour.md").read_text()
@@ -127,13 +127,60 @@ def test_the_same_seed_gives_the_same_report(tmp_path: Path) -> None:
     assert reports[0] == reports[1]
 
 
-def test_a_regression_is_refused(tmp_path: Path) -> None:
-    numbers = np.random.default_rng(0).normal(size=(60, 2))
-    rows = "\n".join(f"{a},{b}" for a, b in numbers)
-    (tmp_path / "houses.csv").write_text(f"size,price\n{rows}\n")
-    result = command("behaviour", "--data", tmp_path / "houses.csv", "--target", "price", "--out", tmp_path / "out")
-    assert result.exit_code == 1
-    assert "is a regression; the report is about right and wrong answers" in result.output
+def houses(folder: Path) -> Path:
+    """A regression."""
+    random = np.random.default_rng(0)
+    sizes, ages = random.uniform(20, 200, 300), random.uniform(0, 80, 300)
+    prices = 3 * sizes - ages + random.normal(size=300) * 9
+    rows = "\n".join(f"{a:.2f},{b:.2f},{c:.2f}" for a, b, c in zip(sizes, ages, prices, strict=True))
+    file = folder / "houses.csv"
+    file.write_text(f"size,age,price\n{rows}\n")
+    return file
+
+
+@pytest.mark.parametrize("noise", ["fitted", "learned"])
+def test_a_regression_from_a_file_of_the_users_own(tmp_path: Path, noise: str) -> None:
+    small = ("--hidden", "16", "--epochs", "5", "--passes", "10", "--device", "cpu", "--noise", noise)
+    file = houses(tmp_path)
+    assert command("train", "--data", file, "--target", "price", *small, "--models", tmp_path).exit_code == 0
+    model = tmp_path / "houses" / "1"
+    refused = command("behaviour", "--quick", "--model", model)
+    assert refused.exit_code == 2
+    assert "houses/1 was trained on houses.csv, which is not here; say where it is with --data" in refused.output
+    result = command("behaviour", "--quick", "--model", model, "--data", file)
+    assert result.exit_code == 0, result.output
+    text = (model / "behaviour.md").read_text()
+    assert all(title in text for title in TITLES)
+    assert "relative RMSE at 50 % squashed" in text
+    assert "houses/1: standard deviation: Spearman's correlation with the error" in text
+    assert " nan" not in text
+    assert "python -m training behaviour --model models/houses/1 --data houses.csv --quick" in text
+
+
+def test_the_command_told_has_all_that_was_said(tmp_path: Path) -> None:
+    said = (
+        "--target",
+        "price",
+        "--ignore",
+        "age",
+        "--missing",
+        "drop",
+        "--hidden",
+        "12",
+        "--seeds",
+        "2",
+        "--epochs",
+        "2",
+    )
+    told = command(
+        "behaviour", "--data", houses(tmp_path), *said, "--device", "cpu", "--quick", "--out", tmp_path / "out"
+    )
+    assert told.exit_code == 0, told.output
+    wanted = (
+        "behaviour --data houses.csv --target price --ignore age --missing drop --hidden 12 --device cpu --seeds 2"
+        " --epochs 2 --quick --out out`"
+    )
+    assert wanted in (tmp_path / "out" / "behaviour.md").read_text()
 
 
 def test_other_data_than_the_models_is_refused(model: Path, tmp_path: Path) -> None:

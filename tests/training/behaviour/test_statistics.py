@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from training.behaviour.bounds import above, within
 from training.behaviour.statistics import bernstein, clopper_pearson, mean_of
 
 
@@ -30,5 +31,21 @@ def test_means_over_seeds() -> None:
     assert found.mean == pytest.approx(7 / 3)
     assert found.error == pytest.approx(stats.sem(values))
     assert found.low == pytest.approx(stats.t.interval(0.9, 2, found.mean, found.error)[0])
+    assert found.high == pytest.approx(stats.t.interval(0.9, 2, found.mean, found.error)[1])
     assert math.isnan(mean_of([1.0]).low)
     assert math.isnan(mean_of([]).mean)
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"), [([1.0, 1.1, 1.2], "yes"), ([-1.0, -1.1, -1.2], "no"), ([-1.0, 1.0, 0.5], "not shown")]
+)
+def test_bounds_that_include_the_limit_show_nothing(values: list[float], verdict: str) -> None:
+    assert above("", values).verdict == verdict
+    assert above("", [math.nan] * 3).verdict == "not shown"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"), [([0.001, -0.001, 0.0], "yes"), ([1.0, 1.1, 1.2], "no"), ([0.02, -0.02, 0.03], "not shown")]
+)
+def test_near_is_shown_only_by_bounds_that_are(values: list[float], verdict: str) -> None:
+    assert within("", values, 0.01).verdict == verdict

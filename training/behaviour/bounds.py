@@ -1,0 +1,30 @@
+"""Means over networks → findings: shown, refuted, or left open by the bounds."""
+
+from collections.abc import Sequence
+
+from training.behaviour.claim import Finding
+from training.behaviour.statistics import CONFIDENCE, Mean, mean_of
+
+BOUNDS = (
+    f"Bounds: Student's t of differences paired by seed, {CONFIDENCE:.0%}, each one-sided; the seeds deal out the same"
+    " rows anew, so that their test rows overlap and the bounds are only nearly right."
+)
+
+
+def above(what: str, values: Sequence[float], limit: float = 0.0) -> Finding:
+    """Whether their true mean is above the limit; with bounds of which each is one-sided."""
+    found = mean_of(values)
+    wanted = f"bounds above {limit:g}"
+    return Finding(what, bounded(found), wanted, found.low > limit, not (found.low > limit or found.high <= limit))
+
+
+def within(what: str, values: Sequence[float], limit: float) -> Finding:
+    """Whether their true mean is no farther from 0 than that."""
+    found = mean_of(values)
+    holds, refuted = -limit <= found.low and found.high <= limit, found.low > limit or found.high < -limit
+    return Finding(what, bounded(found), f"bounds within ±{limit:g}", holds, not (holds or refuted))
+
+
+def bounded(found: Mean) -> str:
+    """In words."""
+    return f"{found}; {found.low:.4f} … {found.high:.4f}"

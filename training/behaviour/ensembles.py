@@ -1,0 +1,133 @@
+"""How good ensembles of thinned networks are, by their size, and what weight scaling comes to."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.engine import Engine
+from service.steps import Inputs
+from training.behaviour.charts import Curve, curves, styles
+from training.behaviour.claim import Table
+from training.behaviour.groups import Groups
+from training.behaviour.scores import Score, ensemble_nll
+from training.behaviour.settings import WITHOUT
+from training.behaviour.statistics import Mean, mean_of
+from training.data import Part
+from training.metrics import Float64
+from training.svg import Axis
+
+SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
+NLL = "NLL (nats)"
+
+
+@dataclass(frozen=True, slots=True)
+class Ensembles:
+    """Of one network."""
+
+    sizes: Float64
+    """(sizes,): passes of an ensemble."""
+    score: Float64
+    """(sizes,): mean over the disjoint ensembles of that size."""
+    nll: Float64
+    scaled_score: float
+    """Of weight scaling: one pass without dropout."""
+    scaled_nll: float
+
+
+def measure_ensembles(engine: Engine, inputs: Inputs, samples: Float64, test: Part, score: Score) -> Ensembles:
+    """Of passes (passes, rows, outputs) that the engine drew for these rows."""
+    sizes = [size for size in SIZES if size < len(samples)] + [len(samples)]
+    groups = [list(_disjoint(samples, size)) for size in sizes]  # each (size, rows, outputs)
+    scaled = _scaled(engine, inputs)  # (1, rows, outputs)
+    return Ensembles(
+        np.array(sizes, dtype=np.float64),
+        np.array([np.mean([score.of(one.mean(axis=0), test.targets) for one in of]) for of in groups]),
+        np.array([np.mean([ensemble_nll(one, test.targets, engine.manifest) for one in of]) for of in groups]),
+        float(score.of(scaled[0], test.targets)),
+        ensemble_nll(scaled, test.targets, engine.manifest),
+    )
+
+
+def _scaled(engine: Engine, inputs: Inputs) -> Float64:
+    """What the network without dropout answers, as one pass: a learned noise stands behind the values."""
+    predicted = engine.predict(inputs)
+    parts = [predicted.values] if predicted.noise_std is None else [predicted.values, predicted.noise_std]
+    return np.concatenate(parts, axis=-1)[None]
+
+
+def _disjoint(samples: Float64, size: int) -> Iterator[Float64]:
+    """Passes, so many each, none twice."""
+    for first in range(0, len(samples) - size + 1, size):
+        yield samples[first : first + size]
+
+
+def sizes_table(found: Groups[Ensembles], score: Score) -> Table:
+    """By the size of the ensemble; without dropout there is none."""
+    groups = {name: of for name, of in found.named().items() if name != f"p = {WITHOUT:g}"}
+    sizes = next(iter(groups.values()))[0].sizes
+    columns = [column(of, field) for of in groups.values() for field in (_score, _nll)]
+    rows = [(f"{size:.0f} thinned", *(str(means[i]) for means in columns)) for i, size in enumerate(sizes)]
+    scaled = [mean_of([value(m) for m in of]) for of in groups.values() for value in (_scaled_score, _scaled_nll)]
+    rows.append(("weight scaling", *map(str, scaled)))
+    without = found.by_rate[WITHOUT]
+    alone = f"{score.name} {mean_of([m.scaled_score for m in without])}"
+    if score.sign > 0:  # the noise of a regression is fitted to thinned networks
+        alone += f", NLL {mean_of([m.scaled_nll for m in without])}"
+    header = ("ensemble", *(f"{title}: {figure}" for title in groups for figure in (score.name, "NLL")))
+    return Table(f"Trained without dropout, beside these: {alone}.", header, rows)
+
+
+def column(measured: Sequence[Ensembles], of: Callable[[Ensembles], Float64]) -> list[Mean]:
+    """(sizes,): of a figure of ensembles."""
+    return [mean_of(values) for values in np.array([of(m) for m in measured]).T]
+
+
+def plot_score(found: Groups[Ensembles], score: Score) -> tuple[str, str]:
+    """Caption and chart."""
+    return _plot(found, score.name, "Is the consensus better?", _score, _scaled_score)
+
+
+def plot_nll(found: Groups[Ensembles]) -> tuple[str, str]:
+    """Caption and chart."""
+    return _plot(found, NLL, "Is it less surprised at the truth?", _nll, _scaled_nll)
+
+
+def _plot(
+    found: Groups[Ensembles],
+    name: str,
+    title: str,
+    of: Callable[[Ensembles], Float64],
+    scaled: Callable[[Ensembles], float],
+) -> tuple[str, str]:
+    drawn, values = [], []
+    for (who, measured), style in zip(found.named().items(), styles(found), strict=True):
+        if who == f"p = {WITHOUT:g}":
+            continue
+        means = column(measured, of)
+        y, error = (np.array([getattr(mean, field) for mean in means]) for field in ("mean", "error"))
+        x = np.log10(measured[0].sizes)
+        level = mean_of([scaled(m) for m in measured]).mean
+        drawn += [Curve(who, style, x, y, error), Curve("", f"{style} faint", x[[0, -1]], np.full(2, level))]
+        values += [*(y + np.nan_to_num(error)), *(y - np.nan_to_num(error)), level]
+    low, high = min(values), max(values)
+    margin = 0.05 * (high - low) or 0.01
+    x_axis = Axis("thinned networks in the ensemble", 0, float(drawn[0].x[-1]), log=True)
+    caption = f"{name} of ensembles by size; the level faint lines are weight scaling."
+    return caption[0].upper() + caption[1:], curves(title, x_axis, Axis(name, low - margin, high + margin), drawn)
+
+
+def _score(of: Ensembles) -> Float64:
+    return of.score
+
+
+def _nll(of: Ensembles) -> Float64:
+    return of.nll
+
+
+def _scaled_score(of: Ensembles) -> float:
+    return of.scaled_score
+
+
+def _scaled_nll(of: Ensembles) -> float:
+    return of.scaled_nll
