@@ -47,10 +47,13 @@ DIFFERENCES: dict[str, Callable[[Pair], float]] = {
 
 def regularisation(data: Dataset, config: TrainConfig, settings: Settings, say: Callable[[str], None]) -> Claim:
     """Train on a few of the data's rows, with and without dropout."""
+    seeds = range(settings.seed, settings.seed + settings.small_seeds)
+    splits = {seed: capped(data, split_of(data, config, seed), settings) for seed in seeds}
+    most = min(len(split.train.targets) for split in splits.values())  # seeds may differ by a row
+    sizes = sorted({min(size, most) for size in settings.sizes})
     runs: dict[int, list[Pair]] = {}
-    for seed in range(settings.seed, settings.seed + settings.small_seeds):
-        split = capped(data, split_of(data, config, seed), settings)
-        for size in sorted({min(size, len(split.train.targets)) for size in settings.sizes}):
+    for seed, split in splits.items():
+        for size in sizes:
             learned, pair = few(data, split.train, size, seed), {}
             for p in (WITHOUT, WITH):
                 say(f"training on {size} rows with p = {p:g}, seed {seed}")
