@@ -67,7 +67,7 @@ class Ingress:
         self._settings = settings
         self._crew = RayCrew(samplers, size)
 
-    def __serve_build_asgi_app__(self) -> ASGIApp:  # noqa: PLW3201 - Serve's name
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         return create_app(self._settings, self._crew)
 
 
