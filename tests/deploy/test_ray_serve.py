@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 APP = f"dropserve-{secrets.token_hex(4)}"
 """Its processes bear the name, so no other's are taken for them."""
 SAMPLERS = 3
-NET = ToyNet(hidden=4096)
+NET = ToyNet(hidden=4096, outputs=10)
 """Wide enough to be worth sharing."""
-LARGE = {"inputs": NET.rows(2000).tolist(), "samples": 100, "quantiles": [0.1]}
-DEEP = {"inputs": NET.rows(1).tolist(), "samples": 100_000}
+LARGE = {"inputs": NET.rows(5000).tolist(), "samples": 200, "quantiles": [0.1]}
+DEEP = {"inputs": NET.rows(1).tolist(), "samples": 1_000_000}
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -44,7 +44,7 @@ def client(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     config["http_options"]["port"] = free_port()
     config["applications"][0]["name"] = APP
     config["applications"][0]["args"] = {
-        "settings": {"models": str(models), "max_samples": 100_000},
+        "settings": {"models": str(models), "max_samples": 1_000_000},
         "ingress": {"max": 1, "num_cpus": 0.2},
         "samplers": {"min": SAMPLERS, "max": SAMPLERS, "num_cpus": 0.2},
     }
@@ -87,7 +87,7 @@ def processor_seconds(process: int) -> float:
 
 
 def answer_of_one_machine(serve: Serve, models: Path, body: dict[str, Any]) -> bytes:
-    with serve(models=models, max_samples=100_000) as client:
+    with serve(models=models, max_samples=1_000_000) as client:
         return client.post("/uncertainty", json=body).raise_for_status().content
 
 
