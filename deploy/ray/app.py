@@ -77,9 +77,9 @@ def app(args: Arguments) -> Application:
     samplers = serve.deployment(Sampler).options(
         **args.samplers.options(PIECES_PER_SAMPLER / 2), max_ongoing_requests=PIECES_PER_SAMPLER
     )
-    ingress = Ingress.options(  # type: ignore[attr-defined]
+    ingress = Ingress.options(  # type: ignore[attr-defined]  # Serve made it a deployment
         **args.ingress.options(REQUESTS_PER_INGRESS),
         max_ongoing_requests=10_000,  # the service refuses by itself, and with a reason
         graceful_shutdown_timeout_s=settings.drain_timeout,
     )
-    return ingress.bind(settings, samplers.bind(settings), args.samplers.min)  # type: ignore[no-any-return]
+    return ingress.bind(settings, samplers.bind(settings), args.samplers.min)
