@@ -68,7 +68,9 @@ def score_files(
 def _run(plan: Plan, out: Store, do: Callable[[Sequence[Piece]], Iterator[Done]]) -> Tally:
     todo = take_up(plan, out)
     started = perf_counter()
-    done = list(track(do(todo), "scoring", len(todo), console=Console(stderr=True), transient=True)) if todo else []
+    screen = Console(stderr=True)
+    told = track(do(todo), total=len(todo), console=screen, transient=True, disable=not screen.is_terminal)
+    done = list(told) if todo else []
     seconds = perf_counter() - started
     finish(plan, out)
     rows, processor = sum(piece.rows for piece in done), sum(piece.processor_seconds for piece in done)

@@ -4,7 +4,6 @@ The plan is written into the folder of answers before the first of them. A rerun
 there is part of the same job, and only what is missing is done.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -118,18 +117,15 @@ def _groups(place: str) -> tuple[int, ...]:
 
 
 def _check_same(before: Plan, now: Plan) -> None:
-    for what, was, found in _differences(before, now):
-        message = f"--out: holds answers of another job: {what} was {was}, and is {found}; give another folder"
-        raise InvalidInput(message, field="out")
+    was, found = _facts(before), _facts(now)
+    for name in {**was, **found}:
+        if was.get(name) != found.get(name):
+            change = f"{name} was {was.get(name, 'not there')}, and is {found.get(name, 'not there')}"
+            raise InvalidInput(f"--out: holds answers of another job: {change}; give another folder", field="out")
 
 
-def _differences(before: Plan, now: Plan) -> Sequence[tuple[str, object, object]]:
-    pairs = [(f"the {name}", getattr(before, name), getattr(now, name)) for name in ("model", "version", "digest")]
-    pairs += [
-        (name, getattr(before.question, name), getattr(now.question, name)) for name in ("samples", "seed", "keep")
-    ]
-    pairs += [("the number of files", len(before.sources), len(now.sources))]
-    for was, found in zip(before.sources, now.sources, strict=False):
-        pairs += [("a file", was.place, found.place), (was.place, was.state, found.state)]
-        pairs += [(f"{was.place}, rows by group,", was.groups, found.groups)]
-    return [pair for pair in pairs if pair[1] != pair[2]]
+def _facts(plan: Plan) -> dict[str, object]:
+    """All that must be the same, by what it is called."""
+    facts: dict[str, object] = {"model": f"{plan.model}/{plan.version}", "its manifest": plan.digest}
+    facts |= msgspec.structs.asdict(plan.question)
+    return facts | {source.place: f"{source.state} in groups of {source.groups}" for source in plan.sources}
