@@ -1,1 +1,1 @@
-"""Dropserve beyond one machine, on Ray."""
+"""Dropserve beyond one machine, on Ray: see docs/ray.md."""

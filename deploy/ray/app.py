@@ -75,10 +75,13 @@ def app(args: Arguments) -> Application:
     """The application. Raises ValidationError for arguments or settings that there are not."""
     settings = Settings(**args.settings)
     samplers = serve.deployment(Sampler).options(
-        **args.samplers.options(PIECES_PER_SAMPLER / 2), max_ongoing_requests=PIECES_PER_SAMPLER
+        **args.samplers.options(PIECES_PER_SAMPLER / 2),
+        max_ongoing_requests=PIECES_PER_SAMPLER,
+        logging_config={"enable_access_log": False},
     )
     ingress = Ingress.options(  # type: ignore[attr-defined]  # Serve made it a deployment
         **args.ingress.options(REQUESTS_PER_INGRESS),
+        logging_config={"enable_access_log": False},  # the service has its own
         max_ongoing_requests=10_000,  # the service refuses by itself, and with a reason
         graceful_shutdown_timeout_s=settings.drain_timeout,
     )

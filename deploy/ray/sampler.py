@@ -20,11 +20,13 @@ class Sampler:
         self._repository = open_repository(settings, MaskCache(settings.mask_cache_bytes))
         self._repository.refresh()
         self._refreshing = asyncio.Lock()
+        self._working = asyncio.Lock()
 
     async def do(self, piece: Piece) -> Any:
         """What came of it. Raises NotReady when the model cannot be had here."""
         engine = self._find(piece.model) or await self._look_for(piece.model)
-        return await asyncio.to_thread(engine.do, piece)
+        async with self._working:  # others wait here already, so that there is no pause between two
+            return await asyncio.to_thread(engine.do, piece)
 
     async def _look_for(self, model: ModelKey) -> Engine:
         async with self._refreshing:
