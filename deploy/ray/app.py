@@ -73,7 +73,7 @@ class Ingress:
 
 def app(args: Arguments) -> Application:
     """The application. Raises ValidationError for arguments or settings that there are not."""
-    settings = Settings(**args.settings)
+    settings = Settings(**{"workers": args.ingress.max} | args.settings)
     samplers = serve.deployment(Sampler).options(
         **args.samplers.options(PIECES_PER_SAMPLER / 2),
         max_ongoing_requests=PIECES_PER_SAMPLER,

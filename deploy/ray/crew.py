@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class RayCrew:
-    """Pieces go to whichever sampler has room; of many, a few more at a time than there are known samplers for."""
+    """Pieces go to whichever sampler has room; those that wait for one make Serve start more."""
 
     def __init__(self, samplers: DeploymentHandle, size: int) -> None:
         self.size = size

@@ -37,7 +37,7 @@ class Worker:
         try:
             return {"refusal": "", **score_piece(self._engine, self._plan.question, piece, self._out)._asdict()}
         except DropserveError as error:
-            return {"refusal": error.message, **Done(0, 0.0, 0.0)._asdict()}
+            return {"refusal": error.message, **Done(0, 0.0)._asdict()}
 
 
 def score_on_ray(

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from tests.conftest import Serve, wait_until
 from tests.deploy.ray_cluster import ROOT, command, processes, ray_cluster
@@ -20,6 +21,10 @@ from tests.toy import ToyNet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+imports_serve = pytest.mark.filterwarnings(
+    "ignore:Using extra keyword arguments on `Field`:pydantic.warnings.PydanticDeprecatedSince20"
+)
+"""Ray Serve's own settings are written in a way that pydantic warns of."""
 APP = f"dropserve-{secrets.token_hex(4)}"
 """Its processes bear the name, so no other's are taken for them."""
 SAMPLERS = 3
@@ -89,6 +94,35 @@ def processor_seconds(process: int) -> float:
 def answer_of_one_machine(serve: Serve, models: Path, body: dict[str, Any]) -> bytes:
     with serve(models=models, max_samples=1_000_000) as client:
         return client.post("/uncertainty", json=body).raise_for_status().content
+
+
+@imports_serve
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"samplers": {"min": 3, "max": 2}}, "max: expected at least min, 3, found 2"),
+        ({"samplers": {"num_cpus": 0}}, "samplers.num_cpus"),
+        ({"sampler": {"min": 3}}, "sampler\n"),
+        ({"settings": {"max_row": 3}}, "max_row\n"),
+    ],
+)
+def test_arguments_that_there_are_not_are_refused(arguments: dict[str, Any], expected: str) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    from deploy.ray.app import Arguments, app
+
+    with pytest.raises(ValidationError) as caught:
+        app(Arguments.model_validate(arguments))
+    assert expected in str(caught.value)
+
+
+@imports_serve
+def test_the_file_has_arguments_that_there_are() -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
+    from deploy.ray.app import Arguments, app
+
+    [application] = yaml.safe_load((ROOT / "deploy/ray/serve.yaml").read_text())["applications"]
+    assert application["import_path"] == f"{app.__module__}:{app.__name__}"
+    app(Arguments.model_validate(application["args"]))
 
 
 @pytest.mark.parametrize(
