@@ -56,20 +56,27 @@ def _read_feature(column: pa.Array, place: int, manifest: Manifest) -> Array:
 
 def _read_lists(column: pa.Array, spec: TensorSpec) -> Array:
     """(rows, …) of lists, as nested as a row is or flat; of bare numbers, where a row is one."""
-    if _is_number(column.type) and not spec.shape:
-        return np.asarray(column.to_numpy(zero_copy_only=False))
-    if pa.types.is_nested(column.type) and _is_number(column.type.value_type) and _all_have(column, spec):
+    if not _is_number(_innermost(column.type)) or column.null_count:
+        found = f"{column.null_count} rows without" if column.null_count else column.type
+        raise InvalidInput(f"{spec.name}: expected numbers, or lists of them, in every row; found {found}")
+    if _is_list(column.type) and _is_number(column.type.value_type) and _all_have(column, spec):
         return np.asarray(column.flatten().to_numpy(zero_copy_only=False)).reshape(-1, *spec.shape)
-    if column.null_count:
-        raise InvalidInput(f"{spec.name}: has rows without a value", field=spec.name)
     return to_array(column.to_pylist(), spec, spec.name)
+
+
+def _innermost(kind: pa.DataType) -> pa.DataType:
+    return _innermost(kind.value_type) if _is_list(kind) else kind
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _all_have(column: pa.Array, spec: TensorSpec) -> bool:
     """As many numbers as a row is of."""
     lengths = pc.list_value_length(column)
     fitting = pc.all(pc.equal(lengths, math.prod(spec.shape))).as_py()
-    return bool(fitting and not column.null_count)
+    return bool(fitting)
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -177,6 +177,17 @@ def test_rows_may_be_lists(score: Any, toy: ToyNet, tmp_path: Path, out: Path, k
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_images_may_be_nested_or_flat(tmp_path: Path) -> None:
+    models = Path(__file__).parents[2] / "models"
+    images = np.random.default_rng(0).random((3, 1, 28, 28)).astype(np.float32)
+    for name, lists in {"nested": images.tolist(), "flat": images.reshape(3, -1).tolist()}.items():
+        parquet.write_table(pa.table({"input": lists}), tmp_path / f"{name}.parquet")
+        words = ("--out", tmp_path / name, "--models", models, "--model", "mnist")
+        assert run("score", tmp_path / f"{name}.parquet", *words).exit_code == 0
+    nested, flat = ([row["probabilities"] for row in answers(tmp_path / name)] for name in ("nested", "flat"))
+    assert nested == flat
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -184,8 +195,10 @@ def test_rows_may_be_lists(score: Any, toy: ToyNet, tmp_path: Path, out: Path, k
         ({"x0": ["a"], "x1": [1.0], "x2": [1.0], "x3": [1.0]}, "x0: expected a column of numbers, found string"),
         ({"x0": [1.0, None], "x1": [1.0, 2], "x2": [1.0, 2], "x3": [1.0, 2]}, "inputs[1][0]: expected a finite number"),
         ({"input": [[1.0, 2.0, 3.0]]}, "input[0]: expected 4 values, found 3"),
-        ({"input": [[1.0, 2.0, 3.0, 4.0], None]}, "input: has rows without a value"),
-        ({"input": ["1 2 3 4"]}, "input"),
+        ({"input": [[1.0, 2.0, 3.0, 4.0], None]}, "in every row; found 1 rows without"),
+        ({"input": [[1.0, 2.0, None, 4.0]]}, "inputs[0][2]: expected a finite number"),
+        ({"input": ["1 2 3 4"]}, "input: expected numbers, or lists of them, in every row; found string"),
+        ({"input": [{"x0": 1.0}]}, "input: expected numbers, or lists of them, in every row; found struct"),
     ],
 )
 def test_what_does_not_fit_is_named(
