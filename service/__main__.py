@@ -1,4 +1,4 @@
-"""The command line: serve models, check one, or score a file without a server."""
+"""The command line: serve models, check one, or score files without a server."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from service.http.server import run_server
 from service.loading import Check, load_model
 from service.masks import MaskCache
 from service.scoring import ask, choose_model, read_options, to_csv
-from service.scoring import predict as score
+from service.scoring import predict as answer_file
 
 cli = typer.Typer(
     name="python -m service",
@@ -104,12 +104,52 @@ def predict(
     try:
         engine = load_model(choose_model(model, settings), MaskCache(settings.mask_cache_bytes))
         content = _read(file)
-        answer = ask(engine, file, content, options, settings) if uncertainty else score(engine, file, content)
+        answer = ask(engine, file, content, options, settings) if uncertainty else answer_file(engine, file, content)
     except DropserveError as error:
         _stop(error.message)
     except OSError as error:
         _stop(f"{settings.models}: {error}")
     sys.stdout.buffer.write((to_csv(answer) if output == "csv" else answer) + b"\n")
+
+
+@cli.command()
+def score(
+    inputs: Annotated[str, typer.Argument(help="Parquet: a file, a folder, or a pattern: 's3://rows/*.parquet'.")],
+    out_folder: Annotated[
+        str, typer.Option("--out", help="Folder or URL of the answers; a job begun there is taken up.")
+    ],
+    model: Annotated[str | None, typer.Option(help="A name, or a folder. [the default model]")] = None,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Ask many thinned networks too.")] = False,
+    samples: Annotated[int | None, typer.Option(help="How many, with --uncertainty. [100]")] = None,
+    seed: Annotated[str | None, typer.Option(help="Which ones, with --uncertainty: a whole number. [0]")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the answers; may come again.")] = None,
+    on_ray: Annotated[bool, typer.Option("--ray", help="On the cluster of RAY_ADDRESS, or on all cores here.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes, with --ray. [as many as cores]")] = None,
+    models: Models = None,
+) -> None:
+    """Score large files, into files. Prints rows a second, and rows for each second of a core."""
+    asked = _options(samples, seed)
+    if asked and not uncertainty:
+        _stop("--samples and --seed go with --uncertainty", code=2)
+    if asked.get("seed") == "random":
+        _stop("--seed: expected a whole number: a job that is taken up must ask the same networks", code=2)
+    if workers and not on_ray:
+        _stop("--workers goes with --ray", code=2)
+    settings = _settings(models=models)
+    try:
+        from service.bulk.job import score_files
+        from service.bulk.plan import Question
+    except ModuleNotFoundError as error:
+        _stop(f"{error.name} is not installed; in the repository's folder: pip install '.[score]' -c constraints.txt")
+    passes = asked.get("samples", settings.default_samples) if uncertainty else None
+    question = Question(passes, asked.get("seed", settings.seed), tuple(keep or ()))
+    try:
+        tally = score_files(inputs, out_folder, question, model, settings, on_ray=on_ray, workers=workers)
+    except DropserveError as error:
+        _stop(error.message)
+    except OSError as error:
+        _stop(str(error))
+    out.print(str(tally), highlight=False, markup=False)
 
 
 @cli.callback(invoke_without_command=True)

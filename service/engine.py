@@ -5,7 +5,7 @@ share an engine, and how the work is cut into runs changes no answer.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,16 +14,24 @@ from service.answers import Part, Prediction, Rows, Sampled, join
 from service.costs import Cost
 from service.cuts import cut_passes, cut_rows, row_passes_per_run, rows_per_part, rows_per_summary
 from service.errors import InvalidInput
-from service.manifest import LearnedNoise, Manifest
+from service.manifest import LearnedNoise, Manifest, sha256
 from service.masks import LEAD, MaskCache, passes_per_block
+from service.pieces import ModelKey, PassesPiece, Piece, RowsDone, RowsPiece, cut_evenly
 from service.runtime import Array, Graph
 from service.sampling import Sampling
 from service.stages import Stopwatch
-from service.steps import Inputs, OwnSteps, Question, Steps, and_then, count_rows, finish
+from service.steps import Inputs, LargeSteps, Offer, OwnSteps, Question, Steps, and_then, count_rows, finish
 from service.uncertainty import Float64, Uncertainty, softmax, summarise_classes, summarise_regression
+
+Run = tuple[int, int]
+"""From one pass to before another."""
 
 SHARED_SECONDS = 0.001
 """Work that takes longer gains little from being done together with others'."""
+OFFERED_SECONDS = 0.2
+"""Work that takes less is not offered to others: to ask them takes some milliseconds a piece."""
+FEWEST_ROW_PIECES = 8
+"""Where the rows make fewer pieces, the passes are cut instead."""
 
 
 class Learned(NamedTuple):
@@ -54,6 +62,12 @@ class Engine:
         self._masks = masks
         self._mask_names = [f"mask_{i}" for i in range(len(manifest.sites))]
 
+    @cached_property
+    def key(self) -> ModelKey:
+        """Tells this model from any other."""
+        digest = sha256(self.manifest.model_dump_json().encode("utf-8"))
+        return ModelKey(self.manifest.name, self.manifest.version, digest)
+
     def predict(self, inputs: Inputs) -> Prediction:
         """One pass of the network without dropout; raises InvalidInput for rows that it has no finite answer to."""
         return self._predict_watched(inputs, Stopwatch())
@@ -78,6 +92,14 @@ class Engine:
             shared: Sampled = yield Question((self, sampling), inputs, ask, watch, cost)
             return shared
         return (yield from self._sample_steps(inputs, sampling, watch))
+
+    def do(self, piece: Piece) -> RowsDone | Array:
+        """What another engine of this model offered; raises InvalidInput for rows without a finite answer."""
+        if isinstance(piece, RowsPiece):
+            rows = slice(0, count_rows(piece.inputs))
+            done = finish(self._sample_range(piece.inputs, rows, piece.sampling, piece.led, Stopwatch()))
+            return done.after(piece.first)
+        return finish(self._draw(piece.inputs, piece.sampling, piece.start, piece.stop, Stopwatch()))
 
     def draw_all(self, inputs: Inputs, sampling: Sampling) -> Array:
         """The raw output of every pass: (passes, rows, outputs), float32."""
@@ -112,50 +134,76 @@ class Engine:
     def _sample_watched(self, inputs: Inputs, watch: Stopwatch, sampling: Sampling) -> Sampled:
         return finish(self._sample_steps(inputs, sampling, watch))
 
-    def _sample_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> OwnSteps[Sampled]:
+    def _sample_steps(self, inputs: Inputs, sampling: Sampling, watch: Stopwatch) -> LargeSteps[Sampled]:
+        rows = count_rows(inputs)
+        led = self._is_led_by(sampling)
+        apart = 0.0 if led else self.learned.row_cost.seconds(rows)
+        seconds = self._first_look_seconds(sampling, rows)
+        pieces = list(cut_rows(rows, cut_evenly(rows, self._rows_per_part(sampling), seconds)))
+        if seconds < OFFERED_SECONDS or len(pieces) < FEWEST_ROW_PIECES:
+            pieces = [slice(0, rows)]
+            results = yield apart + seconds
+        else:
+            results = yield Offer(apart + seconds, lambda: self._row_pieces(inputs, pieces, sampling, led))
+        watch.lap("queue")
+        done: list[RowsDone] = []
+        for some, result in zip(pieces, results or [None] * len(pieces), strict=True):
+            rest = apart + self._first_look_seconds(sampling, rows - some.stop)
+            steps = self._sample_range(inputs, some, sampling, led, watch)
+            done.append(result or (yield from and_then(steps, rest)))
+        parts = [part for some in done for part in some.parts]
+        if led:
+            return join(parts, self._prediction(_concatenate([lead for some in done for lead in some.leads])))
+        return join(parts, (yield from self._predict_steps(inputs, watch)))
+
+    def _first_look_seconds(self, sampling: Sampling, rows: int) -> float:
+        return self.learned.row_pass_cost.seconds(rows * next(sampling.looks()))
+
+    def _rows_per_part(self, sampling: Sampling) -> int:
+        return rows_per_part(sampling.passes, self.manifest, self.row_passes_per_run)
+
+    def _row_pieces(self, inputs: Inputs, rows: Sequence[slice], sampling: Sampling, led: bool) -> list[RowsPiece]:
+        return [RowsPiece(self.key, take(inputs, some), sampling, some.start, led) for some in rows]
+
+    def _sample_range(
+        self, inputs: Inputs, some: slice, sampling: Sampling, led: bool, watch: Stopwatch
+    ) -> LargeSteps[RowsDone]:
         """The rows are cut first, the passes only when a single row's are too many: what comes before the
         first dropout is then computed once a row.
         """
-        rows = count_rows(inputs)
-        apart = 0.0 if self._is_led_by(sampling) else self.learned.row_cost.seconds(rows)
-        first_look = next(sampling.looks())
-        yield apart + self.learned.row_pass_cost.seconds(rows * first_look)
-        watch.lap("queue")
-        parts: list[Part] = []
-        leads: list[Float64] = []
-        for some in cut_rows(rows, rows_per_part(sampling.passes, self.manifest, self.row_passes_per_run)):
-            rest = apart + self.learned.row_pass_cost.seconds((rows - some.stop) * first_look)
-            lead, more = yield from and_then(self._sample_rows(inputs, np.arange(rows)[some], sampling, watch), rest)
-            leads += lead
-            parts += more
-        if self._is_led_by(sampling):
-            return join(parts, self._prediction(_concatenate(leads)))
-        return join(parts, (yield from self._predict_steps(inputs, watch)))
+        done = RowsDone([], [])
+        numbers = np.arange(count_rows(inputs))
+        for part in cut_rows(some.stop - some.start, self._rows_per_part(sampling)):
+            rest = self._first_look_seconds(sampling, some.stop - some.start - part.stop)
+            steps = self._sample_rows(inputs, numbers[some][part], sampling, led, watch)
+            of_part = yield from and_then(steps, rest)
+            done.leads.extend(of_part.leads)
+            done.parts.extend(of_part.parts)
+        return done
 
     def _is_led_by(self, sampling: Sampling) -> bool:
         """Whether the leading pass, which keeps all units but those ablated, is the deterministic answer."""
         return self.learned.lead_is_prediction or bool(sampling.ablations)
 
     def _sample_rows(
-        self, inputs: Inputs, rows: Rows, sampling: Sampling, watch: Stopwatch
-    ) -> OwnSteps[tuple[list[Float64], list[Part]]]:
+        self, inputs: Inputs, rows: Rows, sampling: Sampling, led: bool, watch: Stopwatch
+    ) -> LargeSteps[RowsDone]:
         """What the leading pass answers to these rows, or nothing, and they in parts of as many passes each."""
-        led = self._is_led_by(sampling)
         raw = yield from self._draw(take(inputs, rows), sampling, LEAD if led else 0, next(sampling.looks()), watch)
         lead = [_of_rows(rows, self._predicted_values, raw[0])] if led else []
         raw = raw[1:] if led else raw
         if sampling.stop:
-            return lead, (yield from self._sample_until_settled(inputs, rows, raw, sampling, watch))
+            return RowsDone(lead, (yield from self._sample_until_settled(inputs, rows, raw, sampling, watch)))
         parts = []
         for some in cut_rows(len(rows), rows_per_summary(sampling.passes, self.manifest)):
             values = _of_rows(rows[some], self.sampled_values, raw[:, some])
             parts.append(self._part(rows[some], values, sampling, "max"))
         watch.lap("summarise")
-        return lead, parts
+        return RowsDone(lead, parts)
 
     def _sample_until_settled(
         self, inputs: Inputs, rows: Rows, raw: Array, sampling: Sampling, watch: Stopwatch
-    ) -> OwnSteps[list[Part]]:
+    ) -> LargeSteps[list[Part]]:
         """Look, now and then, which rows need no more passes; those of the first look were drawn."""
         parts: list[Part] = []
         drawn = _of_rows(rows, self.sampled_values, raw)  # (passes, rows, outputs)
@@ -173,12 +221,33 @@ class Engine:
             raw = yield from self._draw(take(inputs, rows), sampling, len(drawn), next(looks), watch)
             drawn = np.concatenate([drawn, _of_rows(rows, self.sampled_values, raw)])
 
-    def _draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> OwnSteps[Array]:
+    def _draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> LargeSteps[Array]:
         """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32. LEAD is a pass too."""
         rows = count_rows(inputs)
         sites = sampling.sites(self.manifest)
+        runs = list(cut_passes(start, stop, self.row_passes_per_run // rows, passes_per_block(sites)))
+        seconds = self.learned.row_pass_cost.seconds(rows * (stop - start))
+        if seconds < OFFERED_SECONDS or len(runs) < 2:
+            return (yield from self._draw_runs(inputs, sampling, runs, watch))
+        groups = [runs[some] for some in cut_rows(len(runs), cut_evenly(len(runs), 1, seconds))]
+        results = yield Offer(seconds, lambda: self._pass_pieces(inputs, groups, sampling))
+        watch.lap("queue")
         samples: list[Array] = []
-        for first, last in cut_passes(start, stop, self.row_passes_per_run // rows, passes_per_block(sites)):
+        for group, result in zip(groups, results or [None] * len(groups), strict=True):
+            rest = self.learned.row_pass_cost.seconds(rows * (stop - group[-1][1]))
+            steps = self._draw_runs(inputs, sampling, group, watch)
+            samples.append((yield from and_then(steps, rest)) if result is None else result)
+        return _concatenate(samples)
+
+    def _pass_pieces(self, inputs: Inputs, groups: Sequence[Sequence[Run]], sampling: Sampling) -> list[PassesPiece]:
+        return [PassesPiece(self.key, inputs, sampling, runs[0][0], runs[-1][1]) for runs in groups]
+
+    def _draw_runs(self, inputs: Inputs, sampling: Sampling, runs: Sequence[Run], watch: Stopwatch) -> OwnSteps[Array]:
+        rows = count_rows(inputs)
+        sites = sampling.sites(self.manifest)
+        stop = runs[-1][1]
+        samples: list[Array] = []
+        for first, last in runs:
             masks = self._masks.masks(sampling.seed, sites, first, last)
             samples.append(self._run_masked(inputs, sampling.ablate(masks)))
             watch.lap("run")

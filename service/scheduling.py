@@ -13,14 +13,18 @@ import itertools
 import math
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
+
+import structlog
 
 from service.batching import Batches
 from service.errors import CallerGone, DeadlineExceeded, Overloaded, Unavailable
-from service.steps import Question, Steps, seconds_left
+from service.steps import Offer, Question, Said, Steps, seconds_left
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Gone = Callable[[], Awaitable[None]]
@@ -34,12 +38,22 @@ MEASURABLE = 1e-4
 SLOWEST = 20.0
 
 
+class Crew(Protocol):
+    """Others, who do pieces of large requests: replicas of the service elsewhere."""
+
+    size: int
+    """How many can be counted on."""
+
+    async def do(self, pieces: Sequence[Any]) -> Sequence[Any]:
+        """What came of each piece; None for one that they did not do, which is done here then."""
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """A piece of work and the caller who waits for it."""
 
     steps: Steps[Any]
-    said: float | Question
+    said: Said
     """What they yielded last."""
     deadline: float
     loop: asyncio.AbstractEventLoop
@@ -47,6 +61,8 @@ class Job:
     context: contextvars.Context
     """The request's, so that what its steps log bears its id."""
     abandoned: bool = False
+    errand: asyncio.Task[None] | None = None
+    """While others do pieces of it."""
 
     @property
     def remaining(self) -> float:
@@ -57,8 +73,9 @@ class Job:
 class Scheduler:
     """One worker thread and the work that waits for it. Use it within one event loop."""
 
-    def __init__(self, max_jobs: int, inline_seconds: float) -> None:
+    def __init__(self, max_jobs: int, inline_seconds: float, crew: Crew | None = None) -> None:
         self._max_jobs = max_jobs
+        self._crew = crew
         self._inline_seconds = inline_seconds
         self._batches = Batches(inline_seconds)
         self._jobs: set[Job] = set()
@@ -83,7 +100,7 @@ class Scheduler:
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
         try:
-            self._check_room(seconds_left(said), seconds)
+            self._check_room(self._expected(said), seconds)
         except Unavailable:
             steps.close()
             raise
@@ -117,7 +134,11 @@ class Scheduler:
             )
             raise Overloaded(message, retry_after=max(1, math.ceil(expected - seconds)))
 
-    async def _queue(self, steps: Steps[T], said: float | Question, seconds: float, gone: Gone | None) -> T:
+    def _expected(self, said: Said) -> float:
+        """Seconds of work left, of which a crew does its share at once."""
+        return seconds_left(said) / (self._crew.size if self._crew and isinstance(said, Offer) else 1)
+
+    async def _queue(self, steps: Steps[T], said: Said, seconds: float, gone: Gone | None) -> T:
         loop = asyncio.get_running_loop()
         deadline = monotonic() + seconds
         job = Job(steps, said, deadline, loop, loop.create_future(), contextvars.copy_context())
@@ -130,6 +151,8 @@ class Scheduler:
             job.abandoned = True
             self._jobs.discard(job)
             hangup.cancel()
+            if job.errand:
+                job.errand.cancel()
         if job.answer in done:
             return job.answer.result()  # type: ignore[no-any-return]
         if hangup in done:
@@ -150,8 +173,18 @@ class Scheduler:
         while (job := self._turns.get()[2]) is not None:
             if job.abandoned:
                 job.steps.close()
+            elif self._crew and isinstance(job.said, Offer) and job.said.results is None:
+                job.loop.call_soon_threadsafe(self._send, job, job.said, self._crew)
             elif self._step(job):
                 self._wait_for_turn(job)
+
+    def _send(self, job: Job, offer: Offer, crew: Crew) -> None:
+        """Have others do it; it waits for its turn again when they have, or when nobody waits for it any more."""
+        if not job.abandoned:
+            job.errand = job.loop.create_task(_take(offer, crew))
+            job.errand.add_done_callback(lambda _: self._wait_for_turn(job))
+        else:
+            self._wait_for_turn(job)
 
     def _step(self, job: Job) -> bool:
         """Take one step; whether there are more."""
@@ -160,9 +193,10 @@ class Scheduler:
         try:
             said = job.context.run(_advance, job.steps, job.said)
             left = seconds_left(said)
-            if left > job.remaining and monotonic() + self.pace * left > job.deadline:
+            expected = self.pace * self._expected(said)
+            if left > job.remaining and monotonic() + expected > job.deadline:
                 job.steps.close()
-                raise _too_long(self.pace * left, job.deadline - monotonic())
+                raise _too_long(expected, job.deadline - monotonic())
         except StopIteration as done:
             _deliver(job, done.value, None)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is the caller's, and the thread lives on
@@ -179,8 +213,20 @@ class Scheduler:
             self.pace += PACE_WEIGHT * (min(taken / foretold, SLOWEST) - self.pace)
 
 
-def _advance(steps: Steps[Any], said: float | Question) -> float | Question:
+async def _take(offer: Offer, crew: Crew) -> None:
+    """Whatever goes wrong, the work is done here then."""
+    pieces = offer.cut()
+    offer.results = [None] * len(pieces)
+    try:
+        offer.results = await crew.do(pieces)
+    except Exception as error:
+        log.error("pieces of a request could not be done elsewhere", pieces=len(pieces), exc_info=error)
+
+
+def _advance(steps: Steps[Any], said: Said) -> Said:
     """What they yield next; a question is answered first, alone."""
+    if isinstance(said, Offer):
+        return steps.send(said.results)
     return steps.send(said.alone() if isinstance(said, Question) else None)
 
 

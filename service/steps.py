@@ -1,6 +1,6 @@
 """Work cut into short steps, so that whoever drives it may see to others in between, or do some for many at once."""
 
-from collections.abc import Callable, Generator, Hashable, Mapping
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
@@ -43,12 +43,29 @@ class Question:
         return self.ask(self.inputs, self.watch)
 
 
+@dataclass(slots=True, eq=False)
+class Offer:
+    """Work that may be done elsewhere, in pieces at once; whoever drives the steps may also let them do it here.
+
+    Sent back is what came of each piece, None for one that nobody did; or None, where the offer is not taken.
+    """
+
+    seconds: float
+    """That it takes here."""
+    cut: Callable[[], Sequence[Any]]
+    """The pieces: each a pure function of what it holds and of the model that it names."""
+    results: Sequence[Any] | None = None
+
+
 OwnSteps = Generator[float, None, T]
 """Each `yield` tells about how many seconds the rest takes: a scheduler may stop there, see to others, or go on in
 a thread.
 """
-Steps = Generator[float | Question, Any, T]
-"""The same; but a `yield` may be a Question, whose answer is to be sent."""
+LargeSteps = Generator[float | Offer, Any, T]
+"""The same; but a `yield` may be an Offer."""
+Steps = Generator[float | Offer | Question, Any, T]
+"""The same; but a `yield` may also be a Question, whose answer is to be sent."""
+Said = float | Offer | Question
 
 
 def finish(steps: Steps[T]) -> T:
@@ -62,19 +79,24 @@ def finish(steps: Steps[T]) -> T:
         answer = said.alone() if isinstance(said, Question) else None
 
 
-def seconds_left(said: float | Question) -> float:
-    """About how long what follows will take."""
-    return said.cost.seconds(said.rows) if isinstance(said, Question) else said
+def seconds_left(said: Said) -> float:
+    """About how long what follows will take here."""
+    if isinstance(said, Question):
+        return said.cost.seconds(said.rows)
+    if isinstance(said, Offer):
+        return said.seconds if said.results is None else 0.0
+    return said
 
 
-def and_then(steps: OwnSteps[T], rest: float) -> OwnSteps[T]:
+def and_then(steps: LargeSteps[T], rest: float) -> LargeSteps[T]:
     """The steps, after which so many seconds of work will be left."""
+    results: Any = None
     while True:
         try:
-            remaining = next(steps)
+            said = steps.send(results)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
-        yield remaining + rest
+        results = yield said if isinstance(said, Offer) else said + rest
 
 
 def count_rows(inputs: Inputs) -> int:

@@ -88,9 +88,9 @@ def running_server(app: ASGIApp, ready: str = "/readyz") -> Iterator[httpx.Clien
         thread.join()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
     """Wait for something that another thread or process is about to bring about."""
-    end = monotonic() + PATIENCE
+    end = monotonic() + patience
     while not condition():
-        assert monotonic() < end, f"not so within {PATIENCE} s"
+        assert monotonic() < end, f"not so within {patience} s"
         sleep(0.005)

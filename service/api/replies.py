@@ -22,7 +22,7 @@ Columns = dict[str, Sequence[Any]]
 
 def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
     """As `schemas.Predictions` describes it; raises InvalidInput for a coverage that the model has not."""
-    return encode({**_heading(manifest), "predictions": _rows(_answer(manifest, prediction, coverage))})
+    return encode({**_heading(manifest), "predictions": _rows(answer_columns(manifest, prediction, coverage))})
 
 
 PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
@@ -37,7 +37,7 @@ def encode_uncertainty(
     decision: Decision | None = None,
 ) -> bytes:
     """As `schemas.Uncertainties` describes it; raises InvalidInput for a coverage that the model has not."""
-    columns = _spread(manifest, sampled.uncertainty)
+    columns = spread_columns(manifest, sampled.uncertainty)
     heading = _heading(manifest)
     passes = sampled.passes.tolist()
     heading["samples"] = max(passes)
@@ -51,9 +51,9 @@ def encode_uncertainty(
     if request.return_samples:
         columns["sampled"] = [list(map(_single, values)) for values in sampled.values]
     if decision:
-        columns["decision"] = ["accept" if accepted else "refer" for accepted in decision.accepted.tolist()]
+        columns["decision"] = decision_column(decision)
         heading["decided"] = decision.threshold.model_dump()
-    columns["deterministic"] = _rows(_answer(manifest, sampled.deterministic, request.coverage))
+    columns["deterministic"] = _rows(answer_columns(manifest, sampled.deterministic, request.coverage))
     heading["predictions"] = _rows(columns)
     return encode(heading)
 
@@ -84,7 +84,8 @@ def _heading(manifest: Manifest) -> dict[str, Any]:
     return heading
 
 
-def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) -> Columns:
+def answer_columns(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> Columns:
+    """The deterministic answer; raises InvalidInput for a coverage that the model has not."""
     values = prediction.values
     singles = _single(values)
     quantile = None if coverage is None else choose_quantile(manifest, coverage)
@@ -108,7 +109,8 @@ def _answer(manifest: Manifest, prediction: Prediction, coverage: float | None) 
     return columns
 
 
-def _spread(manifest: Manifest, summary: Uncertainty) -> Columns:
+def spread_columns(manifest: Manifest, summary: Uncertainty) -> Columns:
+    """What the thinned networks say."""
     if isinstance(summary, RegressionUncertainty):
         return {
             "mean": _vectors(summary.mean),
@@ -128,6 +130,11 @@ def _spread(manifest: Manifest, summary: Uncertainty) -> Columns:
         "variation_ratio": summary.variation_ratio.tolist(),
         "votes": list(summary.votes),
     }
+
+
+def decision_column(decision: Decision) -> list[str]:
+    """What to do with each answer."""
+    return ["accept" if accepted else "refer" for accepted in decision.accepted.tolist()]
 
 
 def labels(manifest: Manifest, probabilities: Float64) -> list[str]:

@@ -30,7 +30,7 @@ from service.masks import MaskCache
 from service.oip.http import OpenInference
 from service.repository.repository import Repository, open_repository
 from service.repository.watching import refresh, watch_repository
-from service.scheduling import Scheduler
+from service.scheduling import Crew, Scheduler
 from service.telemetry.exposition import Exposition
 from service.telemetry.metrics import Metrics
 from service.telemetry.workers import Slot
@@ -41,12 +41,15 @@ COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 """OpenTelemetry's own variables."""
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
-    """The service. It answers at once that it is alive; it is ready when the models have been verified."""
+def create_app(settings: Settings | None = None, crew: Crew | None = None) -> ASGIApp:
+    """The service. It answers at once that it is alive; it is ready when the models have been verified.
+
+    Where there is a crew, it is asked for pieces of large requests.
+    """
     settings = settings or Settings()
     masks = MaskCache(settings.mask_cache_bytes)
     repository = open_repository(settings, masks)
-    scheduler = Scheduler(settings.queue_size, settings.inline_seconds)
+    scheduler = Scheduler(settings.queue_size, settings.inline_seconds, crew)
     access = read_keys(settings.api_keys) if settings.api_keys else None
     traces = _make_traces()
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None

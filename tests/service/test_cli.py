@@ -47,7 +47,7 @@ def model(published: Path) -> Path:
 # help
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["predict"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["check"], ["predict"], ["score"]])
 def test_help(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0

@@ -1,0 +1,1 @@
+"""Dropserve beyond one machine, on Ray: see docs/ray.md."""

@@ -1,0 +1,46 @@
+"""How long a service takes for one large request, and for small ones: the same question to any that runs.
+
+python -m deploy.ray.ask http://127.0.0.1:8000 --model mnist --rows 1000 --samples 1000
+"""
+
+import hashlib
+from statistics import median
+from time import perf_counter
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+SMALL = 300
+"""Requests of a row, one after the other."""
+
+
+def main(
+    url: str,
+    model: Annotated[str, typer.Option(help="Which one to ask.")] = "mnist",
+    rows: Annotated[int, typer.Option(min=1, help="Of the large request.")] = 1000,
+    samples: Annotated[int, typer.Option(min=1, help="Of the large request.")] = 1000,
+    repeats: Annotated[int, typer.Option(min=1, help="Of which the median is told.")] = 5,
+) -> None:
+    """Ask for a large answer, and for small ones; print seconds, and a digest of the large answer."""
+    with httpx.Client(base_url=f"{url}/v1/models/{model}", timeout=300) as client:
+        examples = client.get("/examples").raise_for_status().json()["inputs"]
+        many = (examples * (rows // len(examples) + 1))[:rows]
+        large, answer = _ask(client, "/uncertainty", {"inputs": many, "samples": samples}, repeats)
+        small, _ = _ask(client, "/predict", {"inputs": examples[:1]}, SMALL)
+    typer.echo(f"{rows} rows x {samples} passes: {large:.2f} s, SHA-256 {hashlib.sha256(answer).hexdigest()[:16]}")
+    typer.echo(f"one row: {1000 * small:.2f} ms")
+
+
+def _ask(client: httpx.Client, path: str, body: dict[str, Any], repeats: int) -> tuple[float, bytes]:
+    """The median of the seconds, and the answer; what is asked first, which warms up, does not count."""
+    taken = []
+    for _ in range(repeats + 1):
+        started = perf_counter()
+        answer = client.post(path, json=body).raise_for_status().content
+        taken.append(perf_counter() - started)
+    return median(taken[1:]), answer
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,44 @@
+"""A replica that does pieces of others' requests. It keeps nothing but its models, so it may die at any time."""
+
+import asyncio
+from typing import Any
+
+from service.config import Settings
+from service.engine import Engine
+from service.errors import DropserveError, NotReady
+from service.masks import MaskCache
+from service.pieces import ModelKey, Piece
+from service.repository.repository import open_repository
+from service.telemetry.logs import configure_logging
+
+
+class Sampler:
+    """Holds the same models as the ingress, looked at again when it is asked for one that it has not."""
+
+    def __init__(self, settings: Settings) -> None:
+        configure_logging(settings.log_level)
+        self._repository = open_repository(settings, MaskCache(settings.mask_cache_bytes))
+        self._repository.refresh()
+        self._refreshing = asyncio.Lock()
+        self._working = asyncio.Lock()
+
+    async def do(self, piece: Piece) -> Any:
+        """What came of it. Raises NotReady when the model cannot be had here."""
+        engine = self._find(piece.model) or await self._look_for(piece.model)
+        async with self._working:  # others wait here already, so that there is no pause between two
+            return await asyncio.to_thread(engine.do, piece)
+
+    async def _look_for(self, model: ModelKey) -> Engine:
+        async with self._refreshing:
+            if self._find(model) is None:
+                await asyncio.to_thread(self._repository.refresh)
+        if engine := self._find(model):
+            return engine
+        raise NotReady(f"{model.name}/{model.version} is not here as it is there")
+
+    def _find(self, model: ModelKey) -> Engine | None:
+        try:
+            engine = self._repository.find(model.name, model.version)
+        except DropserveError:
+            return None
+        return engine if engine.key == model else None
