@@ -61,9 +61,12 @@ INFORMATION = Family(
     NATS,
 )
 DECISIONS = Family("dropserve_decisions", "Sampled rows accepted, and referred to a person.", (*MODEL, "decision"))
+EXPLORATORY = Family(
+    "dropserve_exploratory_rows", "Sampled rows that callers only tried out: in no entropy, information, decision.", MODEL
+)
 STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
 
-COUNTED = (REQUESTS, REQUEST_SECONDS, STAGE, REQUEST_ROWS, ENTROPY, INFORMATION, DECISIONS, STEPS)
+COUNTED = (REQUESTS, REQUEST_SECONDS, STAGE, REQUEST_ROWS, ENTROPY, INFORMATION, DECISIONS, EXPLORATORY, STEPS)
 """Never fall: what a worker counted outlives it."""
 
 
@@ -89,7 +92,7 @@ class Metrics:
             for stage, spent in record.watch.seconds.items():
                 _fall(stages[stage], STAGE_SECONDS, spent)
             if outcome.predictive_entropy is not None:
-                self._count_answers((name, str(version)), outcome)
+                self._count_answers((name, str(version)), outcome, exploratory=record.exploratory)
 
     def count(self, family: Family, labels: Key, by: float = 1) -> None:
         """A counter rises."""
@@ -107,7 +110,10 @@ class Metrics:
             numbers[bucket] += found
         numbers[-1] += float(values.sum())
 
-    def _count_answers(self, model: tuple[str, str], outcome: Outcome) -> None:
+    def _count_answers(self, model: tuple[str, str], outcome: Outcome, *, exploratory: bool) -> None:
+        if exploratory:
+            self.count(EXPLORATORY, model, outcome.rows)
+            return
         if outcome.predictive_entropy is not None:
             self.observe(ENTROPY, model, outcome.predictive_entropy)
         if outcome.mutual_information is not None:

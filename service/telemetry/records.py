@@ -15,6 +15,8 @@ OTHER = "other"
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 PROCESS = secrets.token_hex(4).encode()
 NUMBERS = itertools.count()
+EXPLORATORY = b"dropserve-exploratory"
+"""The header of a caller who tries something out."""
 
 
 class Record:
@@ -50,6 +52,11 @@ class Record:
         """Of the model that answers, once it is known."""
         self.outcome: Outcome | None = None
         """What it answered."""
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether its rows are made up to be looked at, so that they say nothing of the data that comes in."""
+        return self.headers.get(EXPLORATORY) == b"1"
 
 
 def _request_id(given: bytes | None) -> bytes:

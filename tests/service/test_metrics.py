@@ -93,6 +93,23 @@ def test_the_answers_themselves_are_counted(fresh: httpx.Client, toy: ToyNet) ->
     assert value(fresh, "dropserve_decisions_total", **model, decision="accept") == 40 - referred
 
 
+def test_what_is_only_tried_out_is_a_request_but_no_data(fresh: httpx.Client, toy: ToyNet) -> None:
+    rows, model = toy.rows(7).tolist(), {"model": "toy", "version": "1"}
+    told = [fresh.post("/uncertainty", json={"inputs": rows}).content]
+    before = scrape(fresh)
+    told.append(fresh.post("/uncertainty", json={"inputs": rows}, headers={"Dropserve-Exploratory": "1"}).content)
+    after = scrape(fresh)
+    assert told[0] == told[1]
+    data = ("dropserve_predictive_entropy", "dropserve_mutual_information", "dropserve_decisions")
+    counted = {key: number for key, number in after.items() if key[0].startswith(data) and not key[0].endswith("created")}
+    assert counted.items() <= before.items()
+    assert value(fresh, "dropserve_predictive_entropy_count", **model) == 7
+    assert value(fresh, "dropserve_exploratory_rows_total", **model) == 7
+    assert value(fresh, "dropserve_requests_total", route="/uncertainty", status="200", **model) == 2
+    fresh.post("/uncertainty", json={"inputs": rows}, headers={"Dropserve-Exploratory": "0"})
+    assert value(fresh, "dropserve_predictive_entropy_count", **model) == 14
+
+
 def test_labels_are_never_what_a_caller_wrote(fresh: httpx.Client) -> None:
     before = len(scrape(fresh))
     for nonsense in (
