@@ -4,18 +4,17 @@ The scores are those of the service: mutual information is BALD's (Houlsby et al
 Ghahramani 2017). The best of a round are taken together, each by its own score, so that they may be alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, Float64
-from training.data import Dataset, Int64, Part, deal
+from training.data import Dataset, Float32, Int64, Part, deal
 from training.data.split import equal_rows
 from training.errors import TrainingError
 from training.network import make_mlp, make_preprocessing
@@ -101,8 +100,8 @@ def learn(data: Dataset, way: str, seed: int, plan: Plan, on_round: Callable[[in
         accuracies.append(_accuracy(network, rows.test))
         on_round(count, accuracies[-1])
         if count + plan.batch <= plan.last:
-            chosen = _choose(SCORES[way], network, rows.pool.inputs[rest], Sampling(plan.passes, seed))[: plan.batch]
-            labelled, rest = np.append(labelled, rest[chosen]), np.delete(rest, chosen)
+            best = _choose(SCORES[way], network, rows.pool.inputs[rest], data.labels, Sampling(plan.passes, seed))
+            labelled, rest = np.append(labelled, rest[best[: plan.batch]]), np.delete(rest, best[: plan.batch])
     return accuracies
 
 
@@ -130,11 +129,15 @@ def _accuracy(network: nn.Module, part: Part) -> float:
 
 
 def _choose(
-    score: Callable[[ClassUncertainty], Float64] | None, network: nn.Module, rows: NDArray[np.float32], ask: Sampling
+    score: Callable[[ClassUncertainty], Float64] | None,
+    network: nn.Module,
+    rows: Float32,
+    labels: Sequence[str],
+    ask: Sampling,
 ) -> Int64:
     """Numbers of rows (rows, features), those to be labelled first at the front; they come in an order of chance."""
     if score is None:
         return np.arange(len(rows))
-    uncertainty = serve(network, rows).sample({"input": rows}, ask).uncertainty
+    uncertainty = serve(network, rows, labels).sample({"input": rows}, ask).uncertainty
     assert isinstance(uncertainty, ClassUncertainty)
     return np.argsort(-score(uncertainty), kind="stable")
