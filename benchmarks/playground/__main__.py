@@ -1,6 +1,7 @@
 """`python -m benchmarks.playground`: answers a second that the playground shows while a slider moves."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,12 +40,14 @@ def main(
 
 
 @contextmanager
-def serve(models: Path) -> Iterator[str]:
+def serve(models: Path, **environment: str) -> Iterator[str]:
     """A service of its own on a free port, as `python -m service serve` starts it; its address."""
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - our own
+    process = subprocess.Popen(  # noqa: S603 - our own
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         while not is_ready(url):

@@ -24,6 +24,8 @@ EVENT_BYTES, ROW_BYTES = 1000, 500
 """What a request and a row of it take beside their arrays, about."""
 WRITE_BYTES = 2**23
 """Written at a time; so a folder has files of some MB at most."""
+PIECE, PIECE_PAUSE = 50, 0.0005
+"""After so many rows the thread sleeps for so many seconds: while it makes them, nobody else runs."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 """Seconds between attempts."""
 SECONDS_BETWEEN_PRUNINGS = 3600.0
@@ -122,14 +124,18 @@ class PredictionLog:
     def _keep(self, events: list[Event]) -> bool:
         """Whether they are in the store; whatever happens, the thread lives on."""
         try:
-            return self._deliver([row for event in events for row in self._rows(event)])
+            return self._deliver(self._rows(events))
         except Exception as error:
             log.error("requests could not be put into the prediction log", requests=len(events), exc_info=error)
             return False
 
-    def _rows(self, event: Event) -> list[Row]:
-        time.sleep(0)  # whoever answers requests goes first
-        return list(to_rows(event, keep_inputs=self._keep_inputs))
+    def _rows(self, events: list[Event]) -> list[Row]:
+        made = to_rows(events, keep_inputs=self._keep_inputs)
+        rows: list[Row] = []
+        while piece := list(itertools.islice(made, PIECE)):
+            rows += piece
+            time.sleep(PIECE_PAUSE)
+        return rows
 
     def _deliver(self, rows: list[Row]) -> bool:
         """Try until they are written; False where time is up."""

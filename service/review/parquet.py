@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("decision", pa.string()),
     ]
 )
+BATCH_ROWS = 1000
 RANK = {"newest": "time", "information": "mutual_information"}
 
 
@@ -74,12 +75,11 @@ class ParquetStore:
 
     @_told
     def write(self, rows: Sequence[Row]) -> None:
-        columns = dict(zip(Row._fields, zip(*rows, strict=True), strict=True))
         day = self._predictions / datetime.fromtimestamp(rows[-1].time, UTC).strftime("%Y-%m-%d")
         day.mkdir(exist_ok=True)
         path = day / f"{_name()}.parquet"
         beside = path.with_suffix(".new")
-        parquet.write_table(pa.table(columns, SCHEMA), beside, compression="zstd")
+        parquet.write_table(pa.Table.from_batches(_batches(rows), SCHEMA), beside, compression="zstd")
         beside.replace(path)
 
     @_told
@@ -140,6 +140,15 @@ class ParquetStore:
 
     def _entries(self, found: Any, said: dict[str, list[Label]]) -> list[Entry]:
         return [Entry(Row(**row), tuple(said.get(row["id"], ()))) for row in found.to_pylist()]
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Any]:
+    """Few at a time: while they are made, nobody else runs."""
+    for first in range(0, len(rows), BATCH_ROWS):
+        columns = zip(*rows[first : first + BATCH_ROWS], strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+        time.sleep(0)
 
 
 def _condition(query: Query, labelled: Sequence[str]) -> Any:
