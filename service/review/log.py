@@ -101,6 +101,7 @@ class PredictionLog:
         return self._end is not None and time.monotonic() > self._end
 
     def _work(self) -> None:
+        self._prepare()
         while self._end is None:
             self._wake.wait(self._seconds)
             self._wake.clear()
@@ -154,6 +155,14 @@ class PredictionLog:
                     log.info("the prediction log can be written again")
                 return True
         return False
+
+    def _prepare(self) -> None:
+        """Before there is anything to write, so that what is not there can be told early, and can be listed."""
+        try:
+            self._store.prepare()
+            self._ready = True
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            log.warning("the store of the prediction log cannot be used yet", reason=str(error))
 
     def _write(self, rows: list[Row]) -> None:
         try:

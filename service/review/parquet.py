@@ -7,7 +7,7 @@ files of its own, beside and renamed, and nobody changes one.
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -85,7 +85,7 @@ class ParquetStore:
     @_told
     def prune(self, before: float) -> None:
         """File by file: a row is forgotten with the last of its file."""
-        for file in [*self._predictions.glob("*/*"), *self._labels.glob("*")]:
+        for file in [*_files(self._predictions, "*/*"), *_files(self._labels, "*")]:
             if file.stat().st_mtime < before:
                 file.unlink(missing_ok=True)
 
@@ -95,7 +95,7 @@ class ParquetStore:
 
     def select(self, query: Query) -> list[Entry]:
         said, rank = self._said(), RANK[query.order]
-        chosen = _condition(query, list(said))
+        chosen = _condition(query, said)
         if query.after is not None:
             place = self._read(pc.field("id") == query.after, ["id", rank])
             if not place.num_rows:
@@ -106,12 +106,12 @@ class ParquetStore:
         ranks = self._read(chosen, ["id", rank])
         keys = sorted(zip(map(_or_least, ranks[rank].to_pylist()), ranks["id"].to_pylist(), strict=True), reverse=True)
         shown = [row for _, row in keys[: query.limit]]
-        entries = {entry.row.id: entry for entry in self._entries(self._read(pc.field("id").isin(shown)), said)}
+        entries = {entry.row.id: entry for entry in self._entries(self._read(_among(shown)), said)}
         return [entries[row] for row in shown if row in entries]
 
     def labelled(self, model: str) -> Iterator[Entry]:
         said = self._said()
-        found = self._read(pc.field("id").isin(list(said)) & (pc.field("model") == model))
+        found = self._read(_among(said) & (pc.field("model") == model))
         return iter(self._entries(found.sort_by("id"), said))
 
     @_told
@@ -125,7 +125,7 @@ class ParquetStore:
     def _said(self) -> dict[str, list[Label]]:
         """All labels, from first to last, by row."""
         said: dict[str, list[Label]] = {}
-        for file in sorted(self._labels.glob("*.json")):
+        for file in sorted(_files(self._labels, "*.json")):
             label = Label(**msgspec.json.decode(file.read_bytes()))
             said.setdefault(label.prediction, []).append(label)
         return said
@@ -133,9 +133,7 @@ class ParquetStore:
     @_told
     def _read(self, chosen: Any, columns: Sequence[str] | None = None) -> Any:
         """The rows for which an expression is true."""
-        files = [str(file) for file in self._predictions.glob("*/*.parquet")]
-        if not files and not self._predictions.is_dir():
-            raise FileNotFoundError(2, "there is no such folder")
+        files = [str(file) for file in _files(self._predictions, "*/*.parquet")]
         return dataset.dataset(files, schema=SCHEMA, format="parquet").to_table(columns, filter=chosen)
 
     def _entries(self, found: Any, said: dict[str, list[Label]]) -> list[Entry]:
@@ -151,14 +149,24 @@ def _batches(rows: Sequence[Row]) -> Iterator[Any]:
         time.sleep(0)
 
 
-def _condition(query: Query, labelled: Sequence[str]) -> Any:
+def _among(ids: Iterable[str]) -> Any:
+    return pc.field("id").isin(pa.array(ids, pa.string()))
+
+
+def _condition(query: Query, labelled: Iterable[str]) -> Any:
     chosen = pc.scalar(True) if query.decision == "any" else pc.field("decision") == query.decision
     if query.model is not None:
         chosen &= pc.field("model") == query.model
     if query.state != "all":
-        known = pc.field("id").isin(pa.array(labelled, pa.string()))
+        known = _among(labelled)
         chosen &= known if query.state == "labelled" else ~known
     return chosen
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Raises OSError where there is no such folder; a pattern alone would find nothing in it."""
+    folder.stat()
+    return list(folder.glob(pattern))
 
 
 def _or_least(rank: float | None) -> float:

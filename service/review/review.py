@@ -20,7 +20,7 @@ MAX_NAME = 100
 class LabelRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What a row is in truth."""
 
-    label: str | float | list[float]
+    label: str | int | float | list[float]
     by: str | None = None
 
 
@@ -83,7 +83,7 @@ def check_label(given: str | float | list[float], manifest: Manifest) -> str | l
         return str(given)
     values = given if isinstance(given, list) else [given]
     if len(values) != manifest.answers or not all(
-        isinstance(value, float) and math.isfinite(value) for value in values
+        isinstance(value, int | float) and math.isfinite(value) for value in values
     ):
         expected_values = "a number" if manifest.answers == 1 else f"a list of {manifest.answers} numbers"
         raise InvalidInput(f"label: expected {expected_values}", field="label", expected=manifest.answers)

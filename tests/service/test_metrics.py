@@ -101,7 +101,9 @@ def test_what_is_only_tried_out_is_a_request_but_no_data(fresh: httpx.Client, to
     after = scrape(fresh)
     assert told[0] == told[1]
     data = ("dropserve_predictive_entropy", "dropserve_mutual_information", "dropserve_decisions")
-    counted = {key: number for key, number in after.items() if key[0].startswith(data) and not key[0].endswith("created")}
+    counted = {
+        key: number for key, number in after.items() if key[0].startswith(data) and not key[0].endswith("created")
+    }
     assert counted.items() <= before.items()
     assert value(fresh, "dropserve_predictive_entropy_count", **model) == 7
     assert value(fresh, "dropserve_exploratory_rows_total", **model) == 7
