@@ -1,6 +1,7 @@
 """The loop closed, in processes of their own: serve, refer, label, train on it, and serve what came of it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 
 from service.manifest import read_manifest
 from tests.conftest import wait_until
+from tests.e2e.test_docs import at, blocks
 from tests.e2e.test_journey import train
 from tests.service.processes import service
 from training.data import load_data, split_data
@@ -17,7 +19,7 @@ from training.data import load_data, split_data
 @pytest.mark.parametrize("kind", ["parquet", "sqlite"])
 def test_what_was_referred_and_labelled_is_learned(tmp_path: Path, kind: str) -> None:
     models = tmp_path / "models"
-    where = str(tmp_path / "log") if kind == "parquet" else f"sqlite:///{tmp_path}/log.db"
+    where = str(tmp_path / "answers") if kind == "parquet" else f"sqlite:///{tmp_path}/log.db"
     train(models)
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 17, (30, 64)).tolist()  # like no digit
@@ -55,4 +57,19 @@ def test_what_was_referred_and_labelled_is_learned(tmp_path: Path, kind: str) ->
 
 
 def _rows(client: httpx.Client, **asked: str) -> list[dict[str, object]]:
-    return client.get("/v1/review", params={"limit": "1000", **asked}).raise_for_status().json()["rows"]  # type: ignore[no-any-return]
+    found = client.get("/v1/review", params={"limit": "1000", **asked})
+    assert found.status_code == 200, found.text
+    return found.json()["rows"]  # type: ignore[no-any-return]
+
+
+def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
+    environment = {"DROPSERVE_PREDICTION_LOG": str(tmp_path / "answers"), "DROPSERVE_PREDICTION_LOG_SECONDS": "1"}
+    with service(tmp_path, **environment) as running:
+        (script,) = [block for block in blocks("docs/review.md", "sh") if "curl" in block]
+        done = subprocess.run(
+            ["bash", "-ec", at(str(running.client.base_url), script)], capture_output=True, text=True, check=True
+        )
+        last = json.loads(done.stdout[done.stdout.rindex('{"id"') :])
+        assert (last["label"], last["inputs"], last["decision"]) == ("1", [8.0] * 64, "refer")
+    said = train(tmp_path / "models", "--with-reviewed", str(tmp_path / "answers"))
+    assert "reviewed: 1 rows" in said
