@@ -125,10 +125,12 @@ class PredictionLog:
     def _keep(self, events: list[Event]) -> bool:
         """Whether they are in the store; whatever happens, the thread lives on."""
         try:
-            return self._deliver(self._rows(events))
+            if not self._too_late and self._deliver(self._rows(events)):
+                return True
+            log.warning("requests were not put into the prediction log before the end", requests=len(events))
         except Exception as error:
             log.error("requests could not be put into the prediction log", requests=len(events), exc_info=error)
-            return False
+        return False
 
     def _rows(self, events: list[Event]) -> list[Row]:
         made = to_rows(events, keep_inputs=self._keep_inputs)

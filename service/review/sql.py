@@ -79,7 +79,10 @@ class SqlStore:
         self._name = parsed.render_as_string(hide_password=True)
         self._insert = INSERT[kind](predictions).on_conflict_do_nothing()
         self._engine = sa.create_engine(
-            parsed.set(drivername=DRIVERS[kind]), poolclass=NullPool, connect_args=OPTIONS[kind]
+            parsed.set(drivername=DRIVERS[kind]),
+            poolclass=NullPool,
+            connect_args=OPTIONS[kind],
+            hide_parameters=True,  # they are what callers sent, and no business of the service's own log
         )
 
     def prepare(self) -> None:

@@ -84,7 +84,7 @@ def postgres_server() -> Iterator[Postgres]:
     """In a folder of its own below the system's, which that user can reach."""
     folder = Path(tempfile.mkdtemp(prefix="dropserve-postgres-"))
     if os.getuid() == 0:
-        shutil.chown(folder, user())
+        shutil.chown(folder, account())
     command = [binary("initdb"), "-D", str(folder / "data"), "-U", account(), "--auth=trust", "--no-sync"]
     subprocess.run(command, check=True, capture_output=True, user=user(), cwd=folder)
     with socket.socket() as free:

@@ -10,7 +10,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from service.api import schemas
-from service.http.access import make_key, needed_scope
+from service.http.access import SCOPES, make_key, needed_scope
 from service.review.store import open_store
 from tests.conftest import Serve, wait_until
 from tests.service.review.places import Place, Postgres
@@ -137,7 +137,7 @@ def test_it_is_described_where_there_is_a_log(client: httpx.Client, serve: Serve
 
 def test_it_needs_a_key_of_its_scope(serve: Serve, models: Path, tmp_path: Path) -> None:
     """What others asked is not for everybody who may ask."""
-    made = {scope: make_key(f"the-{scope}", scope) for scope in ("infer", "review", "admin")}  # type: ignore[arg-type]
+    made = {scope: make_key(f"the-{scope}", scope) for scope in SCOPES}
     (tmp_path / "keys").write_text("\n".join(stored.line() for _, stored in made.values()))
     where = tmp_path / "log"
     with serve(models=models, prediction_log=where, prediction_log_seconds=0.05, api_keys=tmp_path / "keys") as client:
@@ -151,7 +151,7 @@ def test_it_needs_a_key_of_its_scope(serve: Serve, models: Path, tmp_path: Path)
         wait_until(lambda: bool(list(open_store(where).select(EVERYTHING))))
         found = f"/v1/review/{open_store(where).select(EVERYTHING)[0].row.id}"
         for method, path in (("GET", "/v1/review"), ("GET", found), ("POST", found)):
-            body = {"json": {"label": "a"}} if method == "POST" else {}
+            body: Json = {"json": {"label": "a"}} if method == "POST" else {}
             assert client.request(method, path, **body).status_code == 401
             assert [status(method, path, scope, **body) for scope in made] == [403, 200, 200]
         assert status("POST", "/v1/models/toy/unload", "review") == 403
