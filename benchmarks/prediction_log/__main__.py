@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import httpx
 import typer
@@ -17,9 +17,19 @@ from rich.table import Table
 from benchmarks.machine import conditions
 from benchmarks.playground.__main__ import serve
 from benchmarks.serving.contenders import Request, as_rows
-from benchmarks.serving.load import Load, put, write_requests
+from benchmarks.serving.load import put, write_requests
 
 PATHS = ("/predict", "/uncertainty")
+
+
+class Visit(NamedTuple):
+    """What one load came to."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+    """Of the service, a request: of all figures that which other work on the machine changes least."""
 
 
 def main(
@@ -39,28 +49,31 @@ def main(
             "on": stack.enter_context(serve(models, DROPSERVE_PREDICTION_LOG=store or str(folder / "log"))),
         }
         found = {path: measure(urls, path, folder, (repeats, seconds, connections)) for path in PATHS}
-        rows = logged(urls["on"])
+        rows = counted(urls["on"], "dropserve_logged_rows_total")
     console.print(tabulate(found))
     console.print(f"rows logged: {rows}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    loads = {path: {kind: [load._asdict() for load in of] for kind, of in by.items()} for path, by in found.items()}
+    loads = {path: {kind: [visit._asdict() for visit in of] for kind, of in by.items()} for path, by in found.items()}
     out.write_text(
         json.dumps({**conditions("benchmarks.prediction_log"), "logged": rows, "loads": loads}, indent=2) + "\n"
     )
     console.print(f"Written to {out}.")
 
 
-def measure(urls: dict[str, str], path: str, folder: Path, plan: tuple[int, int, int]) -> dict[str, list[Load]]:
+def measure(urls: dict[str, str], path: str, folder: Path, plan: tuple[int, int, int]) -> dict[str, list[Visit]]:
     """Loads with the log on and off; which is first changes from turn to turn."""
     repeats, seconds, connections = plan
-    loads: dict[str, list[Load]] = {kind: [] for kind in urls}
+    loads: dict[str, list[Visit]] = {kind: [] for kind in urls}
     for turn in range(repeats):
         for kind in sorted(urls, reverse=bool(turn % 2)):
             port = httpx.URL(urls[kind]).port
             assert port
             requests = folder / f"{kind}.requests"
             write_requests(requests, port, path, ask_for(urls[kind]))
-            loads[kind].append(put(port, requests, connections, seconds))
+            before = counted(urls[kind], "process_cpu_seconds_total")
+            load = put(port, requests, connections, seconds)
+            cpu = counted(urls[kind], "process_cpu_seconds_total")[""] - before[""]
+            loads[kind].append(Visit(load.per_second, load.p50_ms, load.p99_ms, 1e6 * cpu / load.requests))
     return loads
 
 
@@ -70,16 +83,16 @@ def ask_for(url: str) -> list[Request]:
     return [as_rows(row) for row in httpx.get(f"{url}/v1/models/{default}/examples").json()["inputs"]]
 
 
-def logged(url: str) -> dict[str, float]:
-    """Rows so far, by what became of them."""
+def counted(url: str, name: str) -> dict[str, float]:
+    """A counter by its fate, where it has one."""
     families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
     samples = [sample for family in families for sample in family.samples]
-    return {sample.labels["fate"]: sample.value for sample in samples if sample.name == "dropserve_logged_rows_total"}
+    return {sample.labels.get("fate", ""): sample.value for sample in samples if sample.name == name}
 
 
-def tabulate(found: dict[str, dict[str, list[Load]]]) -> Table:
+def tabulate(found: dict[str, dict[str, list[Visit]]]) -> Table:
     """Medians over the turns; the ratio is that of the log to none."""
-    table = Table("path", "log", "requests/s", "p50, ms", "p99, ms")
+    table = Table("path", "log", "requests/s", "p50, ms", "p99, ms", "CPU, µs")
     for path, loads in found.items():
         medians = {kind: middle(of) for kind, of in loads.items()}
         for kind, numbers in medians.items():
@@ -89,9 +102,9 @@ def tabulate(found: dict[str, dict[str, list[Load]]]) -> Table:
     return table
 
 
-def middle(loads: Sequence[Load]) -> list[float]:
+def middle(visits: Sequence[Visit]) -> list[float]:
     """Of each number by itself."""
-    return [median(values) for values in zip(*((one.per_second, one.p50_ms, one.p99_ms) for one in loads), strict=True)]
+    return [median(values) for values in zip(*visits, strict=True)]
 
 
 if __name__ == "__main__":

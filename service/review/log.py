@@ -24,7 +24,7 @@ EVENT_BYTES, ROW_BYTES = 1000, 500
 """What a request and a row of it take beside their arrays, about."""
 WRITE_BYTES = 2**23
 """Written at a time; so a folder has files of some MB at most."""
-PIECE, PIECE_PAUSE = 50, 0.0005
+PIECE, PIECE_PAUSE = 10, 0.0005
 """After so many rows the thread sleeps for so many seconds: while it makes them, nobody else runs."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 """Seconds between attempts."""
