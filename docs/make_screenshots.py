@@ -15,7 +15,8 @@ import typer
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from benchmarks.pages import open_browser, serve
+from benchmarks.own_service import serve
+from benchmarks.pages import open_browser
 
 HERE = Path(__file__).parent
 COLOURS = (256, 128, 64)

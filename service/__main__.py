@@ -54,7 +54,9 @@ def serve(
 @cli.command()
 def key(
     name: Annotated[str, typer.Option(help="Whose key it is; one word.")],
-    scope: Annotated[KeyScope, typer.Option(help="infer: ask models; admin: load and unload them too.")] = "infer",
+    scope: Annotated[
+        KeyScope, typer.Option(help="infer: ask models; review: label answers too; admin: load models too.")
+    ] = "infer",
 ) -> None:
     """Make an API key. Prints it, once, and the line for the key file, which tells nobody the key."""
     try:

@@ -114,6 +114,22 @@ class Settings(BaseSettings):
     mask_cache_bytes: Annotated[int, Field(ge=0)] = 64 * 2**20
     """Memory for the masks of seeds in use."""
 
+    prediction_log: Url | Path | None = None
+    """Where rows and the answers to them are kept for review: a folder, for Parquet files, or the URL of a database,
+    sqlite:///… or postgresql://…; unset: nowhere."""
+
+    prediction_log_inputs: bool = True
+    """Whether the rows themselves are kept too; without them a person cannot label, nor a network learn."""
+
+    prediction_log_days: Seconds | None = None
+    """Days after which rows of the prediction log are forgotten, with their labels; unset: never."""
+
+    prediction_log_seconds: Seconds = 10.0
+    """The longest that an answer waits to be written; a folder gets a file from each worker each time."""
+
+    prediction_log_queue_bytes: Count = 64 * 2**20
+    """Memory for answers that wait to be written, in each worker; what does not fit is dropped and counted."""
+
     log_level: Annotated[str, BeforeValidator(str.lower), Field(pattern="^(debug|info|warning|error)$")] = "info"
     """The least severe messages to log: debug, info, warning or error."""
 

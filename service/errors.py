@@ -14,14 +14,17 @@
     ├── NotFound                  the caller named something that is not here
     │   ├── UnknownModel
     │   ├── UnknownFile           a model that has no such file for people to read
+    │   ├── UnknownPrediction     no such row in the prediction log
     │   ├── UnknownPath
     │   └── MethodNotAllowed      the path is here, but not for this HTTP method
     ├── Unavailable               a good request, at a bad moment
     │   ├── NotReady              no verified model is loaded
     │   ├── Overloaded            the queue is full; come back later
     │   ├── DeadlineExceeded      the answer would have come too late
-    │   └── CallerGone            there is nobody left to answer
-    └── InvalidModel              a model's files are damaged or break the contract
+    │   ├── CallerGone            there is nobody left to answer
+    │   └── StoreAway             the store of the prediction log cannot be reached
+    ├── InvalidModel              a model's files are damaged or break the contract
+    └── InvalidStore              there can be no prediction log at the place named
 
 What each means to an HTTP caller is decided in one table, in `service.http.refusals`; nothing here knows of HTTP.
 """
@@ -92,6 +95,10 @@ class UnknownFile(NotFound):
     code = "unknown_file"
 
 
+class UnknownPrediction(NotFound):
+    code = "unknown_prediction"
+
+
 class UnknownPath(NotFound):
     code = "unknown_path"
 
@@ -120,5 +127,13 @@ class CallerGone(Unavailable):
     code = "caller_gone"
 
 
+class StoreAway(Unavailable):
+    code = "store_away"
+
+
 class InvalidModel(DropserveError):
     code = "invalid_model"
+
+
+class InvalidStore(DropserveError):
+    code = "invalid_store"

@@ -34,6 +34,8 @@ class TrainConfig(BaseModel):
     """Rows with missing values: refuse says where they are, drop leaves them out."""
     others: str | None = None
     """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
+    with_reviewed: str | None = Field(default=None, min_length=1)
+    """Prediction log, its folder or URL, whose rows of this name that persons labelled are trained on as well."""
     name: ModelName = "digits"
     """Name to publish the model under, by default that of the data: letters, digits, dots, hyphens, underscores."""
     description: str = ""

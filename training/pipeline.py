@@ -20,6 +20,7 @@ from training.outputs import check_outputs
 from training.prior import LENGTH_SCALE
 from training.publish import check_writable
 from training.release import publish_module
+from training.reviewed import Reviewed, with_reviewed
 from training.rows import Rows
 from training.seen import what_was_seen
 from training.target_noise import check_noise, known_noise
@@ -31,7 +32,7 @@ CONVOLUTION_LEARNING_RATE = 1e-3
 ROWS_SEEN, FEWEST_EPOCHS = 600_000, 10
 """Unless epochs are given: so many that about these rows are seen, at least these."""
 COLUMNS_SHOWN = 40
-ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log", "tensorboard"}
+ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log", "tensorboard", "with_reviewed"}
 """Settings that are told in another place, or are nobody else's, as paths."""
 
 
@@ -43,14 +44,17 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     config = resumed(config, load(config.resume)) if config.resume else config
     check_outputs(config)
     check_writable(config.models)
-    config, data, split = _prepared(config)
+    config, data, split, reviewed = _prepared(config)
+    everything = reviewed.joined(data) if reviewed else data
     others = () if config.others is None else (read_others(config.others, data),)
-    for line in (*_table(data.columns), *data.notes, *_left_out(data, split)):
+    for line in (*_table(data.columns), *data.notes, *_left_out(everything, split)):
         say(line)
     say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
     say(_what(config, data))
 
-    trained = train(config, data, split, on_epoch)
+    if reviewed:
+        say(reviewed.told())
+    trained = train(config, everything, split, on_epoch)
     say(
         f"train: on {trained.device}{_others()}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
@@ -78,22 +82,26 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         noise=known_noise(config),
         seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
-        training=_settings(config, data, split, trained),
+        training=_settings(config, data, split, trained) | (reviewed.facts(data) if reviewed else {}),
     )
 
 
 def assist(config: TrainConfig) -> None:
     """Train among others, of whom the first one publishes. Raises TrainingError."""
     config = resumed(config, load(config.resume)) if config.resume else config
-    train(*_prepared(config), lambda _: None)
+    config, data, split, reviewed = _prepared(config)
+    train(config, reviewed.joined(data) if reviewed else data, split, lambda _: None)
 
 
-def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split]:
+def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split, Reviewed | None]:
     data = load_data(
         config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
     )
     split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
-    return config if config.resume else settled(config, data, len(split.train.targets)), data, split
+    config = config if config.resume else settled(config, data, len(split.train.targets))
+    if config.with_reviewed is None:
+        return config, data, split, None
+    return config, data, *with_reviewed(config.with_reviewed, config.name, data, split)
 
 
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import conditions
-from benchmarks.pages import open_browser, serve
+from benchmarks.own_service import serve
+from benchmarks.pages import open_browser
 from benchmarks.playground.page import Rate, move, open_playground
 
 SLIDERS = ("Turn", "Add noise", "Drop pixels")

@@ -63,6 +63,25 @@ def encode_examples(manifest: Manifest, inputs: Inputs) -> bytes:
     return encode({"model": manifest.name, "version": manifest.version, "inputs": as_sent(inputs, manifest)})
 
 
+def answer_rows(
+    manifest: Manifest, prediction: Prediction, uncertainty: Uncertainty | None = None
+) -> list[dict[str, Any]]:
+    """The entries of `predictions`, without what only some requests ask for."""
+    answers = _rows(answer_columns(manifest, prediction, None))
+    if uncertainty is None:
+        return answers
+    return _rows({**spread_columns(manifest, uncertainty), "deterministic": answers})
+
+
+def sent_rows(inputs: Inputs, manifest: Manifest) -> Sequence[Any]:
+    """Each row as a caller writes it: what `encode` takes; of several inputs, an object of them."""
+    if manifest.categorical:
+        return manifest.categorical.to_names(inputs[manifest.inputs[0].name])
+    if len(inputs) == 1:
+        return list(inputs[manifest.inputs[0].name])
+    return [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+
+
 def as_sent(inputs: Inputs, manifest: Manifest) -> Any:
     """Rows as callers write them: a list, or one for each of several inputs; categories by name."""
     arrays = {name: _shortest(array) for name, array in inputs.items()}

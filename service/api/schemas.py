@@ -308,3 +308,62 @@ class Examples(Described):
     version: int
     inputs: list[Row] | dict[str, list[Row]]
     """A few real rows, as `/predict` and `/uncertainty` take them: from the model's golden answers."""
+
+
+class LabelBody(Described):
+    """What a row is in truth, by a person's judgement."""
+
+    label: str | float | list[float]
+    """The name of one of the model's classes; of a regression a number, or a list where it has several outputs."""
+    by: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """Who says so."""
+
+
+class LabelSaid(Described):
+    """A label that was given."""
+
+    label: str | list[float]
+    by: str | None
+    """Who, as the request said."""
+    key: str | None
+    """The name of the API key that was shown."""
+    time: float
+    """Seconds since 1970, UTC."""
+
+
+class ReviewRow(Described):
+    """A row of the prediction log."""
+
+    id: str
+    """Its own; a label is sent to it."""
+    time: float
+    """When it was answered: seconds since 1970, UTC."""
+    request_id: str
+    route: str
+    """As the metrics name it."""
+    model: str
+    version: int
+    row: int
+    """Its number in the request."""
+    inputs: Row | dict[str, Row] | None
+    """As it may be sent again; null where the service does not keep inputs."""
+    answer: ClassSpread | RegressionSpread | ClassAnswer | RegressionAnswer
+    """As it was answered, without what only some requests ask for."""
+    samples: int
+    """How many thinned networks were asked; 0: the network without dropout."""
+    seed: int | None
+    predictive_entropy: float | None
+    mutual_information: float | None
+    decision: Literal["accept", "refer"] | None
+    label: str | list[float] | None
+    """What a person said last; null: nobody has."""
+    history: list[LabelSaid]
+    """All that was said, from first to last."""
+
+
+class ReviewPage(Described):
+    """Some of the rows."""
+
+    rows: list[ReviewRow]
+    next: str | None
+    """Send it as `after` to get those that follow; null: there are no more."""

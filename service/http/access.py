@@ -14,8 +14,10 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 from service.errors import DropserveError, Forbidden, Unauthenticated
 
-KeyScope = Literal["infer", "admin"]
-"""`infer` asks models and reads of them and the metrics; `admin` may load and unload them too."""
+KeyScope = Literal["infer", "review", "admin"]
+"""Each allows what those before it do. `infer` asks models and reads of them and the metrics; `review` sees what others
+asked, and labels it; `admin` may load and unload models too."""
+SCOPES = get_args(KeyScope)
 
 OPEN = re.compile(
     r"/|/status|/ui/.*|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json"
@@ -28,6 +30,8 @@ INFER = re.compile(
     rf"|/v2/?|/v2/{MODEL}(/ready|/infer)?|/v2/repository/index"
 )
 """Paths that a key of the scope infer is enough for. All others need the scope admin, what is not known too."""
+REVIEW = re.compile(r"/v1/review(/[^/]+)?")
+"""Paths that need the scope review."""
 
 LINE = re.compile(r"(\S+)\s+(\S+)\s+([0-9a-f]{64})")
 PREFIX = "ds_"
@@ -67,7 +71,7 @@ class Access:
         key = self._find(sha256(given.encode()).hexdigest())
         if key is None:
             raise Unauthenticated("the key is not known")
-        if needed == "admin" and key.scope != "admin":
+        if SCOPES.index(key.scope) < SCOPES.index(needed):
             raise Forbidden(f"the key {key.name!r} has the scope {key.scope}; this needs {needed}", expected=needed)
         return key
 
@@ -105,6 +109,8 @@ def needed_scope(path: str) -> KeyScope | None:
     """What a key must allow for this path; None where none is needed. What is not known to be less needs all."""
     if OPEN.fullmatch(path):
         return None
+    if REVIEW.fullmatch(path):
+        return "review"
     return "infer" if INFER.fullmatch(path) else "admin"
 
 
@@ -138,6 +144,6 @@ def _parse(line: str, file: Path, number: int) -> Key:
     if match is None:
         raise InvalidKeyFile(f"{file}, line {number}: expected a name, a scope and the SHA-256 of the key")
     name, scope, digest = match.groups()
-    if scope not in get_args(KeyScope):
-        raise InvalidKeyFile(f"{file}, line {number}: expected the scope infer or admin, found {scope!r}")
+    if scope not in SCOPES:
+        raise InvalidKeyFile(f"{file}, line {number}: expected the scope infer, review or admin, found {scope!r}")
     return Key(name, cast("KeyScope", scope), digest)

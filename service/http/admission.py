@@ -5,6 +5,7 @@ from typing import Protocol
 from service.errors import CallerGone
 from service.http.access import Access, KeyScope, given_key
 from service.http.refusals import STATUS
+from service.review.log import PredictionLog
 from service.telemetry.logs import REQUEST_ID, log_record
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import Record
@@ -30,11 +31,18 @@ class Admission:
     """What all requests pass at their beginning and at their end."""
 
     def __init__(
-        self, metrics: Metrics, *, access: Access | None = None, traces: Tracer | None = None, log_all: bool = False
+        self,
+        metrics: Metrics,
+        *,
+        access: Access | None = None,
+        traces: Tracer | None = None,
+        predictions: PredictionLog | None = None,
+        log_all: bool = False,
     ) -> None:
         self._metrics = metrics
         self._access = access
         self._traces = traces
+        self._predictions = predictions
         self._log_all = log_all
         self.guarded = access is not None
         """Whether callers must show a key."""
@@ -51,9 +59,11 @@ class Admission:
             record.caller = self._access.check(needed, given_key(record.headers)).name
 
     def end(self, record: Record) -> None:
-        """Count, log, trace."""
+        """Count, log, trace, keep."""
         self._metrics.count_record(record)
         if self._log_all or record.status >= 500:
             log_record(record)
         if self._traces:
             self._traces.record(record)
+        if self._predictions:
+            self._predictions.take(record)

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import structlog
@@ -24,21 +24,28 @@ from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.pages import add_docs
 from service.http.refusals import MISTAKE, error_reply
+from service.http.review_api import make_review_router
 from service.http.routes import make_health_router, make_metrics_router
 from service.http.ui import add_pages
 from service.masks import MaskCache
 from service.oip.http import OpenInference
 from service.repository.repository import Repository, open_repository
 from service.repository.watching import refresh, watch_repository
+from service.review.log import PredictionLog
+from service.review.review import Review
+from service.review.store import Store, open_store
 from service.scheduling import Crew, Scheduler
 from service.telemetry.exposition import Exposition
-from service.telemetry.metrics import Metrics
+from service.telemetry.metrics import LOG_FAILURES, LOGGED, Metrics
 from service.telemetry.workers import Slot
 
 log = structlog.get_logger(__name__)
 
 COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """OpenTelemetry's own variables."""
+
+SECONDS_FOR_THE_LOG = 5.0
+"""At the end, to write what is left of the prediction log."""
 
 
 def create_app(settings: Settings | None = None, crew: Crew | None = None) -> ASGIApp:
@@ -55,10 +62,14 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
     metrics = Metrics(slot.inherited if slot else None)
     exposition = Exposition(metrics, scheduler, repository, slot)
-    admission = Admission(metrics, access=access, traces=traces, log_all=settings.access_log)
+    store = open_store(settings.prediction_log) if settings.prediction_log else None
+    predictions = _log_to(store, settings) if store else None
+    admission = Admission(metrics, access=access, traces=traces, predictions=predictions, log_all=settings.access_log)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        if predictions:
+            predictions.start(_on_this_loop(metrics))
         listen_for_the_end(repository.stop, settings.drain_delay)
         if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
             await refresh(repository)
@@ -72,6 +83,8 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
             task.cancel()
         await asyncio.wait(tasks)
         scheduler.close()
+        if predictions:
+            await asyncio.to_thread(predictions.close, SECONDS_FOR_THE_LOG)
         exposition.close()
         if traces:
             await asyncio.to_thread(traces.close)
@@ -93,6 +106,8 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
     app.include_router(make_models_router(repository))
     app.include_router(make_files_router(repository))
     app.include_router(make_metrics_router(exposition))
+    if store:
+        app.include_router(make_review_router(Review(store, repository), settings.request_timeout))
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
@@ -112,6 +127,28 @@ def _with_cors(gate: Gate, origins: Sequence[str]) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["X-Request-ID", "Retry-After", "Inference-Header-Content-Length"],
     )
+
+
+def _log_to(store: Store, settings: Settings) -> PredictionLog:
+    return PredictionLog(
+        store,
+        seconds=settings.prediction_log_seconds,
+        max_bytes=settings.prediction_log_queue_bytes,
+        days=settings.prediction_log_days,
+        keep_inputs=settings.prediction_log_inputs,
+    )
+
+
+def _on_this_loop(metrics: Metrics) -> Callable[[str, int], None]:
+    """Counts what the prediction log tells, whichever thread it tells it in."""
+    loop = asyncio.get_running_loop()
+
+    def count(fate: str, by: int) -> None:
+        family, labels = (LOG_FAILURES, ()) if fate == "failed" else (LOGGED, (fate,))
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(metrics.count, family, labels, by)
+
+    return count
 
 
 def _make_traces() -> Tracer | None:

@@ -65,6 +65,7 @@ class Gate:
             await self._open_inference.answer(call)
             return
         if asked is None:
+            scope["call"] = call  # for routes that read a body, or ask who calls
             await self.app(scope, receive, call.send_on)
             call.route = getattr(scope.get("route"), "path", OTHER)
             return

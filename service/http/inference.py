@@ -21,7 +21,7 @@ from service.repository.repository import Repository
 from service.scheduling import Scheduler
 from service.stages import Stopwatch
 from service.steps import Steps, count_rows
-from service.telemetry.outcomes import Outcome, describe
+from service.telemetry.outcomes import Answered, Outcome, describe
 
 PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertainty)")
 
@@ -79,7 +79,7 @@ class Inference:
         prediction = yield from engine.predict_steps(inputs, watch)
         content = encode_prediction(engine.manifest, prediction, request.coverage)
         watch.lap("encode")
-        return content, Outcome(len(prediction.values))
+        return content, Outcome(len(prediction.values), answered=Answered(inputs, prediction))
 
     def _uncertainty(self, engine: Engine, body: bytes, watch: Stopwatch) -> Steps[Reply]:
         request = decode_request(body, UncertaintyRequest)
@@ -89,7 +89,7 @@ class Inference:
         sampled = yield from engine.sample_steps(inputs, sampling, watch)
         decision = decide(engine.manifest, sampling, sampled.uncertainty, request.error_rate)
         content = encode_uncertainty(engine.manifest, sampling, sampled, request, decision)
-        outcome = describe(sampling, sampled, decision)
+        outcome = describe(inputs, sampling, sampled, decision)
         watch.lap("encode")
         return content, outcome
 

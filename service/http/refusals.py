@@ -20,13 +20,16 @@ STATUS: dict[type[DropserveError], int] = {
     errors.Forbidden: 403,
     errors.UnknownModel: 404,
     errors.UnknownFile: 404,
+    errors.UnknownPrediction: 404,
     errors.UnknownPath: 404,
     errors.MethodNotAllowed: 405,
     errors.NotReady: 503,
     errors.Overloaded: 429,
     errors.DeadlineExceeded: 504,
     errors.CallerGone: 499,  # as nginx counts them; nobody is there to be told
+    errors.StoreAway: 503,
     errors.InvalidModel: 503,
+    errors.InvalidStore: 503,
 }
 
 HEADERS: dict[int, list[Header]] = {

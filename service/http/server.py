@@ -21,6 +21,7 @@ from service.http.access import read_keys
 from service.http.app import create_app
 from service.http.gate import ASGIApp
 from service.http.protocol import Protocol
+from service.review.store import open_store
 from service.telemetry.logs import configure_logging
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,7 +36,7 @@ class InvalidSetting(DropserveError):
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until told to stop. Raises InvalidKeyFile or InvalidSetting."""
+    """Serve until told to stop. Raises InvalidKeyFile, InvalidSetting or InvalidStore."""
     _check_certificate(settings)
     if settings.workers > 1 and settings.grpc_port == 0:
         raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
@@ -43,6 +44,8 @@ def run_server(settings: Settings) -> None:
         raise InvalidSetting(
             "grpc_port: needs gRPC; in the repository's folder: pip install '.[grpc]' -c constraints.txt"
         )
+    if settings.prediction_log:
+        open_store(settings.prediction_log)  # as with the keys below: what is missing is told now
     if settings.api_keys:
         read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
     configure_logging(settings.log_level)

@@ -42,13 +42,16 @@ STATUS: dict[type[DropserveError], grpc.StatusCode] = {
     errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     errors.UnknownModel: grpc.StatusCode.NOT_FOUND,
     errors.UnknownFile: grpc.StatusCode.NOT_FOUND,
+    errors.UnknownPrediction: grpc.StatusCode.NOT_FOUND,
     errors.UnknownPath: grpc.StatusCode.UNIMPLEMENTED,
     errors.MethodNotAllowed: grpc.StatusCode.UNIMPLEMENTED,
     errors.NotReady: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.CallerGone: grpc.StatusCode.CANCELLED,
+    errors.StoreAway: grpc.StatusCode.UNAVAILABLE,
     errors.InvalidModel: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.InvalidStore: grpc.StatusCode.FAILED_PRECONDITION,
 }
 """What a refusal is to a gRPC caller."""
 

@@ -17,7 +17,7 @@ from service.oip.outputs import choose_outputs, needs_sampling, read_outputs
 from service.sampling import Sampling
 from service.stages import Stopwatch
 from service.steps import Steps, count_rows
-from service.telemetry.outcomes import Outcome, describe
+from service.telemetry.outcomes import Answered, Outcome, describe
 
 SAMPLING = ("samples", "seed", "dropout_rate", "tolerance", "confidence")
 PASSED_OVER = ("binary_data_output", "priority", "timeout", "content_type", "headers")
@@ -35,14 +35,14 @@ def infer_steps(engine: Engine, request: InferRequest, settings: Settings, watch
         watch.lap("parse")
         sampled = yield from engine.sample_steps(request.inputs, sampling, watch)
         prediction = sampled.deterministic
-        outcome = describe(sampling, sampled, decide(manifest, sampling, sampled.uncertainty))
+        outcome = describe(request.inputs, sampling, sampled, decide(manifest, sampling, sampled.uncertainty))
         told = {"samples": outcome.passes, "seed": sampling.seed}
     else:
         _refuse_unused(asked)
         watch.lap("parse")
         sampled = None
         prediction = yield from engine.predict_steps(request.inputs, watch)
-        outcome = Outcome(count_rows(request.inputs))
+        outcome = Outcome(len(prediction.values), answered=Answered(request.inputs, prediction))
     return InferReply(
         model_name=manifest.name,
         model_version=str(manifest.version),

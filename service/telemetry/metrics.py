@@ -66,9 +66,25 @@ EXPLORATORY = Family(
     "Sampled rows that callers only tried out: in no entropy, information, decision.",
     MODEL,
 )
+LOGGED = Family(
+    "dropserve_logged_rows", "Rows for the prediction log: written, or dropped for want of room or time.", ("fate",)
+)
+LOG_FAILURES = Family("dropserve_log_failures", "Attempts to write the prediction log that failed.")
 STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
 
-COUNTED = (REQUESTS, REQUEST_SECONDS, STAGE, REQUEST_ROWS, ENTROPY, INFORMATION, DECISIONS, EXPLORATORY, STEPS)
+COUNTED = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    STAGE,
+    REQUEST_ROWS,
+    ENTROPY,
+    INFORMATION,
+    DECISIONS,
+    EXPLORATORY,
+    LOGGED,
+    LOG_FAILURES,
+    STEPS,
+)
 """Never fall: what a worker counted outlives it."""
 
 

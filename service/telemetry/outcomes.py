@@ -2,10 +2,20 @@
 
 from typing import NamedTuple
 
-from service.answers import Sampled
+from service.answers import Prediction, Sampled
 from service.decisions import Decision
 from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, Float64
+from service.steps import Inputs
+from service.uncertainty import ClassUncertainty, Float64, Uncertainty
+
+
+class Answered(NamedTuple):
+    """A question and its answer themselves, for whoever keeps them."""
+
+    inputs: Inputs
+    prediction: Prediction
+    uncertainty: Uncertainty | None = None
+    decision: Decision | None = None
 
 
 class Outcome(NamedTuple):
@@ -21,13 +31,15 @@ class Outcome(NamedTuple):
     """(rows,), of a classification."""
     accepted: int | None = None
     """How many rows were accepted, the others being referred; None where the model has no threshold."""
+    answered: Answered | None = None
 
 
-def describe(sampling: Sampling, sampled: Sampled, decision: Decision | None) -> Outcome:
+def describe(inputs: Inputs, sampling: Sampling, sampled: Sampled, decision: Decision | None) -> Outcome:
     """What an answer to `/uncertainty` comes to."""
+    answered = Answered(inputs, sampled.deterministic, sampled.uncertainty, decision)
     summary, rows, passes = sampled.uncertainty, len(sampled.passes), max(sampled.passes.tolist())
     if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # a "what if" says nothing of drift
-        return Outcome(rows, passes, sampling.seed)
+        return Outcome(rows, passes, sampling.seed, answered=answered)
     return Outcome(
         rows,
         passes,
@@ -35,4 +47,5 @@ def describe(sampling: Sampling, sampled: Sampled, decision: Decision | None) ->
         summary.predictive_entropy,
         summary.mutual_information,
         None if decision is None else sum(decision.accepted.tolist()),
+        answered,
     )

@@ -194,7 +194,7 @@ def test_an_infer_key_is_no_admin_key(keys: tuple[Path, dict[str, str]]) -> None
         ("alice infer", "line 1: expected a name, a scope and the SHA-256"),
         (f"alice infer {'0' * 63}", "line 1: expected"),
         (f"alice infer {'0' * 64} more", "line 1: expected"),
-        (f"\nalice root {'0' * 64}", "line 2: expected the scope infer or admin, found 'root'"),
+        (f"\nalice root {'0' * 64}", "line 2: expected the scope infer, review or admin, found 'root'"),
     ],
 )
 def test_a_key_file_that_breaks_the_form_is_refused(tmp_path: Path, content: str, message: str) -> None:

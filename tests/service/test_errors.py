@@ -47,6 +47,9 @@ def test_codes_are_stable_and_one_each() -> None:
         "unauthenticated",
         "forbidden",
         "invalid_model",
+        "unknown_prediction",
+        "store_away",
+        "invalid_store",
     }
 
 

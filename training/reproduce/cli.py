@@ -1,7 +1,8 @@
-"""The command line: `python -m training reproduce uci` and `mnist`."""
+"""The command line: `python -m training reproduce uci`, `mnist` and `labels`."""
 
 import typer
 
+from training.reproduce.labels.cli import labels
 from training.reproduce.mnist.cli import mnist
 from training.reproduce.uci.cli import uci
 
@@ -15,3 +16,4 @@ def main() -> None:
 
 app.command()(uci)
 app.command()(mnist)
+app.command()(labels)

@@ -21,6 +21,7 @@ from training.reproduce.mnist.protocol import ANGLES, CLASSES, ROTATED_PASSES
 from training.strange import rotate
 
 MASK_BYTES = 2**28
+DIGITS = tuple(str(digit) for digit in range(CLASSES))
 ROWS_AT_ONCE = 1000
 """Of test digits; the samples of all are larger than what else there is."""
 
@@ -51,11 +52,10 @@ class Turned:
     mutual_information: list[float]
 
 
-def serve(network: nn.Module, images: Float32) -> Engine:
+def serve(network: nn.Module, images: Float32, labels: Sequence[str] = DIGITS) -> Engine:
     """Export, verify and publish the network as any other, and load it as the service does."""
     with tempfile.TemporaryDirectory() as folder:
         example = (torch.from_numpy(images[:17]),)
-        labels = [str(digit) for digit in range(CLASSES)]
         published, _ = publish_module(network, example, name="reproduced", models=Path(folder), labels=labels)
         return load_model(published, MaskCache(MASK_BYTES))
 

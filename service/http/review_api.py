@@ -1,0 +1,85 @@
+"""What was referred to a person, listed, and what the person says of it, taken: `/v1/review`.
+
+Whoever may do this sees what others sent, so it needs a key of the scope review.
+"""
+
+import asyncio
+from typing import Annotated, Any, cast
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from service.api import schemas
+from service.api.decoding import decode_request
+from service.http.calls import Call
+from service.http.routes import json_response
+from service.review.review import LabelRequest, Review
+from service.review.store import Decided, Order, State
+from service.review.store import Query as Asked
+
+MAX_BODY_BYTES = 2**16
+MAX_LIMIT = 1000
+
+Responses = dict[int | str, dict[str, Any]]
+Id = Annotated[str, Path(description="of the row, as it was listed")]
+
+AWAY: Responses = {503: {"model": schemas.ErrorReply, "description": "the store cannot be reached, and why"}}
+UNKNOWN: Responses = {404: {"model": schemas.ErrorReply, "description": "no such row"}}
+REFUSED: Responses = {
+    status: {"model": schemas.ErrorReply, "description": text}
+    for status, text in {
+        400: "not JSON",
+        413: "the body is too large",
+        415: "not application/json",
+        422: "a field has a wrong value",
+    }.items()
+}
+
+
+def make_review_router(review: Review, seconds: float) -> APIRouter:
+    """The routes; a body must arrive within so many seconds."""
+    router = APIRouter(prefix="/v1/review", tags=["review"], responses=AWAY)
+
+    @router.get("", response_model=schemas.ReviewPage, responses={422: REFUSED[422]}, summary="What waits for a person")
+    async def list_rows(
+        model: Annotated[str | None, Query(description="only of this model")] = None,
+        decision: Annotated[Decided, Query(description="any: those without a decision too")] = "refer",
+        state: Annotated[State, Query(description="open: not labelled yet")] = "open",
+        order: Annotated[Order, Query(description="information: highest mutual information first")] = "newest",
+        limit: Annotated[int, Query(description="rows of a page", ge=1, le=MAX_LIMIT)] = 50,
+        after: Annotated[str | None, Query(description="the `next` of the page before")] = None,
+    ) -> Response:
+        """Rows that were referred and that nobody has labelled, with the inputs and the answer; or others."""
+        asked = Asked(model, decision, state, order, limit, after)
+        return _reply(await asyncio.to_thread(review.page, asked))
+
+    @router.get(
+        "/{id}", response_model=schemas.ReviewRow, responses=UNKNOWN, summary="One row, and what was said of it"
+    )
+    async def find_row(id: Id) -> Response:  # noqa: A002 - the path's own word
+        """Any row of the prediction log."""
+        return _reply(await asyncio.to_thread(review.find, id))
+
+    body = {"content": {"application/json": {"schema": schemas.LabelBody.model_json_schema()}}, "required": True}
+
+    @router.post(
+        "/{id}",
+        response_model=schemas.ReviewRow,
+        responses=UNKNOWN | REFUSED,
+        summary="What a row is in truth",
+        openapi_extra={"requestBody": body},
+    )
+    async def label_row(request: Request, id: Id) -> Response:  # noqa: A002
+        """Keep a person's label. A later one corrects it, and the earlier stays in the history; the same again
+        changes nothing.
+        """
+        call = cast("Call", request.scope["call"])
+        call.expect_json()
+        said = decode_request(await call.body(MAX_BODY_BYTES, seconds), LabelRequest)
+        return _reply(await asyncio.to_thread(review.label, id, said, call.caller))
+
+    return router
+
+
+def _reply(answer: dict[str, Any]) -> Response:
+    return json_response(msgspec.json.encode(answer))

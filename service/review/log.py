@@ -1,0 +1,200 @@
+"""The prediction log: answers into a store, by a thread of its own, through a queue that is bounded.
+
+A request is never slowed and never fails for it. It leaves what it has, arrays and not text, and the thread does the
+rest; what the queue has no room for is dropped and counted. While the store is away the thread tries again and
+again, each time after a longer pause.
+"""
+
+import itertools
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import structlog
+
+from service.errors import StoreAway
+from service.review.rows import Event, Row, to_rows
+from service.review.store import Store
+from service.telemetry.outcomes import Answered
+from service.telemetry.records import Record
+
+EVENT_BYTES, ROW_BYTES = 1000, 500
+"""What a request and a row of it take beside their arrays, about."""
+WRITE_BYTES = 2**23
+"""Written at a time; so a folder has files of some MB at most."""
+PIECE, PIECE_PAUSE = 10, 0.0005
+"""After so many rows the thread sleeps for so many seconds: while it makes them, nobody else runs."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
+"""Seconds between attempts."""
+SECONDS_BETWEEN_PRUNINGS = 3600.0
+SECONDS_A_DAY = 86400.0
+
+Count = Callable[[str, int], None]
+"""Told what became of how many rows, `written` or `dropped`, and of each attempt that failed, `failed`."""
+
+log = structlog.get_logger(__name__)
+
+
+class PredictionLog:
+    """A queue and the thread that empties it. `take` is for one thread alone."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        seconds: float,
+        max_bytes: int,
+        days: float | None = None,
+        keep_inputs: bool = True,
+    ) -> None:
+        """Rows wait `seconds` at most, unless there are many; the queue holds `max_bytes`; rows are kept `days`."""
+        self._store = store
+        self._count: Count = lambda _, __: None
+        self._seconds, self._max_bytes, self._days, self._keep_inputs = seconds, max_bytes, days, keep_inputs
+        self._events: deque[Event] = deque()
+        self._taken = self._done = 0  # bytes ever; each is changed by one thread only
+        self._token, self._numbers = secrets.token_hex(8), itertools.count()
+        self._wake = threading.Event()
+        self._end: float | None = None
+        self._ready = False
+        self._prune_at = 0.0
+        self._thread = threading.Thread(target=self._work, name="dropserve-log", daemon=True)
+
+    def start(self, count: Count) -> None:
+        """Begin to write; what becomes of it is told to `count`, by either thread."""
+        self._count = count
+        self._thread.start()
+
+    def take(self, record: Record) -> None:
+        """A request has ended; it is kept if it was answered, and was more than a trial."""
+        outcome, manifest = record.outcome, record.manifest
+        if outcome is None or manifest is None or outcome.answered is None or record.status != 200:
+            return
+        if record.exploratory:
+            return
+        answered = outcome.answered if self._keep_inputs else outcome.answered._replace(inputs={})
+        size = EVENT_BYTES + ROW_BYTES * outcome.rows + _array_bytes(answered)
+        if self._held + size > self._max_bytes:
+            self._count("dropped", outcome.rows)
+            return
+        self._taken += size
+        request_id, number = record.request_id.decode("latin-1"), f"{self._token}{next(self._numbers):010x}"
+        event = Event(number, time.time(), request_id, record.route, manifest, outcome, answered, size)
+        self._events.append(event)
+        if 2 * self._held > self._max_bytes:
+            self._wake.set()
+
+    def close(self, seconds: float) -> None:
+        """Write what is left, for so long at most; what is left then is dropped and counted."""
+        self._end = time.monotonic() + seconds
+        self._wake.set()
+        self._thread.join(seconds + 1)
+
+    @property
+    def _held(self) -> int:
+        return self._taken - self._done
+
+    @property
+    def _too_late(self) -> bool:
+        return self._end is not None and time.monotonic() > self._end
+
+    def _work(self) -> None:
+        self._prepare()
+        while self._end is None:
+            self._wake.wait(self._seconds)
+            self._wake.clear()
+            self._prune()
+            self._empty()
+        self._empty()
+
+    def _empty(self) -> None:
+        while self._events:
+            events = list(self._next_events())
+            self._count("written" if self._keep(events) else "dropped", sum(event.outcome.rows for event in events))
+            self._done += sum(event.size for event in events)
+
+    def _next_events(self) -> Iterator[Event]:
+        size = 0
+        while self._events and size < WRITE_BYTES:
+            event = self._events.popleft()
+            size += event.size
+            yield event
+
+    def _keep(self, events: list[Event]) -> bool:
+        """Whether they are in the store; whatever happens, the thread lives on."""
+        try:
+            if not self._too_late and self._deliver(self._rows(events)):
+                return True
+            log.warning("requests were not put into the prediction log before the end", requests=len(events))
+        except Exception as error:
+            log.error("requests could not be put into the prediction log", requests=len(events), exc_info=error)
+        return False
+
+    def _rows(self, events: list[Event]) -> list[Row]:
+        made = to_rows(events, keep_inputs=self._keep_inputs)
+        rows: list[Row] = []
+        while piece := list(itertools.islice(made, PIECE)):
+            rows += piece
+            time.sleep(PIECE_PAUSE)
+        return rows
+
+    def _deliver(self, rows: list[Row]) -> bool:
+        """Try until they are written; False where time is up."""
+        pause = FIRST_PAUSE
+        while not self._too_late:
+            try:
+                self._write(rows)
+            except StoreAway as error:
+                if pause == FIRST_PAUSE:
+                    log.warning("the prediction log cannot be written; trying again", reason=error.message)
+                self._count("failed", 1)
+                self._pause(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                if pause > FIRST_PAUSE:
+                    log.info("the prediction log can be written again")
+                return True
+        return False
+
+    def _prepare(self) -> None:
+        """Before there is anything to write, so that what is not there can be told early, and can be listed."""
+        try:
+            self._store.prepare()
+            self._ready = True
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            log.warning("the store of the prediction log cannot be used yet", reason=str(error))
+
+    def _write(self, rows: list[Row]) -> None:
+        try:
+            if not self._ready:
+                self._store.prepare()
+            self._ready = True
+            self._store.write(rows)
+        except StoreAway:
+            self._ready = False
+            raise
+
+    def _pause(self, seconds: float) -> None:
+        """Less, once the end is near; whoever waits for it is not kept waiting."""
+        until = time.monotonic() + seconds
+        while self._end is None and (left := until - time.monotonic()) > 0:
+            self._wake.wait(left)
+            self._wake.clear()
+        if self._end is not None:
+            time.sleep(FIRST_PAUSE)
+
+    def _prune(self) -> None:
+        if self._days is None or time.monotonic() < self._prune_at:
+            return
+        try:
+            self._store.prepare()
+            self._store.prune(time.time() - SECONDS_A_DAY * self._days)
+            self._prune_at = time.monotonic() + SECONDS_BETWEEN_PRUNINGS
+        except Exception as error:  # noqa: BLE001 - it is tried again, and what is new is written in any case
+            log.warning("old rows of the prediction log cannot be forgotten", reason=str(error))
+
+
+def _array_bytes(answered: Answered) -> int:
+    return sum(array.nbytes for array in answered.inputs.values()) + 8 * answered.prediction.values.nbytes

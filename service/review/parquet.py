@@ -1,0 +1,178 @@
+"""Answers in a folder of Parquet files, labels in one of JSON files. Workers share it without a lock: each writes
+files of its own, beside and renamed, and nobody changes one.
+
+    predictions/<day>/<time>-<token>.parquet    the rows that a worker wrote at a time
+    labels/<time>-<token>.json                  what a person said of one row
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import dataset, parquet
+
+from service.errors import StoreAway
+from service.review.rows import Label, Row
+from service.review.store import Entry, Query, unknown_place
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("time", pa.float64()),
+        ("request_id", pa.string()),
+        ("route", pa.string()),
+        ("model", pa.string()),
+        ("version", pa.int32()),
+        ("row", pa.int32()),
+        ("inputs", pa.string()),
+        ("answer", pa.string()),
+        ("samples", pa.int32()),
+        ("seed", pa.int64()),
+        ("predictive_entropy", pa.float64()),
+        ("mutual_information", pa.float64()),
+        ("decision", pa.string()),
+    ]
+)
+BATCH_ROWS = 1000
+RANK = {"newest": "time", "information": "mutual_information"}
+
+
+def _told(method: Callable[Concatenate["ParquetStore", P], T]) -> Callable[Concatenate["ParquetStore", P], T]:
+    """What the file system says, as StoreAway."""
+
+    @wraps(method)
+    def called(store: "ParquetStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(store, *args, **kwargs)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreAway(f"the folder of the prediction log, {store.folder}, cannot be used: {reason}") from None
+
+    return called
+
+
+class ParquetStore:
+    """Reading goes through all files, so it takes the longer the more there are; a database has an index."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._predictions, self._labels = folder / "predictions", folder / "labels"
+
+    @_told
+    def prepare(self) -> None:
+        self._predictions.mkdir(parents=True, exist_ok=True)
+        self._labels.mkdir(parents=True, exist_ok=True)
+
+    @_told
+    def write(self, rows: Sequence[Row]) -> None:
+        day = self._predictions / datetime.fromtimestamp(rows[-1].time, UTC).strftime("%Y-%m-%d")
+        day.mkdir(exist_ok=True)
+        path = day / f"{_name()}.parquet"
+        beside = path.with_suffix(".new")
+        parquet.write_table(pa.Table.from_batches(_batches(rows), SCHEMA), beside, compression="zstd")
+        beside.replace(path)
+
+    @_told
+    def prune(self, before: float) -> None:
+        """File by file: a row is forgotten with the last of its file."""
+        for file in [*_files(self._predictions, "*/*"), *_files(self._labels, "*")]:
+            if file.stat().st_mtime < before:
+                file.unlink(missing_ok=True)
+
+    def find(self, prediction: str) -> Entry | None:
+        found = self._read(pc.field("id") == prediction)
+        return self._entries(found, self._said())[0] if found.num_rows else None
+
+    def select(self, query: Query) -> list[Entry]:
+        said, rank = self._said(), RANK[query.order]
+        chosen = _condition(query, said)
+        if query.after is not None:
+            place = self._read(pc.field("id") == query.after, ["id", rank])
+            if not place.num_rows:
+                raise unknown_place(query.after)
+            last = _or_least(place[rank][0].as_py())
+            key = pc.coalesce(pc.field(rank), pc.scalar(-1.0))
+            chosen &= (key < last) | ((key == last) & (pc.field("id") < query.after))
+        ranks = self._read(chosen, ["id", rank])
+        keys = sorted(zip(map(_or_least, ranks[rank].to_pylist()), ranks["id"].to_pylist(), strict=True), reverse=True)
+        shown = [row for _, row in keys[: query.limit]]
+        entries = {entry.row.id: entry for entry in self._entries(self._read(_among(shown)), said)}
+        return [entries[row] for row in shown if row in entries]
+
+    def labelled(self, model: str) -> Iterator[Entry]:
+        said = self._said()
+        found = self._read(_among(said) & (pc.field("model") == model))
+        return iter(self._entries(found.sort_by("id"), said))
+
+    @_told
+    def add_label(self, label: Label) -> None:
+        path = self._labels / f"{_name()}.json"
+        beside = path.with_suffix(".new")
+        beside.write_bytes(msgspec.json.encode(label._asdict()))
+        beside.replace(path)
+
+    @_told
+    def _said(self) -> dict[str, list[Label]]:
+        """All labels, from first to last, by row."""
+        said: dict[str, list[Label]] = {}
+        for file in sorted(_files(self._labels, "*.json")):
+            label = Label(**msgspec.json.decode(file.read_bytes()))
+            said.setdefault(label.prediction, []).append(label)
+        return said
+
+    @_told
+    def _read(self, chosen: Any, columns: Sequence[str] | None = None) -> Any:
+        """The rows for which an expression is true."""
+        files = [str(file) for file in _files(self._predictions, "*/*.parquet")]
+        return dataset.dataset(files, schema=SCHEMA, format="parquet").to_table(columns, filter=chosen)
+
+    def _entries(self, found: Any, said: dict[str, list[Label]]) -> list[Entry]:
+        return [Entry(Row(**row), tuple(said.get(row["id"], ()))) for row in found.to_pylist()]
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Any]:
+    """Few at a time: while they are made, nobody else runs."""
+    for first in range(0, len(rows), BATCH_ROWS):
+        columns = zip(*rows[first : first + BATCH_ROWS], strict=True)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+        time.sleep(0)
+
+
+def _among(ids: Iterable[str]) -> Any:
+    return pc.field("id").isin(pa.array(ids, pa.string()))
+
+
+def _condition(query: Query, labelled: Iterable[str]) -> Any:
+    chosen = pc.scalar(True) if query.decision == "any" else pc.field("decision") == query.decision
+    if query.model is not None:
+        chosen &= pc.field("model") == query.model
+    if query.state != "all":
+        known = _among(labelled)
+        chosen &= known if query.state == "labelled" else ~known
+    return chosen
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Raises OSError where there is no such folder; a pattern alone would find nothing in it."""
+    folder.stat()
+    return list(folder.glob(pattern))
+
+
+def _or_least(rank: float | None) -> float:
+    return -1.0 if rank is None else rank
+
+
+def _name() -> str:
+    """In the order of time, and nobody else's."""
+    return f"{time.time_ns():020d}-{secrets.token_hex(4)}"

@@ -1,0 +1,157 @@
+"""Answers in SQLite or PostgreSQL, by SQLAlchemy. A connection lasts as long as what it is for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DataError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from service.errors import InvalidStore, StoreAway
+from service.review.rows import Label, Row
+from service.review.store import Entry, Query, unknown_place
+
+SECONDS = 5
+"""To connect, or to wait for a lock; a statement is given twice as long."""
+
+metadata = sa.MetaData()
+predictions = sa.Table(
+    "dropserve_predictions",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("time", sa.Double, nullable=False, index=True),
+    sa.Column("request_id", sa.String, nullable=False),
+    sa.Column("route", sa.String, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("row", sa.Integer, nullable=False),
+    sa.Column("inputs", sa.Text),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("samples", sa.Integer, nullable=False),
+    sa.Column("seed", sa.BigInteger),
+    sa.Column("predictive_entropy", sa.Double),
+    sa.Column("mutual_information", sa.Double),
+    sa.Column("decision", sa.String),
+    sa.Index("dropserve_predictions_referred", "decision", "time"),
+)
+labels = sa.Table(
+    "dropserve_labels",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("prediction", sa.String, nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("by", sa.String),
+    sa.Column("key", sa.String),
+    sa.Column("time", sa.Double, nullable=False),
+)
+RANKS: dict[str, sa.ColumnElement[float]] = {
+    "newest": predictions.c.time,
+    "information": sa.func.coalesce(predictions.c.mutual_information, -1.0),
+}
+LABEL = [labels.c[name] for name in Label._fields]
+
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": SECONDS},
+    "postgresql": {
+        "connect_timeout": SECONDS,
+        "tcp_user_timeout": 2000 * SECONDS,
+        "options": f"-c statement_timeout={2000 * SECONDS}",
+    },
+}
+INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class SqlStore:
+    """Two tables, of rows and of labels."""
+
+    def __init__(self, url: str) -> None:
+        """Raises InvalidStore for a URL of another database; ModuleNotFoundError where there is no driver."""
+        try:
+            parsed = sa.make_url(url)
+        except ArgumentError:
+            raise InvalidStore("prediction_log: is no URL of a database") from None
+        kind = parsed.get_backend_name()
+        if kind not in DRIVERS:
+            raise InvalidStore(f"prediction_log: expected a folder, or a URL of sqlite or postgresql; found {kind}")
+        self._name = parsed.render_as_string(hide_password=True)
+        self._insert = INSERT[kind](predictions).on_conflict_do_nothing()
+        self._engine = sa.create_engine(
+            parsed.set(drivername=DRIVERS[kind]),
+            poolclass=NullPool,
+            connect_args=OPTIONS[kind],
+            hide_parameters=True,  # they are what callers sent, and no business of the service's own log
+        )
+
+    def prepare(self) -> None:
+        with self._transaction() as connection:
+            metadata.create_all(connection)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        with self._transaction() as connection:
+            connection.execute(self._insert, [row._asdict() for row in rows])
+
+    def prune(self, before: float) -> None:
+        old = sa.select(predictions.c.id).where(predictions.c.time < before)
+        with self._transaction() as connection:
+            connection.execute(sa.delete(labels).where(labels.c.prediction.in_(old)))
+            connection.execute(sa.delete(predictions).where(predictions.c.time < before))
+
+    def find(self, prediction: str) -> Entry | None:
+        with self._transaction() as connection:
+            found = self._entries(connection, sa.select(predictions).where(predictions.c.id == prediction))
+        return found[0] if found else None
+
+    def select(self, query: Query) -> list[Entry]:
+        rank = RANKS[query.order]
+        place = sa.tuple_(rank, predictions.c.id)
+        found = sa.select(predictions).where(*_conditions(query)).order_by(rank.desc(), predictions.c.id.desc())
+        with self._transaction() as connection:
+            if query.after is not None:
+                last = connection.execute(sa.select(rank).where(predictions.c.id == query.after)).scalar()
+                if last is None:
+                    raise unknown_place(query.after)
+                found = found.where(place < sa.tuple_(sa.literal(last), sa.literal(query.after)))
+            return self._entries(connection, found.limit(query.limit))
+
+    def labelled(self, model: str) -> Iterator[Entry]:
+        known = sa.select(labels.c.prediction)
+        chosen = sa.select(predictions).where(predictions.c.model == model, predictions.c.id.in_(known))
+        with self._transaction() as connection:
+            return iter(self._entries(connection, chosen.order_by(predictions.c.id)))
+
+    def add_label(self, label: Label) -> None:
+        with self._transaction() as connection:
+            connection.execute(sa.insert(labels), label._asdict())
+
+    def _entries(self, connection: sa.Connection, chosen: sa.Select[Any]) -> list[Entry]:
+        rows = [Row(*found) for found in connection.execute(chosen)]
+        ids = chosen.with_only_columns(predictions.c.id).subquery()
+        said = sa.select(*LABEL).where(labels.c.prediction.in_(sa.select(ids.c.id))).order_by(labels.c.number)
+        history: dict[str, list[Label]] = {}
+        for found in connection.execute(said):
+            history.setdefault(found.prediction, []).append(Label(*found))
+        return [Entry(row, tuple(history.get(row.id, ()))) for row in rows]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DataError:
+            raise  # it is there, and will never take this
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", error)).partition("\n")[0]
+            raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: {reason}") from None
+
+
+def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:
+    if query.decision != "any":
+        yield predictions.c.decision == query.decision
+    if query.model is not None:
+        yield predictions.c.model == query.model
+    if query.state != "all":
+        known = sa.exists().where(labels.c.prediction == predictions.c.id)
+        yield known if query.state == "labelled" else ~known

@@ -1,0 +1,186 @@
+"""What a store must do, of each kind: a real folder, a real SQLite, a real PostgreSQL."""
+
+import os
+import subprocess
+import sys
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from service.errors import InvalidInput, InvalidStore, StoreAway
+from service.review.rows import Label, Row
+from service.review.store import Query, Store, open_store
+from tests.service.review.places import Place, Postgres
+
+DAY = 86400.0
+
+
+def a_row(number: int, **changes: object) -> Row:
+    row = Row(
+        id=f"a{number:02}-0",
+        time=1000.0 + number,
+        request_id="r",
+        route="/uncertainty",
+        model="toy",
+        version=1,
+        row=0,
+        inputs="[1.5,2]",
+        answer='{"label":"a"}',
+        samples=10,
+        seed=2**63 - 1,
+        predictive_entropy=1.0,
+        mutual_information=(number * 7 % 10) / 10,
+        decision="refer",
+    )
+    return row._replace(**changes)  # type: ignore[arg-type]
+
+
+def says(row: Row, label: str, by: str = "ann") -> Label:
+    return Label(row.id, f'"{label}"', by, None, time.time())
+
+
+@pytest.fixture
+def store(place: Place | Postgres) -> Store:
+    opened = open_store(place.where)
+    opened.prepare()
+    opened.prepare()  # again, as each worker does
+    return opened
+
+
+def listed(store: Store, **asked: object) -> list[str]:
+    return [entry.row.id for entry in store.select(Query(**asked))]  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_read(store: Store) -> None:
+    rows = [a_row(1), a_row(2, inputs=None, seed=None, predictive_entropy=None, mutual_information=None, decision=None)]
+    store.write(rows)
+    for row in rows:
+        assert store.find(row.id) == (row, ())
+    assert store.find("nobody") is None
+
+
+def test_rows_written_twice_are_there_once(store: Store, place: Place | Postgres) -> None:
+    """As after an answer of the database that was lost. Of files none is lost: one is there or is not."""
+    store.write([a_row(1)])
+    if "://" in place.where:
+        store.write([a_row(1), a_row(2)])
+        assert listed(store) == ["a02-0", "a01-0"]
+
+
+@pytest.mark.parametrize("order", ["newest", "information"])
+def test_pages_follow_each_other_without_gap_or_overlap(store: Store, order: str) -> None:
+    rows = [a_row(number) for number in range(10)] + [a_row(20, mutual_information=None)]
+    store.write(rows[:5])
+    store.write(rows[5:])
+    key = {"newest": lambda row: row.time, "information": lambda row: row.mutual_information or -1.0}[order]
+    if order == "information":
+        rows[0] = rows[0]._replace(mutual_information=1e-9)  # so that the order here is plain
+    expected = [row.id for row in sorted(rows, key=key, reverse=True)]
+    found, after = [], None
+    while page := listed(store, order=order, limit=4, after=after):
+        found += page
+        after = page[-1]
+        store.write([a_row(50 + len(found), time=2000.0, mutual_information=2.0)])  # what is new comes before
+    assert found == expected
+    with pytest.raises(InvalidInput, match="after: expected the id of a row"):
+        store.select(Query(after="nobody"))
+
+
+def test_rows_are_listed_by_model_decision_and_state(store: Store) -> None:
+    store.write([a_row(1), a_row(2, model="other"), a_row(3, decision="accept"), a_row(4, decision=None)])
+    store.add_label(says(a_row(1), "b"))
+    assert listed(store) == ["a02-0"]
+    assert listed(store, model="toy", state="all") == ["a01-0"]
+    assert listed(store, decision="accept") == ["a03-0"]
+    assert listed(store, decision="any", model="toy") == ["a04-0", "a03-0"]
+    assert listed(store, state="labelled") == ["a01-0"]
+    assert listed(store, model="'; DROP TABLE dropserve_labels; --") == []
+
+
+def test_labels_are_kept_in_their_order_and_the_last_holds(store: Store) -> None:
+    store.write([a_row(1), a_row(2), a_row(3, model="other")])
+    said = [says(a_row(1), "b"), says(a_row(1), "c", "bob"), says(a_row(3), "a")]
+    for label in said:
+        store.add_label(label)
+    entry = store.find("a01-0")
+    assert entry
+    assert entry.labels == tuple(said[:2])
+    assert [(one.row.id, one.labels[-1].label) for one in store.labelled("toy")] == [("a01-0", '"c"')]
+
+
+def test_old_rows_are_forgotten_with_their_labels(store: Store, place: Place | Postgres) -> None:
+    now = time.time()
+    old, new = a_row(1, time=now - 3 * DAY), a_row(2, time=now)
+    store.write([old])
+    store.add_label(says(old, "a"))
+    if isinstance(place, Place):
+        for file in Path(place.where.removeprefix("sqlite:///")).rglob("*.*"):
+            os.utime(file, (old.time, old.time))  # by which files are judged
+    store.write([new])
+    store.prune(now - DAY)
+    assert listed(store, state="all") == ["a02-0"]
+    assert list(store.labelled("toy")) == []
+
+
+def test_another_process_sees_the_same(store: Store, place: Place | Postgres) -> None:
+    store.write([a_row(1)])
+    code = "import sys; from service.review.store import *; print(len(open_store(sys.argv[1]).select(Query())))"
+    done = subprocess.run([sys.executable, "-c", code, place.where], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+def test_a_store_that_is_away_says_so_and_may_come_back(store: Store, place: Place | Postgres) -> None:
+    store.write([a_row(1)])
+    place.go_away()
+    try:
+        numbers = count(2)
+        for use in (
+            lambda: store.write([a_row(next(numbers))]),
+            store.prepare,
+            lambda: store.find("a01-0"),
+            lambda: store.select(Query()),
+            lambda: list(store.labelled("toy")),
+            lambda: store.add_label(says(a_row(1), "a")),
+            lambda: store.prune(0.0),
+        ):
+            with pytest.raises(StoreAway, match="prediction log"):
+                use()
+    finally:
+        place.come_back()
+    store.prepare()
+    store.write([a_row(9)])
+    assert listed(store) == ["a09-0", "a01-0"]
+
+
+def test_a_place_that_can_be_none_is_refused() -> None:
+    with pytest.raises(InvalidStore, match="a URL of sqlite or postgresql; found mysql"):
+        open_store("mysql://root@localhost/x")
+
+
+def test_no_password_is_told() -> None:
+    store = open_store("postgresql://ann:secret@127.0.0.1:1/x")
+    with pytest.raises(StoreAway) as told:
+        store.prepare()
+    assert "secret" not in told.value.message
+
+
+@pytest.mark.parametrize(("where", "package"), [("folder", "pyarrow"), ("sqlite:///x", "sqlalchemy")])
+def test_a_missing_extra_is_told(where: str, package: str, tmp_path: Path) -> None:
+    """At the start, in an interpreter in which it cannot be imported."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from service.__main__ import cli; sys.argv = ['service', 'serve', '--port', '0']; cli()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"DROPSERVE_PREDICTION_LOG": where},
+    )
+    assert done.returncode == 1
+    assert f"prediction_log: needs {package}; in the repository's folder: pip install '.[log]'" in " ".join(
+        done.stderr.split()
+    )

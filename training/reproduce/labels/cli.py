@@ -1,0 +1,82 @@
+"""The command `python -m training reproduce labels`."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from service.errors import DropserveError
+from training.errors import TrainingError
+from training.reproduce.records import check, read, save
+
+FAILURE = 1
+
+out = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
+
+
+def labels(
+    data: Annotated[str, typer.Option(help="Data set of classes: a file, or digits.")] = "digits",
+    seeds: Annotated[int, typer.Option(min=1, help="So many, from 0 on.")] = 5,
+    first: Annotated[int, typer.Option(min=2, help="Rows labelled by chance to begin with.")] = 20,
+    batch: Annotated[int, typer.Option(min=1, help="Rows labelled a round.")] = 10,
+    last: Annotated[int, typer.Option(min=2, help="Labels at the end.")] = 200,
+    passes: Annotated[int, typer.Option(min=2, help="Thinned networks that score a row.")] = 100,
+    results: Annotated[Path, typer.Option(help="File of results; others' in it stay.")] = Path(
+        "build/results/labels.json"
+    ),
+) -> None:
+    """Which rows should a person label next? By mutual information (BALD), by entropy, and by chance.
+
+    A network is trained on few labelled rows, exported, and the service's engine scores the others; the best of a
+    round are labelled, and it begins anew. Prints accuracy on held-out rows over the labels used, and draws it.
+    """
+    try:
+        check(results)
+        _run(data, seeds, (first, batch, last, passes), results)
+    except DropserveError as error:
+        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
+        raise typer.Exit(FAILURE) from None
+    _show(results)
+
+
+def _run(source: str, seeds: int, numbers: tuple[int, int, int, int], results: Path) -> None:
+    """Keep what came of each seed and way before the next is begun."""
+    try:
+        from training.data import load_data  # torch takes seconds to import, and --help needs none of it
+        from training.reproduce.labels.experiment import SCORES, Plan, check_plan, learn
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+
+    data, plan = load_data(source), Plan(*numbers)
+    check_plan(plan, data)
+    for seed in range(seeds):
+        for way in SCORES:
+            began = time.perf_counter()
+            with out.status(f"seed {seed}, {way}") as status:
+
+                def on_round(count: int, accuracy: float, *, text: str = f"seed {seed}, {way}") -> None:
+                    status.update(f"{text}: {count} of {plan.last} labels, accuracy {accuracy:.3f}")
+
+                accuracies = learn(data, way, seed, plan, on_round)
+            record = {"data": data.name, "data_sha256": data.sha256, "way": way, "seed": seed, "passes": plan.passes}
+            record |= {"labels": plan.counts, "accuracy": accuracies, "seconds": time.perf_counter() - began}
+            save(results, record, lambda one: (one["way"], one["seed"]))
+            out.print(f"seed {seed}, {way}: {accuracies[-1]:.3f} with {plan.last} labels", markup=False)
+
+
+def _show(results: Path) -> None:
+    from training.reproduce.labels.report import table
+
+    records = read(results)
+    out.print(table(records))
+    out.print(f"Results: {results}", markup=False, soft_wrap=True)
+    try:
+        from training.reproduce.labels.plot import draw
+    except ModuleNotFoundError:
+        out.print("No plot: it needs matplotlib, pip install '.[docs]'", markup=False)
+        return
+    draw(records, results.with_suffix(".png"))
+    out.print(f"Plot: {results.with_suffix('.png')}", markup=False, soft_wrap=True)

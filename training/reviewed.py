@@ -1,0 +1,118 @@
+"""Rows that persons have labelled, from the service's prediction log: for the training part, and for no other."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from service.categories import Categories
+from service.errors import DropserveError, InvalidInput
+from service.inputs import FIELD, to_array
+from service.manifest import TensorSpec
+from service.review.rows import Row
+from service.review.store import Entry, open_store
+from training.data import Dataset, Part, Split
+from training.data.split import equal_rows
+from training.errors import TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """Labelled rows to learn from, beside those of the data set, in the order of their ids."""
+
+    part: Part
+    left_out: int
+    """Rows that are equal to one that validates, calibrates or tests."""
+    without_inputs: int
+    """Labelled rows that the service kept no inputs of."""
+
+    def joined(self, data: Dataset) -> Dataset:
+        """The data set with these rows behind its own."""
+        targets: Any = np.concatenate([data.targets, self.part.targets])
+        return replace(data, inputs=np.concatenate([data.inputs, self.part.inputs]), targets=targets)
+
+    def facts(self, data: Dataset) -> dict[str, Any]:
+        """For the manifest."""
+        alone = replace(data, inputs=self.part.inputs, targets=self.part.targets)
+        return {
+            "reviewed_rows": len(self.part.targets),
+            "reviewed_left_out": self.left_out,
+            "reviewed_sha256": alone.sha256,
+        }
+
+    def told(self) -> str:
+        """In words."""
+        text = f"reviewed: {len(self.part.targets)} rows that persons labelled, added to those to train on"
+        if self.left_out:
+            text += f"; {self.left_out} left out that are equal to a row held out"
+        return text + f"; {self.without_inputs} left out whose inputs were not kept" * bool(self.without_inputs)
+
+
+def with_reviewed(where: str, model: str, data: Dataset, split: Split) -> tuple[Split, Reviewed]:
+    """The split with the labelled rows of this model in its training part; each row once, with its last label.
+
+    Raises TrainingError where the store cannot be read, or a row or label does not fit the data.
+    """
+    try:
+        entries = list(open_store(where).labelled(model))
+    except DropserveError as error:
+        raise TrainingError(f"with_reviewed: {error.message}") from None
+    known = [entry for entry in entries if entry.row.inputs is not None]
+    part = Part(_inputs(known, data), _targets(known, data))
+    fresh = _not_held_out(part, split)
+    kept = Part(part.inputs[fresh], part.targets[fresh])
+    train = Part(*(np.concatenate(both) for both in zip(_arrays(split.train), _arrays(kept), strict=True)))
+    return replace(split, train=train), Reviewed(kept, int((~fresh).sum()), len(entries) - len(known))
+
+
+def _not_held_out(part: Part, split: Split) -> Any:
+    """(rows,): which are equal to no row that validates, calibrates or tests."""
+    held = np.concatenate([one.inputs for one in (split.validation, split.calibration, split.test)])
+    groups = equal_rows(np.concatenate([held, part.inputs]))
+    return ~np.isin(groups[len(held) :], groups[: len(held)])
+
+
+def _arrays(part: Part) -> tuple[Any, Any]:
+    return part.inputs, part.targets
+
+
+def _inputs(entries: Sequence[Entry], data: Dataset) -> Any:
+    """(rows, …), in the data's own order of columns."""
+    shape = data.inputs.shape[1:]
+    rows = [_row(entry.row, data, shape) for entry in entries]
+    return np.concatenate([np.zeros((0, *shape), np.float32), *rows])
+
+
+def _row(row: Row, data: Dataset, shape: tuple[int, ...]) -> Any:
+    """(1, …): a row as callers wrote it, checked as the service does."""
+    sent = msgspec.json.decode(row.inputs or "null")
+    spec = TensorSpec(name=FIELD, dtype="float32", shape=shape)
+    try:
+        if data.categories:
+            return Categories(data.features, data.categories).to_numbers([sent], FIELD).astype(np.float32)
+        if not isinstance(sent, list):
+            raise InvalidInput("expected a list of numbers, of a model of one input")
+        return to_array([sent], spec, FIELD).astype(np.float32)
+    except (InvalidInput, ValueError) as error:
+        reason = error.message if isinstance(error, InvalidInput) else str(error)
+        raise TrainingError(f"with_reviewed: row {row.id} does not fit {data.name}: {reason}") from None
+
+
+def _targets(entries: Sequence[Entry], data: Dataset) -> Any:
+    """(rows,) numbers of classes, or (rows, 1) values."""
+    labels = list(_labels(entries, data))
+    return np.array(labels, np.int64) if data.labels else np.array(labels, np.float32).reshape(-1, 1)
+
+
+def _labels(entries: Sequence[Entry], data: Dataset) -> Iterator[Any]:
+    for row, labels in entries:
+        last = msgspec.json.decode(labels[-1].label)
+        if data.labels and last in data.labels:
+            yield data.labels.index(last)
+        elif not data.labels and isinstance(last, list) and len(last) == 1:
+            yield last
+        else:
+            expected = f"one of {', '.join(data.labels)}" if data.labels else "one number"
+            raise TrainingError(f"with_reviewed: row {row.id}: expected {expected} as its label; found {last!r}")
