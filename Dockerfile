@@ -50,8 +50,14 @@ ENTRYPOINT ["sh", "-c", "exec setpriv --reuid $(stat -c %u models) --regid $(sta
 CMD ["train"]
 
 
+# Of the packages only what serving reads; training keeps all, as it exports with what goes here
+FROM serving-packages AS trimmed-packages
+COPY deploy/image/trim.py .
+RUN python trim.py
+
+
 FROM base AS serve
-COPY --from=serving-packages /venv /venv
+COPY --from=trimmed-packages /venv /venv
 COPY service service
 RUN python -m compileall -q service
 COPY <<EOT /usr/local/bin/ready
