@@ -7,7 +7,24 @@ from collections.abc import Callable, Sequence
 TOKENS = tuple(
     token.encode("utf-8", "surrogatepass")
     for token in (
-        *('"', "\\", "{", "}", "[", "]", ",", ":", "null", "true", "NaN", "-Infinity", "1e999", "-0", "0.1e-400", "1.0"),
+        *(
+            '"',
+            "\\",
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "null",
+            "true",
+            "NaN",
+            "-Infinity",
+            "1e999",
+            "-0",
+            "0.1e-400",
+            "1.0",
+        ),
         *("9223372036854775808", "-9223372036854775809", "18446744073709551616", "1" * 400, "9" * 5000, "0x10", "01"),
         *("\\ud800", "\\u0000", "\ud800", "\0", "\xff", "\ufeff", "\u202e", "é", "𝟙", " " * 100, "\r\n", "\n", "\t"),
         *("[" * 2000, '{"a":' * 2000, '"inputs":', '"data":[]', '"shape":[-1]', '"shape":[4294967296,4294967296]'),
@@ -21,7 +38,18 @@ SCALAR = re.compile(rb'-?\d+(?:\.\d+)?(?:e\d+)?|"[^"]*"|true|false|null')
 VALUES = tuple(
     value.encode()
     for value in (
-        *("0", "-1", "1.5", "1e400", "-1e-400", "9223372036854775807", "9223372036854775808", "1" * 400, "null", "true"),
+        *(
+            "0",
+            "-1",
+            "1.5",
+            "1e400",
+            "-1e-400",
+            "9223372036854775807",
+            "9223372036854775808",
+            "1" * 400,
+            "null",
+            "true",
+        ),
         *("[]", "{}", '""', '"a"', '"NaN"', '"\\u0000"', "NaN", "[[]]", "[null]", '{"a":{"a":[]}}', '["a",1,null]'),
         *("[1,2,3,4]", "[[1,2,3,4]]", "[" * 600 + "]" * 600, '"' + "x" * 3000 + '"', '"random"', "0.5", "100", "2"),
         *('"FP16"', '"UINT64"', '"INT8"', '"BOOL"', '"BYTES"', '"samples"', '"seed"', '"input"', '"inputs"', '"shape"'),
@@ -68,7 +96,17 @@ def _exchange(content: bytearray, place: int, rng: random.Random) -> None:
         content[slice(*found.span())] = rng.choice(VALUES)
 
 
-CHANGES: tuple[Change, ...] = (_flip, _replace, _delete, _insert, _insert_token, _insert_token, _repeat, _cut, *[_exchange] * 8)
+CHANGES: tuple[Change, ...] = (
+    _flip,
+    _replace,
+    _delete,
+    _insert,
+    _insert_token,
+    _insert_token,
+    _repeat,
+    _cut,
+    *[_exchange] * 8,
+)
 
 
 def mutate(content: bytes, rng: random.Random, others: Sequence[bytes] = ()) -> bytes:

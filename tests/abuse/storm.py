@@ -222,5 +222,3 @@ def _fault(status: int, head: bytes, body: bytes) -> str:
     if not 200 <= status < 505:
         return f"status {status}"
     return ""
-
-
