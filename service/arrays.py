@@ -11,6 +11,7 @@ import numpy as np
 
 from service.runtime import Array
 
+
 def read_npz(content: bytes, max_unpacked_bytes: int = sys.maxsize) -> dict[str, Array]:
     """The arrays of an NPZ file by name; raises ValueError with the reason.
 

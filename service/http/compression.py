@@ -8,6 +8,7 @@ from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 from service.stages import Stopwatch
 from service.steps import Steps
 
+
 class Format(NamedTuple):
     """A content-encoding that is read."""
 

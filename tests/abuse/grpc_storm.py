@@ -23,7 +23,7 @@ def grpc_storm(address: str, key: str, inputs: int, seed: int = 0) -> Outcome:
     seeds = PARSERS["v2, protobuf"].seeds
     with grpc.insecure_channel(address) as channel:
         methods: dict[str, Callable[..., bytes]] = {
-            name: channel.unary_unary(f"/inference.GRPCInferenceService/{name}") for name in set(METHODS)
+            name: channel.unary_unary(f"/inference.GRPCInferenceService/{name}", bytes, bytes) for name in set(METHODS)
         }
         for _ in range(inputs):
             content = mutate(rng.choice(seeds), rng)

@@ -97,14 +97,7 @@ def _exchange(content: bytearray, place: int, rng: random.Random) -> None:
 
 
 CHANGES: tuple[Change, ...] = (
-    _flip,
-    _replace,
-    _delete,
-    _insert,
-    _insert_token,
-    _insert_token,
-    _repeat,
-    _cut,
+    *(_flip, _replace, _delete, _insert, _insert_token, _insert_token, _repeat, _cut),
     *[_exchange] * 8,
 )
 

@@ -32,70 +32,14 @@ EACH = 200
 
 LOADED, REFUSED, ODD = b"l", b"r", b"o"
 
-OPERATORS = tuple(
-    [
-        "Add",
-        "Mul",
-        "MatMul",
-        "Gemm",
-        "Relu",
-        "Softmax",
-        "Reshape",
-        "Expand",
-        "Tile",
-        "Gather",
-        "Scatter",
-        "Slice",
-        "Concat",
-        "Split",
-        "Transpose",
-        "Conv",
-        "ConvTranspose",
-        "MaxPool",
-        "Resize",
-        "Pad",
-        "TopK",
-        "OneHot",
-        "Range",
-        "ConstantOfShape",
-        "Loop",
-        "If",
-        "Scan",
-        "Einsum",
-        "LSTM",
-        "GRU",
-        "NonMaxSuppression",
-        "RoiAlign",
-        "Compress",
-        "Unsqueeze",
-        "Squeeze",
-        "Cast",
-        "Identity",
-        "Shape",
-        "Size",
-        "Where",
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "StringNormalizer",
-        "SequenceAt",
-        "SequenceConstruct",
-        "SplitToSequence",
-        "GatherND",
-        "ScatterND",
-        "CumSum",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "GridSample",
-        "RandomNormal",
-        "Multinomial",
-        "Dropout",
-        "BatchNormalization",
-        "DFT",
-        "Optional",
-        "Bernoulli",
-        "Attention",
-        "RegexFullMatch",
-    ]
+OPERATORS = (
+    *("Add", "Mul", "MatMul", "Gemm", "Relu", "Softmax", "Reshape", "Expand", "Tile", "Gather", "Scatter", "Slice"),
+    *("Concat", "Split", "Transpose", "Conv", "ConvTranspose", "MaxPool", "Resize", "Pad", "TopK", "OneHot", "Range"),
+    *("ConstantOfShape", "Loop", "If", "Scan", "Einsum", "LSTM", "GRU", "NonMaxSuppression", "RoiAlign", "Compress"),
+    *("Unsqueeze", "Squeeze", "Cast", "Identity", "Shape", "Size", "Where", "QuantizeLinear", "DequantizeLinear"),
+    *("StringNormalizer", "SequenceAt", "SequenceConstruct", "SplitToSequence", "GatherND", "ScatterND", "CumSum"),
+    *("DepthToSpace", "SpaceToDepth", "GridSample", "RandomNormal", "Multinomial", "Dropout", "BatchNormalization"),
+    *("DFT", "Optional", "Bernoulli", "Attention", "RegexFullMatch"),
 )
 SIZES = (0, 1, -1, 2, 2**31, 2**31 - 1, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**63))
 
@@ -188,7 +132,7 @@ CHANGES: tuple[Callable[[onnx.ModelProto, random.Random], None], ...] = (
 
 
 def load_mutants(count: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
-    """How many were loaded, refused, or ended their process, and what is at fault: an odd error or an end by a signal."""
+    """How many were loaded, refused, or ended their process, and what is at fault: an odd error, an end by a signal."""
     outcomes: Counter[str] = Counter()
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:

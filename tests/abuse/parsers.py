@@ -1,4 +1,4 @@
-"""Every parser that reads what others wrote: bytes in; it answers or refuses by its own errors, anything else is a fault.
+"""Every parser of what others wrote: bytes in; it answers or refuses by the service's errors, all else is a fault.
 
 What is read must be what the model takes: finite numbers of its type and shape.
 """

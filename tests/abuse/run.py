@@ -63,6 +63,7 @@ def fuzz_parser(name: str, parser: Parser, inputs: int, seed: int = 0) -> Part:
     rng = random.Random(f"{seed} {name}")
     outcomes: Counter[str] = Counter()
     part = Part(name, inputs, slowest=0.0)
+    began = perf_counter()
     for _ in range(inputs):
         content = mutate(rng.choice(parser.seeds), rng, parser.seeds)
         started = perf_counter()
@@ -74,7 +75,7 @@ def fuzz_parser(name: str, parser: Parser, inputs: int, seed: int = 0) -> Part:
         part.slowest = max(part.slowest or 0.0, taken)
         if taken > SLOW:
             part.faults.append(f"took {taken:.1f} s: {content!r}")
-    part.outcomes = dict(outcomes)
+    part.seconds, part.outcomes = perf_counter() - began, dict(outcomes)
     return part
 
 
@@ -121,8 +122,8 @@ def fuzz_by_coverage(runs: int) -> Part:
         corpus = Path(name) / "corpus"
         corpus.mkdir()
         command = [sys.executable, "-m", "tests.abuse.coverage_guided", str(runs), str(corpus)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        part = Part("v2 decoder, by coverage (atheris)", runs)
+        done, seconds = timed(lambda: subprocess.run(command, capture_output=True, text=True, check=False))
+        part = Part("v2 decoder, by coverage (atheris)", runs, seconds)
         covered = re.findall(r"cov: (\d+)", done.stderr)
         part.outcomes = {"corpus": len(list(corpus.iterdir())), "branches": int(covered[-1]) if covered else 0}
         if done.returncode or f"Done {runs} runs" not in done.stderr:
@@ -139,23 +140,29 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def run(inputs: int, seed: int = 0) -> list[Part]:
     """Everything."""
     share = {name: max(1, round(inputs * part)) for name, part in SHARES.items()}
-    parts = []
-    for name, parser in PARSERS.items():
-        part, seconds = timed(
-            lambda name=name, parser=parser: fuzz_parser(name, parser, share["parsers"] // len(PARSERS), seed)
-        )  # type: ignore[misc]
-        part.seconds = seconds
-        parts.append(part)
-    parts += attack_service(share["http"], share["grpc"], seed)
-    part, part.seconds = timed(lambda: fuzz_by_coverage(share["coverage"]))
-    (outcomes, faults), seconds = timed(lambda: load_mutants(share["onnx"], seed))
-    parts += [part, Part("ONNX files, hostile", share["onnx"], seconds, dict(outcomes), None, faults)]
-    spread, seconds = timed(lambda: spread_of_medians(share["onnx"] * 4, seed))
-    timing = Part(
-        "comparison of keys, timed", share["onnx"] * 4, seconds, {"medians apart, in 1000": round(1000 * spread)}
+    each = share["parsers"] // len(PARSERS)
+    return [
+        *(fuzz_parser(name, parser, each, seed) for name, parser in PARSERS.items()),
+        *attack_service(share["http"], share["grpc"], seed),
+        fuzz_by_coverage(share["coverage"]),
+        load_hostile_models(share["onnx"], seed),
+        time_keys(share["onnx"], seed),
+    ]
+
+
+def load_hostile_models(files: int, seed: int) -> Part:
+    """In bounded processes."""
+    (outcomes, faults), seconds = timed(lambda: load_mutants(files, seed))
+    return Part("ONNX files, hostile", files, seconds, dict(outcomes), None, faults)
+
+
+def time_keys(trials: int, seed: int) -> Part:
+    """Needs many to say anything."""
+    spread, seconds = timed(lambda: spread_of_medians(trials, seed))
+    faults = [f"the medians lie {spread:.0%} apart"] if spread > BOUND else []
+    return Part(
+        "comparison of keys, timed", trials, seconds, {"medians apart, in 1000": round(1000 * spread)}, None, faults
     )
-    timing.faults += [f"the medians lie {spread:.0%} apart"] if spread > BOUND else []
-    return [*parts, timing]
 
 
 def show(parts: list[Part]) -> None:

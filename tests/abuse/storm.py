@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Request(NamedTuple):
 
     method: bytes
     path: bytes
-    headers: Headers = {}
+    headers: Headers = MappingProxyType({})
     body: bytes = b""
 
     def framed(self) -> bytes:
