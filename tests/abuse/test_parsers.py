@@ -24,7 +24,9 @@ ODD = st.one_of(
     st.text(max_size=8),
     st.sampled_from(["input", "random", "FP32", "BYTES", "BF16", "Rome"]),
 )
-ANY = st.recursive(ODD, lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=5), part, max_size=3))
+ANY = st.recursive(
+    ODD, lambda part: st.lists(part, max_size=4) | st.dictionaries(st.text(max_size=5), part, max_size=3)
+)
 ROW = st.lists(st.floats(-1e3, 1e3) | st.integers(-9, 9), min_size=4, max_size=4)
 ROWS = st.lists(ROW | ANY, min_size=1, max_size=3) | ANY
 
