@@ -64,7 +64,10 @@ PARAMETERS: dict[str, Json] = {
     "{version}": {"name": "version", "schema": {"type": "integer", "minimum": 1}, "example": 1},
 }
 
-PARAMETERS_OF = {"type": ["object", "null"], "additionalProperties": {"type": ["boolean", "integer", "number", "string"]}}
+PARAMETERS_OF = {
+    "type": ["object", "null"],
+    "additionalProperties": {"type": ["boolean", "integer", "number", "string"]},
+}
 
 INFER_BODY: Json = {
     "type": "object",

@@ -14,7 +14,7 @@ from tests.abuse.onnx_mutants import load_mutants
 from tests.abuse.run import attack_service, guarded_service
 from tests.service.processes import Service
 
-HTTP, GRPC, FILES = 6000, 500, 300
+HTTP, GRPC, FILES = 5000, 500, 200
 
 SECRETS = ("ds_sentinel_in_a_header", "ds_sentinel_in_a_query", "sentinel-of-the-environment", "sentinel-in-a-body")
 
