@@ -14,10 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from service.api.decoding import decode_inputs, decode_request
+from service.api.decoding import decode_request
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
+from service.api.rows import decode_inputs
 from service.config import Settings
-from service.errors import DropserveError
+from service.errors import DropserveError, InvalidRequest
 from service.external_data import refuse_external_data
 from service.files import guess_kind, read_rows
 from service.golden import record, replay
@@ -168,8 +169,8 @@ def _settings(content: bytes) -> None:
     os.environ.update(given)
     try:
         Settings()
-    except ValueError:  # pydantic's and pydantic-settings' own; `service.__main__` puts them into words
-        pass
+    except (ValueError, RecursionError):  # of pydantic-settings and json; `service.__main__` puts them into words
+        raise InvalidRequest("settings") from None
     finally:
         for name in given:
             os.environ.pop(name)

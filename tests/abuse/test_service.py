@@ -4,11 +4,12 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
 
 from service.http.access import make_key
-from service.http.protocol import MAX_HEAD_BYTES
+from service.http.heads import MAX_HEAD_BYTES
 from tests.abuse.key_timing import spread_of_medians
 from tests.abuse.onnx_mutants import load_mutants
 from tests.abuse.run import attack_service, guarded_service
@@ -94,13 +95,18 @@ def test_a_long_head_that_ends_is_read(guarded: tuple[Service, str]) -> None:
     assert guarded[0].client.get("/healthz", headers={"x-note": "a" * (MAX_HEAD_BYTES // 2)}).status_code == 200
 
 
-def test_what_is_no_http_is_refused_in_form(guarded: tuple[Service, str]) -> None:
-    said = said_to(guarded[0].client, b"\x16\x03\x01 TLS to a port without\r\n\r\n")
-    assert said.startswith(b"HTTP/1.1 400 ")
-    assert b'{"error":{"code":"malformed_body"' in said
-
-
 # a way round the key
+
+
+def test_grpc_asks_for_the_key_before_it_reads(guarded: tuple[Service, str]) -> None:
+    service, key = guarded
+    with grpc.insecure_channel(f"127.0.0.1:{service.said('gRPC listens')[0]['port']}") as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", bytes, bytes)
+        for metadata, code in (((), "UNAUTHENTICATED"), ((("x-api-key", key),), "INVALID_ARGUMENT")):
+            with pytest.raises(grpc.RpcError) as refused:
+                infer(b"no protobuf", metadata=metadata)
+            assert refused.value.code().name == code
+
 
 SLY_PATHS = [
     *("/v1/models/../models", "/ui/../v1/models", "/ui/%2e%2e/v1/models", "/docs/../v1/models", "//v1/models"),
