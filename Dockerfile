@@ -68,6 +68,7 @@ python licences.py /sbom/sbom.cdx.json > /sbom/licences.tsv
 dpkg-query --show --showformat '${Package}\t${Version}\n' > /sbom/debian.tsv
 EOT
 
+
 FROM scratch AS sbom
 COPY --from=bill /sbom /
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from time import perf_counter
 
 import grpc
 
@@ -27,12 +28,13 @@ def grpc_storm(address: str, key: str, inputs: int, seed: int = 0) -> Outcome:
         }
         for _ in range(inputs):
             content = mutate(rng.choice(seeds), rng)
+            started = perf_counter()
             try:
                 methods[rng.choice(METHODS)](content, timeout=DEADLINE, metadata=[("x-api-key", key)])
                 status = grpc.StatusCode.OK
             except grpc.RpcError as error:
                 status = error.code()
-            outcome.note(status.name, 0.0)
+            outcome.note(status.name, perf_counter() - started)
             if status not in BY_RULE:
                 outcome.faults.append(f"{status.name}: {content!r}")
     return outcome

@@ -140,7 +140,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def run(inputs: int, seed: int = 0) -> list[Part]:
     """Everything."""
     share = {name: max(1, round(inputs * part)) for name, part in SHARES.items()}
-    each = share["parsers"] // len(PARSERS)
+    each = share["parsers"] // len(PARSERS) + 1
     return [
         *(fuzz_parser(name, parser, each, seed) for name, parser in PARSERS.items()),
         *attack_service(share["http"], share["grpc"], seed),
@@ -160,9 +160,8 @@ def time_keys(trials: int, seed: int) -> Part:
     """Needs many to say anything."""
     spread, seconds = timed(lambda: spread_of_medians(trials, seed))
     faults = [f"the medians lie {spread:.0%} apart"] if spread > BOUND else []
-    return Part(
-        "comparison of keys, timed", trials, seconds, {"medians apart, in 1000": round(1000 * spread)}, None, faults
-    )
+    outcomes = {"medians apart, in 1000": round(1000 * spread)}
+    return Part("comparison of keys, timed", trials, seconds, outcomes, None, faults)
 
 
 def show(parts: list[Part]) -> None:
@@ -172,13 +171,8 @@ def show(parts: list[Part]) -> None:
         slowest = "" if part.slowest is None else f"{1000 * part.slowest:.0f} ms"
         outcomes = ", ".join(f"{name} {count}" for name, count in part.outcomes.items())
         table.add_row(part.name, f"{part.inputs:,}", f"{part.seconds:.1f}", slowest, str(len(part.faults)), outcomes)
-    table.add_row(
-        "all",
-        f"{sum(p.inputs for p in parts):,}",
-        f"{sum(p.seconds for p in parts):.0f}",
-        "",
-        str(sum(len(p.faults) for p in parts)),
-    )
+    inputs, seconds = sum(part.inputs for part in parts), sum(part.seconds for part in parts)
+    table.add_row("all", f"{inputs:,}", f"{seconds:.1f}", "", str(sum(len(part.faults) for part in parts)))
     Console(width=160).print(table)
 
 
