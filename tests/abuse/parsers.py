@@ -149,9 +149,12 @@ def _golden(content: bytes) -> None:
 ENGINE = TOY.engine()
 
 
+SCRATCH = tempfile.TemporaryDirectory(prefix="abuse-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+"""Removed when the process ends."""
+
+
 def _in_a_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], None]:
-    folder = Path(tempfile.mkdtemp(prefix="abuse-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    place = folder / "toy" / "1"
+    place = Path(SCRATCH.name) / name / "toy" / "1"
     place.mkdir(parents=True)
 
     def parse(content: bytes) -> None:
