@@ -50,8 +50,31 @@ ENTRYPOINT ["sh", "-c", "exec setpriv --reuid $(stat -c %u models) --regid $(sta
 CMD ["train"]
 
 
+# Of the packages only what serving reads; training keeps all, as it exports with what goes here
+FROM serving-packages AS trimmed-packages
+COPY deploy/image/trim.py .
+RUN python trim.py
+
+
+# What the image contains, by name, version and licence: docker build --target sbom --output build/sbom .
+FROM trimmed-packages AS bill
+COPY pyproject.toml deploy/image/licences.py ./
+RUN --mount=type=cache,target=/var/cache/pip /usr/local/bin/pip install cyclonedx-bom -c constraints.txt
+RUN <<EOT
+set -e
+mkdir /sbom
+/usr/local/bin/cyclonedx-py environment /venv/bin/python --pyproject pyproject.toml --output-reproducible -o /sbom/sbom.cdx.json
+python licences.py /sbom/sbom.cdx.json > /sbom/licences.tsv
+dpkg-query --show --showformat '${Package}\t${Version}\n' > /sbom/debian.tsv
+EOT
+
+
+FROM scratch AS sbom
+COPY --from=bill /sbom /
+
+
 FROM base AS serve
-COPY --from=serving-packages /venv /venv
+COPY --from=trimmed-packages /venv /venv
 COPY service service
 RUN python -m compileall -q service
 COPY <<EOT /usr/local/bin/ready

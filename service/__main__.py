@@ -189,6 +189,8 @@ def _settings(**given: Any) -> Settings:
         name = str(error).partition('"')[2].partition('"')[0]
         example = '{"digits": 1}' if name == "pins" else '["https://app.example.org"]'
         _stop(f"DROPSERVE_{name.upper()}: expected JSON, such as {example}", code=2)
+    except RecursionError:
+        _stop("DROPSERVE_PINS or another setting in JSON is nested too deeply", code=2)
     except ValidationError as error:
         first = error.errors()[0]
         names = [

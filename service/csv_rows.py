@@ -19,7 +19,7 @@ Line = tuple[int, list[str]]
 Read = Callable[[str, str, TensorSpec], float]
 """A cell and where it is → what it says."""
 
-NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
+NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*")
 """As people write them; Python would take 1_000 and infinity too."""
 WHOLE = re.compile(r"\s*([+-]?\d{1,20})(?:\.0*)?\s*")
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
@@ -115,7 +115,7 @@ def _read_numbers(
 
 
 def _read_number(cell: str, field: str, spec: TensorSpec) -> float:
-    value = float(cell) if NUMBER.fullmatch(cell) else math.nan
+    value = float(cell.strip()) if NUMBER.fullmatch(cell) else math.nan
     with np.errstate(over="ignore"):
         if not np.isfinite(np.float64(value).astype(spec.dtype)):
             raise _not_a_number(cell, field, f"a number that fits {spec.dtype}")
@@ -132,7 +132,7 @@ def _read_whole_number(cell: str, field: str, spec: TensorSpec) -> int:
 def _read_category(category: Category, cell: str, field: str, _: TensorSpec) -> float:
     name = _find_name(cell, category)
     is_number = name not in category.numbers and NUMBER.fullmatch(cell)
-    return category.read(float(cell) if is_number else name, field)
+    return category.read(float(name) if is_number else name, field)
 
 
 def _find_name(cell: str, category: Category) -> str:

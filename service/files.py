@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
-from service.api.decoding import decode_inputs, decode_request
+from service.api.decoding import decode_request
 from service.api.requests import PredictRequest, UncertaintyRequest
+from service.api.rows import decode_inputs
 from service.arrays import read_npy, read_npz
 from service.csv_rows import read_csv, shorten
 from service.errors import InvalidInput, InvalidRequest, MalformedBody

@@ -50,14 +50,16 @@ class Graph:
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+            self._session = ort.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+            self.inputs = tuple(_tensor_info(tensor) for tensor in self._session.get_inputs())
+            self.outputs = tuple(_tensor_info(tensor) for tensor in self._session.get_outputs())
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base; names may not be UTF-8
             raise InvalidModel(f"{name}: onnxruntime cannot load it: {error}", file=name) from None
         self.name = name
         self.size = len(content)
         """Bytes of the file: near enough 4 a weight."""
-        self.inputs = tuple(_tensor_info(tensor) for tensor in self._session.get_inputs())
-        self.outputs = tuple(_tensor_info(tensor) for tensor in self._session.get_outputs())
         self._output_names = [output.name for output in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> Array:

@@ -15,6 +15,7 @@ from service.engine import Engine
 from service.errors import DropserveError, NotReady
 from service.http import models_api
 from service.http.access import describe_access
+from service.http.links import add_links
 from service.http.routes import json_response
 from service.manifest import Manifest
 from service.oip.description import describe_paths
@@ -72,6 +73,7 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
     # what a key protects is not told to those who have none: the description is open to all
     engine = None if settings.api_keys else _engine_at_hand(repository)
     api["paths"] |= describe_paths(engine, settings)
+    add_links(api)
     if engine:
         _add_examples(api, engine, settings)
         _add_categories(api, engine.manifest)

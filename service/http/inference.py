@@ -8,9 +8,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from service.api.decoding import CHUNK_BYTES, decode_inputs_steps, decode_request, decode_seconds
+from service.api.chunks import CHUNK_BYTES, decode_seconds
+from service.api.decoding import decode_request
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
+from service.api.rows import decode_inputs_steps
 from service.config import Settings
 from service.decisions import decide
 from service.engine import Engine

@@ -32,6 +32,7 @@ SILENT: dict[int | str, Json] = {503: {"model": schemas.ErrorReply, "description
 def make_models_router(repository: Repository) -> APIRouter:
     """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
     router = APIRouter(prefix="/v1/models", tags=["models"], responses=SILENT)
+    _add_refresh(router, repository)  # first, or another method would be told what /{name} allows
     _add_questions(router, repository)
     _add_example_rows(router, repository)
     _add_commands(router, repository)
@@ -85,14 +86,17 @@ def _add_example_rows(router: APIRouter, repository: Repository) -> None:
     add("/{name}/versions/{version}/examples", version_examples, "Rows that a version may be asked")
 
 
-def _add_commands(router: APIRouter, repository: Repository) -> None:
-    def add(path: str, answer: Any, model: type[schemas.Described], summary: str) -> None:
-        router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=UNKNOWN, summary=summary)
-
+def _add_refresh(router: APIRouter, repository: Repository) -> None:
+    @router.post("/refresh", response_model=schemas.Models, responses=UNKNOWN, summary="Look for new models now")
     async def refresh() -> Response:
         """Look at the folder, or at the store behind the URL, without waiting for the next time."""
         await asyncio.to_thread(repository.refresh)
         return _reply(describe_all(repository.catalogue))
+
+
+def _add_commands(router: APIRouter, repository: Repository) -> None:
+    def add(path: str, answer: Any, model: type[schemas.Described], summary: str) -> None:
+        router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=UNKNOWN, summary=summary)
 
     async def load(name: Name) -> Response:
         """All its versions, those that failed before too; an error when none of them can be served."""
@@ -117,7 +121,6 @@ def _add_commands(router: APIRouter, repository: Repository) -> None:
     def _state(name: str) -> Response:
         return _reply(describe_model(repository.catalogue, name))
 
-    add("/refresh", refresh, schemas.Models, "Look for new models now")
     add("/{name}/load", load, schemas.ModelState, "Serve a model")
     add("/{name}/unload", unload, schemas.ModelState, "Let go of a model")
     add("/{name}/versions/{version}/load", load_version, schemas.ModelState, "Serve a version")

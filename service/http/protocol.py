@@ -7,7 +7,7 @@ answer may be sent before the first of its body is there.
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from service.http.heads import BoundedHeads
 
 HEAD, HEAD_ENDS, CONTINUE = b"HTTP/1.1 ", b"\r\n\r\n", b"HTTP/1.1 100 "
 
@@ -41,7 +41,7 @@ class JoiningTransport:
         self._transport.close()
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(BoundedHeads):
     """One connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -7,7 +7,7 @@ import orjson
 from service.config import Settings
 from service.engine import Engine
 from service.oip import metadata
-from service.oip.datatypes import NAMES
+from service.oip.datatypes import NAMES, NUMERIC
 from service.oip.infer import infer_steps
 from service.oip.messages import InferRequest, RequestedOutput
 from service.oip.outputs import outputs_of
@@ -64,6 +64,43 @@ PARAMETERS: dict[str, Json] = {
     "{version}": {"name": "version", "schema": {"type": "integer", "minimum": 1}, "example": 1},
 }
 
+PARAMETERS_OF = {
+    "type": ["object", "null"],
+    "additionalProperties": {"type": ["boolean", "integer", "number", "string"]},
+}
+
+INFER_BODY: Json = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": ["string", "null"]},
+        "parameters": PARAMETERS_OF,
+        "inputs": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["name", "shape", "datatype"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+                    "datatype": {"enum": list(NUMERIC)},
+                    "parameters": PARAMETERS_OF,
+                    "data": {"type": "array", "description": "flat, row by row, or nested as the shape is"},
+                },
+            },
+        },
+        "outputs": {
+            "type": ["array", "null"],
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "parameters": PARAMETERS_OF},
+            },
+        },
+    },
+}
+
 ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
@@ -77,7 +114,7 @@ def describe_paths(engine: Engine | None, settings: Settings) -> Json:
 
 
 def _operation(described: Described, examples: Json) -> Json:
-    asked: Json = {"schema": {"type": "object"}}
+    asked: Json = {"schema": INFER_BODY if described.example == "infer" else {"type": "object"}}
     answer: Json = {"schema": {}}
     if described.example in examples:
         asked["example"], answer["example"] = examples[described.example]

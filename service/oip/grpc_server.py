@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, NoReturn
 import grpc
 import structlog
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from service import errors
 from service.config import Settings
 from service.engine import Engine
-from service.errors import DropserveError, NotReady, UnknownModel
+from service.errors import DropserveError, MalformedBody, NotReady, UnknownModel
 from service.http.access import KeyScope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.inference import parse_version
@@ -190,12 +190,12 @@ class OpenInferenceGrpc:
 def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethodHandler[Any, Any]":
     """The method, with its refusals as gRPC's."""
 
-    async def answer(request: Any, context: Context) -> Message:
+    async def answer(content: bytes, context: Context) -> Message:
         call = Call(name, context)
         admission.begin(call)
         try:
             admission.check(call, method.needed)
-            reply = await method.answer(request, call)
+            reply = await method.answer(_parse(content, method.request), call)
             call.status = 200
             return reply
         except DropserveError as error:
@@ -211,9 +211,16 @@ def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethod
 
     return grpc.unary_unary_rpc_method_handler(
         answer,
-        request_deserializer=method.request.FromString,
+        request_deserializer=None,  # gRPC would parse before it is known who asks
         response_serializer=lambda reply: reply.SerializeToString(),
     )
+
+
+def _parse(content: bytes, kind: type[Message]) -> Message:
+    try:
+        return kind.FromString(content)
+    except DecodeError:
+        raise MalformedBody(f"the message is no {kind.DESCRIPTOR.name}") from None
 
 
 async def _refuse(call: Call, error: DropserveError) -> NoReturn:

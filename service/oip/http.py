@@ -4,7 +4,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from service.api.decoding import CHUNK_BYTES, decode_request, decode_seconds
+from service.api.chunks import CHUNK_BYTES, decode_seconds
+from service.api.decoding import decode_request
 from service.api.replies import encode
 from service.config import Settings
 from service.engine import Engine

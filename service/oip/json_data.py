@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.api.decoding import CHUNK_BYTES, SPLIT, chunks, count, in_words
+from service.api.chunks import CHUNK_BYTES, SPLIT, chunks, count
+from service.api.wording import in_words
 from service.errors import InvalidInput
 from service.oip.datatypes import BF16, DTYPES
 from service.runtime import Array

@@ -21,6 +21,8 @@ from tests.toy import ToyNet
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
 
 SERVICE_USER = 10001
+MAX_PACKAGE_BYTES = 220_000_000
+"""With the slim image of Python, some 130 MB, beneath, the whole stays within 350 MB."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,6 +95,18 @@ print(json.dumps([entry.name for entry in pathlib.Path("/app").iterdir()]))
     unwanted, files = map(json.loads, served.inside(code).stdout.splitlines())
     assert unwanted == []
     assert files == ["service"]
+
+
+def test_image_has_of_its_packages_only_what_serving_reads(served: Project) -> None:
+    code = """
+import pathlib
+venv = pathlib.Path("/venv")
+print([str(path) for path in venv.glob("lib/*/site-packages/*/**/tests")])
+print(sum(path.stat().st_size for path in venv.rglob("*") if path.is_file() and not path.is_symlink()))
+"""
+    tests, size = served.inside(code).stdout.splitlines()
+    assert tests == "[]"
+    assert int(size) < MAX_PACKAGE_BYTES
 
 
 def test_settings_of_the_host_are_those_of_the_service(toy: ToyNet, tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from typer.testing import CliRunner, Result
 
 from service.__main__ import cli
 from service.api import schemas
-from service.api.decoding import CHUNK_BYTES, decode_inputs, decode_inputs_steps, decode_request
+from service.api.chunks import CHUNK_BYTES
+from service.api.decoding import decode_request
 from service.api.requests import PredictRequest
+from service.api.rows import decode_inputs, decode_inputs_steps
 from service.config import Settings
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.files import read_rows

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.decoding import CHUNK_BYTES, decode_inputs, decode_inputs_steps, decode_request, decode_seconds
+from service.api.chunks import CHUNK_BYTES, decode_seconds
+from service.api.decoding import decode_request
 from service.api.requests import (
     MAX_DRAWN_SEED,
     MAX_JSON_INTEGER,
@@ -20,6 +21,7 @@ from service.api.requests import (
     choose_seed,
     plan_sampling,
 )
+from service.api.rows import decode_inputs, decode_inputs_steps
 from service.config import Settings
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.manifest import Manifest

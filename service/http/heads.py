@@ -1,0 +1,54 @@
+"""The head of a request is bounded, which neither the parser nor uvicorn does: one that never ends would fill the
+memory of the process, no key needed.
+"""
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from service.errors import LimitExceeded
+from service.http.refusals import error_reply
+
+MAX_HEAD_BYTES = 2**16
+"""Read in vain: of a request's head, or between the pieces of its body, which may be long too. What the system hands
+over at once (256 KiB) may have more in it."""
+
+
+class BoundedHeads(HttpToolsProtocol):
+    """One connection. WebSockets are not spoken: a request to change over is answered as if it did not say so."""
+
+    _in_vain = 0
+    """Bytes read since the last head was complete or the last piece of a body came."""
+
+    def data_received(self, data: bytes) -> None:
+        """Go on reading; refuse what never becomes a request."""
+        self._in_vain += len(data)
+        super().data_received(data)
+        if self._in_vain > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_head()
+
+    def on_headers_complete(self) -> None:
+        """There is a request."""
+        self._in_vain = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """There is more of it."""
+        self._in_vain = 0
+        super().on_body(body)
+
+    def _refuse_head(self) -> None:
+        """End the connection; with an answer, unless one is being given or is due to an earlier request."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
+            error = LimitExceeded(f"the head: expected at most {MAX_HEAD_BYTES} bytes", limit=MAX_HEAD_BYTES)
+            _, content, _ = error_reply(error)
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+                b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(content), content)
+            )
+        self.transport.close()
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return False
+
+    def _unsupported_upgrade_warning(self) -> None:
+        pass

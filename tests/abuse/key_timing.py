@@ -1,0 +1,33 @@
+"""Whether the time of looking up a key tells where it stands, or how much of it was right."""
+
+import random
+from statistics import median
+from time import perf_counter_ns
+
+from service.http.access import Access, make_key
+
+KEYS = 50
+REPEATS = 20
+BOUND = 0.2
+"""Of the median; a comparison that ended at the first difference or the first match would be off by far more."""
+
+
+def spread_of_medians(trials: int, seed: int = 0) -> float:
+    """How far the medians of four kinds of digest lie apart, as a share of the smallest; the kinds take turns."""
+    keys = tuple(make_key(f"k{i}", "infer")[1] for i in range(KEYS))
+    access = Access(keys)
+    first, last = keys[0].digest, keys[-1].digest
+    kinds = {"first": first, "last": last, "nearly": first[:-1] + ("0" if first[-1] != "0" else "1"), "none": "x" * 64}
+    times: dict[str, list[int]] = {kind: [] for kind in kinds}
+    rng = random.Random(seed)
+    order = list(kinds)
+    for _ in range(trials // len(kinds)):
+        rng.shuffle(order)
+        for kind in order:
+            digest = kinds[kind]
+            started = perf_counter_ns()
+            for _ in range(REPEATS):
+                access._find(digest)
+            times[kind].append(perf_counter_ns() - started)
+    medians = [median(taken) for taken in times.values()]
+    return (max(medians) - min(medians)) / min(medians)

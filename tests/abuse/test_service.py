@@ -1,0 +1,210 @@
+"""A real server under damaged, hostile and sly requests: by rule, in time, and the same afterwards."""
+
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from service.http.access import make_key
+from service.http.heads import MAX_HEAD_BYTES
+from tests.abuse.onnx_mutants import load_mutants
+from tests.abuse.run import attack_service, guarded_service
+from tests.service.processes import Service
+
+HTTP, GRPC, FILES = 5000, 500, 200
+
+SECRETS = ("ds_sentinel_in_a_header", "ds_sentinel_in_a_query", "sentinel-of-the-environment", "sentinel-in-a-body")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, str]]:
+    with guarded_service(tmp_path_factory.mktemp("guarded")) as both:
+        yield both
+
+
+def said_to(client: httpx.Client, *pieces: bytes) -> bytes:
+    """All that the server says to these bytes until it hangs up."""
+    said = b""
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=30) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+        except OSError:
+            pass  # it hung up before it had all
+        try:
+            while got := connection.recv(2**16):
+                said += got
+        except ConnectionResetError:
+            pass
+    return said
+
+
+def test_damaged_requests_are_answered_by_rule() -> None:
+    http, grpc = attack_service(HTTP, GRPC)
+    assert http.faults == []
+    assert grpc.faults == []
+    assert (http.inputs, grpc.inputs) == (HTTP, GRPC)
+
+
+def test_hostile_models_are_refused_or_loaded() -> None:
+    """None ends the process that loads it."""
+    outcomes, faults = load_mutants(FILES)
+    assert faults == []
+    assert sum(outcomes.values()) == FILES
+    assert outcomes["refused"] > FILES // 2
+
+
+# heads
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"x-%d: " + b"a" * 1000 + b"\r\n",
+        b"a" * 1000,
+        b"a: b\r\n" * 100,
+    ],
+)
+@pytest.mark.parametrize("start", [b"GET /healthz HTTP/1.1\r\n", b"GET /"])
+def test_a_head_without_end_is_refused(guarded: tuple[Service, str], start: bytes, piece: bytes) -> None:
+    client = guarded[0].client
+    said = said_to(client, start, *(piece for _ in range(20 * MAX_HEAD_BYTES // len(piece))))
+    assert said == b"" or said.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+    assert client.get("/healthz").status_code == 200
+
+
+def test_trailers_without_end_are_refused(guarded: tuple[Service, str]) -> None:
+    service, key = guarded
+    head = (
+        f"POST /predict HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n"
+    )
+    said = said_to(service.client, head.encode(), *(b"x: " + b"a" * 1000 + b"\r\n" for _ in range(2000)))
+    assert said == b"" or said.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
+
+
+def test_a_long_head_that_ends_is_read(guarded: tuple[Service, str]) -> None:
+    assert guarded[0].client.get("/healthz", headers={"x-note": "a" * (MAX_HEAD_BYTES // 2)}).status_code == 200
+
+
+# a way round the key
+
+
+def test_grpc_asks_for_the_key_before_it_reads(guarded: tuple[Service, str]) -> None:
+    service, key = guarded
+    with grpc.insecure_channel(f"127.0.0.1:{service.said('gRPC listens')[0]['port']}") as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", bytes, bytes)
+        for metadata, code in (((), "UNAUTHENTICATED"), ((("x-api-key", key),), "INVALID_ARGUMENT")):
+            with pytest.raises(grpc.RpcError) as refused:
+                infer(b"no protobuf", metadata=metadata)
+            assert refused.value.code().name == code
+
+
+SLY_PATHS = [
+    *("/v1/models/../models", "/ui/../v1/models", "/ui/%2e%2e/v1/models", "/docs/../v1/models", "//v1/models"),
+    *("/v1/models/", "/V1/models", "/v1/%6dodels", "/%76%31/models", "/v1/models%00", "/v1/models%0a", "/v1/models;x"),
+    *("/v1/models/..%2fmodels", "/./v1/models", "/v1//models", "/healthz/../v1/models", "/healthz%2f..%2fv1/models"),
+    *("/v2/models/toy", "/v2/./models/toy", "/v2/health/../models/toy", "/metrics/", "/metrics", "/models/toy/files"),
+    *("/ui/..%2f..%2fconfig.py", "/ui/%2e%2e/%2e%2e/errors.py", "/ui/....//errors.py", "/ui//etc/passwd"),
+    *("/models/toy/plots/..%2f..%2fmanifest.json", "/models/..%2f..%2fetc/card", "/models/toy%2f1/files"),
+    *("http://x/v1/models", "http://x@y/v1/models", "/v1/models?key=x", "/v1/models#/healthz", "/\u212aredict"),
+]
+SLY_HEADERS = [
+    "authorization: Basic YTpi",
+    "authorization: Bearer",
+    "authorization: bearer  ",
+    "x-api-key:",
+    "x-api-key: null\r\nx-api-key: undefined",
+    "x-api-key: \xff",
+    "authorization: Bearer {digest}",
+    "x-api-key: {digest}",
+    "x-forwarded-for: 127.0.0.1\r\nx-original-url: /healthz\r\nx-rewrite-url: /healthz",
+    "x-http-method-override: OPTIONS",
+    "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAA=",
+    "connection: x-api-key",
+    "cookie: x-api-key=ds_x",
+]
+OPEN_ANSWERS = (b"HTTP/1.1 400 ", b"HTTP/1.1 401 ", b"HTTP/1.1 404 ")
+"""To a path that needs no key, or none, there is nothing but a refusal."""
+
+
+def digest_of_a_key(service: Service) -> str:
+    return (service.log_file.parent / "keys").read_text().split()[2]
+
+
+@pytest.mark.parametrize("path", SLY_PATHS)
+def test_no_spelling_of_a_path_goes_round_the_key(guarded: tuple[Service, str], path: str) -> None:
+    for method in ("GET", "POST", "HEAD", "OPTIONS", "PUT", "TRACE", "PATCH"):
+        request = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        said = said_to(guarded[0].client, request.encode())
+        assert said.startswith((*OPEN_ANSWERS, b"HTTP/1.1 405 ")), said[:200]
+        assert b"toy" not in said.partition(b"\r\n\r\n")[2].replace(path.encode(), b"")
+
+
+@pytest.mark.parametrize("headers", SLY_HEADERS)
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/v2/models/toy", "/v1/models/toy/unload"])
+def test_no_header_stands_for_a_key(guarded: tuple[Service, str], headers: str, path: str) -> None:
+    headers = headers.replace("{digest}", digest_of_a_key(guarded[0]))
+    for method in ("GET", "POST"):
+        request = f"{method} {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\nconnection: close\r\n\r\n"
+        said = said_to(guarded[0].client, request.encode("latin-1"))
+        assert said.startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 400 ")), said[:200]
+
+
+def test_of_two_keys_one_must_be_right(guarded: tuple[Service, str]) -> None:
+    """Whichever of them is read, a wrong one opens nothing that a right one would not."""
+    service, key = guarded
+    _, admin = make_key("nobody", "admin")
+    for first, second in ((key, "ds_wrong"), ("ds_wrong", key)):
+        request = (
+            f"POST /v1/models/toy/unload HTTP/1.1\r\nhost: x\r\nx-api-key: {first}\r\n"
+            f"x-api-key: {second}\r\nauthorization: Bearer {admin.digest}\r\nconnection: close\r\n\r\n"
+        )
+        assert said_to(service.client, request.encode()).startswith((b"HTTP/1.1 401 ", b"HTTP/1.1 403 "))
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        "content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "content-length: 0\r\ncontent-length: 44\r\n\r\n",
+        "transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "transfer-encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        "content-length: +0\r\n\r\n",
+    ],
+)
+def test_no_request_is_smuggled_behind_another(guarded: tuple[Service, str], framing: str) -> None:
+    """What two servers would cut differently is refused, and what follows it is not looked at."""
+    service, key = guarded
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\n"
+    said = said_to(service.client, (head + framing + "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").encode("latin-1"))
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", said)) == 1
+    assert said.startswith(b"HTTP/1.1 400 ")
+
+
+# secrets
+
+
+def test_no_secret_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in an answer, not in the log though it has all requests, not in the metrics."""
+    in_header, in_query, in_environment, in_body = SECRETS
+    for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"):
+        monkeypatch.setenv(name, in_environment)
+    monkeypatch.setenv("DROPSERVE_ACCESS_LOG", "true")
+    monkeypatch.setenv("DROPSERVE_LOG_LEVEL", "debug")
+    with guarded_service(tmp_path) as (service, key):
+        told = b""
+        for secret in (in_header, key):
+            for headers in ({"x-api-key": secret}, {"authorization": f"Bearer {secret}"}):
+                for path in ("/v1/models", f"/predict?key={in_query}", "/metrics", "/v2", "/no/such", "/openapi.json"):
+                    for method in ("GET", "POST"):
+                        answer = service.client.request(method, path, headers=headers, content=f'{{"{in_body}')
+                        told += answer.content + str(answer.headers).encode()
+        log = service.log_file.read_text()
+    assert log.count('"event": "request"') >= 48
+    for secret in (*SECRETS, key):
+        assert secret not in log
+        assert secret.encode() not in told
