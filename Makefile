@@ -8,7 +8,7 @@ TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train test lint format proto bench reproduce behaviour pin clean
+.PHONY: help serve train test lint format proto bench reproduce behaviour abuse soak sbom audit pin clean
 
 help: ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,6 +42,8 @@ ifeq ($(strip $(ARGS)),)
 	@$(BIN)/python -m benchmarks.sampling
 	@$(BIN)/python -m benchmarks.growth
 	@$(BIN)/python -m benchmarks.training
+	@$(BIN)/python -m benchmarks.prediction_log
+	@$(BIN)/python -m benchmarks.scaling
 else
 	@$(BIN)/python -m benchmarks.$(ARGS)
 endif
@@ -51,6 +53,15 @@ reproduce: $(VENV)/.bench ## Run published experiments again: ARGS="uci --data D
 
 behaviour: $(VENV)/.training ## Measure what dropout does, with and without it: build/behaviour/behaviour.html
 	@$(BIN)/python -m training behaviour $(ARGS)
+
+abuse: $(VENV)/.test ## A million damaged and hostile inputs, a quarter of an hour: build/abuse.json
+	@$(BIN)/python -W ignore -m tests.abuse.run --output build/abuse.json $(ARGS)
+
+sbom: ## What the serving image contains, with licences: build/sbom (needs Docker)
+	docker build --target sbom --output build/sbom .
+
+audit: $(VENV)/.test ## Known weaknesses of all packages (needs PyPI itself)
+	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt
 
 pin: ## Renew constraints.txt with the newest versions that pyproject.toml allows; torch stays
 	sed '/^[^#]/d' constraints.txt > constraints.new
