@@ -56,7 +56,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        listen_for_the_end(repository.stop, settings.drain_delay)
+        listen_for_the_end(repository.stop, settings.drain_delay, alone=settings.workers == 1)
         if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
             await refresh(repository)
         tasks = [

@@ -16,6 +16,8 @@ STATUS: dict[type[DropserveError], int] = {
     errors.BodyTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.SlowBody: 408,
+    errors.SlowHead: 408,
+    errors.MalformedHead: 400,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.UnknownModel: 404,

@@ -3,22 +3,27 @@
 import gc
 import os
 import signal
+import socket
 import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
+from time import sleep
 
 import structlog
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from service.config import Settings, find_misspelt
 from service.errors import DropserveError
 from service.http.access import read_keys
 from service.http.app import create_app
+from service.http.draining import close_the_door
 from service.http.gate import ASGIApp
 from service.http.protocol import Protocol
 from service.telemetry.logs import configure_logging
@@ -55,7 +60,7 @@ def run_server(settings: Settings) -> None:
         signal.signal(signal.SIGTERM, _end_well)
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
-        uvicorn.run(
+        config = uvicorn.Config(
             "service.http.server:create_worker",
             factory=True,
             workers=settings.workers,
@@ -70,6 +75,36 @@ def run_server(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=round(settings.drain_timeout),
         )
+        if settings.workers > 1:
+            Workers(config, [config.bind_socket()], settings.drain_delay).run()
+        else:
+            _run_alone(config)
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which lets go of the port when it is told to stop: it would keep it until all workers
+    have ended, and callers would wait at a port where nobody answers any more.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], drain_delay: float) -> None:
+        super().__init__(config, sockets)
+        self._drain_delay = drain_delay
+
+    def terminate_all(self) -> None:
+        """They go on answering for the drain's delay, and a little longer; the port is closed with the last of them."""
+        super().terminate_all()
+        sleep(self._drain_delay)
+        close_the_door(self.sockets)
+        for each in self.sockets:
+            each.close()
+
+
+def _run_alone(config: uvicorn.Config) -> None:
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def create_worker() -> ASGIApp:

@@ -43,6 +43,8 @@ def test_codes_are_stable_and_one_each() -> None:
         "deadline_exceeded",
         "caller_gone",
         "slow_body",
+        "slow_head",
+        "malformed_head",
         "access_denied",
         "unauthenticated",
         "forbidden",
