@@ -6,6 +6,8 @@ answer may be sent before the first of its body is there.
 """
 
 import asyncio
+import socket
+import struct
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -14,6 +16,10 @@ from service.errors import DropserveError, MalformedHead, SlowHead
 from service.http.refusals import error_reply
 
 HEAD, HEAD_ENDS, CONTINUE = b"HTTP/1.1 ", b"\r\n\r\n", b"HTTP/1.1 100 "
+
+
+NO_LINGER = struct.pack("ii", 1, 0)
+"""Of SO_LINGER: on, for no time."""
 
 
 class JoiningTransport:
@@ -117,6 +123,8 @@ class Protocol(HttpToolsProtocol):
         if unread < before:
             self._watch_reader(unread)
         else:
+            connection = self.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)  # the kernel keeps none of it either
             self.transport.abort()
 
     def _hang_up(self, error: DropserveError) -> None:

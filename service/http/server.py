@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
-from time import sleep
+from threading import Event
 
 import structlog
 import uvicorn
@@ -93,7 +93,7 @@ class Workers(Multiprocess):
     def terminate_all(self) -> None:
         """They go on answering for the drain's delay, and a little longer; the port is closed with the last of them."""
         super().terminate_all()
-        sleep(self._drain_delay)
+        Event().wait(self._drain_delay)
         close_the_door(self.sockets)
         for each in self.sockets:
             each.close()

@@ -48,6 +48,7 @@ def killed(folder: Path, seconds: float) -> Report:
             "every answer is right to the byte": outcomes.wrong == 0,
             "each killed worker is replaced": started == len(deaths) + 2,
         },
+        {"within five seconds": max(replaced for _, replaced in deaths) < 5.0},
     )
 
 
@@ -78,21 +79,23 @@ def stopped(folder: Path, times: float) -> Report:
             "no accepted request is lost": not sum(line["lost"] for line in lines),
             "every answer is right to the byte": not sum(line["wrong"] for line in lines),
             "the service ends with exit code 0": not any(line["code"] for line in lines),
-            "no caller waits at a port where nobody answers": max(line["not_taken_s"] for line in lines) < 2.0,
         },
+        {"no caller waits at a port where nobody answers": max(line["not_taken_s"] for line in lines) < 2.0},
     )
 
 
 def _stop_under_load(folder: Path, workers: int, *, keep_alive: bool) -> dict[str, Any]:
     folder.mkdir()
-    with canary_service(folder, workers) as (running, url, questions):
-        with traffic(url, questions, RATE, keep_alive=keep_alive) as outcomes:
-            sleep(1.5)
-            running.process.send_signal(signal.SIGTERM)
-            at = monotonic()
-            code = running.process.wait(PATIENCE)
-            ended = monotonic()
-            sleep(0.5)
+    with (
+        canary_service(folder, workers=workers) as (running, url, questions),
+        traffic(url, questions, RATE, keep_alive=keep_alive) as outcomes,
+    ):
+        sleep(1.5)
+        running.process.send_signal(signal.SIGTERM)
+        at = monotonic()
+        code = running.process.wait(PATIENCE)
+        ended = monotonic()
+        sleep(0.5)
     connections = "kept alive" if keep_alive else "one a request"
     return {"workers": workers, "connections": connections, "code": code, "seconds": ended - at, **_ends(outcomes)}
 

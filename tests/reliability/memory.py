@@ -69,3 +69,8 @@ def growth(samples: Samples) -> dict[str, Any]:
         "last_mb": float(blocks[-1, 1]),
         "seconds": float(taken[-1, 0] - taken[0, 0]),
     }
+
+
+def is_flat(found: dict[str, Any]) -> bool:
+    """Whether nothing speaks for growth, or there was hardly any."""
+    return bool(found["low"] <= 0 or found["last_mb"] < 1.05 * found["first_mb"])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,17 @@ def try_all(folder: Path, publish: Publish) -> Report:
             "the last step was reached": kills[-1]["left"] == "the version",
             "a full disk is told, and leaves whole versions only": all(each["whole"] and each["told"] for each in full),
         },
+        {},
     )
 
 
 def _kill_at_each_step(models: Path, publish: Publish) -> list[dict[str, Any]]:
     """Before the first thing it does below the folder of models, before the second, until it was not killed."""
-    kills = []
+    kills: list[dict[str, Any]] = []
     for step in count(1):
         shutil.rmtree(models, ignore_errors=True)
         assert _fork(lambda: publish(models)) == 0
-        ended = _fork(lambda step=step: (_die_before(step, models), publish(models)))  # type: ignore[misc]
+        ended = _fork(lambda: publish(models), before=partial(_die_before, step, models))
         if ended == 0:
             return kills
         assert ended == -signal.SIGKILL
@@ -88,9 +90,9 @@ def _die_before(step: int, models: Path) -> None:
     steps = count(1)
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event.startswith(("os.", "open", "tempfile.", "shutil.")) and _names(arguments, models):
-            if next(steps) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+        of_disk = event.startswith(("os.", "open", "tempfile.", "shutil."))
+        if of_disk and _names(arguments, models) and next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)
 
@@ -107,7 +109,7 @@ def _limit_files(models: Path, publish: Publish) -> list[dict[str, Any]]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         return publish(models)
 
-    return [_told(f"files of at most {room} bytes", _fork(lambda room=room: limited(room)), models) for room in ROOM]  # type: ignore[misc]
+    return [_told(f"files of at most {room} bytes", _fork(partial(limited, room)), models) for room in ROOM]
 
 
 def _fill_disks(disk: Path, publish: Publish) -> list[dict[str, Any]]:
@@ -152,12 +154,13 @@ def _are_whole(models: Path) -> bool:
     return True
 
 
-def _fork(work: Callable[[], object]) -> int:
+def _fork(work: Callable[[], object], before: Callable[[], None] = lambda: None) -> int:
     """Do it in a process of its own; its exit code, or less the signal that ended it."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            before()
             work()
             code = 0
         except DropserveError:

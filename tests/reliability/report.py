@@ -1,4 +1,4 @@
-"""What a trial found: figures to be told, and rules that must have held."""
+"""What a trial found: figures to be told, and what must have held."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,9 @@ class Report(NamedTuple):
     figures: dict[str, Any]
     """By name, as JSON has them; of a table, a list of lines."""
     rules: dict[str, bool]
-    """What must hold → whether it did."""
+    """What must hold, however busy the machine is → whether it did."""
+    bounds: dict[str, bool]
+    """What must hold of times and memory, on a machine that has nothing else to do → whether it did."""
 
     @property
     def broken(self) -> list[str]:
