@@ -19,11 +19,14 @@ from tests.reliability.questions import ASKED, CANARY, ROWS
 from tests.reliability.report import Report
 from tests.reliability.traffic import traffic
 from tests.service.processes import worker_pids
+from tests.toy import ToyNet
 
 RATE = 100.0
 IDLE = 5.0
 """Seconds that uvicorn keeps a connection on which nothing is asked."""
 PATH, _ = ASKED["predict"]
+SMALL = "small"
+"""A network whose ensemble costs nothing, so that a long answer does not."""
 BODY = 1000
 HEAD = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {BODY}\r\n\r\n".encode()
 WHOLE = HEAD + b" " * BODY
@@ -80,10 +83,11 @@ def reset(content: bytes) -> Call:
 
 
 def ask_and_not_read(connection: socket.socket) -> bytes:
-    """Ask for a megabyte, look elsewhere, and then see what came of it."""
+    """Ask for more than the kernel takes for a caller who does not read, look elsewhere, and see what came of it."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    body = orjson.dumps({"inputs": ROWS[:1] * 5000})
-    connection.sendall(f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+    path = f"/v1/models/{SMALL}/uncertainty"
+    body = orjson.dumps({"inputs": ROWS * 4, "samples": 10_000, "return_samples": True})
+    connection.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
     sleep(2 * IDLE)
     return _listen(connection)
 
@@ -128,6 +132,7 @@ CALLERS = [
 
 def callers(folder: Path, times: float) -> Report:
     """So many of each kind at once, while others ask."""
+    ToyNet().publish(folder / "models", name=SMALL)
     with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
         address = (running.client.base_url.host, running.client.base_url.port or 0)
         before = _connections(worker_pids(running))
