@@ -10,6 +10,7 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import FrameType
 
 import structlog
@@ -55,7 +56,7 @@ def listen_for_the_end(begin: Callable[[], None], delay: float, *, alone: bool) 
         if isinstance(server, uvicorn.Server):
             _let_go_with_each_answer(server)
             if alone:
-                loop.call_later(delay, close_the_door, [socket for each in server.servers for socket in each.sockets])
+                loop.call_later(delay, _close_the_door_of, server)
         if callable(stop):
             loop.call_later(delay + LINGER, stop, number, frame)
 
@@ -71,8 +72,14 @@ def close_the_door(listening: Iterable[socket.socket]) -> None:
         return
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in DROP_SYN))
     program = struct.pack("HP", len(DROP_SYN), ctypes.addressof(code))
-    for each in listening:
-        each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    with suppress(OSError):  # where a sandbox does not allow it, a connection of the last moment is reset
+        for each in listening:
+            each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def _close_the_door_of(server: uvicorn.Server) -> None:
+    listeners = getattr(server, "servers", [])  # which it has not yet where it is stopped as it starts
+    close_the_door([each for listener in listeners for each in listener.sockets])
 
 
 def _let_go_with_each_answer(server: uvicorn.Server) -> None:
