@@ -37,7 +37,9 @@ def overload(found: Figures) -> Iterable[str]:
     yield (
         f"Capacity {found['capacity_per_second']:.0f} answers/s, measured just before; asked "
         f"{found['asked_per_second']:.0f}/s for {found['seconds']:.0f} s, answered "
-        f"{found['answered_per_second']:.0f}/s. Of what was answered: {_latencies(found)}."
+        f"{found['answered_per_second']:.0f}/s. Of what was answered: {_latencies(found)}; the callers themselves "
+        f"were late by {found['late_p99_ms']:.0f} ms at their 99th percentile; from when a request was sent, the "
+        f"answers' 99th percentile was {found['served_p99_ms']:.0f} ms."
     )
     yield _ends(found["ends"])
     yield _memory(found["memory"])

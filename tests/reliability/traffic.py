@@ -41,7 +41,10 @@ class Outcome(NamedTuple):
     name: str
     at: float
     """When it was due, on the monotonic clock."""
+    late: float
+    """Seconds from then until the caller himself had come to it."""
     seconds: float
+    """From when it was due to its end."""
     end: int | str
     """The status; LOST or NOT_TAKEN where there was none."""
     right: bool
@@ -75,10 +78,13 @@ class Outcomes(list[Outcome]):
         return [{"question": name, "end": end, "requests": times} for (name, end), times in sorted(ends.items())]
 
     def latencies(self) -> dict[str, float]:
-        """Of what was answered, in milliseconds."""
+        """Of what was answered, in milliseconds; by how much callers were late themselves; and the rest of it."""
         taken = np.array(self.seconds() or [0.0]) * 1e3
         p50, p99 = np.percentile(taken, [50, 99])
-        return {"p50_ms": float(p50), "p99_ms": float(p99), "max_ms": float(taken.max())}
+        late = np.percentile([each.late * 1e3 for each in self] or [0.0], 99)
+        served = np.percentile([(each.seconds - each.late) * 1e3 for each in self if each.end == ANSWERED] or [0.0], 99)
+        told = {"p50_ms": p50, "p99_ms": p99, "max_ms": taken.max(), "late_p99_ms": late, "served_p99_ms": served}
+        return {name: float(value) for name, value in told.items()}
 
 
 def exactly(expected: bytes) -> Callable[[bytes], bool]:
@@ -129,8 +135,9 @@ class Traffic:
         return aiohttp.ClientSession(self._url, connector=connector, timeout=PATIENCE)
 
     async def _ask(self, session: aiohttp.ClientSession, question: Question, at: float) -> None:
+        late = monotonic() - at
         end, right = await _ask(session, question)
-        self.outcomes.append(Outcome(question.name, at, monotonic() - at, end, right))
+        self.outcomes.append(Outcome(question.name, at, late, monotonic() - at, end, right))
 
 
 async def _ask(session: aiohttp.ClientSession, question: Question) -> tuple[int | str, bool]:
