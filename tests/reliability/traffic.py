@@ -23,6 +23,8 @@ BY_RULE = (429, 503, 504)
 LOST, NOT_TAKEN = "lost", "not taken"
 """A connection that ended without an answer, and one that was refused."""
 
+REST = 1.0
+"""Seconds after which a caller uses a connection no more: well before the service closes it."""
 PATIENCE = aiohttp.ClientTimeout(total=60)
 
 
@@ -131,13 +133,19 @@ class Traffic:
                 asking.create_task(ask(session, cycle(turned[: len(self._questions)])))
 
     def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=0, force_close=not self._keep_alive)
+        connector = _connector(keep_alive=self._keep_alive)
         return aiohttp.ClientSession(self._url, connector=connector, timeout=PATIENCE)
 
     async def _ask(self, session: aiohttp.ClientSession, question: Question, at: float) -> None:
         late = monotonic() - at
         end, right = await _ask(session, question)
         self.outcomes.append(Outcome(question.name, at, late, monotonic() - at, end, right))
+
+
+def _connector(*, keep_alive: bool) -> aiohttp.TCPConnector:
+    if not keep_alive:
+        return aiohttp.TCPConnector(limit=0, force_close=True)
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=REST)
 
 
 async def _ask(session: aiohttp.ClientSession, question: Question) -> tuple[int | str, bool]:
