@@ -57,6 +57,9 @@ behaviour: $(VENV)/.training ## Measure what dropout does, with and without it: 
 abuse: $(VENV)/.test ## A million damaged and hostile inputs, a quarter of an hour: build/abuse.json
 	@$(BIN)/python -W ignore -m tests.abuse.run --output build/abuse.json $(ARGS)
 
+soak: $(VENV)/.test ## Try the service under faults and load, most of an hour: ARGS="--minutes 10"
+	@$(BIN)/python -m tests.reliability.soak $(ARGS)
+
 sbom: ## What the serving image contains, with licences: build/sbom (needs Docker)
 	docker build --target sbom --output build/sbom .
 

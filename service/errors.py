@@ -7,7 +7,10 @@
     │   ├── LimitExceeded         a field asks for more than this service allows
     │   ├── BodyTooLarge          the body has more bytes than this service reads
     │   ├── UnsupportedMediaType  the body is not of a content type that is read here
-    │   └── SlowBody              the body did not arrive in time
+    │   ├── SlowBody              the body did not arrive in time
+    │   ├── SlowHead              the head of a request did not arrive in time
+    │   ├── HeadTooLarge          the head has more bytes than this service reads
+    │   └── MalformedHead         not HTTP/1.1
     ├── AccessDenied              the caller may not do that
     │   ├── Unauthenticated       no key, or one that is not known
     │   └── Forbidden             a known key, of too small a scope
@@ -69,6 +72,18 @@ class UnsupportedMediaType(InvalidRequest):
 
 class SlowBody(InvalidRequest):
     code = "slow_body"
+
+
+class SlowHead(InvalidRequest):
+    code = "slow_head"
+
+
+class HeadTooLarge(InvalidRequest):
+    code = "head_too_large"
+
+
+class MalformedHead(InvalidRequest):
+    code = "malformed_head"
 
 
 class AccessDenied(DropserveError):

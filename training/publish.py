@@ -2,10 +2,12 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import time
 from types import MappingProxyType
 
 from service.loading import load_model
@@ -16,6 +18,9 @@ from training.errors import PublishFailed
 from training.verify import Verified
 
 CARD = "MODEL_CARD.md"
+STAGING = ".publish-"
+LEFT_AFTER = 86400.0
+"""Seconds."""
 MASK_BYTES = 2**26
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
 NO_PLOTS: Mapping[str, bytes] = MappingProxyType({})
@@ -57,10 +62,19 @@ def _staging(models: Path) -> Iterator[Path]:
     """A place to write beside the models."""
     try:
         models.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=models, prefix=".publish-") as staging:
+        _clear_away(models)
+        with tempfile.TemporaryDirectory(dir=models, prefix=STAGING) as staging:
             yield Path(staging)
     except OSError as error:
         raise PublishFailed(f"{error.filename or models}: cannot be written: {error.strerror}") from None
+
+
+def _clear_away(models: Path) -> None:
+    """What publishers left who were killed; publishing takes seconds, so that after a day nobody comes back to it."""
+    for left in models.glob(f"{STAGING}*"):
+        with suppress(FileNotFoundError):  # another publisher has just finished
+            if time() - left.stat().st_mtime > LEFT_AFTER:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def next_version(folder: Path) -> int:

@@ -1,18 +1,42 @@
-"""The end of a worker: told to stop, it first says that it is not ready, so that balancers look elsewhere."""
+"""The end of a worker: told to stop, it first says that it is not ready, so that balancers look elsewhere; then it
+takes what has reached it already, and nothing more.
+"""
 
 import asyncio
+import ctypes
 import signal
+import socket
+import struct
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import FrameType
 
 import structlog
+import uvicorn
 
 log = structlog.get_logger(__name__)
 
+LINGER = 0.2
+"""Seconds for connections whose handshake was under way, and for requests on those that were just accepted."""
 
-def listen_for_the_end(begin: Callable[[], None], delay: float) -> None:
-    """From now on SIGTERM calls `begin`, and reaches the server `delay` seconds later; it answers meanwhile.
+CLOSE = (b"connection", b"close")
+
+SO_ATTACH_FILTER = 26
+"""Linux's; Python does not name it."""
+DROP_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of TCP's flags
+    (0x45, 1, 0, 0x02),  # where SYN is set, pass over the next
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep the packet
+    (0x06, 0, 0, 0),  # drop it
+)
+"""Classic BPF, as in Linux's filter.rst: (operation, jump if true, jump if false, operand)."""
+
+
+def listen_for_the_end(begin: Callable[[], None], delay: float, *, alone: bool) -> None:
+    """From now on SIGTERM calls `begin`, and reaches the server `delay` seconds later and a little; it answers
+    meanwhile, and lets go of each connection with the answer. `alone`: no other process listens to its sockets.
 
     To be called in the event loop, once the server has set its own handler. Where the server runs in another
     than the main thread, signals are not its affair.
@@ -25,7 +49,40 @@ def listen_for_the_end(begin: Callable[[], None], delay: float) -> None:
     def end(number: int, frame: FrameType | None) -> None:
         log.info("stopping", delay=delay)
         begin()
+        loop.call_soon_threadsafe(wind_down, number, frame)
+
+    def wind_down(number: int, frame: FrameType | None) -> None:
+        server = getattr(stop, "__self__", None)  # the handler is a method of it
+        if isinstance(server, uvicorn.Server):
+            _let_go_with_each_answer(server)
+            if alone:
+                loop.call_later(delay, _close_the_door_of, server)
         if callable(stop):
-            loop.call_soon_threadsafe(loop.call_later, delay, stop, number, frame)
+            loop.call_later(delay + LINGER, stop, number, frame)
 
     signal.signal(signal.SIGTERM, end)
+
+
+def close_the_door(listening: Iterable[socket.socket]) -> None:
+    """Let these sockets take no new connection, while those that wait to be accepted, which closing would reset, stay.
+
+    Who connects later is not answered, and once the sockets are closed, refused. On Linux; elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in DROP_SYN))
+    program = struct.pack("HP", len(DROP_SYN), ctypes.addressof(code))
+    with suppress(OSError):  # where a sandbox does not allow it, a connection of the last moment is reset
+        for each in listening:
+            each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+
+
+def _close_the_door_of(server: uvicorn.Server) -> None:
+    listeners = getattr(server, "servers", [])  # which it has not yet where it is stopped as it starts
+    close_the_door([each for listener in listeners for each in listener.sockets])
+
+
+def _let_go_with_each_answer(server: uvicorn.Server) -> None:
+    """Callers who keep connections alive open their next one elsewhere, and meet no closed one."""
+    server.config.encoded_headers.append(CLOSE)  # from which the server makes the headers of all answers each second
+    server.server_state.default_headers = [*server.server_state.default_headers, CLOSE]

@@ -2,9 +2,9 @@
 memory of the process, no key needed.
 """
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from service.errors import LimitExceeded
+from service.errors import DropserveError, HeadTooLarge
 from service.http.refusals import error_reply
 
 MAX_HEAD_BYTES = 2**16
@@ -35,17 +35,27 @@ class BoundedHeads(HttpToolsProtocol):
         self._in_vain = 0
         super().on_body(body)
 
+    def hang_up(self, error: DropserveError) -> None:
+        """The last words on a connection, which no application speaks."""
+        status, content, headers = error_reply(error)
+        lines = [
+            *self.server_state.default_headers,
+            *headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(content)),
+        ]
+        told = [b"%s: %s\r\n" % line for line in lines if line[0] != b"connection"]
+        self.transport.write(b"".join([STATUS_LINE[status], *told, b"connection: close\r\n\r\n", content]))
+        self.transport.close()
+
     def _refuse_head(self) -> None:
         """End the connection; with an answer, unless one is being given or is due to an earlier request."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started):
-            error = LimitExceeded(f"the head: expected at most {MAX_HEAD_BYTES} bytes", limit=MAX_HEAD_BYTES)
-            _, content, _ = error_reply(error)
-            self.transport.write(
-                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-                b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(content), content)
-            )
-        self.transport.close()
+            error = f"the head: expected at most {MAX_HEAD_BYTES} bytes"
+            self.hang_up(HeadTooLarge(error, limit=MAX_HEAD_BYTES))
+        else:
+            self.transport.close()
 
     def _should_upgrade_to_ws(self) -> bool:
         return False

@@ -35,6 +35,7 @@ def make_metrics_router(exposition: Exposition) -> APIRouter:
     """What Prometheus asks."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/metrics", include_in_schema=False)
     @router.get("/metrics", response_class=PlainTextResponse, summary="What was counted, for Prometheus")
     async def metrics(request: Request) -> Response:
         """The sum over all workers, whichever answers."""

@@ -3,22 +3,27 @@
 import gc
 import os
 import signal
+import socket
 import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
+from threading import Event
 
 import structlog
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors.multiprocess import Multiprocess
 
 from service.config import Settings, find_misspelt
 from service.errors import DropserveError
 from service.http.access import read_keys
 from service.http.app import create_app
+from service.http.draining import close_the_door
 from service.http.gate import ASGIApp
 from service.http.protocol import Protocol
 from service.review.store import open_store
@@ -37,17 +42,7 @@ class InvalidSetting(DropserveError):
 
 def run_server(settings: Settings) -> None:
     """Serve until told to stop. Raises InvalidKeyFile, InvalidSetting or InvalidStore."""
-    _check_certificate(settings)
-    if settings.workers > 1 and settings.grpc_port == 0:
-        raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
-    if settings.grpc_port is not None and find_spec("grpc") is None:
-        raise InvalidSetting(
-            "grpc_port: needs gRPC; in the repository's folder: pip install '.[grpc]' -c constraints.txt"
-        )
-    if settings.prediction_log:
-        open_store(settings.prediction_log)  # as with the keys below: what is missing is told now
-    if settings.api_keys:
-        read_keys(settings.api_keys)  # a faulty file is told now, and plainly, not by every worker
+    _check(settings)
     configure_logging(settings.log_level)
     if not settings.api_keys and settings.host not in LOOPBACK:
         log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
@@ -58,7 +53,7 @@ def run_server(settings: Settings) -> None:
         signal.signal(signal.SIGTERM, _end_well)
     with _shared_state(settings) as settings:
         os.environ.update(settings.to_environment())  # which the workers inherit
-        uvicorn.run(
+        config = uvicorn.Config(
             "service.http.server:create_worker",
             factory=True,
             workers=settings.workers,
@@ -73,6 +68,51 @@ def run_server(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=round(settings.drain_timeout),
         )
+        if settings.workers > 1:
+            Workers(config, [config.bind_socket()], settings.drain_delay).run()
+        else:
+            _run_alone(config)
+
+
+def _check(settings: Settings) -> None:
+    """What cannot be served by is told now, and plainly, not by every worker."""
+    _check_certificate(settings)
+    if settings.workers > 1 and settings.grpc_port == 0:
+        raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
+    if settings.grpc_port is not None and find_spec("grpc") is None:
+        raise InvalidSetting(
+            "grpc_port: needs gRPC; in the repository's folder: pip install '.[grpc]' -c constraints.txt"
+        )
+    if settings.prediction_log:
+        open_store(settings.prediction_log)
+    if settings.api_keys:
+        read_keys(settings.api_keys)
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor, which lets go of the port when it is told to stop: it would keep it until all workers
+    have ended, and callers would wait at a port where nobody answers any more.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], drain_delay: float) -> None:
+        super().__init__(config, sockets)
+        self._drain_delay = drain_delay
+
+    def terminate_all(self) -> None:
+        """They go on answering for the drain's delay, and a little longer; the port is closed with the last of them."""
+        super().terminate_all()
+        Event().wait(self._drain_delay)
+        close_the_door(self.sockets)
+        for each in self.sockets:
+            each.close()
+
+
+def _run_alone(config: uvicorn.Config) -> None:
+    server = uvicorn.Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def create_worker() -> ASGIApp:

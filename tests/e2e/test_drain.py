@@ -46,8 +46,9 @@ def read_port(process: subprocess.Popen[str]) -> int:
 
 
 def listens(port: int) -> bool:
+    """While the door is being closed, who knocks is told only when he knocks again, a second later."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except ConnectionRefusedError:
         return False
     return True

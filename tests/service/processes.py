@@ -72,3 +72,16 @@ def _is_up(client: httpx.Client) -> bool:
         return "being loaded" not in client.get("/readyz").text
     except httpx.TransportError:
         return False
+
+
+def worker_pids(running: Service) -> set[int]:
+    """The supervisor's children that serve, not multiprocessing's resource tracker."""
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    return {int(pid) for pid in children if b"spawn_main" in _command(pid)}
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

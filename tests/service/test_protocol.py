@@ -7,6 +7,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 
 from service.http.protocol import JoiningTransport
@@ -149,3 +150,33 @@ def test_a_connection_that_is_to_be_closed_is_answered_first(client: httpx.Clien
     answer = talk(client, ASK + b"connection: close\r\n\r\n" + BODY, until=b"}")
     assert b"200 OK" in answer
     assert b"connection: close" in answer
+
+
+NO_HTTP = b"GET / HTTP/9.9\r\n\r\n"
+
+
+def test_what_is_no_http_is_refused_in_the_form_of_errors(client: httpx.Client) -> None:
+    head, _, content = talk(client, NO_HTTP, until=b"}}").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head
+    assert b"connection: close" in head
+    assert orjson.loads(content)["error"]["code"] == "malformed_head"
+
+
+def test_what_follows_a_request_and_is_no_http_is_not_taken_for_its_answer(client: httpx.Client) -> None:
+    """It was: 400 at once, and no answer to the request."""
+    answer = talk(client, ASK + b"\r\n" + BODY + NO_HTTP, until=b"}")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_broken_body_is_refused_at_once(client: httpx.Client) -> None:
+    chunked = b"POST /predict HTTP/1.1\r\nhost: toy\r\ntransfer-encoding: chunked\r\n\r\nno number\r\n"
+    assert talk(client, chunked, until=b"}}").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/metrics", "/healthz", "/readyz"])
+def test_what_may_be_got_may_be_looked_at(client: httpx.Client, path: str) -> None:
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == client.get(path).headers["content-type"]

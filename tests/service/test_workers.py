@@ -16,7 +16,7 @@ from service.config import Settings
 from service.telemetry.metrics import REQUESTS, Numbers
 from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
-from tests.service.processes import Service, service
+from tests.service.processes import Service, service, worker_pids
 from tests.service.test_metrics import scrape
 from tests.toy import ToyNet
 
@@ -34,19 +34,6 @@ def counts(running: Service, name: str, **labels: str) -> float:
     """As any worker tells it: by a connection of its own."""
     with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as client:
         return scrape(client).get((name, frozenset(labels.items())), 0.0)
-
-
-def worker_pids(running: Service) -> set[int]:
-    """The supervisor's children that serve, not multiprocessing's resource tracker."""
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
-    return {int(pid) for pid in children if b"spawn_main" in _command(pid)}
-
-
-def _command(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def test_workers_share_settings_counts_and_an_end(tmp_path: Path, published: Path) -> None:

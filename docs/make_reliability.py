@@ -1,0 +1,133 @@
+"""Puts what the soak found into docs/reliability.md: `python -m docs.make_reliability`.
+
+Reads build/reliability.json; tables stand between `<!-- name -->` and `<!-- /name -->`.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from docs.make_performance import BUILD, HERE, fill, measured_by, table
+
+Figures = dict[str, Any]
+
+
+def main() -> None:
+    """Fill in all trials; one that was not run says so."""
+    page = HERE / "reliability.md"
+    found = json.loads((BUILD / "reliability.json").read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    for name, parts in SECTIONS.items():
+        trial = found["trials"].get(name)
+        told = [*parts(trial["figures"]), rules(trial)] if trial else ["Not run."]
+        text = fill(text, name, told)
+    text = fill(text, "machine", [measured_by(found)])
+    page.write_text(text, encoding="utf-8")
+    print(measured_by(found))  # noqa: T201 - a command's own output
+
+
+def rules(trial: Figures) -> str:
+    """What must hold, and whether it did."""
+    held = trial["rules"] | trial["bounds"]
+    return "\n".join(f"- {'held' if yes else '**did not hold**'}: {rule}" for rule, yes in held.items())
+
+
+def overload(found: Figures) -> Iterable[str]:
+    after = found["after"]
+    yield (
+        f"Capacity {found['capacity_per_second']:.0f} answers/s, measured just before; asked "
+        f"{found['asked_per_second']:.0f}/s for {found['seconds']:.0f} s, answered "
+        f"{found['answered_per_second']:.0f}/s. Of what was answered: {_latencies(found)}; the callers themselves "
+        f"were late by {found['late_p99_ms']:.0f} ms at their 99th percentile; from when a request was sent, the "
+        f"answers' 99th percentile was {found['served_p99_ms']:.0f} ms."
+    )
+    yield _ends(found["ends"])
+    yield _memory(found["memory"])
+    yield (
+        f"Then half of the capacity for ten seconds: the last refusal came {after['last_refused_after_s']:.2f} s "
+        f"after the load fell; {_latencies(after)}."
+    )
+
+
+def swaps(found: Figures) -> Iterable[str]:
+    delay = found["serves_after_s"]
+    yield (
+        f"{found['versions']} versions in {found['seconds']:.0f} s, {found['damaged']} of them damaged; "
+        f"{found['requests']} requests, {found['wrong']} wrong answers; {_latencies(found)}. A good version served "
+        f"{delay['median']:.2f} s after its rename (median; longest {delay['max']:.2f} s)."
+    )
+    yield _ends(found["ends"])
+    lines = [(each["damage"], each["tried"], each["refused"], f"`{each['reason']}`") for each in found["damages"]]
+    yield table(["damage", "tried", "refused", "the reason told last"], lines)
+    yield _memory(found["memory"])
+
+
+def killed(found: Figures) -> Iterable[str]:
+    yield (
+        f"{found['deaths']} workers killed; {found['requests']} requests, {found['lost_a_death']:.1f} lost a death, "
+        f"those that the worker held; another served at the latest {found['replaced_after_s']:.1f} s later. "
+        f"{_latencies(found).capitalize()}."
+    )
+    yield _ends(found["ends"])
+
+
+def stopped(found: Figures) -> Iterable[str]:
+    yield f"{found['stops']} stops under load; the longest took {found['longest_s']:.1f} s."
+    names = ("workers", "connections", "answered", "refused", "lost", "not_taken")
+    yield table(
+        ["workers", "connections", "answered", "refused by rule", "accepted and lost", "not accepted any more"],
+        [[line[name] for name in names] for line in found["lines"]],
+    )
+
+
+def publishing(found: Figures) -> Iterable[str]:
+    kills = ", ".join(f"{what} in {times}" for what, times in found["kills"].items())
+    yield f"A publisher does {found['steps']} things to the disk; killed before each of them, it left {kills} cases."
+    lines = [(each["what"], "yes" if each["told"] else "no", each["versions"]) for each in found["full"]]
+    yield table(["room", "told, nothing left behind", "whole versions"], lines)
+
+
+def callers(found: Figures) -> Iterable[str]:
+    yield (
+        f"{found['connections']} connections at once, while others asked: {_latencies(found)} for them, "
+        f"{found['wrong']} wrong answers."
+    )
+    lines = [
+        (each["callers"], each["told"], f"{each['longest_s']:.1f}", f"{each['bound_s']:.0f}") for each in found["lines"]
+    ]
+    yield table(["callers who", "told", "held, s", "at most, s"], lines)
+
+
+def clocks(found: Figures) -> Iterable[str]:
+    yield f"{found['jumps']} jumps of up to ten years; {found['requests']} requests, {_latencies(found)}."
+    yield _ends(found["ends"])
+
+
+def _ends(lines: Iterable[Figures]) -> str:
+    return table(["question", "end", "requests"], [(each["question"], each["end"], each["requests"]) for each in lines])
+
+
+def _latencies(found: Figures) -> str:
+    return f"p50 {found['p50_ms']:.0f} ms, p99 {found['p99_ms']:.0f} ms, longest {found['max_ms']:.0f} ms"
+
+
+def _memory(found: Figures) -> str:
+    return (
+        f"Memory of all workers: {found['first_mb']:.0f} MB at first and {found['last_mb']:.0f} MB "
+        f"{found['seconds']:.0f} s later; slope {found['mb_per_minute']:.2f} MB/minute, with 95 % confidence between "
+        f"{found['low']:.2f} and {found['high']:.2f}."
+    )
+
+
+SECTIONS = {
+    "overload": overload,
+    "swaps": swaps,
+    "killed": killed,
+    "stopped": stopped,
+    "publishing": publishing,
+    "callers": callers,
+    "clocks": clocks,
+}
+
+if __name__ == "__main__":
+    main()

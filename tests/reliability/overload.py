@@ -1,0 +1,73 @@
+"""Twice what the service can do, and then half: who is answered, who is refused, what it costs, and how it ends."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from tests.reliability.memory import growth, is_flat, watched
+from tests.reliability.questions import learn_answers, publish_canary
+from tests.reliability.report import Report
+from tests.reliability.traffic import ANSWERED, Question, ask_at_rate, measure_capacity
+from tests.service.processes import Service, service, worker_pids
+
+DEADLINE = 2.0
+"""Seconds that the service allows a request."""
+SHORT_DEADLINE = {"DROPSERVE_REQUEST_TIMEOUT": str(DEADLINE)}
+PLAIN: Mapping[str, str] = MappingProxyType({})
+SLACK = 1.0
+"""Seconds beyond it in which the word of it may still travel, where callers take the processor too."""
+
+
+@contextmanager
+def canary_service(
+    folder: Path, settings: Mapping[str, str] = PLAIN, *, workers: int = 2
+) -> Iterator[tuple[Service, str, list[Question]]]:
+    """A service of the canary, its address, and the questions with their answers."""
+    models = publish_canary(folder / "models")
+    options = ("--models", str(models), "--workers", str(workers))
+    with service(folder, *options, **settings) as running:
+        yield running, str(running.client.base_url), learn_answers(running.client)
+
+
+def overload(folder: Path, seconds: float) -> Report:
+    """So long at twice the capacity, after it was measured, then ten seconds at half of it."""
+    with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
+        capacity = measure_capacity(url, questions, seconds=min(10.0, seconds))
+        with watched(lambda: worker_pids(running)) as samples:
+            during = ask_at_rate(url, questions, 2 * capacity, seconds)
+        after = ask_at_rate(url, questions, capacity / 2, 10.0)
+    fell = after[0].at
+    refused_last = max((each.at - fell for each in after if each.end != ANSWERED), default=0.0)
+    latencies, bound_ms = during.latencies(), 1e3 * (DEADLINE + SLACK)
+    memory = growth(samples)
+    figures = {
+        "seconds": seconds,
+        "capacity_per_second": capacity,
+        "asked_per_second": 2 * capacity,
+        "requests": len(during),
+        "answered_per_second": during.count(ANSWERED) / seconds,
+        "ends": during.table(),
+        "wrong": during.wrong + after.wrong,
+        **latencies,
+        "bound_ms": bound_ms,
+        "memory": memory,
+        "after": {"requests": len(after), "last_refused_after_s": refused_last, **after.latencies()},
+    }
+    return Report(
+        figures,
+        {
+            "every request is answered, or refused with 429, 503 or 504": during.unruly == 0,
+            "every answer is right to the byte, every refusal in form": during.wrong + after.wrong == 0,
+        },
+        {
+            "the callers were on time, within a second; else the machine was too busy to tell": (
+                latencies["late_p99_ms"] < 1e3
+            ),
+            "the 99th percentile of what is answered, from when it was sent, stays below the deadline and a second": (
+                latencies["served_p99_ms"] < bound_ms
+            ),
+            "memory is flat: its slope is 0 within its bounds, or its whole growth less than 5 %": is_flat(memory),
+            "a second after the load has fallen, nothing is refused": refused_last < 1.0,
+        },
+    )
