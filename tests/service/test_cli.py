@@ -336,7 +336,7 @@ def test_told_to_stop_while_it_starts_it_stops() -> None:
 import signal, uvicorn
 from service.config import Settings
 from service.http.server import run_server
-uvicorn.run = lambda *_, **__: signal.raise_signal(signal.SIGTERM) or print("goes on")
+uvicorn.Server.run = lambda *_, **__: signal.raise_signal(signal.SIGTERM) or print("goes on")
 run_server(Settings(port=0))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
