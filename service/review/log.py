@@ -1,6 +1,6 @@
 """The prediction log: answers into a store, by a thread of its own, through a queue that is bounded.
 
-A request is never slowed and never fails for it. It leaves what it has, arrays and not text, and the thread does the
+No request waits for it or fails for it. It leaves what it has, arrays and not text, and the thread does the
 rest; what the queue has no room for is dropped and counted. While the store is away the thread tries again and
 again, each time after a longer pause.
 """
