@@ -69,6 +69,10 @@ def test_a_value_that_was_never_seen_takes_the_promise_back(watched: Watched, ur
         assert "Cannot be ruled out at a coverage of 95 %" in playground.shown()
         assert "Outside" not in playground.shown()
     expect(watched.page.locator(".beyond:visible")).to_have_count(0)
+    size.fill("900")
+    expect(watched.page.locator(".beyond:visible")).to_have_count(1)
+    size.fill("")  # is not outside of anything
+    expect(watched.page.locator(".beyond:visible")).to_have_count(0)
 
 
 def test_so_it_is_in_a_comparison(watched: Watched, url: str) -> None:

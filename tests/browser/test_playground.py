@@ -298,6 +298,41 @@ def test_two_inputs_side_by_side(playground: Playground) -> None:
     assert playground.shown() == first
 
 
+def test_a_comparison_tells_what_differs_by_little(playground: Playground) -> None:
+    playground.model("houses")
+    rows = playground.page.locator(".comparison tbody tr")
+    size = playground.page.locator(".field", has_text="size").locator("input[type=number]")
+    size.fill("100.1")
+    playground.settle()
+    playground.press("Pin as A, to compare")
+    size.fill("100.2")
+    playground.settle()
+    expect(rows.filter(has_text="size").get_by_role("cell")).to_have_text(["100.1", "100.2"])
+
+
+def test_a_comparison_tells_which_site_is_squashed(playground: Playground) -> None:
+    rows = playground.page.locator(".comparison tbody tr")
+    playground.slide("Squash a share", 0.25, number=0)
+    playground.press("Pin as A, to compare")
+    playground.slide("Squash a share", 0, number=0)
+    playground.slide("Squash a share", 0.25, number=1)
+    cells = rows.filter(has_text="Units squashed").get_by_role("cell")
+    expect(cells).to_have_text(["64 of dropout_1", "64 of dropout_2"])
+
+
+def test_a_slider_says_what_its_field_says(playground: Playground) -> None:
+    """Of whole numbers, of which it has not every one."""
+    playground.model("houses")
+    field = playground.page.locator(".field", has_text="age")
+    age, slider = (field.locator(f"input[type={kind}]") for kind in ("number", "range"))
+    slider.evaluate("one => Object.assign(one, {min: 1, step: 2})")  # as of days from 1 to 365
+    age.fill("10")
+    expect(slider).to_have_attribute("aria-valuetext", "10")
+    for key in ("ArrowRight", "ArrowRight", "ArrowLeft", "Home"):
+        slider.press(key)
+        assert slider.input_value() == age.input_value() == slider.get_attribute("aria-valuetext")
+
+
 def test_an_error_is_shown_where_it_belongs(playground: Playground, watched: Watched) -> None:
     playground.model("houses")
     before = playground.shown()
@@ -408,11 +443,15 @@ def test_the_service_goes_and_comes_back(watched: Watched, models: Path, tmp_pat
         expect(page.locator("#away-text")).to_contain_text("The service does not answer.")
         expect(page.locator("#answer-body")).to_have_class("stale")
         assert playground.shown() == before
+        playground.page.get_by_label("Add noise").fill("0.9")
+        page.get_by_role("button", name="Pin as A, to compare").click()  # with the picture that was answered
     with service(tmp_path / "second", "--models", str(models), "--port", port):
         expect(page.locator("#away")).to_be_hidden()
         playground.settle()
         expect(page.locator("#answer-body")).not_to_have_class("stale")
         assert playground.shown() != before
+        answered, now = (page.locator(".pictures canvas").nth(i) for i in range(2))
+        assert playground.inked(answered) < playground.inked(now)
         watched.complaints.clear()  # the browser itself tells of connections refused
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from training.behaviour.claim import Finding
 from training.behaviour.statistics import CONFIDENCE, Mean, mean_of
 
@@ -15,14 +17,22 @@ def above(what: str, values: Sequence[float], limit: float = 0.0) -> Finding:
     """Whether their true mean is above the limit; with bounds of which each is one-sided."""
     found = mean_of(values)
     wanted = f"bounds above {limit:g}"
-    return Finding(what, bounded(found), wanted, found.low > limit, not (found.low > limit or found.high <= limit))
+    told = bounded(found) + _left_out(values)
+    return Finding(what, told, wanted, found.low > limit, not (found.low > limit or found.high <= limit))
 
 
 def within(what: str, values: Sequence[float], limit: float) -> Finding:
     """Whether their true mean is no farther from 0 than that."""
     found = mean_of(values)
     holds, refuted = -limit <= found.low and found.high <= limit, found.low > limit or found.high < -limit
-    return Finding(what, bounded(found), f"bounds within ±{limit:g}", holds, not (holds or refuted))
+    told = bounded(found) + _left_out(values)
+    return Finding(what, told, f"bounds within ±{limit:g}", holds, not (holds or refuted))
+
+
+def _left_out(values: Sequence[float]) -> str:
+    """In words, where some seeds have no number: an AUROC where no answer is wrong."""
+    defined = int(np.isfinite(values).sum())
+    return "" if defined == len(values) else f" (of {defined} of {len(values)} seeds; none in the others)"
 
 
 def bounded(found: Mean) -> str:

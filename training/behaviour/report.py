@@ -32,6 +32,8 @@ def paragraphs(report: Report) -> Iterator[str]:
         " finding that decides on it does. It does not hold here where a finding refutes it, and is not shown where the"
         " bounds of one leave both open. Verdicts are computed from the numbers."
     )
+    if report.options.get("quick"):
+        yield "It was made with `--quick`, which measures little, to see that it works: rely on none of its verdicts."
     if report.published:
         trained = report.published.manifest.created or "at a time not stated"
         yield (

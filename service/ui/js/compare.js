@@ -53,7 +53,7 @@ function figures({ manifest, reply, question, described }) {
   const row = reply.predictions[0];
   const answer = new Map(manifest.task === "classification" ? ofClasses(reply, row) : ofValues(reply, row));
   const outside = firstNames(reply.outside.map(({ name }) => name), MOST_POSSIBLE) || "nothing";
-  return { answer, asked: new Map([["Model", `${reply.model} ${reply.version}`], ...asked(question), ["Outside what was seen", outside], ...described]) };
+  return { answer, asked: new Map([["Model", `${reply.model} ${reply.version}`], ...asked(question, manifest), ["Outside what was seen", outside], ...described]) };
 }
 
 function ofClasses(reply, row) {
@@ -86,8 +86,8 @@ function ofValues(reply, row) {
   ];
 }
 
-function asked({ body }) {
-  const squashed = (body.ablate ?? []).map((one) => one.units?.length ?? percent(one.fraction));
+function asked({ body }, { sites }) {
+  const squashed = (body.ablate ?? []).map((one) => `${one.units?.length ?? percent(one.fraction)} of ${sites[one.site].name}`);
   return [
     ["Networks asked", String(body.samples)],
     ["p", body.dropout_rate === undefined ? "as trained" : format(body.dropout_rate)],

@@ -1,9 +1,8 @@
 // Named values: a slider and a number each, or the names of a category; what differs from the example is marked.
 
-import { format } from "./charts.js";
 import { freshId, h } from "./dom.js";
 import { check, errorLine } from "./errors.js";
-import { outside, ranges } from "./kinds.js";
+import { exact, outside, ranges } from "./kinds.js";
 
 const STEPS = 200;
 
@@ -54,7 +53,7 @@ export function fieldsEditor({ manifest, examples, onchange }) {
     element,
     row: () => [...row],
     picture: () => null,
-    describe: () => names.map((name, i) => [name, typeof row[i] === "number" ? format(row[i]) : String(row[i])]),
+    describe: () => names.map((name, i) => [name, written(row[i])]),
     outside: () => outside(manifest, row),
   };
 }
@@ -66,21 +65,25 @@ function quantity(name, { low, high, whole, steps }, onchange, place) {
   const range = h("input", { id: rangeId, type: "range", min: low, max: high > low ? high : low + 1, step: steps ? step : "any", "aria-label": `${name}, as a slider` });
   const input = h("input", { id, type: "number", step: whole ? 1 : "any" });
   range.addEventListener("input", () => {
-    const value = Number((Math.round(Number(range.value) / step) * step).toPrecision(7));
+    const value = steps ? Number(range.value) : Number((Math.round(Number(range.value) / step) * step).toPrecision(7));
     const within = Math.max(Number(range.min), Math.min(Number(range.max), value));
     set(within);
     onchange(within);
   });
   input.addEventListener("input", () => {
     const valid = input.value !== "" && input.validity.valid;
-    if (!check(field.error, valid ? null : `Expected a ${whole ? "whole " : ""}number.`)) return;
-    range.value = input.value;
+    if (!check(field.error, valid ? null : `Expected a ${whole ? "whole " : ""}number.`)) return field.unmark();
+    slide(Number(input.value));
     onchange(Number(input.value));
   });
   const set = (value) => {
     input.value = value;
-    range.value = value;
+    slide(value);
     check(field.error, null);
+  };
+  const slide = (value) => {
+    range.value = value;
+    range.setAttribute("aria-valuetext", exact(value)); // the slider itself may have no such step
   };
   const field = framed(name, id, [input, range], set, place);
   return field;
@@ -104,10 +107,13 @@ function framed(name, id, inputs, set, place) {
     beyond.textContent = outside ? `Outside what was seen in training: ${outside.range}` : "";
     beyond.hidden = !outside;
     element.classList.toggle("changed", value !== null);
-    before.textContent = value === null ? "" : ` was ${typeof value === "number" ? format(value) : value}`;
+    before.textContent = value === null ? "" : ` was ${written(value)}`;
   };
-  return { element, error, set, mark };
+  const unmark = () => (beyond.hidden = true);
+  return { element, error, set, mark, unmark };
 }
+
+const written = (value) => (typeof value === "number" ? exact(value) : String(value));
 
 /** A round step that gives a slider about as many places as it can show. */
 function stepOf(width) {

@@ -58,7 +58,8 @@ export function outside({ seen, features }, row) {
 /** As float32, which is what the network is given. */
 const isWithin = (value, { low, high }) => Math.fround(value) >= Math.fround(low) && Math.fround(value) <= Math.fround(high);
 
-const exact = (value) => String(Number(value.toPrecision(6)));
+/** A number as it was set, where one that is rounded might tell of no difference. */
+export const exact = (value) => String(Number(value.toPrecision(6)));
 
 function seenAt(seen, i) {
   const one = seen.length === 1 ? seen[0] : seen[i];

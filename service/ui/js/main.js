@@ -23,7 +23,7 @@ const EXPLORATORY = { "dropserve-exploratory": "1" }; // no data that the servic
 const EDITORS = { image: imageEditor, fields: fieldsEditor, raw: rawEditor };
 
 let shown = null; // the model that is asked, and what asks it: {manifest, examples, editor, sampling, units, panel}
-let answered = null; // the newest answer: {manifest, question, reply}
+let answered = null; // the newest answer, and what was set when it was asked: {manifest, question, reply, picture, described}
 let pinned = null; // A, where something is compared with it
 let speaking = 0;
 let opened = 0;
@@ -40,14 +40,15 @@ const again = oneAtATime(ask);
 async function ask(isStale) {
   const asked = shown;
   try {
-    const { now, reply } = await whenThere(async () => {
+    const { now, set, reply } = await whenThere(async () => {
       const now = question();
-      const outside = shown.editor.outside();
+      const { editor } = shown;
+      const set = { outside: editor.outside(), picture: editor.picture(), described: editor.describe() };
       const { path, body } = withSamples(now, shown.manifest, shown.examples);
       const reply = await postJson(path, body, EXPLORATORY);
-      return { now, reply: { ...reply, coverage: body.coverage, outside, blind: isBlind(reply) } };
+      return { now, set, reply: { ...reply, coverage: body.coverage, outside: set.outside, blind: isBlind(reply) } };
     });
-    if (asked === shown) show({ manifest: asked.manifest, question: now, reply });
+    if (asked === shown) show({ manifest: asked.manifest, question: now, reply, ...set });
   } catch (error) {
     if (asked === shown) refused(error);
   }
@@ -64,7 +65,7 @@ function change() {
 }
 
 function show(answer) {
-  answered = { ...answer, picture: pinned && shown.editor.picture(), described: shown.editor.describe() };
+  answered = answer;
   clearErrors();
   shown.panel.show(answer.reply);
   pinned?.table.show(answered);
@@ -144,8 +145,7 @@ const named = (name, panel) => h("div", {}, h("h3", { class: "side" }, name === 
 function pin() {
   if (pinned) pinned = null;
   else {
-    const snapshot = { ...answered, picture: shown.editor.picture() };
-    pinned = { table: comparison(snapshot), panel: pinnedPanel(snapshot) };
+    pinned = { table: comparison(answered), panel: pinnedPanel(answered) };
   }
   layOut();
   change();

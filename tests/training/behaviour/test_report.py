@@ -155,6 +155,7 @@ def test_a_regression_from_a_file_of_the_users_own(tmp_path: Path, noise: str) -
     assert "houses/1: standard deviation: Spearman's correlation with the error" in text
     assert " nan" not in text
     assert "python -m training behaviour --model models/houses/1 --data houses.csv --quick" in text
+    assert "rely on none of its verdicts" in text
 
 
 def test_the_command_told_has_all_that_was_said(tmp_path: Path) -> None:

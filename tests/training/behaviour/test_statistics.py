@@ -42,6 +42,8 @@ def test_means_over_seeds() -> None:
 def test_bounds_that_include_the_limit_show_nothing(values: list[float], verdict: str) -> None:
     assert above("", values).verdict == verdict
     assert above("", [math.nan] * 3).verdict == "not shown"
+    assert "seeds" not in above("", values).found
+    assert above("", [*values, math.nan]).found.endswith(" (of 3 of 4 seeds; none in the others)")
 
 
 @pytest.mark.parametrize(
