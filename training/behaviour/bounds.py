@@ -9,7 +9,8 @@ from training.behaviour.statistics import CONFIDENCE, Mean, mean_of
 
 BOUNDS = (
     f"Bounds: Student's t of differences paired by seed, {CONFIDENCE:.0%}, each one-sided; the seeds deal out the same"
-    " rows anew, so that their test rows overlap and the bounds are only nearly right."
+    " rows anew, so that their test rows overlap and the bounds are only nearly right. A claim of several findings is"
+    " refuted where one of them is, which chance does more often than the confidence of one bound says."
 )
 
 
@@ -37,4 +38,6 @@ def _left_out(values: Sequence[float]) -> str:
 
 def bounded(found: Mean) -> str:
     """In words."""
+    if np.isnan(found.low):
+        return f"{found}; no bounds: the seeds show no spread"
     return f"{found}; {found.low:.4f} … {found.high:.4f}"

@@ -50,7 +50,9 @@ def behaviour(
     device: Annotated[
         str | None, typer.Option(help="Where to train: cpu, where a seed always gives the same numbers, unless given.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Measure little, to see that it works.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure little, to see that it works; replaces no report beside a model.")
+    ] = False,
 ) -> None:
     """Measure what dropout does: in training, at prediction, to redundancy, overfitting, and the consensus.
 
@@ -77,14 +79,15 @@ def _behaviour(
 ) -> None:
     try:  # torch takes seconds to import, and --help needs none of it
         from training.behaviour.study import of_model, study
-        from training.behaviour.writing import check_writable, files_of, files_of_model, write
+        from training.behaviour.writing import HTML, check_writable, files_of, files_of_model, write
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; the report needs: pip install '.[training]'") from None
 
     asked = {"device": "cpu", **given}
     config = of_model(model, asked) if model else load_config(None, asked)
-    out_folder, folder = folder, folder or (None if model else DEFAULT_FOLDER)
-    places = [place for place in (folder, model) if place]
+    beside = None if model and quick and (model / HTML).exists() else model  # a quick report replaces none
+    out_folder, folder = folder, folder or (None if beside else DEFAULT_FOLDER)
+    places = [place for place in (folder, beside) if place]
     for place in places:
         check_writable(place)
     began = time.perf_counter()
@@ -93,10 +96,10 @@ def _behaviour(
     report = _measured(lambda say: study(config, model, settings, options, say))
     if folder:
         write(folder, files_of(report))
-    if model:
-        write(model, files_of_model(report))
+    if beside:
+        write(beside, files_of_model(report))
     _show(report, time.perf_counter() - began)
-    out.print(f"Report: {', '.join(str(place / 'behaviour.html') for place in places)}", markup=False, soft_wrap=True)
+    out.print(f"Report: {', '.join(str(place / HTML) for place in places)}", markup=False, soft_wrap=True)
 
 
 def _measured(make: Callable[[Callable[[str], None]], "Report"]) -> "Report":

@@ -22,6 +22,7 @@ from training.behaviour.settings import Settings
 from training.export import training_graph
 
 ROWS = 32
+KERAS = "; in Keras `trainable=False`"
 NO_KERAS = "Keras was not installed here, so only torch was measured."
 
 
@@ -32,7 +33,7 @@ def flag(network: Network, settings: Settings) -> Claim:
     return Claim(
         "flag",
         "The training flag alone decides",
-        "Freezing parameters (`requires_grad=False`; in Keras `trainable=False`) does not stop dropout, for it has no"
+        f"Freezing parameters (`requires_grad=False`{KERAS if keras else ''}) does not stop dropout, for it has no"
         " weights; switching to evaluation does. onnxruntime's default session removes dropout without a word from a"
         " graph that was exported in training mode, so Dropserve feeds the masks as inputs.",
         (*(finding for finding, _ in cases), *keras, *_in_onnxruntime(network, settings)),

@@ -46,7 +46,8 @@ class Mean(NamedTuple):
     error: float
     """Standard error; NaN of a single one."""
     low: float
-    """What the true mean exceeds with confidence, by Student's t; NaN of a single one."""
+    """What the true mean exceeds with confidence, by Student's t; NaN of a single one, and where all are the same: a
+    spread that was not seen bounds nothing."""
     high: float
     """What exceeds the true mean with the same confidence."""
 
@@ -62,5 +63,5 @@ def mean_of(values: ArrayLike) -> Mean:
         return Mean(float(numbers[0]) if len(numbers) else np.nan, np.nan, np.nan, np.nan)
     error = float(numbers.std(ddof=1) / np.sqrt(len(numbers)))
     mean = float(numbers.mean())
-    reach = float(t.ppf(CONFIDENCE, len(numbers) - 1)) * error
+    reach = float(t.ppf(CONFIDENCE, len(numbers) - 1)) * error if error else np.nan
     return Mean(mean, error, mean - reach, mean + reach)

@@ -156,6 +156,11 @@ def test_a_regression_from_a_file_of_the_users_own(tmp_path: Path, noise: str) -
     assert " nan" not in text
     assert "python -m training behaviour --model models/houses/1 --data houses.csv --quick" in text
     assert "rely on none of its verdicts" in text
+    (model / "behaviour.html").write_text("a full one")
+    again = command("behaviour", "--quick", "--model", model, "--data", file, "--out", tmp_path / "out")
+    assert again.exit_code == 0, again.output
+    assert (model / "behaviour.html").read_text() == "a full one"
+    assert (tmp_path / "out" / "behaviour.html").exists()
 
 
 def test_the_command_told_has_all_that_was_said(tmp_path: Path) -> None:
