@@ -53,6 +53,8 @@ def _score(engine: Engine, question: Question, piece: Piece, source: parquet.Par
             answers = ask(engine, question, read_batch(batch, needed, engine.manifest))
             rows = pa.array(np.arange(first, first + batch.num_rows))
             beside = {"file": pa.array([piece.place] * batch.num_rows).dictionary_encode(), "row": rows}
+            if taken := [name for name in question.keep if name in {**beside, **answers}]:
+                raise InvalidInput(f"--keep {taken[0]}: the answers have a column of that name", field=taken[0])
             yield answer_batch(answers, beside | {name: batch.column(name) for name in question.keep})
             first += batch.num_rows
     except InvalidInput as error:

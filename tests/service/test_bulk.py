@@ -250,6 +250,17 @@ def test_options_that_do_not_go_together(score: Any, out: Path) -> None:
     assert score().exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["label", "row", "file"])
+def test_what_is_kept_and_what_is_answered_are_not_mixed(
+    score: Any, toy: ToyNet, tmp_path: Path, out: Path, name: str
+) -> None:
+    """A column of the truth is called label more often than not."""
+    truth: dict[str, Any] = {name: ["a", "b", "c"]}
+    path = write(tmp_path / "own.parquet", toy.rows(3), **truth)
+    assert f"--keep {name}: the answers have a column of that name" in error_of(score("--keep", name, files=path))
+    assert not list(out.glob("part-*"))
+
+
 # stores
 
 
