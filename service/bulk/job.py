@@ -58,7 +58,7 @@ def score_files(
     """
     folder = choose_model(model, settings)
     engine = load_model(folder, MaskCache(settings.mask_cache_bytes))
-    plan, answers = make_plan(engine.key, question, inputs), Store(out)
+    plan, answers = make_plan(engine.key, engine.manifest, question, inputs), Store(out)
     if on_ray:
         here = str(folder.absolute()) if isinstance(settings.models, Path) else model
         return _run(plan, answers, partial(_import_ray(), plan, answers, here, settings, workers))

@@ -10,7 +10,9 @@ import msgspec
 from pyarrow import ArrowException, parquet
 
 from service.bulk.store import Store, find, open_file
+from service.bulk.tables import columns_read
 from service.errors import InvalidInput
+from service.manifest import Manifest
 from service.pieces import ModelKey
 from service.sampling import Sampling
 
@@ -78,9 +80,9 @@ class Plan(msgspec.Struct, frozen=True):
         ]
 
 
-def make_plan(model: ModelKey, question: Question, inputs: str) -> Plan:
-    """Look at all files. Raises InvalidInput where there are none, or one is not Parquet."""
-    sources = tuple(Source(place, state, _groups(place)) for place, state in find(inputs))
+def make_plan(model: ModelKey, manifest: Manifest, question: Question, inputs: str) -> Plan:
+    """Look at all files. Raises InvalidInput where there are none, or one is not Parquet or lacks a column."""
+    sources = tuple(Source(place, state, _groups(place, manifest, question)) for place, state in find(inputs))
     return Plan(*model, question, sources)
 
 
@@ -107,12 +109,15 @@ def finish(plan: Plan, out: Store) -> None:
         pass
 
 
-def _groups(place: str) -> tuple[int, ...]:
+def _groups(place: str, manifest: Manifest, question: Question) -> tuple[int, ...]:
     try:
         with open_file(place) as file:
             footer = parquet.read_metadata(file)
+        columns_read(manifest, question.keep, footer.schema.to_arrow_schema().names)
     except (OSError, ArrowException) as error:
         raise InvalidInput(f"{place}: is not a Parquet file: {error}", field="inputs") from None
+    except InvalidInput as error:
+        raise InvalidInput(f"{place}: {error.message}", **error.details) from None
     return tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
 
 

@@ -26,6 +26,14 @@ def columns_needed(manifest: Manifest, there: Sequence[str]) -> list[str]:
     return needed
 
 
+def columns_read(manifest: Manifest, keep: Sequence[str], there: Sequence[str]) -> list[str]:
+    """Those that are needed, and those to be copied. Raises InvalidInput for one that is missing."""
+    needed = columns_needed(manifest, there)
+    if absent := [name for name in keep if name not in there]:
+        raise InvalidInput(f"--keep {absent[0]}: there is no such column", field=absent[0])
+    return list(dict.fromkeys([*needed, *keep]))
+
+
 def read_batch(batch: pa.RecordBatch, needed: Sequence[str], manifest: Manifest) -> dict[str, Array]:
     """Rows → arrays by input. Raises InvalidInput for a value that is missing or does not fit, with its row."""
     if list(needed) == [spec.name for spec in manifest.inputs]:

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from service.api.replies import Columns, answer_columns, decision_column, spread_columns
 from service.bulk.plan import Piece, Question
 from service.bulk.store import Store, open_file
-from service.bulk.tables import answer_batch, columns_needed, read_batch
+from service.bulk.tables import answer_batch, columns_needed, columns_read, read_batch
 from service.decisions import decide
 from service.engine import Engine
 from service.errors import InvalidInput
@@ -48,13 +48,13 @@ def _score(engine: Engine, question: Question, piece: Piece, source: parquet.Par
     first = piece.first
     try:
         needed = columns_needed(engine.manifest, there)
-        if absent := [name for name in question.keep if name not in there]:
-            raise InvalidInput(f"--keep {absent[0]}: there is no such column", field=absent[0])
-        columns = list(dict.fromkeys([*needed, *question.keep]))
+        columns = columns_read(engine.manifest, question.keep, there)
         for batch in source.iter_batches(ROWS_AT_A_TIME, row_groups=[piece.group], columns=columns):
             answers = ask(engine, question, read_batch(batch, needed, engine.manifest))
             rows = pa.array(np.arange(first, first + batch.num_rows))
             beside = {"file": pa.array([piece.place] * batch.num_rows).dictionary_encode(), "row": rows}
+            if taken := [name for name in question.keep if name in {**beside, **answers}]:
+                raise InvalidInput(f"--keep {taken[0]}: the answers have a column of that name", field=taken[0])
             yield answer_batch(answers, beside | {name: batch.column(name) for name in question.keep})
             first += batch.num_rows
     except InvalidInput as error:

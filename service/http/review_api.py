@@ -21,6 +21,8 @@ MAX_BODY_BYTES = 2**16
 MAX_LIMIT = 1000
 
 Responses = dict[int | str, dict[str, Any]]
+NO_NUL = r"^[^\x00]*$"
+"""Which PostgreSQL has no place for in a text."""
 Id = Annotated[str, Path(description="of the row, as it was listed")]
 
 AWAY: Responses = {503: {"model": schemas.ErrorReply, "description": "the store cannot be reached, and why"}}
@@ -42,12 +44,12 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
 
     @router.get("", response_model=schemas.ReviewPage, responses={422: REFUSED[422]}, summary="What waits for a person")
     async def list_rows(
-        model: Annotated[str | None, Query(description="only of this model")] = None,
+        model: Annotated[str | None, Query(description="only of this model", pattern=NO_NUL)] = None,
         decision: Annotated[Decided, Query(description="any: those without a decision too")] = "refer",
         state: Annotated[State, Query(description="open: not labelled yet")] = "open",
         order: Annotated[Order, Query(description="information: highest mutual information first")] = "newest",
         limit: Annotated[int, Query(description="rows of a page", ge=1, le=MAX_LIMIT)] = 50,
-        after: Annotated[str | None, Query(description="the `next` of the page before")] = None,
+        after: Annotated[str | None, Query(description="the `next` of the page before", pattern=NO_NUL)] = None,
     ) -> Response:
         """Rows that were referred and that nobody has labelled, with the inputs and the answer; or others."""
         asked = Asked(model, decision, state, order, limit, after)

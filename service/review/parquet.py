@@ -126,7 +126,10 @@ class ParquetStore:
         """All labels, from first to last, by row."""
         said: dict[str, list[Label]] = {}
         for file in sorted(_files(self._labels, "*.json")):
-            label = Label(**msgspec.json.decode(file.read_bytes()))
+            try:
+                label = Label(**msgspec.json.decode(file.read_bytes()))
+            except (msgspec.DecodeError, TypeError) as error:
+                raise OSError(f"{file}: is not a label: {error}") from None
             said.setdefault(label.prediction, []).append(label)
         return said
 
@@ -134,7 +137,10 @@ class ParquetStore:
     def _read(self, chosen: Any, columns: Sequence[str] | None = None) -> Any:
         """The rows for which an expression is true."""
         files = [str(file) for file in _files(self._predictions, "*/*.parquet")]
-        return dataset.dataset(files, schema=SCHEMA, format="parquet").to_table(columns, filter=chosen)
+        try:
+            return dataset.dataset(files, schema=SCHEMA, format="parquet").to_table(columns, filter=chosen)
+        except pa.ArrowInvalid as error:  # it names the file
+            raise OSError(str(error)) from None
 
     def _entries(self, found: Any, said: dict[str, list[Label]]) -> list[Entry]:
         return [Entry(Row(**row), tuple(said.get(row["id"], ()))) for row in found.to_pylist()]

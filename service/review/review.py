@@ -20,7 +20,7 @@ MAX_NAME = 100
 class LabelRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What a row is in truth."""
 
-    label: str | int | float | list[float]
+    label: str | float | list[float]
     by: str | None = None
 
 
@@ -48,8 +48,8 @@ class Review:
         """
         entry = self._entry(prediction)
         label = check_label(said.label, self._manifest(entry))
-        if said.by is not None and not 0 < len(said.by) <= MAX_NAME:
-            raise InvalidInput(f"by: expected a name of 1 to {MAX_NAME} characters", field="by")
+        if said.by is not None and not (0 < len(said.by) <= MAX_NAME and "\0" not in said.by):
+            raise InvalidInput(f"by: expected a name of 1 to {MAX_NAME} characters, none of them NUL", field="by")
         new = Label(prediction, msgspec.json.encode(label).decode(), said.by, key, time.time())
         if entry.labels and entry.labels[-1][:-1] == new[:-1]:
             return describe(entry)
@@ -76,7 +76,7 @@ def check_label(given: str | float | list[float], manifest: Manifest) -> str | l
         if given not in manifest.labels:
             expected = list(manifest.labels)
             raise InvalidInput(
-                f"label: expected one of {', '.join(expected)}; found {str(given)[:100]!r}",
+                f"label: expected one of {', '.join(expected)}; found {repr(given)[:100]}",
                 field="label",
                 expected=expected,
             )

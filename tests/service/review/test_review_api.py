@@ -85,7 +85,7 @@ def test_a_regression_is_told_a_number(client: httpx.Client) -> None:
     found = rows_of(client, model="yield", decision="any")[0]["id"]
     assert client.post(f"/v1/review/{found}", json={"label": 3}).json()["label"] == [3.0]
     assert client.post(f"/v1/review/{found}", json={"label": [2.5]}).json()["label"] == [2.5]
-    for wrong in ("a", [1.0, 2.0], [], ["a"]):
+    for wrong in ("a", [1.0, 2.0], [], ["a"], 10**400, [10**400]):
         error = error_of(client.post(f"/v1/review/{found}", json={"label": wrong}), 422)
         assert error["details"]["field"].startswith("label")
 
@@ -95,7 +95,9 @@ def test_a_regression_is_told_a_number(client: httpx.Client) -> None:
     ("body", "status", "message"),
     [
         ({"label": "z"}, 422, "label: expected one of a, b, c; found 'z'"),
-        ({"label": 1}, 422, "label: expected one of a, b, c; found '1'"),
+        ({"label": 1}, 422, "label: expected one of a, b, c; found 1.0"),
+        ({"label": 10**400}, 422, "label"),
+        ({"label": "a", "by": "x\0"}, 422, "by: expected a name of 1 to 100 characters, none of them NUL"),
         ({"label": None}, 422, "label"),
         ({}, 422, "label"),
         ({"label": "a", "by": ""}, 422, "by: expected a name of 1 to 100 characters"),
@@ -108,6 +110,13 @@ def test_what_is_no_label_is_refused(client: httpx.Client, body: Any, status: in
     found = rows_of(client)[0]["id"]
     assert message in error_of(client.post(f"/v1/review/{found}", json=body), status)["message"]
     assert client.get(f"/v1/review/{found}").json()["history"] == []
+
+
+def test_what_no_database_takes_is_a_mistake_of_the_caller(client: httpx.Client) -> None:
+    for wrong in ({"after": "a\0"}, {"model": "a\0"}):
+        assert error_of(client.get("/v1/review", params=wrong), 422)["details"]["field"] == next(iter(wrong))
+    found = rows_of(client)[0]["id"]
+    error_of(client.post(f"/v1/review/{found}", json={"label": "a", "by": "a\0"}), 422)
 
 
 @pytest.mark.parametrize("place", ["parquet"], indirect=True)

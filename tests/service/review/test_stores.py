@@ -154,6 +154,23 @@ def test_a_store_that_is_away_says_so_and_may_come_back(store: Store, place: Pla
     assert listed(store) == ["a09-0", "a01-0"]
 
 
+@pytest.mark.parametrize("name", ["predictions/2026-01-01/torn.parquet", "labels/torn.json"])
+@pytest.mark.parametrize("content", [b"", b"PAR1{"])
+def test_a_file_that_is_damaged_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    """As a machine that lost its power may leave it."""
+    store = open_store(tmp_path)
+    store.prepare()
+    store.write([a_row(1)])
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    for use in (lambda: store.find("a01-0"), lambda: store.select(Query()), lambda: list(store.labelled("toy"))):
+        with pytest.raises(StoreAway, match=path.name):
+            use()
+    path.unlink()
+    assert listed(store) == ["a01-0"]
+
+
 def test_a_place_that_can_be_none_is_refused() -> None:
     with pytest.raises(InvalidStore, match="a URL of sqlite or postgresql; found mysql"):
         open_store("mysql://root@localhost/x")
