@@ -10,6 +10,7 @@ import { firstNames, shortened } from "./names.js";
 const LONG = 24;
 const MOST_ON_A_LINE = 14;
 const MOST_POSSIBLE = 4;
+const FEW_UNITS = 8;
 
 /** A snapshot: {manifest, reply, question, picture, described} → {element, show(B)}. */
 export function comparison(pinned) {
@@ -86,8 +87,11 @@ function ofValues(reply, row) {
   ];
 }
 
+/** Which units, where they are few enough to be read. */
+const listed = (units) => (units.length > FEW_UNITS ? `${units.length} (${units[0]} … ${units.at(-1)})` : `${units.length} (${units.join(", ")})`);
+
 function asked({ body }, { sites }) {
-  const squashed = (body.ablate ?? []).map((one) => `${one.units?.length ?? percent(one.fraction)} of ${sites[one.site].name}`);
+  const squashed = (body.ablate ?? []).map((one) => `${one.units ? listed(one.units) : percent(one.fraction)} of ${sites[one.site].name}`);
   return [
     ["Networks asked", String(body.samples)],
     ["p", body.dropout_rate === undefined ? "as trained" : format(body.dropout_rate)],

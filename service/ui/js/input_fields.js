@@ -98,11 +98,11 @@ function choice(name, categories, onchange, place) {
 
 /** A label, what is set, what the example had where that differs, and what training saw where it is outside that. */
 function framed(name, id, inputs, set, place) {
-  const before = h("span", { class: "before" });
+  const before = h("span", { id: freshId("before"), class: "before" });
   const error = errorLine(`inputs[0][${place}]`, inputs[0]);
   const beyond = h("p", { id: freshId("beyond"), class: "beyond", hidden: true });
-  inputs[0].setAttribute("aria-describedby", `${error.id} ${beyond.id}`);
-  const element = h("div", { class: "control field" }, h("label", { for: id }, name, before), ...inputs, error, beyond);
+  inputs[0].setAttribute("aria-describedby", `${error.id} ${before.id} ${beyond.id}`);
+  const element = h("div", { class: "control field" }, h("div", {}, h("label", { for: id }, name), before), ...inputs, error, beyond);
   const mark = (value, outside) => {
     beyond.textContent = outside ? `Outside what was seen in training: ${outside.range}` : "";
     beyond.hidden = !outside;
