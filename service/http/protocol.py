@@ -51,8 +51,8 @@ class JoiningTransport:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on, unless it is held."""
-        if not self._held:
+        """Read on, unless it is held, or over: uvloop would raise."""
+        if not self._held and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:
