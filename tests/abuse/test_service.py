@@ -214,6 +214,19 @@ def test_no_request_is_smuggled_behind_another(guarded: tuple[Service, str], fra
 # secrets
 
 
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "x"])
+def test_no_request_is_smuggled_in_the_body_of_one_that_would_change_over(
+    guarded: tuple[Service, str], protocol: str
+) -> None:
+    body = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    head = (
+        f"POST /predict HTTP/1.1\r\nconnection: upgrade\r\nupgrade: {protocol}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    for pieces in ((head, body), (head + body,)):
+        said = said_to(guarded[0].client, *(piece.encode() for piece in pieces))
+        assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"400"]
+
+
 def test_no_secret_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in an answer, not in the log though it has all requests, not in the metrics."""
     in_header, in_query, in_environment, in_body = SECRETS
