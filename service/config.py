@@ -104,6 +104,9 @@ class Settings(BaseSettings):
     queue_size: Count = 64
     """How many long requests may wait or be worked on at a time; more are refused at once."""
 
+    max_wait: Seconds = 1.0
+    """Seconds that a question may have waited to be read, because others came before it; later ones are refused."""
+
     inline_seconds: Annotated[float, Field(ge=0)] = 0.001
     """Work expected to take less is done at once on the event loop, together with like work that came with it, up to
     this long; more goes to a thread, in turns."""

@@ -14,7 +14,7 @@ import uvicorn
 from service.config import Settings
 from service.http.app import create_app
 from service.http.gate import ASGIApp
-from service.http.protocol import Protocol
+from service.http.waiting import Timed
 from service.manifest import Manifest
 from tests.toy import ToyNet
 
@@ -73,7 +73,7 @@ def serve() -> Serve:
 @contextmanager
 def running_server(app: ASGIApp, ready: str = "/readyz") -> Iterator[httpx.Client]:
     """A real server on a free port, and a client of it once it has been through its models."""
-    config = uvicorn.Config(app, port=0, http=Protocol, log_config=None, access_log=False)
+    config = uvicorn.Config(app, port=0, http=Timed, log_config=None, access_log=False)
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})

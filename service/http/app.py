@@ -113,7 +113,11 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
     app.add_exception_handler(HTTPException, _refuse_route)
     app.add_exception_handler(Exception, _fail)
     gate = Gate(
-        app, Inference(repository, scheduler, settings), OpenInference(repository, scheduler, settings), admission
+        app,
+        Inference(repository, scheduler, settings),
+        OpenInference(repository, scheduler, settings),
+        admission,
+        settings.max_wait,
     )
     return _with_cors(gate, settings.cors_origins) if settings.cors_origins else gate
 

@@ -17,6 +17,7 @@ from service.http.calls import Call, Receive, Scope, Send
 from service.http.inference import Inference, read_path
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
 from service.http.refusals import MISTAKE, error_reply
+from service.http.waiting import check_wait
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER
 
@@ -28,11 +29,19 @@ log = structlog.get_logger(__name__)
 class Gate:
     """The outermost ASGI app, around FastAPI's."""
 
-    def __init__(self, app: ASGIApp, inference: Inference, open_inference: OpenInference, admission: Admission) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        inference: Inference,
+        open_inference: OpenInference,
+        admission: Admission,
+        max_wait: float,
+    ) -> None:
         self.app = app
         self._inference = inference
         self._open_inference = open_inference
         self._admission = admission
+        self._max_wait = max_wait
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; lifespan and the like go to FastAPI."""
@@ -60,6 +69,7 @@ class Gate:
             self._admission.end(call)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
+        check_wait(scope, self._max_wait)
         asked = read_path(call.path)
         if asked is None and is_open_inference(call.path):
             await self._open_inference.answer(call)

@@ -12,6 +12,10 @@ MAX_HEAD_BYTES = 2**16
 over at once (256 KiB) may have more in it."""
 
 
+FRAMING = (b"content-length", b"transfer-encoding")
+"""Headers that tell of a body."""
+
+
 class BoundedHeads(HttpToolsProtocol):
     """One connection. WebSockets are not spoken: a request to change over is answered as if it did not say so."""
 
@@ -26,8 +30,12 @@ class BoundedHeads(HttpToolsProtocol):
             self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        """There is a request."""
+        """There is a request. Of one that would change over, the parser takes the body for the next request, which
+        behind a proxy may be another caller's: it is refused, as whatever a callback raises for.
+        """
         self._in_vain = 0
+        if self.parser.should_upgrade() and any(name in FRAMING and value != b"0" for name, value in self.headers):
+            raise ValueError("upgrade: not with a body")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

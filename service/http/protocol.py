@@ -26,6 +26,7 @@ class JoiningTransport:
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._head = b""
+        self._held = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -42,6 +43,17 @@ class JoiningTransport:
         """Send what was kept: nothing follows."""
         if self._head:
             self.write(b"")
+
+    def hold(self, held: bool) -> None:
+        """Whether nothing is to be read, whoever asks for it."""
+        self._held = held
+        if held:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, unless it is held, or over: uvloop would raise."""
+        if not self._held and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def close(self) -> None:
         """Send what was kept, and end the connection."""

@@ -25,7 +25,7 @@ from service.http.access import read_keys
 from service.http.app import create_app
 from service.http.draining import close_the_door
 from service.http.gate import ASGIApp
-from service.http.protocol import Protocol
+from service.http.waiting import Timed
 from service.review.store import open_store
 from service.telemetry.logs import configure_logging
 
@@ -61,7 +61,7 @@ def run_server(settings: Settings) -> None:
             port=settings.port,
             ssl_certfile=settings.ssl_certfile,
             ssl_keyfile=settings.ssl_keyfile,
-            http=Protocol,
+            http=Timed,
             log_config=None,
             access_log=False,
             proxy_headers=False,  # nothing here asks who a caller is but by his key

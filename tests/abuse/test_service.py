@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import grpc
 import httpx
@@ -91,6 +92,31 @@ def test_a_long_head_that_ends_is_read(guarded: tuple[Service, str]) -> None:
 
 
 # a way round the key
+
+
+def test_requests_sent_ahead_are_not_hoarded(guarded: tuple[Service, str]) -> None:
+    """One of 20 bytes takes 70 times as much once it is read; all of them would be with the answers to the first."""
+    requests = 40_000
+    service, _ = guarded
+    before = peak_bytes(service.process.pid)
+    with socket.create_connection((service.client.base_url.host, service.client.base_url.port or 0), 30) as connection:
+        sender = Thread(target=connection.sendall, args=(b"GET /predict HTTP/1.1\r\n\r\n" * requests,))
+        sender.start()
+        answers, rest = 0, b""
+        while answers < requests:
+            got = connection.recv(2**16)
+            assert got, f"{answers} answers, and then the end"
+            answers += (rest + got).count(b"HTTP/1.1 401")
+            rest = got[-11:]
+        sender.join()
+    assert answers == requests
+    assert peak_bytes(service.process.pid) - before < 20 * 2**20
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that the process ever held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
 
 
 def test_grpc_asks_for_the_key_before_it_reads(guarded: tuple[Service, str]) -> None:
@@ -186,6 +212,19 @@ def test_no_request_is_smuggled_behind_another(guarded: tuple[Service, str], fra
 
 
 # secrets
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "x"])
+def test_no_request_is_smuggled_in_the_body_of_one_that_would_change_over(
+    guarded: tuple[Service, str], protocol: str
+) -> None:
+    body = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    head = (
+        f"POST /predict HTTP/1.1\r\nconnection: upgrade\r\nupgrade: {protocol}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    for pieces in ((head, body), (head + body,)):
+        said = said_to(guarded[0].client, *(piece.encode() for piece in pieces))
+        assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"400"]
 
 
 def test_no_secret_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,6 +146,21 @@ def test_requests_sent_without_waiting_are_answered_in_order(client: httpx.Clien
     assert answer.count(b"HTTP/1.1 200 OK") == len(ids) + 1
 
 
+def test_long_requests_sent_without_waiting_are_answered_in_order(client: httpx.Client) -> None:
+    """They are read in slices, which fall anywhere."""
+    rows = [50 + number for number in range(40)]
+    asked = b""
+    for count in rows:
+        body = orjson.dumps({"inputs": [[0.125] * 4] * count})
+        asked += b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: %d\r\n" % len(body)
+        asked += b"connection: close\r\n\r\n" * (count == rows[-1]) + b"\r\n" * (count != rows[-1]) + body
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), PATIENCE) as connection:
+        connection.sendall(asked)
+        said = b"".join(iter(lambda: connection.recv(2**16), b""))
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in said.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    assert [len(orjson.loads(body)["predictions"]) for body in bodies] == rows
+
+
 def test_a_connection_that_is_to_be_closed_is_answered_first(client: httpx.Client) -> None:
     answer = talk(client, ASK + b"connection: close\r\n\r\n" + BODY, until=b"}")
     assert b"200 OK" in answer

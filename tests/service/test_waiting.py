@@ -1,0 +1,37 @@
+"""Questions that nobody came to read for long are refused; looks at the service's health are not."""
+
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.service.processes import service
+
+MAX_WAIT, STOPPED = 0.3, 0.6
+QUESTION = b"POST /predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
+HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data came")
+def test_a_question_that_waited_long_is_refused_and_the_next_is_read(tmp_path: Path) -> None:
+    with service(tmp_path, DROPSERVE_MAX_WAIT=str(MAX_WAIT)) as running:
+        address = (running.client.base_url.host, running.client.base_url.port or 0)
+        rested = socket.create_connection(address, 30)
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            callers = [rested, *(socket.create_connection(address, 30) for _ in range(2))]
+            for caller, said in zip(callers, (QUESTION, QUESTION, HEALTH), strict=True):
+                caller.sendall(said)
+            time.sleep(STOPPED)
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+        answers = [caller.recv(2**16) for caller in callers]
+        assert [answer[9:12] for answer in answers] == [b"429", b"429", b"200"]
+        assert b"retry-after: 1\r\n" in answers[0]
+        rested.sendall(QUESTION)
+        assert rested.recv(2**16)[9:12] == b"422"
+        for caller in callers:
+            caller.close()
