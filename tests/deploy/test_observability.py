@@ -60,10 +60,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (folder / "keys").write_text(key.line())
     models = _models(folder / "models")
     options = ("--models", str(models), "--workers", "2")
-    settings = {"DROPSERVE_API_KEYS": str(folder / "keys"), "DROPSERVE_PREDICTION_LOG": str(folder / "log")}
-    settings["DROPSERVE_PREDICTION_LOG_SECONDS"] = "1"
     with (
-        service(folder, *options, **settings) as served,
+        service(folder, *options, DROPSERVE_API_KEYS=str(folder / "keys")) as served,
         prometheus(folder, f"localhost:{served.client.base_url.port}", secret) as watching,
     ):
         yield Stack(served, watching, {"x-api-key": secret})
