@@ -1,4 +1,5 @@
 # Two images: `serve`, the default, answers requests; `training` (--target training) trains, and has torch.
+# --build-arg EXTRAS=log adds extras of pyproject.toml to both, by name, with commas between them.
 
 FROM python:3.11-slim AS base
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
@@ -7,14 +8,17 @@ WORKDIR /app
 
 # The requirements by themselves, so that no other change installs packages again
 FROM base AS requirements
+ARG EXTRAS=""
 COPY pyproject.toml .
 RUN <<EOT python
+import os
 import tomllib
 from pathlib import Path
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
 serving = [*project["dependencies"], *extras["grpc"], *extras["remote"], *extras["tracing"]]
+serving += [package for name in os.environ["EXTRAS"].split(",") if name for package in extras[name]]
 Path("serving.txt").write_text("\n".join(serving))
 Path("training.txt").write_text("\n".join(extras["training"]))
 EOT
@@ -86,7 +90,8 @@ from urllib.request import urlopen
 scheme = "https" if os.environ.get("DROPSERVE_SSL_CERTFILE") else "http"
 urlopen(f"{scheme}://127.0.0.1:{os.environ['DROPSERVE_PORT']}/readyz", context=ssl._create_unverified_context())
 EOT
-RUN chmod +x /usr/local/bin/ready
+# A volume that is mounted there is made this user's
+RUN chmod +x /usr/local/bin/ready && install -d -o 10001 -g 10001 /srv/log
 ENV DROPSERVE_HOST=0.0.0.0 DROPSERVE_PORT=8000 DROPSERVE_MODELS=/models DROPSERVE_CACHE=/tmp/cache
 EXPOSE 8000
 USER 10001:10001

@@ -4,6 +4,7 @@ Whoever may do this sees what others sent, so it needs a key of the scope review
 """
 
 import asyncio
+from dataclasses import fields
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -11,6 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.api import schemas
 from service.api.decoding import decode_request
+from service.errors import InvalidInput
 from service.http.calls import Call
 from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
@@ -19,6 +21,8 @@ from service.review.store import Query as Asked
 
 MAX_BODY_BYTES = 2**16
 MAX_LIMIT = 1000
+KNOWN = tuple(field.name for field in fields(Asked))
+"""The query parameters of a listing."""
 
 Responses = dict[int | str, dict[str, Any]]
 NO_NUL = r"^[^\x00]*$"
@@ -44,6 +48,7 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
 
     @router.get("", response_model=schemas.ReviewPage, responses={422: REFUSED[422]}, summary="What waits for a person")
     async def list_rows(
+        request: Request,
         model: Annotated[str | None, Query(description="only of this model", pattern=NO_NUL)] = None,
         decision: Annotated[Decided, Query(description="any: those without a decision too")] = "refer",
         state: Annotated[State, Query(description="open: not labelled yet")] = "open",
@@ -52,6 +57,9 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
         after: Annotated[str | None, Query(description="the `next` of the page before", pattern=NO_NUL)] = None,
     ) -> Response:
         """Rows that were referred and that nobody has labelled, with the inputs and the answer; or others."""
+        for name in request.query_params.keys() - KNOWN:
+            expected = ", ".join(KNOWN)
+            raise InvalidInput(f"?{name[:100]}: expected one of {expected}", field=name[:100], expected=list(KNOWN))
         asked = Asked(model, decision, state, order, limit, after)
         return _reply(await asyncio.to_thread(review.page, asked))
 

@@ -112,7 +112,11 @@ class PredictionLog:
     def _empty(self) -> None:
         while self._events:
             events = list(self._next_events())
-            self._count("written" if self._keep(events) else "dropped", sum(event.outcome.rows for event in events))
+            written = self._keep(events)
+            dropped = sum(event.outcome.rows for event in events) - written
+            for fate, rows in (("written", written), ("dropped", dropped)):
+                if rows:
+                    self._count(fate, rows)
             self._done += sum(event.size for event in events)
 
     def _next_events(self) -> Iterator[Event]:
@@ -122,15 +126,15 @@ class PredictionLog:
             size += event.size
             yield event
 
-    def _keep(self, events: list[Event]) -> bool:
-        """Whether they are in the store; whatever happens, the thread lives on."""
+    def _keep(self, events: list[Event]) -> int:
+        """How many of their rows are in the store; whatever happens, the thread lives on."""
         try:
-            if not self._too_late and self._deliver(self._rows(events)):
-                return True
+            if not self._too_late and (written := self._deliver(self._rows(events))) is not None:
+                return written
             log.warning("requests were not put into the prediction log before the end", requests=len(events))
         except Exception as error:
             log.error("requests could not be put into the prediction log", requests=len(events), exc_info=error)
-        return False
+        return 0
 
     def _rows(self, events: list[Event]) -> list[Row]:
         made = to_rows(events, keep_inputs=self._keep_inputs)
@@ -140,12 +144,12 @@ class PredictionLog:
             time.sleep(PIECE_PAUSE)
         return rows
 
-    def _deliver(self, rows: list[Row]) -> bool:
-        """Try until they are written; False where time is up."""
+    def _deliver(self, rows: list[Row]) -> int | None:
+        """Try until they are written, and how many the store takes; None where time is up."""
         pause = FIRST_PAUSE
         while not self._too_late:
             try:
-                self._write(rows)
+                written = self._write(rows)
             except StoreAway as error:
                 if pause == FIRST_PAUSE:
                     log.warning("the prediction log cannot be written; trying again", reason=error.message)
@@ -155,8 +159,10 @@ class PredictionLog:
             else:
                 if pause > FIRST_PAUSE:
                     log.info("the prediction log can be written again")
-                return True
-        return False
+                if written < len(rows):
+                    log.error("the store of the prediction log does not take some rows", rows=len(rows) - written)
+                return written
+        return None
 
     def _prepare(self) -> None:
         """Before there is anything to write, so that what is not there can be told early, and can be listed."""
@@ -166,12 +172,12 @@ class PredictionLog:
         except Exception as error:  # noqa: BLE001 - it is tried again
             log.warning("the store of the prediction log cannot be used yet", reason=str(error))
 
-    def _write(self, rows: list[Row]) -> None:
+    def _write(self, rows: list[Row]) -> int:
         try:
             if not self._ready:
                 self._store.prepare()
             self._ready = True
-            self._store.write(rows)
+            return self._store.write(rows)
         except StoreAway:
             self._ready = False
             raise

@@ -5,6 +5,7 @@ files of its own, beside and renamed, and nobody changes one.
     labels/<time>-<token>.json                  what a person said of one row
 """
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -74,20 +75,27 @@ class ParquetStore:
         self._labels.mkdir(parents=True, exist_ok=True)
 
     @_told
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> int:
         day = self._predictions / datetime.fromtimestamp(rows[-1].time, UTC).strftime("%Y-%m-%d")
         day.mkdir(exist_ok=True)
         path = day / f"{_name()}.parquet"
         beside = path.with_suffix(".new")
         parquet.write_table(pa.Table.from_batches(_batches(rows), SCHEMA), beside, compression="zstd")
         beside.replace(path)
+        return len(rows)
 
     @_told
     def prune(self, before: float) -> None:
         """File by file: a row is forgotten with the last of its file."""
-        for file in [*_files(self._predictions, "*/*"), *_files(self._labels, "*")]:
+        for file in _files(self._predictions, "*/*"):
             if file.stat().st_mtime < before:
                 file.unlink(missing_ok=True)
+        files = _files(self._labels, "*.json")  # before the rows: whatever is labelled by now has been written
+        if files:
+            kept = set(self._read(pc.scalar(True), ["id"])["id"].to_pylist())
+            for file in files:
+                if _label(file).prediction not in kept:
+                    file.unlink(missing_ok=True)
 
     def find(self, prediction: str) -> Entry | None:
         found = self._read(pc.field("id") == prediction)
@@ -118,7 +126,10 @@ class ParquetStore:
     def add_label(self, label: Label) -> None:
         path = self._labels / f"{_name()}.json"
         beside = path.with_suffix(".new")
-        beside.write_bytes(msgspec.json.encode(label._asdict()))
+        with beside.open("wb") as file:
+            file.write(msgspec.json.encode(label._asdict()))
+            file.flush()
+            os.fsync(file.fileno())  # a person's work, and not a file that is there and empty
         beside.replace(path)
 
     @_told
@@ -126,10 +137,7 @@ class ParquetStore:
         """All labels, from first to last, by row."""
         said: dict[str, list[Label]] = {}
         for file in sorted(_files(self._labels, "*.json")):
-            try:
-                label = Label(**msgspec.json.decode(file.read_bytes()))
-            except (msgspec.DecodeError, TypeError) as error:
-                raise OSError(f"{file}: is not a label: {error}") from None
+            label = _label(file)
             said.setdefault(label.prediction, []).append(label)
         return said
 
@@ -173,6 +181,13 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     """Raises OSError where there is no such folder; a pattern alone would find nothing in it."""
     folder.stat()
     return list(folder.glob(pattern))
+
+
+def _label(file: Path) -> Label:
+    try:
+        return Label(**msgspec.json.decode(file.read_bytes()))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise OSError(f"{file}: is not a label: {error}") from None
 
 
 def _or_least(rank: float | None) -> float:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from service.errors import InvalidInput, UnknownModel, UnknownPrediction
 from service.manifest import Manifest
@@ -15,6 +16,8 @@ from service.review.store import Entry, Query, Store
 Json = dict[str, Any]
 MAX_NAME = 100
 """Characters of a person's name."""
+LARGEST = float(np.finfo(np.float32).max)
+"""What is learned from is float32."""
 
 
 class LabelRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -83,10 +86,12 @@ def check_label(given: str | float | list[float], manifest: Manifest) -> str | l
         return str(given)
     values = given if isinstance(given, list) else [given]
     if len(values) != manifest.answers or not all(
-        isinstance(value, int | float) and math.isfinite(value) for value in values
+        isinstance(value, int | float) and math.isfinite(value) and abs(value) <= LARGEST for value in values
     ):
         expected_values = "a number" if manifest.answers == 1 else f"a list of {manifest.answers} numbers"
-        raise InvalidInput(f"label: expected {expected_values}", field="label", expected=manifest.answers)
+        raise InvalidInput(
+            f"label: expected {expected_values} in the range of float32", field="label", expected=manifest.answers
+        )
     return [float(value) for value in values]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -77,6 +78,8 @@ class SqlStore:
         if kind not in DRIVERS:
             raise InvalidStore(f"prediction_log: expected a folder, or a URL of sqlite or postgresql; found {kind}")
         self._name = parsed.render_as_string(hide_password=True)
+        is_file = kind == "sqlite" and parsed.database and not parsed.database.startswith((":", "file:"))
+        self._file = Path(parsed.database) if is_file and parsed.database else None  # sqlite would make it
         self._insert = INSERT[kind](predictions).on_conflict_do_nothing()
         self._engine = sa.create_engine(
             parsed.set(drivername=DRIVERS[kind]),
@@ -86,10 +89,24 @@ class SqlStore:
         )
 
     def prepare(self) -> None:
-        with self._transaction() as connection:
+        with self._transaction(create=True) as connection:
             metadata.create_all(connection)
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> int:
+        try:
+            self._put(rows)
+        except (DataError, OverflowError):  # one by one: a row that is never taken takes no others with it
+            return sum(map(self._takes, rows))
+        return len(rows)
+
+    def _takes(self, row: Row) -> bool:
+        try:
+            self._put([row])
+        except (DataError, OverflowError):
+            return False
+        return True
+
+    def _put(self, rows: Sequence[Row]) -> None:
         with self._transaction() as connection:
             connection.execute(self._insert, [row._asdict() for row in rows])
 
@@ -136,7 +153,9 @@ class SqlStore:
         return [Entry(row, tuple(history.get(row.id, ()))) for row in rows]
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
+    def _transaction(self, *, create: bool = False) -> Iterator[sa.Connection]:
+        if self._file and not create and not self._file.exists():
+            raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: there is no such file")
         try:
             with self._engine.begin() as connection:
                 yield connection

@@ -44,8 +44,10 @@ class Store(Protocol):
     def prepare(self) -> None:
         """Make what is not there yet; before the first rows are written, and again once it was away."""
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """All of them or none; rows that are there already stay as they are."""
+    def write(self, rows: Sequence[Row]) -> int:
+        """How many of them are there now: all, but those that such a place can never take. Rows that are there
+        already stay as they are.
+        """
 
     def prune(self, before: float) -> None:
         """Forget rows answered before this time, with their labels."""

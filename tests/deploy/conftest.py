@@ -13,6 +13,7 @@ import yaml
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BASE = "kubernetes/base"
 EXAMPLE = "kubernetes/overlays/example"
+LOG = "kubernetes/overlays/prediction-log"
 KSERVE = "kserve"
 
 Resource = dict[str, Any]

@@ -13,6 +13,7 @@ from tests.deploy.conftest import (
     DEPLOY,
     EXAMPLE,
     KSERVE,
+    LOG,
     Rendered,
     Resource,
     container_of,
@@ -26,7 +27,7 @@ CUSTOM = {"ServiceMonitor"}
 SELECTED = {"Service", "PodDisruptionBudget", "NetworkPolicy", "Deployment"}
 
 
-@pytest.fixture(params=[BASE, EXAMPLE])
+@pytest.fixture(params=[BASE, EXAMPLE, LOG])
 def resources(request: pytest.FixtureRequest, rendered: Rendered) -> dict[str, Resource]:
     return rendered(request.param)
 
@@ -81,10 +82,12 @@ def test_ports_are_those_that_the_service_is_told(resources: dict[str, Resource]
     assert {probe["port"] for probe in probes} == {"http"}
 
 
-def test_egress_is_dns_and_the_store_alone(resources: dict[str, Resource]) -> None:
-    policy = resources["NetworkPolicy"]["spec"]
+@pytest.mark.parametrize(("folder", "others"), [(BASE, []), (EXAMPLE, []), (LOG, [5432])])
+def test_egress_is_dns_and_stores_alone(rendered: Rendered, folder: str, others: list[int]) -> None:
+    policy = rendered(folder)["NetworkPolicy"]["spec"]
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
-    dns, store = policy["egress"]
+    dns, store, *more = policy["egress"]
+    assert more == [{"ports": [{"port": port}]} for port in others]
     assert {(port["port"], port["protocol"]) for port in dns["ports"]} == {(53, "UDP"), (53, "TCP")}
     assert store == {"ports": [{"port": 443}]}
 
@@ -118,6 +121,13 @@ def test_the_example_finds_its_keys(rendered: Rendered) -> None:
     assert environment_of(resources)["DROPSERVE_API_KEYS"] == f"{mounts[volume['name']]}/{item['path']}"
     (endpoint,) = resources["ServiceMonitor"]["spec"]["endpoints"]
     assert endpoint["authorization"]["credentials"]["name"] == volume["secret"]["secretName"]
+
+
+def test_the_prediction_log_finds_its_database(rendered: Rendered) -> None:
+    resources = rendered(LOG)
+    assert environment_of(resources)["DROPSERVE_PREDICTION_LOG"].startswith("postgresql://")
+    assert environment_of(resources)["DROPSERVE_API_KEYS"]
+    assert {"secretRef": {"name": "dropserve-prediction-log"}} in container_of(resources)["envFrom"]
 
 
 def test_the_monitor_finds_the_service(rendered: Rendered) -> None:

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.config import Settings, find_misspelt
 from service.http.access import make_key
-from tests.deploy.conftest import BASE, EXAMPLE, KSERVE, Rendered, Resource, container_of, environment_of, pod_of
+from tests.deploy.conftest import BASE, EXAMPLE, KSERVE, LOG, Rendered, Resource, container_of, environment_of, pod_of
 from tests.service.processes import service
 
 ELSEWHERE = {"DROPSERVE_PORT", "DROPSERVE_GRPC_PORT", "DROPSERVE_MODELS", "DROPSERVE_CACHE", "DROPSERVE_HOST"}
@@ -27,7 +27,7 @@ def to_bytes(quantity: str) -> int:
     return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
-@pytest.mark.parametrize("folder", [BASE, EXAMPLE, KSERVE])
+@pytest.mark.parametrize("folder", [BASE, EXAMPLE, LOG, KSERVE])
 def test_all_variables_are_settings(rendered: Rendered, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = environment_of(rendered(folder))
     assert find_misspelt(variables) == {}

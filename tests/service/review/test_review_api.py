@@ -134,6 +134,10 @@ def test_other_mistakes_are_told_in_form(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("place", ["parquet"], indirect=True)
+def test_a_parameter_that_there_is_not_is_named(client: httpx.Client) -> None:
+    assert error_of(client.get("/v1/review", params={"modle": "toy"}), 422)["details"]["field"] == "modle"
+
+
 def test_it_is_described_where_there_is_a_log(client: httpx.Client, serve: Serve, models: Path) -> None:
     api = client.get("/openapi.json").json()
     validate(api)

@@ -201,3 +201,17 @@ def test_a_missing_extra_is_told(where: str, package: str, tmp_path: Path) -> No
     assert f"prediction_log: needs {package}; in the repository's folder: pip install '.[log]'" in " ".join(
         done.stderr.split()
     )
+
+
+def test_a_row_that_a_database_refuses_takes_no_others_with_it(store: Store, place: Place | Postgres) -> None:
+    rows = [a_row(1), a_row(2, seed=2**63), a_row(3)]
+    if "://" not in place.where:
+        pytest.skip("a folder is no database")
+    assert store.write(rows) == 2
+    assert sorted(listed(store)) == [rows[0].id, rows[2].id]
+
+
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(StoreAway, match="there is no such file"):
+        open_store(f"sqlite:///{tmp_path}/typo.db").labelled("toy")
+    assert list(tmp_path.iterdir()) == []
