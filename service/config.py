@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     queue_size: Count = 64
     """How many long requests may wait or be worked on at a time; more are refused at once."""
 
-    max_wait: Seconds = 1.0
+    max_wait: Seconds = 2.0
     """Seconds that a question may have waited to be read, because others came before it; later ones are refused."""
 
     inline_seconds: Annotated[float, Field(ge=0)] = 0.001

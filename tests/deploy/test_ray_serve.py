@@ -49,7 +49,7 @@ def client(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     config["http_options"]["port"] = free_port()
     config["applications"][0]["name"] = APP
     config["applications"][0]["args"] = {
-        "settings": {"models": str(models), "max_samples": 1_000_000},
+        "settings": {"models": str(models), "max_samples": 1_000_000, "request_timeout": 120},
         "ingress": {"max": 1, "num_cpus": 0.2},
         "samplers": {"min": SAMPLERS, "max": SAMPLERS, "num_cpus": 0.2},
     }

