@@ -36,8 +36,8 @@ def sections(found: dict[str, Any]) -> Iterator[str]:
     columns = ["utilisation", "requests/s", "p50 said", "p50", "p99 said", "p99"]
     yield table(columns, (_waited(**one) for one in found["waited"]))
     yield (
-        "The model knows of no stalls of the machine or of a cycle of garbage collection; a single one of 100 ms decides a"
-        " measured p99 of a few seconds of load. Plan the tail by measuring it where the service will run."
+        "The model knows of no stalls of the machine or of a cycle of garbage collection; a single one of 100 ms"
+        " decides a measured p99 of a few seconds of load. Plan the tail by measuring it where the service will run."
     )
     yield "### What waiting together saves\n\n`/predict` of one row; questions that come together share a run:"
     columns = ["connections", "requests/s", "CPU, µs", "p50, ms", "p99, ms"]

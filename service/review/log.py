@@ -31,6 +31,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 SECONDS_BETWEEN_PRUNINGS = 3600.0
 SECONDS_A_DAY = 86400.0
 
+FATES = ("written", "dropped", "failed")
 Count = Callable[[str, int], None]
 """Told what became of how many rows, `written` or `dropped`, and of each attempt that failed, `failed`."""
 
@@ -65,6 +66,8 @@ class PredictionLog:
     def start(self, count: Count) -> None:
         """Begin to write; what becomes of it is told to `count`, by either thread."""
         self._count = count
+        for what in FATES:  # a rise can only be seen from a 0 that was told
+            count(what, 0)
         self._thread.start()
 
     def take(self, record: Record) -> None:
