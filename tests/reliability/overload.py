@@ -1,11 +1,12 @@
 """Twice what the service can do, and then half: who is answered, who is refused, what it costs, and how it ends."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 from tests.reliability.memory import growth, is_flat, watched
+from tests.reliability.processors import halves, only_on
 from tests.reliability.questions import learn_answers, publish_canary
 from tests.reliability.report import Report
 from tests.reliability.traffic import ANSWERED, Question, ask_at_rate, measure_capacity
@@ -23,11 +24,17 @@ SLACK = 1.0
 def canary_service(
     folder: Path, settings: Mapping[str, str] = PLAIN, *, workers: int = 2
 ) -> Iterator[tuple[Service, str, list[Question]]]:
-    """A service of the canary, its address, and the questions with their answers."""
+    """A service of the canary, its address, and the questions with their answers; the service has the first half of
+    the processors, the block the second.
+    """
     models = publish_canary(folder / "models")
     options = ("--models", str(models), "--workers", str(workers))
-    with service(folder, *options, **settings) as running:
-        yield running, str(running.client.base_url), learn_answers(running.client)
+    answering, asking = halves()
+    with ExitStack() as stack:
+        with only_on(answering):
+            running = stack.enter_context(service(folder, *options, **settings))
+        with only_on(asking):
+            yield running, str(running.client.base_url), learn_answers(running.client)
 
 
 def overload(folder: Path, seconds: float) -> Report:
