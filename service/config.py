@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     max_wait: Seconds = 2.0
     """Seconds that a question may have waited to be read, because others came before it; later ones are refused."""
 
+    max_connections: Count = 4096
+    """Connections that each worker keeps; beyond, who has rested longest goes, or else who comes, with one answer."""
+
     inline_seconds: Annotated[float, Field(ge=0)] = 0.001
     """Work expected to take less is done at once on the event loop, together with like work that came with it, up to
     this long; more goes to a thread, in turns."""

@@ -83,6 +83,11 @@ class Protocol(BoundedHeads):
             self._head_due.cancel()
             self._head_due = None
 
+    @property
+    def _socket(self) -> socket.socket:
+        """What the system knows of it."""
+        return self.transport.get_extra_info("socket")  # type: ignore[no-any-return]
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there to be waited for."""
         for timer in (self._head_due, self._stalled):
@@ -133,6 +138,7 @@ class Protocol(BoundedHeads):
         if unread < before:
             self._watch_reader(unread)
         else:
-            connection = self.transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)  # the kernel keeps none of it either
+            self._socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER
+            )  # the kernel keeps none of it either
             self.transport.abort()

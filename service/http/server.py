@@ -23,6 +23,7 @@ from service.config import Settings, find_misspelt
 from service.errors import DropserveError
 from service.http.access import read_keys
 from service.http.app import create_app
+from service.http.crowding import room_for
 from service.http.draining import close_the_door
 from service.http.gate import ASGIApp
 from service.http.waiting import Timed
@@ -66,6 +67,7 @@ def run_server(settings: Settings) -> None:
             access_log=False,
             proxy_headers=False,  # nothing here asks who a caller is but by his key
             server_header=False,
+            limit_concurrency=room_for(settings.max_connections),
             timeout_graceful_shutdown=round(settings.drain_timeout),
         )
         if settings.workers > 1:

@@ -8,7 +8,7 @@ import sys
 
 from service.errors import Overloaded
 from service.http.calls import Scope
-from service.http.pipelining import InTurn
+from service.http.crowding import Counted
 
 WAITED = "dropserve.waited"
 """Of an ASGI scope: seconds."""
@@ -18,7 +18,7 @@ LAST_DATA_RECEIVED = 52
 INFO_BYTES = LAST_DATA_RECEIVED + 4
 
 
-class Timed(InTurn):
+class Timed(Counted):
     """One connection, each of whose requests bears how long it waited. On Linux; elsewhere none did."""
 
     def on_headers_complete(self) -> None:
@@ -27,10 +27,6 @@ class Timed(InTurn):
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES)
             self.scope[WAITED] = struct.unpack_from("I", info, LAST_DATA_RECEIVED)[0] / 1e3  # type: ignore[literal-required]
         super().on_headers_complete()
-
-    @property
-    def _socket(self) -> socket.socket:
-        return self.transport.get_extra_info("socket")  # type: ignore[no-any-return]
 
 
 def check_wait(scope: Scope, most: float) -> None:

@@ -1,0 +1,83 @@
+"""How many connections a process keeps: each costs memory, and a file descriptor, which loading a model needs too.
+
+Where there are as many as it keeps, who has rested longest goes; where none rests, who comes gets one answer and goes.
+"""
+
+import asyncio
+import fcntl
+import resource
+import termios
+from math import inf
+from typing import Any
+
+import structlog
+
+from service.http.pipelining import InTurn
+
+RESTED = 1.0
+"""Seconds without a request after which a connection may go; the first request on a new one may still be under way."""
+
+OTHER_FILES = 256
+"""File descriptors for all that is no connection of a caller: models, logs, stores, listening sockets."""
+
+FILES = resource.RLIMIT_NOFILE
+
+log = structlog.get_logger(__name__)
+
+
+class Counted(InTurn):
+    """One connection of at most `uvicorn.Config.limit_concurrency`; uvicorn itself would refuse the requests of all
+    connections where there are too many.
+    """
+
+    _last = False
+    """Whether its next request is its last."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._most, self.limit_concurrency = self.limit_concurrency, None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Room is made for it; it stays in any case, that nobody who asked goes without an answer."""
+        super().connection_made(transport)
+        if self._most is not None and len(self.connections) > self._most:
+            self._last = not self._make_room()
+
+    def on_headers_complete(self) -> None:
+        """A request, with whose answer the connection may end."""
+        super().on_headers_complete()
+        if self._last:
+            self.cycle.keep_alive = False
+
+    @property
+    def rests_since(self) -> float:
+        """When its last answer was over, in the loop's time; infinity while a request is being answered."""
+        timer = self._head_due or self.timeout_keep_alive_task  # ours for the first head, uvicorn's after an answer
+        return timer.when() - self.timeout_keep_alive if timer else inf
+
+    def has_unread(self) -> bool:
+        """Whether something has come that was not read yet."""
+        return fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)) != bytes(4)
+
+    def _make_room(self) -> bool:
+        rests_longest: Counted = min(self.connections, key=_rests_since)  # type: ignore[arg-type, assignment]
+        if self.loop.time() - rests_longest.rests_since < RESTED or rests_longest.has_unread():
+            return False
+        rests_longest.transport.close()
+        return True
+
+
+def _rests_since(connection: Counted) -> float:
+    return connection.rests_since
+
+
+def room_for(connections: int) -> int:
+    """How many of so many connections there are file descriptors for, once the operating system was asked for more."""
+    soft, hard = (inf if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(FILES))
+    allowed = min(connections + OTHER_FILES, hard)
+    if soft < allowed:
+        resource.setrlimit(FILES, (int(allowed), resource.getrlimit(FILES)[1]))
+    room = min(connections, max(int(allowed) - OTHER_FILES, int(allowed) // 2))
+    if room < connections:
+        log.warning("the system's limit of open files allows fewer connections", max_connections=room, files=allowed)
+    return room
