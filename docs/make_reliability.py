@@ -89,8 +89,8 @@ def publishing(found: Figures) -> Iterable[str]:
 
 def store(found: Figures) -> Iterable[str]:
     yield (
-        f"Away for {found['away_s']:.0f} s each time; the queue of each worker holds {found['queue_bytes'] / 2**20:.0f} "
-        f"MiB here. {' '.join(f'Not tried: {reason}.' for reason in found['missing'])}".rstrip()
+        f"Away for {found['away_s']:.0f} s each time; the queue of each worker holds "
+        f"{found['queue_bytes'] / 2**20:.0f} MiB here. {' '.join(f'Not tried: {reason}.' for reason in found['missing'])}".rstrip()
     )
     names = ("asked", "written", "dropped", "stored", "twice")
     lines = [

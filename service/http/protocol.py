@@ -17,8 +17,8 @@ HEAD, HEAD_ENDS, CONTINUE = b"HTTP/1.1 ", b"\r\n\r\n", b"HTTP/1.1 100 "
 
 
 GRACE = 0.05
-"""Seconds from the end of a connection's time to its close. Timers come before reads: a request that came in time, while
-the process was busy, is read in between, and not lost."""
+"""Seconds from the end of a connection's time to its close. Timers come before reads: a request that came in time,
+while the process was busy, is read in between, and not lost."""
 
 NO_LINGER = struct.pack("ii", 1, 0)
 """Of SO_LINGER: on, for no time."""

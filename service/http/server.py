@@ -30,8 +30,8 @@ from service.review.store import open_store
 from service.telemetry.logs import configure_logging
 
 SILENCE = 30
-"""Seconds that a worker may keep its supervisor waiting for a word, from its start on. uvicorn's 5 are less than a start
-takes on a busy machine: it killed workers before they served, again and again."""
+"""Seconds that a worker may keep its supervisor waiting for a word, from its start on. uvicorn's 5 are less than a
+start may take on a busy machine: it killed workers before they served."""
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -246,10 +245,16 @@ def test_a_server_that_hangs_is_not_waited_for_without_end(postgres: Postgres, m
     store = open_store(postgres.where)
     assert isinstance(store, sql.SqlStore)
     store.prepare()
-    with ExitStack() as hanging:
-        with pytest.raises(StoreAway), store._transaction() as connection:  # noqa: SLF001 - it hangs between statements
-            hanging.callback(postgres.signal, signal.SIGCONT)
+
+    def ask_while_it_hangs() -> None:
+        with store._transaction() as connection:
             postgres.signal(signal.SIGSTOP)
             connection.execute(sqlalchemy.text("SELECT 1"))
+
+    try:
+        with pytest.raises(StoreAway):
+            ask_while_it_hangs()
+    finally:
+        postgres.signal(signal.SIGCONT)
     store.write([a_row(1)])
     assert listed(store) == ["a01-0"]
