@@ -88,10 +88,10 @@ def publishing(found: Figures) -> Iterable[str]:
 
 
 def store(found: Figures) -> Iterable[str]:
-    yield (
-        f"Away for {found['away_s']:.0f} s each time; the queue of each worker holds "
-        f"{found['queue_bytes'] / 2**20:.0f} MiB here. {' '.join(f'Not tried: {reason}.' for reason in found['missing'])}".rstrip()
-    )
+    missing = " ".join(f"Not tried: {reason}." for reason in found["missing"])
+    queue = found["queue_bytes"] / 2**20
+    away = f"Away for {found['away_s']:.0f} s each time; each worker's queue holds {queue:.0f} MiB here."
+    yield f"{away} {missing}".rstrip()
     names = ("asked", "written", "dropped", "stored", "twice")
     lines = [
         (
