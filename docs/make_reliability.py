@@ -87,6 +87,48 @@ def publishing(found: Figures) -> Iterable[str]:
     yield table(["room", "told, nothing left behind", "whole versions"], lines)
 
 
+def store(found: Figures) -> Iterable[str]:
+    missing = " ".join(f"Not tried: {reason}." for reason in found["missing"])
+    queue = found["queue_bytes"] / 2**20
+    away = f"Away for {found['away_s']:.0f} s each time; each worker's queue holds {queue:.0f} MiB here."
+    yield f"{away} {missing}".rstrip()
+    names = ("asked", "written", "dropped", "stored", "twice")
+    lines = [
+        (
+            line["store"],
+            ", ".join(f"{way} {times}" for way, times in line["ways"].items()),
+            *(line[name] for name in names),
+            f"{line['resumed_after_s']:.1f}",
+        )
+        for line in found["lines"]
+    ]
+    heads = [
+        "store",
+        "lost how, times",
+        "rows answered",
+        "told as written",
+        "told as dropped",
+        "stored",
+        "stored twice",
+    ]
+    yield table([*heads, "written again after, s, at most"], lines)
+    took = [
+        (
+            line["store"],
+            *(f"{line[name]:.0f}" for name in ("there_p99_ms", "away_p99_ms", "before_mb", "first_mb", "last_mb")),
+        )
+        for line in found["lines"]
+    ]
+    heads = ["store", "predict, p99 while there, ms", "while away, ms", "memory before, MB", "away first, MB"]
+    yield table([*heads, "away last, MB"], took)
+    yield "\n\n".join(_ends_of(line) for line in found["lines"])
+
+
+def _ends_of(line: Figures) -> str:
+    answered = sum(each["requests"] for each in line["ends"] if each["end"] == "200")
+    return f"{line['store']}: {line['requests']} requests, {answered} answered, {line['wrong']} wrong answers."
+
+
 def callers(found: Figures) -> Iterable[str]:
     yield (
         f"{found['connections']} connections at once, while others asked: {_latencies(found)} for them, "
@@ -125,6 +167,7 @@ SECTIONS = {
     "killed": killed,
     "stopped": stopped,
     "publishing": publishing,
+    "store": store,
     "callers": callers,
     "clocks": clocks,
 }

@@ -16,6 +16,10 @@ from service.http.heads import BoundedHeads
 HEAD, HEAD_ENDS, CONTINUE = b"HTTP/1.1 ", b"\r\n\r\n", b"HTTP/1.1 100 "
 
 
+GRACE = 0.05
+"""Seconds from the end of a connection's time to its close. Timers come before reads: a request that came in time,
+while the process was busy, is read in between, and not lost."""
+
 NO_LINGER = struct.pack("ii", 1, 0)
 """Of SO_LINGER: on, for no time."""
 
@@ -119,9 +123,16 @@ class Protocol(BoundedHeads):
             self.cycle.keep_alive = False
             self.flow.pause_reading()
 
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that rests, but for what came on it and was not read yet."""
+        self.timeout_keep_alive_task = self.loop.call_later(GRACE, super().timeout_keep_alive_handler)
+
     def _expect_head(self) -> None:
         if self._head_due is None and not self.transport.is_closing():
-            self._head_due = self.loop.call_later(self.timeout_keep_alive, self._end_of_patience)
+            self._head_due = self.loop.call_later(self.timeout_keep_alive, self._look_once_more)
+
+    def _look_once_more(self) -> None:
+        self._head_due = self.loop.call_later(GRACE, self._end_of_patience)
 
     def _end_of_patience(self) -> None:
         """Who began a request is told why; who said nothing, or goes on with one that was refused, knows."""

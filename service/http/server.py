@@ -30,6 +30,10 @@ from service.http.waiting import Timed
 from service.review.store import open_store
 from service.telemetry.logs import configure_logging
 
+SILENCE = 30
+"""Seconds that a worker may keep its supervisor waiting for a word, from its start on. uvicorn's 5 are less than a
+start may take on a busy machine: it killed workers before they served."""
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = structlog.get_logger(__name__)
@@ -69,6 +73,7 @@ def run_server(settings: Settings) -> None:
             server_header=False,
             limit_concurrency=room_for(settings.max_connections),
             timeout_graceful_shutdown=round(settings.drain_timeout),
+            timeout_worker_healthcheck=SILENCE,
         )
         if settings.workers > 1:
             Workers(config, [config.bind_socket()], settings.drain_delay).run()
@@ -92,13 +97,21 @@ def _check(settings: Settings) -> None:
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor, which lets go of the port when it is told to stop: it would keep it until all workers
-    have ended, and callers would wait at a port where nobody answers any more.
+    """uvicorn's supervisor, which sees at once that a worker has died, and lets go of the port when it is told to
+    stop: it would keep it until all workers have ended, and callers would wait at a port where nobody answers any more.
     """
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], drain_delay: float) -> None:
         super().__init__(config, sockets)
         self._drain_delay = drain_delay
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace who has died. The worker's end of the pipe is its own only, so that a wait for its word ends with it:
+        who died with a question open was waited for until it was too late to hear.
+        """
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
     def terminate_all(self) -> None:
         """They go on answering for the drain's delay, and a little longer; the port is closed with the last of them."""

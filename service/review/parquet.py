@@ -9,6 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -78,10 +79,8 @@ class ParquetStore:
     def write(self, rows: Sequence[Row]) -> int:
         day = self._predictions / datetime.fromtimestamp(rows[-1].time, UTC).strftime("%Y-%m-%d")
         day.mkdir(exist_ok=True)
-        path = day / f"{_name()}.parquet"
-        beside = path.with_suffix(".new")
-        parquet.write_table(pa.Table.from_batches(_batches(rows), SCHEMA), beside, compression="zstd")
-        beside.replace(path)
+        with _whole(day / f"{_name()}.parquet") as beside:
+            parquet.write_table(pa.Table.from_batches(_batches(rows), SCHEMA), beside, compression="zstd")
         return len(rows)
 
     @_told
@@ -124,13 +123,10 @@ class ParquetStore:
 
     @_told
     def add_label(self, label: Label) -> None:
-        path = self._labels / f"{_name()}.json"
-        beside = path.with_suffix(".new")
-        with beside.open("wb") as file:
+        with _whole(self._labels / f"{_name()}.json") as beside, beside.open("wb") as file:
             file.write(msgspec.json.encode(label._asdict()))
             file.flush()
             os.fsync(file.fileno())  # a person's work, and not a file that is there and empty
-        beside.replace(path)
 
     @_told
     def _said(self) -> dict[str, list[Label]]:
@@ -152,6 +148,19 @@ class ParquetStore:
 
     def _entries(self, found: Any, said: dict[str, list[Label]]) -> list[Entry]:
         return [Entry(Row(**row), tuple(said.get(row["id"], ()))) for row in found.to_pylist()]
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file beside it to write to, which takes its place; or goes, so that a full disk is not filled by attempts."""
+    beside = path.with_suffix(".new")
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[Any]:

@@ -1,8 +1,11 @@
 """Answers in SQLite or PostgreSQL, by SQLAlchemy. A connection lasts as long as what it is for."""
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +19,8 @@ from service.review.store import Entry, Query, unknown_place
 
 SECONDS = 5
 """To connect, or to wait for a lock; a statement is given twice as long."""
+LONGEST = 6.0 * SECONDS
+"""Seconds for all of a transaction, several statements, with a server that may have ceased to answer."""
 
 metadata = sa.MetaData()
 predictions = sa.Table(
@@ -157,13 +162,38 @@ class SqlStore:
         if self._file and not create and not self._file.exists():
             raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: there is no such file")
         try:
-            with self._engine.begin() as connection:
+            with self._engine.connect() as connection, _limited(connection), connection.begin():
                 yield connection
         except DataError:
             raise  # it is there, and will never take this
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).partition("\n")[0]
             raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: {reason}") from None
+
+
+@contextmanager
+def _limited(connection: sa.Connection) -> Iterator[None]:
+    """Cut the line to a server that hangs: its machine acknowledges what is sent, so libpq would wait for ever.
+
+    The line is a duplicate: what is cut is never another connection that has got the same number since.
+    """
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    with socket.socket(fileno=os.dup(driver.fileno())) as line:
+        timer = Timer(LONGEST, _cut, [line])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _cut(line: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        line.shutdown(socket.SHUT_RDWR)
 
 
 def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:

@@ -20,6 +20,7 @@ from tests.reliability.deaths import killed, stopped
 from tests.reliability.overload import overload
 from tests.reliability.publishing import publishing
 from tests.reliability.report import Report
+from tests.reliability.store import store
 from tests.reliability.swaps import swaps
 
 BUILD = Path(__file__).parents[2] / "build"
@@ -35,6 +36,7 @@ def trials(minutes: float) -> dict[str, Callable[[Path], Report]]:
         "killed": lambda folder: killed(folder, seconds / 4),
         "stopped": lambda folder: stopped(folder, max(1.0, 2 * minutes)),
         "publishing": publishing,
+        "store": lambda folder: store(folder, seconds / 4, 8.0 if minutes >= 2 else 3.0),
         "callers": lambda folder: callers(folder, max(2.0, 2 * minutes)),
     }
     return tried | ({"clocks": lambda folder: clocks(folder, seconds / 10)} if libfaketime() else {})

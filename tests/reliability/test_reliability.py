@@ -11,6 +11,7 @@ from tests.reliability.deaths import killed, stopped
 from tests.reliability.overload import overload
 from tests.reliability.publishing import publishing
 from tests.reliability.report import Report
+from tests.reliability.store import store
 from tests.reliability.swaps import swaps
 
 SHORT: dict[str, Callable[[Path], Report]] = {
@@ -19,6 +20,7 @@ SHORT: dict[str, Callable[[Path], Report]] = {
     "the service stopped": lambda folder: stopped(folder, times=1),
     "swaps and damaged versions": lambda folder: swaps(folder, seconds=14, every=2),
     "publishers killed, disks full": publishing,
+    "the prediction log's store away": lambda folder: store(folder, seconds=1, away=0.5),
     "slow and vanishing callers": lambda folder: callers(folder, times=2),
 }
 

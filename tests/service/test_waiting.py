@@ -11,6 +11,8 @@ import pytest
 from tests.service.processes import service
 
 MAX_WAIT, STOPPED = 0.3, 0.6
+LONGER_THAN_REST = 6.0
+"""Seconds; a connection that rests is closed after 5."""
 QUESTION = b"POST /predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
 HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
 
@@ -33,5 +35,26 @@ def test_a_question_that_waited_long_is_refused_and_the_next_is_read(tmp_path: P
         assert b"retry-after: 1\r\n" in answers[0]
         rested.sendall(QUESTION)
         assert rested.recv(2**16)[9:12] == b"422"
+        for caller in callers:
+            caller.close()
+
+
+def test_a_request_on_a_connection_that_rested_is_read_before_its_time_is_up(tmp_path: Path) -> None:
+    """It was lost: a process that was kept from its work closed first, and read then."""
+    with service(tmp_path) as running:
+        address = (running.client.base_url.host, running.client.base_url.port or 0)
+        callers = [socket.create_connection(address, 30) for _ in range(20)]
+        rested = callers[:10]
+        for caller in rested:
+            caller.sendall(HEALTH)
+            assert caller.recv(2**16)[9:12] == b"200"
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            for caller in callers:
+                caller.sendall(HEALTH)
+            time.sleep(LONGER_THAN_REST)
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+        assert [caller.recv(2**16)[9:12] for caller in callers] == [b"200"] * 20
         for caller in callers:
             caller.close()

@@ -5,6 +5,7 @@ import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from service.__main__ import cli
 from service.config import Settings
+from service.http.server import SILENCE
 from service.telemetry.metrics import REQUESTS, Numbers
 from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
@@ -116,6 +118,28 @@ def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
     result = CliRunner().invoke(cli, ["serve", "--workers", "2"], env={"DROPSERVE_GRPC_PORT": "0"})
     assert result.exit_code == 1
     assert "grpc_port: expected a port that all workers can share" in " ".join(result.output.split())
+
+
+def test_a_worker_that_is_kept_from_its_work_is_left_alone(tmp_path: Path, published: Path) -> None:
+    """As one that starts on a busy machine is; it was killed after five seconds, with all that it held."""
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        before = worker_pids(running)
+        os.kill(min(before), signal.SIGSTOP)
+        try:
+            sleep(7)
+        finally:
+            os.kill(min(before), signal.SIGCONT)
+        ask(running, 10)
+        assert worker_pids(running) == before
+
+
+def test_a_worker_that_dies_before_it_answers_its_supervisor_is_replaced(tmp_path: Path, published: Path) -> None:
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        before = worker_pids(running)
+        os.kill(min(before), signal.SIGSTOP)
+        sleep(1.5)  # it is asked meanwhile
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: len(worker_pids(running) - before) == 1, SILENCE * 2 / 3)
 
 
 def test_workers_are_replaced_one_by_one_on_request(tmp_path: Path, published: Path) -> None:

@@ -3,11 +3,12 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +55,26 @@ class Postgres:
 
     def stop(self) -> None:
         assert self.process
-        self.process.send_signal(2)  # SIGINT: the fast shutdown, which ends all sessions
+        self.process.send_signal(signal.SIGINT)  # the fast shutdown, which ends all sessions
         self.process.wait(30)
 
     go_away, come_back = stop, start
+
+    def kill(self) -> None:
+        """All its processes at once, as where the machine is lost."""
+        assert self.process
+        self.signal(signal.SIGSTOP)  # so that it starts no others meanwhile
+        self.signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def signal(self, told: signal.Signals) -> None:
+        """To the server and to the sessions that it has."""
+        assert self.process
+        pid = self.process.pid
+        self.process.send_signal(told)
+        for session in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(session), told)
 
     @property
     def where(self) -> str:

@@ -1,6 +1,8 @@
 """What a store must do, of each kind: a real folder, a real SQLite, a real PostgreSQL."""
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from service.errors import InvalidInput, InvalidStore, StoreAway
 from service.review.rows import Label, Row
@@ -215,3 +218,43 @@ def test_reading_makes_no_database(tmp_path: Path) -> None:
     with pytest.raises(StoreAway, match="there is no such file"):
         open_store(f"sqlite:///{tmp_path}/typo.db").labelled("toy")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attempt_that_failed_leaves_nothing(tmp_path: Path) -> None:
+    """Each left what it had written, and a full disk stayed full."""
+    store = open_store(tmp_path)
+    store.prepare()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # what a full disk does in the middle of a write
+    try:
+        with pytest.raises(StoreAway, match="File too large"):
+            store.write([a_row(1)])
+        with pytest.raises(StoreAway, match="File too large"):
+            store.add_label(says(a_row(1), "a" * 200))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_server_that_hangs_is_not_waited_for_without_end(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine goes on acknowledging what is sent, so nothing else ends the wait."""
+    from service.review import sql
+
+    monkeypatch.setattr(sql, "LONGEST", 1.0)
+    postgres.make_database()
+    store = open_store(postgres.where)
+    assert isinstance(store, sql.SqlStore)
+    store.prepare()
+
+    def ask_while_it_hangs() -> None:
+        with store._transaction() as connection:
+            postgres.signal(signal.SIGSTOP)
+            connection.execute(sqlalchemy.text("SELECT 1"))
+
+    try:
+        with pytest.raises(StoreAway):
+            ask_while_it_hangs()
+    finally:
+        postgres.signal(signal.SIGCONT)
+    store.write([a_row(1)])
+    assert listed(store) == ["a01-0"]
