@@ -44,7 +44,8 @@ def overload(found: Figures) -> Iterable[str]:
     yield _ends(found["ends"])
     yield _memory(found["memory"])
     yield (
-        f"Then half of the capacity for ten seconds: the last refusal came {after['last_refused_after_s']:.2f} s "
+        f"Right after, the capacity was {found['capacity_after_per_second']:.0f} answers/s. Then half of it for ten "
+        f"seconds: the last refusal came {after['last_refused_after_s']:.2f} s "
         f"after the load fell; {_latencies(after)}."
     )
 

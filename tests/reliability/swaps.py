@@ -15,7 +15,7 @@ import orjson
 
 from tests.conftest import wait_until
 from tests.reliability.damage import DAMAGES
-from tests.reliability.memory import growth, is_flat, watched
+from tests.reliability.memory import FLAT, growth, is_flat, watched
 from tests.reliability.overload import canary_service
 from tests.reliability.questions import ROWS
 from tests.reliability.report import Report
@@ -99,7 +99,7 @@ def swaps(folder: Path, seconds: float, every: int = 10) -> Report:
         },
         {
             "a new version serves within a second": max(delays) < 1.0,
-            "memory is flat: its slope is 0 within its bounds, or its whole growth less than 5 %": is_flat(memory),
+            FLAT: is_flat(memory),
         },
     )
 

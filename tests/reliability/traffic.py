@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import numpy as np
 import orjson
+import uvloop
 
 ANSWERED = 200
 BY_RULE = (429, 503, 504)
@@ -173,7 +174,7 @@ def traffic(
 ) -> Iterator[Outcomes]:
     """While the block runs; all has been answered when it ends."""
     callers = Traffic(url, questions, keep_alive=keep_alive)
-    thread = threading.Thread(target=lambda: asyncio.run(callers.open_loop(rate, seconds)))
+    thread = threading.Thread(target=lambda: uvloop.run(callers.open_loop(rate, seconds)))
     thread.start()
     try:
         yield callers.outcomes
@@ -185,12 +186,12 @@ def traffic(
 def ask_at_rate(url: str, questions: Sequence[Question], rate: float, seconds: float) -> Outcomes:
     """So many requests a second, for so long."""
     callers = Traffic(url, questions)
-    asyncio.run(callers.open_loop(rate, seconds))
+    uvloop.run(callers.open_loop(rate, seconds))
     return callers.outcomes
 
 
 def measure_capacity(url: str, questions: Sequence[Question], seconds: float, callers: int = 16) -> float:
     """Answers a second, the questions mixed as they are given."""
     closed = Traffic(url, questions)
-    asyncio.run(closed.closed_loop(callers, seconds))
+    uvloop.run(closed.closed_loop(callers, seconds))
     return closed.outcomes.count(ANSWERED) / seconds
