@@ -27,6 +27,11 @@ FAMILIES = (*COUNTED, QUEUE_DEPTH, QUEUE_SECONDS, WORKERS, LOADED, REFUSED)
 
 SECONDS_BETWEEN_WRITES = 1.0
 
+GONE_KEPT = 10
+"""Versions of a model, the highest, of which the numbers stay when they are not there any more: readers come now and
+then, and should see the last of them.
+"""
+
 log = structlog.get_logger(__name__)
 
 
@@ -64,6 +69,7 @@ class Exposition:
             self._slot.close(self._numbers())
 
     def _numbers(self) -> Numbers:
+        self._forget_gone()
         worker = str(self._slot.number if self._slot else 0)
         samples = [sample for metric in self._process.collect() for sample in metric.samples]
         return {
@@ -74,6 +80,12 @@ class Exposition:
             (WORKERS.name,): [1],
             **{(sample.name, worker): [sample.value] for sample in samples},
         }
+
+    def _forget_gone(self) -> None:
+        gone = self._metrics.versions() - {(each.name, str(each.version)) for each in self._repository.index()}
+        for name in {name for name, _ in gone}:
+            versions = sorted((int(version) for model, version in gone if model == name), reverse=True)
+            self._metrics.forget([(name, str(version)) for version in versions[GONE_KEPT:]])
 
     def _models(self) -> Numbers:
         """The same in every worker, hence not added up."""

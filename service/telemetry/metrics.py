@@ -6,7 +6,7 @@ Prometheus.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from time import perf_counter
 from typing import NamedTuple
@@ -87,6 +87,14 @@ COUNTED = (
 )
 """Never fall: what a worker counted outlives it."""
 
+MODEL_AT = {family.name: family.labels.index("model") + 1 for family in COUNTED if "model" in family.labels}
+"""Where a key has the name of the model; its version follows."""
+
+Version = tuple[str, str]
+"""The name of a model, and a version of it, as labels have them."""
+NO_MODEL: Version = ("", "")
+"""Of requests that reached none."""
+
 
 class Metrics:
     """What has been counted. Use it within one event loop."""
@@ -128,6 +136,17 @@ class Metrics:
             numbers[bucket] += found
         numbers[-1] += float(values.sum())
 
+    def versions(self) -> set[Version]:
+        """Of which something was counted."""
+        return {_version(key) for key in self.numbers} - {NO_MODEL}
+
+    def forget(self, versions: Collection[Version]) -> None:
+        """What was counted of them; each costs some 3 kB in whatever reads the metrics."""
+        for key in [key for key in self.numbers if _version(key) in versions]:
+            del self.numbers[key]
+        self._of_end.cache_clear()
+        self._of_stages.cache_clear()
+
     def _count_answers(self, model: tuple[str, str], outcome: Outcome, *, exploratory: bool) -> None:
         if exploratory:
             self.count(EXPLORATORY, model, outcome.rows)
@@ -151,6 +170,11 @@ class Metrics:
     def _find(self, family: Family, labels: Key) -> list[float]:
         size = len(family.bounds) + 2 if family.bounds else 1
         return self.numbers.setdefault((family.name, *labels), [0.0] * size)
+
+
+def _version(key: Key) -> Version:
+    at = MODEL_AT.get(key[0])
+    return (key[at], key[at + 1]) if at else NO_MODEL
 
 
 def _fall(numbers: list[float], bounds: tuple[float, ...], value: float) -> None:

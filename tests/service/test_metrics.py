@@ -1,6 +1,7 @@
 """What is counted, as Prometheus' own parser reads it from a live server; and the sums that it is made of."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.stages import STAGES
+from service.telemetry.exposition import GONE_KEPT
 from service.telemetry.metrics import ENTROPY, STAGE, Metrics, Numbers, add_up, keep_counted
-from tests.conftest import Serve
+from tests.conftest import Serve, wait_until
 from tests.toy import ToyNet
 
 ABSTENTION = ({"error_rate": 0.05, "threshold": 0.9, "coverage": 0.8},)
@@ -144,6 +146,31 @@ def test_loaded_and_refused_versions(serve: Serve, tmp_path: Path, toy: ToyNet) 
         assert found["dropserve_model_loaded", of["1"]] == 1
         assert ("dropserve_model_loaded", of["2"]) not in found
         assert found["dropserve_model_refused", of["2"]] == 1
+
+
+def test_numbers_of_versions_long_gone_are_forgotten(serve: Serve, tmp_path: Path, toy: ToyNet) -> None:
+    versions = range(1, GONE_KEPT + 4)
+    for version in versions:
+        toy.publish(tmp_path, version=version)
+    with serve(models=tmp_path) as client:
+
+        def counted() -> list[int]:
+            asked = {"route": "/uncertainty", "model": "toy", "status": "200"}
+            samples = [value(client, "dropserve_requests_total", **asked, version=str(each)) for each in versions]
+            return [version for version, number in zip(versions, samples, strict=True) if number]
+
+        def ask(version: int) -> int:
+            path = f"/v1/models/toy/versions/{version}/uncertainty"
+            return client.post(path, json={"inputs": toy.rows(1).tolist()}).status_code
+
+        assert {ask(version) for version in versions} == {200}
+        assert counted() == [*versions]
+        for version in versions[1:]:
+            shutil.rmtree(tmp_path / "toy" / str(version))
+        wait_until(lambda: ask(versions[-1]) == 404)
+        assert counted() == [1, *versions[-GONE_KEPT:]]
+        assert {ask(1), ask(1)} == {200}
+        assert value(client, "dropserve_request_rows_sum", route="/uncertainty", model="toy", version="1") == 3
 
 
 def test_the_process_is_described(client: httpx.Client) -> None:
