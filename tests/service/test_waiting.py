@@ -11,8 +11,8 @@ import pytest
 from tests.service.processes import service
 
 MAX_WAIT, STOPPED = 0.3, 0.6
-QUESTION = b"POST /predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
-HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
+QUESTION = b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: 2\r\n\r\n{}"
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: toy\r\n\r\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data came")
