@@ -29,7 +29,8 @@ class BoundedHeads(Chunked):
         """
         self._in_vain = 0
         hosts = [name for name, _ in self.headers].count(b"host")
-        if hosts != 1 and (hosts or self.parser.get_http_version() != "1.0"):
+        version = self.parser.get_http_version()
+        if version == "0.9" or hosts > 1 or (version == "1.1" and not hosts):
             raise ValueError("host: expected one")
         super().on_headers_complete()
 
