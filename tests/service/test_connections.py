@@ -119,6 +119,20 @@ def test_what_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str
         assert code == ("head_too_large" if long else "malformed_head")
 
 
+WAITING = [state for state in STATES if "wait" in state or "another" in state]
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("state", WAITING)
+def test_what_is_read_ahead_and_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str, long: bool) -> None:
+    """It comes with what goes before it, and is read before that is answered."""
+    before, due = STATES[state]
+    fault = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
+    said = said_to(odd, before + fault[long])
+    assert statuses(said) == [431 if long and status == 400 else status for status in due]
+    assert said.count(b"first!") == due.count(200)
+
+
 # hosts
 
 
