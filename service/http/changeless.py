@@ -5,7 +5,7 @@ The parser cuts such a request off behind its head, and would take its body for 
 proxy may be another caller's. So the head is read again, without the wish.
 """
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
@@ -26,7 +26,10 @@ class Changeless(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as change:
-            return self._head_again() + data[change.args[0] :]
+            again = self._head_again() + data[change.args[0] :]
+            self.parser = HttpRequestParser(self)  # the old one reads nothing behind `connection: close`
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            return again
         return b""
 
     def _head_again(self) -> bytes:
