@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     """The longest request body that is read."""
 
     request_timeout: Seconds = 30.0
-    """Seconds after which a request is given up and its caller told so."""
+    """Seconds after which a request is given up and its caller told so; over HTTP, from when it came."""
 
     drain_timeout: Seconds = 30.0
     """Seconds that requests in flight are given to finish once the service is told to stop."""
@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     """How many long requests may wait or be worked on at a time; more are refused at once."""
 
     max_wait: Seconds = 2.0
-    """Seconds that a question may have waited to be read, because others came before it; later ones are refused."""
+    """Seconds that a question may have waited to be read, because others came before it; later ones are refused.
+    Not over gRPC, which does not tell when a call came: there the deadlines that callers set bound it."""
 
     max_connections: Count = 4096
     """Connections that each worker keeps; beyond, who has rested longest goes, or else who comes, with one answer."""

@@ -93,6 +93,9 @@ class Scheduler:
 
         Raises Overloaded or DeadlineExceeded, at once where it can be foreseen; CallerGone; what the work raises.
         """
+        if seconds <= 0:
+            steps.close()
+            raise DeadlineExceeded("the deadline passed before the request was read", seconds=seconds)
         try:
             said = next(steps)
             while seconds_left(said) <= self._inline_seconds:

@@ -20,6 +20,7 @@ from service.http.documentation import Description, make_description_router
 from service.http.draining import listen_for_the_end
 from service.http.gate import ASGIApp, Gate
 from service.http.inference import Inference
+from service.http.methods import find_allowed
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.pages import add_docs
@@ -196,11 +197,10 @@ async def _refuse_parameter(_: Request, error: Exception) -> Response:
 async def _refuse_route(request: Request, error: Exception) -> Response:
     """No such path, or not with this method."""
     assert isinstance(error, HTTPException)
-    kind = errors.MethodNotAllowed if error.status_code == 405 else errors.UnknownPath
     message = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
-    response = _response(kind(message), error.status_code)
-    response.headers.update(error.headers or {})
-    return response
+    if error.status_code == 405:
+        return _response(errors.MethodNotAllowed(message, allowed=find_allowed(request.app.routes, request.scope)))
+    return _response(errors.UnknownPath(message), error.status_code)
 
 
 async def _fail(_: Request, __: Exception) -> Response:

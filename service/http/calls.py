@@ -16,15 +16,22 @@ Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
 
+WAITED = "dropserve.waited"
+"""Of an ASGI scope: the seconds that a request had waited to be read."""
+ANNOUNCED = "dropserve.announced"
+"""Of an ASGI scope: the bytes of a chunk of the body that is on its way."""
+
 
 class Call(Record):
     """A request being answered."""
 
-    __slots__ = ("_receive", "_send", "query")
+    __slots__ = ("_receive", "_scope", "_send", "query")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope["method"], scope["path"], dict(scope["headers"]))
+        self.started -= scope.get(WAITED, 0.0)
         self.query: bytes = scope["query_string"]
+        self._scope = scope
         self._receive = receive
         self._send = send
 
@@ -50,6 +57,8 @@ class Call(Record):
         left = max_bytes
         while True:
             message = message or await self._receive()
+            if self._scope.get(ANNOUNCED, 0) > max_bytes:
+                raise _too_large(max_bytes)
             chunks.append(_content(message, left))
             left -= len(chunks[-1])
             if not message.get("more_body"):
@@ -100,7 +109,7 @@ class Call(Record):
             raise InvalidInput(f"?{name}: there are no query parameters; fields go into the JSON body", field=name)
 
     def seconds_left(self, default: float) -> float:
-        """Until the deadline, which runs from the request's beginning: reading the body is part of it."""
+        """Until the deadline, which runs from when the request came: waiting to be read and reading are part of it."""
         return max(0.0, self.seconds_allowed(default) - (perf_counter() - self.started))
 
     def seconds_allowed(self, default: float) -> float:

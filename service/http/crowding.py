@@ -49,15 +49,9 @@ class Counted(InTurn):
         if self._last:
             self.cycle.keep_alive = False
 
-    @property
-    def rests_since(self) -> float:
-        """When its last answer was over, in the loop's time; infinity while a request is being answered."""
-        timer = self._head_due or self.timeout_keep_alive_task  # ours for the first head, uvicorn's after an answer
-        return timer.when() - self.timeout_keep_alive if timer else inf
-
     def has_unread(self) -> bool:
         """Whether something has come that was not read yet."""
-        return fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)) != bytes(4)
+        return fcntl.ioctl(self.tcp, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def _make_room(self) -> bool:
         rests_longest: Counted = min(self.connections, key=_rests_since)  # type: ignore[arg-type, assignment]

@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from service.errors import CallerGone, DropserveError, MethodNotAllowed, NotReady, Unauthenticated, UnknownPath
+from service.errors import CallerGone, DropserveError, NotReady, Unauthenticated, UnknownPath
 from service.http.access import needed_scope
 from service.http.admission import NOBODY_THERE, Admission
 from service.http.calls import Call, Receive, Scope, Send
 from service.http.inference import Inference, read_path
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
+from service.http.methods import as_get, expect_method
 from service.http.refusals import MISTAKE, error_reply
 from service.http.waiting import check_wait
 from service.oip.http import PREFIX, OpenInference, refusal
@@ -76,11 +77,11 @@ class Gate:
             return
         if asked is None:
             scope["call"] = call  # for routes that read a body, or ask who calls
+            scope = as_get(scope) if call.method == "HEAD" else scope
             await self.app(scope, receive, call.send_on)
             call.route = getattr(scope.get("route"), "path", OTHER)
             return
-        if call.method != "POST":
-            raise MethodNotAllowed(f"{call.path}: expected POST, found {call.method}", allowed="POST")
+        expect_method(call, "POST")
         await self._inference.answer(call, asked)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:

@@ -32,9 +32,9 @@ SILENT: dict[int | str, Json] = {503: {"model": schemas.ErrorReply, "description
 def make_models_router(repository: Repository) -> APIRouter:
     """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
     router = APIRouter(prefix="/v1/models", tags=["models"], responses=SILENT)
-    _add_refresh(router, repository)  # first, or another method would be told what /{name} allows
     _add_questions(router, repository)
     _add_example_rows(router, repository)
+    _add_refresh(router, repository)
     _add_commands(router, repository)
     return router
 

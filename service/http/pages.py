@@ -28,7 +28,6 @@ def add_docs(app: FastAPI) -> None:
     html = bytes(page.body).decode()
     headers = page_headers(html)
 
-    @app.head("/docs", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(html, headers=headers)

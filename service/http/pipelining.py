@@ -4,13 +4,13 @@ uvicorn makes of all that it has read requests that wait, and reads on with each
 20 bytes again and again made it keep 70 times as much, without end, no key needed.
 """
 
-from service.http.protocol import Protocol
+from service.http.patience import Patient
 
 SLICE_BYTES = 4096
 """Read at a time: some 200 of the shortest requests."""
 
 
-class InTurn(Protocol):
+class InTurn(Patient):
     """One connection, of which no more is read while requests wait that were read already."""
 
     _unread = b""
@@ -30,7 +30,7 @@ class InTurn(Protocol):
         if self._unread and not self.pipeline:
             unread, self._unread = self._unread, b""
             self._read(unread)
-            self.transport.hold(bool(self._unread))  # type: ignore[attr-defined]
+            self.transport.hold(bool(self._unread))
             if not self._unread and not self.flow.read_paused:
                 self.transport.resume_reading()
 
@@ -40,6 +40,6 @@ class InTurn(Protocol):
                 return
             if self.pipeline:
                 self._unread = data[start:]
-                self.transport.hold(True)  # type: ignore[attr-defined]
+                self.transport.hold(True)
                 return
             super().data_received(data[start : start + SLICE_BYTES])

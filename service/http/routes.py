@@ -25,9 +25,6 @@ def make_health_router(repository: Repository) -> APIRouter:
         """200 when models are loaded and verified, else 503 with the reason."""
         return json_response(encode(repository.status()))
 
-    for path, answer in (("/healthz", healthz), ("/readyz", readyz)):
-        router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
-
     return router
 
 
@@ -35,7 +32,6 @@ def make_metrics_router(exposition: Exposition) -> APIRouter:
     """What Prometheus asks."""
     router = APIRouter(tags=["health"])
 
-    @router.head("/metrics", include_in_schema=False)
     @router.get("/metrics", response_class=PlainTextResponse, summary="What was counted, for Prometheus")
     async def metrics(request: Request) -> Response:
         """The sum over all workers, whichever answers."""

@@ -19,7 +19,7 @@ class Files(StaticFiles):
     """Files with an ETag, and our headers."""
 
     def file_response(self, full_path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Response:
-        """As starlette makes it; HEAD and If-None-Match are answered too."""
+        """As starlette makes it; If-None-Match is answered too."""
         response = super().file_response(full_path, *args, **kwargs)
         response.headers.update(HEADERS)
         return response
@@ -29,7 +29,7 @@ def add_pages(app: FastAPI) -> None:
     """Each page at its path, all files below `/ui`; links are relative, so that they work below any prefix."""
     files = Files(packages=[("service", "ui")])
     for path, file in PAGES.items():
-        app.add_api_route(path, _page(files, file), methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_api_route(path, _page(files, file), include_in_schema=False)
     app.mount("/ui", files, name="ui")
 
 

@@ -7,11 +7,8 @@ import struct
 import sys
 
 from service.errors import Overloaded
-from service.http.calls import Scope
+from service.http.calls import WAITED, Scope
 from service.http.crowding import Counted
-
-WAITED = "dropserve.waited"
-"""Of an ASGI scope: seconds."""
 
 LAST_DATA_RECEIVED = 52
 """Where struct tcp_info of linux/tcp.h has tcpi_last_data_recv, in milliseconds."""
@@ -19,12 +16,26 @@ INFO_BYTES = LAST_DATA_RECEIVED + 4
 
 
 class Timed(Counted):
-    """One connection, each of whose requests bears how long it waited. On Linux; elsewhere none did."""
+    """One connection, each of whose requests bears how long it waited. On Linux; elsewhere none did.
+
+    This is what the server speaks, the last of a chain of classes in this package, each of which adds one thing:
+
+        Timed             waiting     each request knows how long it waited to be read
+        Counted           crowding    a process keeps so many connections
+        InTurn            pipelining  few of the requests that are sent ahead are read at a time
+        Patient           patience    who neither asks nor takes what he is told is left
+        BoundedHeads      heads       a head is bounded, and names one host
+        Chunked           chunks      a chunk's length is known before it comes
+        Refusing          refusing    what is no request is refused, in its turn
+        Joining           joining     the head and the body of an answer are one write
+        Changeless        changeless  what asks for another protocol is answered in this one
+        HttpToolsProtocol uvicorn's   HTTP/1.1, with llhttp for its parser
+    """
 
     def on_headers_complete(self) -> None:
         """2 µs. What was sent ahead waited for its sender's own requests, and is not counted."""
         if sys.platform == "linux" and (self.cycle is None or self.cycle.response_complete):
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES)
+            info = self.tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO_BYTES)
             self.scope[WAITED] = struct.unpack_from("I", info, LAST_DATA_RECEIVED)[0] / 1e3  # type: ignore[literal-required]
         super().on_headers_complete()
 

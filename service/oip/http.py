@@ -9,10 +9,11 @@ from service.api.decoding import decode_request
 from service.api.replies import encode
 from service.config import Settings
 from service.engine import Engine
-from service.errors import DropserveError, MethodNotAllowed, UnknownPath, UnsupportedMediaType
+from service.errors import DropserveError, UnknownPath, UnsupportedMediaType
 from service.http.calls import JSON, Call, Header
 from service.http.compression import decompress_steps
 from service.http.inference import parse_version
+from service.http.methods import expect_method
 from service.http.refusals import error_reply
 from service.oip import metadata
 from service.oip.infer import infer_steps
@@ -67,9 +68,7 @@ class OpenInference:
         for route in self._routes:
             if path := re.fullmatch(route.path, call.path):
                 call.route = route.name
-                if call.method != route.method and (call.method, route.method) != ("HEAD", "GET"):
-                    message = f"{call.path[:200]}: expected {route.method}, found {call.method}"
-                    raise MethodNotAllowed(message, allowed=route.method)
+                expect_method(call, route.method)
                 await route.answer(call, path)
                 return
         raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists what there is")

@@ -10,7 +10,7 @@ import httpx
 import orjson
 import pytest
 
-from service.http.protocol import JoiningTransport
+from service.http.joining import JoiningTransport
 from tests.conftest import PATIENCE, running_server
 
 BODY = b'{"inputs": [[0, 0, 0, 0]]}'

@@ -13,8 +13,8 @@ from tests.service.processes import service
 MAX_WAIT, STOPPED = 0.3, 0.6
 LONGER_THAN_REST = 6.0
 """Seconds; a connection that rests is closed after 5."""
-QUESTION = b"POST /predict HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
-HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
+QUESTION = b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: 2\r\n\r\n{}"
+HEALTH = b"GET /healthz HTTP/1.1\r\nhost: toy\r\n\r\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data came")

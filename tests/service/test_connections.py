@@ -1,0 +1,260 @@
+"""What is said on a connection, and when: over raw sockets, to real servers."""
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from tests.conftest import PATIENCE, Serve, running_server
+from tests.service.processes import service
+
+WAIT = 0.3
+"""Seconds that the app of these tests takes; what is sent meanwhile comes in the middle of its answer."""
+
+
+def address(client: httpx.Client) -> tuple[str, int]:
+    return client.base_url.host, client.base_url.port or 80
+
+
+def said_to(client: httpx.Client, *pieces: bytes) -> bytes:
+    """All that the server says until it hangs up; pieces are sent apart, so that they are read apart."""
+    said = b""
+    with socket.create_connection(address(client), timeout=PATIENCE) as connection:
+        try:
+            for number, piece in enumerate(pieces):
+                time.sleep(WAIT / 3 if number else 0)
+                connection.sendall(piece)
+        except OSError:
+            pass  # it hung up before it had all
+        try:
+            while got := connection.recv(2**16):
+                said += got
+        except ConnectionResetError:
+            pass
+    return said
+
+
+def statuses(said: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", said)]
+
+
+def head(method: str, path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "host: toy", *lines, "", ""]).encode()
+
+
+# what is no request
+
+
+async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Answers each path in a way of its own."""
+    if scope["type"] == "lifespan":
+        for event in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{event}.complete"})
+        return
+    if scope["path"] == "/reads":
+        while (message := await receive()).get("more_body"):
+            pass
+        if message["type"] == "http.disconnect":
+            return
+    if scope["path"] == "/slow":
+        await asyncio.sleep(WAIT)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+    if scope["path"] == "/streams":
+        await send({"type": "http.response.body", "body": b"fir", "more_body": True})
+        await asyncio.sleep(WAIT)
+        await send({"type": "http.response.body", "body": b"st!"})
+    else:
+        await send({"type": "http.response.body", "body": b"first!"})
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[httpx.Client]:
+    with running_server(app) as client:
+        yield client
+
+
+NO_HTTP = b"\x16\x03\x01 no HTTP\r\n\r\n"
+ENDLESS = b"GET / HTTP/1.1\r\nx: " + b"a" * 2**17
+CHUNKS = "transfer-encoding: chunked"
+BROKEN = b"no number\r\n"
+TRAILERS = b"0\r\nx: " + b"a" * 2**17
+
+SLOW, STREAMS, AT_ONCE = head("GET", "/slow"), head("GET", "/streams"), head("GET", "/")
+
+STATES: dict[str, tuple[bytes, list[int]]] = {
+    "no request yet": (b"", [400]),
+    "a request is being answered": (SLOW, [200]),
+    "it is being answered, and has begun to be": (STREAMS, [200]),
+    "others wait to be answered": (SLOW + SLOW + AT_ONCE, [200, 200, 200]),
+    "it was answered": (AT_ONCE, [200, 400]),
+    "its body is to come": (head("POST", "/reads", CHUNKS), [400]),
+    "its body is to come, though it was answered": (head("POST", "/", CHUNKS), [200]),
+    "its body is to come, while it is being answered": (head("POST", "/streams", CHUNKS), [200]),
+    "its body is to come, while another is being answered": (SLOW + head("POST", "/reads", CHUNKS), [200, 400]),
+    "its body is to come, while others wait": (SLOW + SLOW + head("POST", "/reads", CHUNKS), [200, 200, 400]),
+}
+"""What was sent before, and the answers that are due. What ends in 400 may end in 431 as well."""
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("state", STATES)
+def test_what_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str, long: bool) -> None:
+    before, due = STATES[state]
+    faults = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
+    said = said_to(odd, before, faults[long])
+    assert statuses(said) == [431 if long and status == 400 else status for status in due]
+    assert said.count(b"first!") == due.count(200)
+    if due[-1] == 400:
+        code = orjson.loads(said.rpartition(b"\r\n\r\n")[2])["error"]["code"]
+        assert code == ("head_too_large" if long else "malformed_head")
+
+
+WAITING = [state for state in STATES if "wait" in state or "another" in state]
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize("state", WAITING)
+def test_what_is_read_ahead_and_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str, long: bool) -> None:
+    """It comes with what goes before it, and is read before that is answered."""
+    before, due = STATES[state]
+    fault = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
+    said = said_to(odd, before + fault[long])
+    assert statuses(said) == [431 if long and status == 400 else status for status in due]
+    assert said.count(b"first!") == due.count(200)
+
+
+# hosts
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nhost: toy\r\nconnection: close\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
+        (b"GET http://other/healthz HTTP/1.1\r\nhost: toy\r\nconnection: close\r\n\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nhost: toy\r\nHost: toy\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.0\r\nhost: toy\r\nhost: toy\r\n\r\n", 400),
+        (b"GET /healthz\r\n\r\n", 400),
+        (b"GET /healthz\r\nhost: toy\r\n\r\n", 400),
+        (b"CONNECT toy:80 HTTP/1.1\r\nhost: toy\r\n\r\n", 400),
+    ],
+)
+def test_a_request_names_one_host(client: httpx.Client, request_: bytes, status: int) -> None:
+    assert statuses(said_to(client, request_)) == [status]
+
+
+# another protocol
+
+
+BODY = b'{"inputs": [[0, 0, 0, 0]]}'
+CLOSE = "connection: close"
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "x"])
+@pytest.mark.parametrize("apart", [False, True])
+def test_who_asks_for_another_protocol_is_answered_in_this_one(
+    client: httpx.Client, protocol: str, apart: bool
+) -> None:
+    """With its body, and so are those behind it."""
+    wish = ("connection: upgrade, http2-settings", f"upgrade: {protocol}", "http2-settings: AAMAAABkAAQCAAAAAAIAAAAA")
+    requests = [
+        head("GET", "/healthz", *wish, "x-request-id: 1"),
+        head("POST", "/predict", *wish, f"content-length: {len(BODY)}", "x-request-id: 2") + BODY,
+        head("POST", "/predict", *wish, CHUNKS, "x-request-id: 3") + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
+        head("GET", "/healthz", CLOSE, "x-request-id: 4"),
+    ]
+    said = said_to(client, *requests) if apart else said_to(client, b"".join(requests))
+    assert statuses(said) == [200] * 4
+    assert re.findall(rb"x-request-id: (\d)", said) == [b"1", b"2", b"3", b"4"]
+    assert said.count(b'"predictions"') == 2
+
+
+# chunks
+
+
+CHUNKED = head("POST", "/predict", CHUNKS, "content-type: application/json")
+
+
+@pytest.mark.parametrize("pieces", [(CHUNKED + b"2\r\n{}\r\nFFFFFFFFFFFF\r\n",), (CHUNKED, b"3e9;name=value\r\n")])
+def test_a_chunk_that_will_be_too_long_is_refused_before_it_comes(
+    serve: Serve, published: Path, pieces: tuple[bytes, ...]
+) -> None:
+    """Its first byte never comes; without a word of it the service would wait for that."""
+    with serve(models=published, max_body_bytes=1000) as client:
+        said = said_to(client, *pieces)
+        assert statuses(said) == [413]
+        whole = (
+            CHUNKED[:-2] + b"connection: close\r\n\r\n3e8;name=value\r\n" + BODY.ljust(1000) + b"\r\n0\r\nx: a\r\n\r\n"
+        )
+        for cut in (1, len(CHUNKED) + 20, len(CHUNKED) + 22, len(CHUNKED) + 30, len(whole) - 12, len(whole) - 3):
+            assert statuses(said_to(client, whole[:cut], whole[cut:])) == [200]
+
+
+def test_the_extension_of_a_chunk_is_bounded(client: httpx.Client) -> None:
+    said = said_to(client, CHUNKED + b"2;" + b"a" * 2**17)
+    assert statuses(said) == [431]
+
+
+# methods
+
+
+def test_whatever_may_be_got_may_be_looked_at_and_a_refusal_says_so(client: httpx.Client) -> None:
+    """All that is described, and the pages, which are not."""
+    described = client.get("/openapi.json").json()["paths"]
+    paths = {
+        path: {method.upper() for method in operations if method in ("get", "post", "put", "patch", "delete")}
+        for path, operations in described.items()
+    }
+    paths |= {path: {"GET"} for path in ("/", "/status", "/docs", "/openapi.json", "/ui/style.css", "/v2/")}
+    paths["/v1/models/refresh"].add("GET")  # a model may have this name
+    assert len(paths) > 30
+    for path, methods in paths.items():
+        here = path.format(name="toy", version=1, file="none.svg", model_name="toy", model_version=1)
+        for method in ("OPTIONS", "DELETE", "PUT"):
+            refused = client.request(method, here)
+            assert refused.status_code == 405
+            assert set(refused.headers["allow"].split(", ")) == methods | ({"HEAD"} if "GET" in methods else set())
+            assert b'"error"' in refused.content
+            assert refused.headers["content-type"] == "application/json"
+        seen = client.head(here)
+        assert seen.content == b""
+        if "GET" in methods:
+            got = client.get(here)
+            assert seen.status_code == got.status_code
+            assert seen.headers["content-type"] == got.headers["content-type"]
+            if path != "/metrics":
+                assert seen.headers["content-length"] == got.headers["content-length"]
+        else:
+            assert (seen.status_code, seen.headers["allow"]) == (405, "POST")
+
+
+# deadlines
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when data came")
+def test_a_deadline_runs_from_when_the_request_came(tmp_path: Path, published: Path) -> None:
+    """Not from when a busy service came to read it."""
+    ask = head("POST", "/predict", "x-request-timeout: 0.3", "content-length: 26") + BODY
+    with (
+        service(tmp_path, DROPSERVE_MAX_WAIT="60", DROPSERVE_MODELS=str(published)) as running,
+        socket.create_connection(address(running.client), PATIENCE) as connection,
+    ):
+        running.process.send_signal(signal.SIGSTOP)
+        try:
+            connection.sendall(ask)
+            time.sleep(0.6)
+        finally:
+            running.process.send_signal(signal.SIGCONT)
+        assert statuses(connection.recv(2**16)) == [504]
