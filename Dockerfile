@@ -60,7 +60,7 @@ COPY deploy/image/trim.py .
 # By dpkg, so that its list stays true and scanners read it; first those whose scripts need what goes then
 RUN <<EOT
 set -e
-purge="dpkg --purge --force-depends --force-remove-essential"
+purge="dpkg --purge --force-depends --force-remove-essential --force-remove-protected"
 $purge debconf libpam-modules libpam-modules-bin libpam-runtime util-linux-extra
 $purge adduser apt debian-archive-keyring e2fsprogs gpgv login logsave mount passwd perl-base util-linux
 python trim.py
@@ -75,7 +75,7 @@ RUN --mount=type=cache,target=/var/cache/pip PIP_CACHE_DIR=/var/cache/pip pip in
 RUN --mount=type=bind,from=trimmed,target=/image <<EOT
 set -e
 mkdir /sbom
-cyclonedx-py environment /image/venv/bin/python --pyproject pyproject.toml --output-reproducible -o /sbom/sbom.cdx.json
+cyclonedx-py environment /image/venv/bin/python --pyproject pyproject.toml --gather-license-texts --output-reproducible -o /sbom/sbom.cdx.json
 python licences.py /sbom/sbom.cdx.json > /sbom/licences.tsv
 dpkg-query --admindir /image/var/lib/dpkg --show --showformat '${Package}\t${Version}\n' > /sbom/debian.tsv
 EOT
