@@ -54,22 +54,30 @@ ENTRYPOINT ["sh", "-c", "exec setpriv --reuid $(stat -c %u models) --regid $(sta
 CMD ["train"]
 
 
-# Of the packages only what serving reads; training keeps all, as it exports with what goes here
-FROM serving-packages AS trimmed-packages
+# Of the packages, of Python and of Debian only what serving reads; training keeps all, as it exports with what goes here
+FROM serving-packages AS trimmed
 COPY deploy/image/trim.py .
-RUN python trim.py
+# By dpkg, so that its list stays true and scanners read it; first those whose scripts need what goes then
+RUN <<EOT
+set -e
+purge="dpkg --purge --force-depends --force-remove-essential --force-remove-protected"
+$purge debconf libpam-modules libpam-modules-bin libpam-runtime util-linux-extra
+$purge adduser apt debian-archive-keyring e2fsprogs gpgv login logsave mount passwd perl-base util-linux
+python trim.py
+rm -r /app/* /var/log/* /var/cache/*
+EOT
 
 
 # What the image contains, by name, version and licence: docker build --target sbom --output build/sbom .
-FROM trimmed-packages AS bill
-COPY pyproject.toml deploy/image/licences.py ./
-RUN --mount=type=cache,target=/var/cache/pip /usr/local/bin/pip install cyclonedx-bom -c constraints.txt
-RUN <<EOT
+FROM base AS bill
+COPY constraints.txt pyproject.toml deploy/image/licences.py ./
+RUN --mount=type=cache,target=/var/cache/pip PIP_CACHE_DIR=/var/cache/pip pip install cyclonedx-bom -c constraints.txt
+RUN --mount=type=bind,from=trimmed,target=/image <<EOT
 set -e
 mkdir /sbom
-/usr/local/bin/cyclonedx-py environment /venv/bin/python --pyproject pyproject.toml --output-reproducible -o /sbom/sbom.cdx.json
+cyclonedx-py environment /image/venv/bin/python --pyproject pyproject.toml --gather-license-texts --output-reproducible -o /sbom/sbom.cdx.json
 python licences.py /sbom/sbom.cdx.json > /sbom/licences.tsv
-dpkg-query --show --showformat '${Package}\t${Version}\n' > /sbom/debian.tsv
+dpkg-query --admindir /image/var/lib/dpkg --show --showformat '${Package}\t${Version}\n' > /sbom/debian.tsv
 EOT
 
 
@@ -77,8 +85,11 @@ FROM scratch AS sbom
 COPY --from=bill /sbom /
 
 
-FROM base AS serve
-COPY --from=trimmed-packages /venv /venv
+# From nothing, since what an image begins with stays in its layers, deleted or not
+FROM scratch AS serve
+COPY --from=trimmed / /
+ENV PATH=/venv/bin:/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /app
 COPY service service
 RUN python -m compileall -q service
 COPY <<EOT /usr/local/bin/ready

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import pytest
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = bool(os.environ.get("REQUIRE_DOCKER"))
@@ -65,7 +66,15 @@ def project(models: Path, scratch: Path, **settings: str) -> Iterator[Project]:
         one.compose("--profile", "training", "down", *everything)
 
 
-def engine_runs() -> bool:
+def require_engine() -> None:
+    """Skip the test without an engine, or let it fail where there must be one."""
+    if REQUIRED:
+        assert _engine_runs(), "REQUIRE_DOCKER is set, and there is no Docker engine with compose"
+    elif not _engine_runs():
+        pytest.skip("there is no Docker engine with compose")
+
+
+def _engine_runs() -> bool:
     """Whether there is a Docker engine, and compose."""
     try:
         done = [
