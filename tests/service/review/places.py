@@ -63,18 +63,18 @@ class Postgres:
     def kill(self) -> None:
         """All its processes at once, as where the machine is lost."""
         assert self.process
-        self.signal(signal.SIGSTOP)  # so that it starts no others meanwhile
         self.signal(signal.SIGKILL)
         self.process.wait(30)
 
     def signal(self, told: signal.Signals) -> None:
-        """To the server and to the sessions that it has."""
+        """To the sessions that the server has, and to itself, which stands still meanwhile and starts no others."""
         assert self.process
         pid = self.process.pid
-        self.process.send_signal(told)
+        self.process.send_signal(signal.SIGSTOP)
         for session in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(ProcessLookupError):
                 os.kill(int(session), told)
+        self.process.send_signal(told)
 
     @property
     def where(self) -> str:
