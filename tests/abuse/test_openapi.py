@@ -1,8 +1,8 @@
 """schemathesis asks all that the description describes, and what it describes not; and follows its links.
 
 One check is left out: that all that fits the schema is accepted. What fits the model, how many values a row has, which
-coverages it was calibrated for, only the model says. One more for one path, at which a model of that name may be asked for
-too, as the description says of the path with the name in it.
+coverages it was calibrated for, only the model says. One more for one path, at which a model of that name may be asked
+for too, as the description says of the path with the name in it.
 """
 
 import subprocess

@@ -56,9 +56,9 @@ def ask_for_most(url: str, questions: list[Question], rate: float, seconds: floa
 
 def overload(folder: Path, seconds: float) -> Report:
     """So long at twice the capacity, which is the most of three measurements before, and is measured once more right
-    after; then ten seconds at half of it.
+    after; then at half of it.
     """
-    shortly = min(5.0, seconds)
+    shortly = min(5.0, seconds / 3)
     with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
         capacity = max(measure_capacity(url, questions, shortly) for _ in range(3))
         fresh = sum(map(resident_mb, worker_pids(running)))
@@ -66,7 +66,7 @@ def overload(folder: Path, seconds: float) -> Report:
         with watched(lambda: worker_pids(running)) as samples:
             during = ask_at_rate(url, questions, 2 * capacity, seconds)
         back = measure_capacity(url, questions, shortly)
-        after = ask_at_rate(url, questions, capacity / 2, 10.0)
+        after = ask_at_rate(url, questions, capacity / 2, min(10.0, seconds))
     fell = after[0].at
     refused_last = max((each.at - fell for each in after if each.end != ANSWERED), default=0.0)
     latencies, bound_ms = during.latencies(), 1e3 * (DEADLINE + SLACK)
