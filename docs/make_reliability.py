@@ -1,6 +1,6 @@
 """Puts what the soak found into docs/reliability.md: `python -m docs.make_reliability`.
 
-Reads build/reliability.json; tables stand between `<!-- name -->` and `<!-- /name -->`.
+Reads build/reliability.json, and draws docs/reliability.png; tables stand between `<!-- name -->` and `<!-- /name -->`.
 """
 
 import json
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from docs.make_performance import BUILD, HERE, fill, measured_by, table
+from docs.plot_reliability import draw
 
 Figures = dict[str, Any]
 
@@ -23,6 +24,8 @@ def main() -> None:
         text = fill(text, name, told)
     text = fill(text, "machine", [measured_by(found)])
     page.write_text(text, encoding="utf-8")
+    if {"overload", "swaps"} <= found["trials"].keys():
+        draw({name: found["trials"][name]["figures"] for name in ("overload", "swaps")}, HERE / "reliability.png")
     print(measured_by(found))  # noqa: T201 - a command's own output
 
 

@@ -17,6 +17,7 @@ WARM_UP = 0.25
 """The first quarter is left out: allocators and caches fill up once."""
 BLOCKS = 16
 CONFIDENCE = 0.95
+SHOWN = 120
 MINUTES_AN_HOUR, ADDED = 60, 0.1
 FLAT = "memory is flat: an hour at its slope, at the upper bound of it, would add less than a tenth"
 
@@ -72,6 +73,12 @@ def growth(samples: Samples) -> dict[str, Any]:
         "last_mb": float(blocks[-1, 1]),
         "seconds": float(taken[-1, 0] - taken[0, 0]),
     }
+
+
+def over_time(samples: Samples) -> list[dict[str, float]]:
+    """Some of them, for a picture; seconds from the first."""
+    some = samples[:: 1 + len(samples) // SHOWN]
+    return [{"seconds": at - samples[0][0], "mb": mb} for at, mb in some]
 
 
 def is_flat(found: dict[str, Any]) -> bool:

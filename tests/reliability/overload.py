@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 
 import httpx
 
 from service.cuts import MAX_ROW_PASSES_PER_RUN
-from tests.reliability.memory import FLAT, growth, is_flat, resident_mb, watched
+from tests.reliability.memory import FLAT, growth, is_flat, over_time, resident_mb, watched
 from tests.reliability.processors import halves, only_on
 from tests.reliability.questions import ASKED, ROWS, learn_answers, publish_canary
 from tests.reliability.report import Report
@@ -55,12 +56,12 @@ def ask_for_most(url: str, questions: list[Question], rate: float, seconds: floa
 
 
 def overload(folder: Path, seconds: float) -> Report:
-    """So long at twice the capacity, which is the most of three measurements before, and is measured once more right
+    """So long at twice the capacity, which is the median of three measurements before, and is measured once more right
     after; then at half of it.
     """
     shortly = min(5.0, seconds / 3)
     with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
-        capacity = max(measure_capacity(url, questions, shortly) for _ in range(3))
+        capacity = median(measure_capacity(url, questions, shortly) for _ in range(3))
         fresh = sum(map(resident_mb, worker_pids(running)))
         ask_for_most(url, questions, 4 * capacity, shortly)
         with watched(lambda: worker_pids(running)) as samples:
@@ -83,6 +84,7 @@ def overload(folder: Path, seconds: float) -> Report:
         **latencies,
         "bound_ms": bound_ms,
         "memory": memory | {"fresh_mb": fresh},
+        "over_time": {"requests": during.over_time(), "memory": over_time(samples)},
         "after": {"requests": len(after), "last_refused_after_s": refused_last, **after.latencies()},
     }
     return Report(

@@ -67,6 +67,8 @@ def main(
 def _tell(name: str, report: Report) -> None:
     typer.echo(f"\n{name}")
     for figure, value in report.figures.items():
+        if figure == "over_time":
+            continue  # it is for a picture
         lines = ["", *map(_words, value)] if isinstance(value, list) else [_words(value)]
         typer.echo(f"  {figure}: " + "\n    ".join(lines))
     for rule, held in (report.rules | report.bounds).items():

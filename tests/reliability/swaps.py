@@ -15,7 +15,7 @@ import orjson
 
 from tests.conftest import wait_until
 from tests.reliability.damage import DAMAGES
-from tests.reliability.memory import FLAT, growth, is_flat, watched
+from tests.reliability.memory import FLAT, growth, is_flat, over_time, watched
 from tests.reliability.overload import canary_service
 from tests.reliability.questions import ROWS
 from tests.reliability.report import Report
@@ -89,6 +89,7 @@ def swaps(folder: Path, seconds: float, every: int = 10) -> Report:
             "serves_after_s": {"median": float(np.median(delays)), "max": max(delays)},
             **outcomes.latencies(),
             "memory": memory,
+            "over_time": {"requests": outcomes.over_time(), "memory": over_time(samples)},
         },
         {
             "every request is answered, or refused by rule": outcomes.unruly == 0,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count, cycle, takewhile
+from math import nan
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -26,6 +27,8 @@ LOST, NOT_TAKEN = "lost", "not taken"
 
 REST = 1.0
 """Seconds after which a caller uses a connection no more: well before the service closes it."""
+PARTS = 120
+"""Of the time of a run, for a picture of it."""
 PATIENCE = aiohttp.ClientTimeout(total=60)
 
 
@@ -88,6 +91,26 @@ class Outcomes(list[Outcome]):
         served = np.percentile([(each.seconds - each.late) * 1e3 for each in self if each.end == ANSWERED] or [0.0], 99)
         told = {"p50_ms": p50, "p99_ms": p99, "max_ms": taken.max(), "late_p99_ms": late, "served_p99_ms": served}
         return {name: float(value) for name, value in told.items()}
+
+    def over_time(self) -> list[dict[str, float]]:
+        """In equal parts of the time: the middle of each in seconds, what was answered and refused a second, by when it
+        was due, and the 99th percentile of the answers' latencies in ms, not a number where there was none.
+        """
+        ordered = sorted(self, key=lambda each: each.at)
+        began, taken = ordered[0].at, ordered[-1].at - ordered[0].at
+        width = taken / PARTS
+        parts = [Outcomes() for _ in range(PARTS)]
+        for each in ordered:
+            parts[min(int((each.at - began) / width), PARTS - 1)].append(each)
+        return [
+            {
+                "seconds": (number + 0.5) * width,
+                "answered_per_second": part.count(ANSWERED) / width,
+                "refused_per_second": part.count(*BY_RULE) / width,
+                "p99_ms": float(np.percentile(part.seconds(), 99) * 1e3) if part.seconds() else nan,
+            }
+            for number, part in enumerate(parts)
+        ]
 
 
 def exactly(expected: bytes) -> Callable[[bytes], bool]:
