@@ -8,6 +8,8 @@ proxy may be another caller's. So the head is read again, without the wish.
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.errors import MalformedHead
+
 
 class Changeless(HttpToolsProtocol):
     """One connection, which speaks HTTP/1.1 to its end."""
@@ -19,7 +21,10 @@ class Changeless(HttpToolsProtocol):
             while data:
                 data = self._feed(data)
         except HttpParserError as error:
-            self.send_400_response(str(error))
+            ours = error.__context__  # where one of our callbacks found it
+            reason = ours.message if isinstance(ours, MalformedHead) else str(error)
+            self.logger.warning("Invalid HTTP request received: %s", reason)
+            self.send_400_response(reason)
 
     def _feed(self, data: bytes) -> bytes:
         """What is to be read again."""

@@ -2,7 +2,7 @@
 whom it is for. One that never ends would fill the memory of the process, no key needed.
 """
 
-from service.errors import HeadTooLarge
+from service.errors import HeadTooLarge, MalformedHead
 from service.http.chunks import Chunked
 
 MAX_HEAD_BYTES = 2**16
@@ -24,17 +24,28 @@ class BoundedHeads(Chunked):
             self.refuse(HeadTooLarge(f"the head: expected at most {MAX_HEAD_BYTES} bytes", limit=MAX_HEAD_BYTES))
 
     def on_headers_complete(self) -> None:
-        """There is a request. What a callback raises for is refused: HTTP/0.9, which has no head, and one of HTTP/1.1
-        without a host or with several (RFC 9112, 3.2), which a proxy may take for another's.
-        """
+        """There is a request, unless something in its head may be taken otherwise by a proxy."""
         self._in_vain = 0
-        hosts = [name for name, _ in self.headers].count(b"host")
         version = self.parser.get_http_version()
-        if version == "0.9" or hosts > 1 or (version == "1.1" and not hosts):
-            raise ValueError("host: expected one")
+        _check_head(version, [name for name, _ in self.headers])
+        if version == "1.0":
+            self.expect_100_continue = False  # which is to be passed over (RFC 9110, 10.1.1)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """There is more of it."""
         self._in_vain = 0
         super().on_body(body)
+
+
+def _check_head(version: str, names: list[bytes]) -> None:
+    """Raises MalformedHead: HTTP/0.9 has no head; HTTP/1.1 has one host, and a body in chunks is not of HTTP/1.0
+    (RFC 9112, 3.2 and 6.1).
+    """
+    hosts = names.count(b"host")
+    if version == "0.9":
+        raise MalformedHead("expected HTTP/1.1 behind the path")
+    if hosts > 1 or (version == "1.1" and not hosts):
+        raise MalformedHead(f"host: expected one, found {hosts}")
+    if version == "1.0" and b"transfer-encoding" in names:
+        raise MalformedHead("transfer-encoding: expected none in HTTP/1.0")

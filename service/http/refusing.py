@@ -14,9 +14,9 @@ from service.http.refusals import error_reply
 class Refusing(Joining):
     """One connection, which ends with the first thing on it that is no request."""
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words, in no form of ours
-        """To what is no HTTP."""
-        self.refuse(MalformedHead("this is not HTTP/1.1 as the service reads it"))
+    def send_400_response(self, msg: str) -> None:
+        """To what is no HTTP, with the parser's reason."""
+        self.refuse(MalformedHead(f"this is not HTTP/1.1 as the service reads it: {msg}"))
 
     def refuse(self, error: DropserveError) -> None:
         """Read no more, and say so where it is due: what was accepted is answered first, and those answers are the

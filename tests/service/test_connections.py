@@ -155,6 +155,28 @@ def test_a_request_names_one_host(client: httpx.Client, request_: bytes, status:
     assert statuses(said_to(client, request_)) == [status]
 
 
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n\r\n", "host: expected one, found 0"),
+        (b"GET /healthz\r\n\r\n", "expected HTTP/1.1 behind the path"),
+        (b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "transfer-encoding: expected none"),
+        (b"FETCH / HTTP/1.1\r\nhost: toy\r\n\r\n", "Invalid method"),
+        (b"POST / HTTP/1.1\r\nhost: toy\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", "Content-Length"),
+    ],
+)
+def test_the_reason_is_told(client: httpx.Client, request_: bytes, reason: str) -> None:
+    said = said_to(client, request_)
+    assert statuses(said) == [400]
+    assert reason in orjson.loads(said.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+def test_http_1_0_knows_no_continue(client: httpx.Client) -> None:
+    """It would be taken for the answer."""
+    lines = b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+    assert statuses(said_to(client, b"POST /predict HTTP/1.0\r\n" + lines)) == [200]
+
+
 # another protocol
 
 
