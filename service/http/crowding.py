@@ -18,9 +18,7 @@ RESTED = 1.0
 """Seconds without a request after which a connection may go; the first request on a new one may still be under way."""
 
 OTHER_FILES = 256
-"""File descriptors for all that is no connection of a caller: models, logs, stores, listening sockets."""
-
-FILES = resource.RLIMIT_NOFILE
+"""File descriptors for all that is no connection over HTTP: models, logs, stores, listening sockets, gRPC."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +42,9 @@ class Counted(InTurn):
             self._last = not self._make_room()
 
     def on_headers_complete(self) -> None:
-        """A request, with whose answer the connection may end."""
+        """A request, with whose answer the connection may end; or a head that is read again."""
         super().on_headers_complete()
-        if self._last:
+        if self._last and self.cycle:
             self.cycle.keep_alive = False
 
     def has_unread(self) -> bool:
@@ -54,6 +52,7 @@ class Counted(InTurn):
         return fcntl.ioctl(self.tcp, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def _make_room(self) -> bool:
+        """Whether one goes for this one."""
         rests_longest: Counted = min(self.connections, key=_rests_since)  # type: ignore[arg-type, assignment]
         if self.loop.time() - rests_longest.rests_since < RESTED or rests_longest.has_unread():
             return False
@@ -62,15 +61,18 @@ class Counted(InTurn):
 
 
 def _rests_since(connection: Counted) -> float:
-    return connection.rests_since
+    """Infinity for one that takes its answer still, or goes already."""
+    transport = connection.transport
+    return inf if transport.is_closing() or transport.get_write_buffer_size() else connection.rests_since
 
 
 def room_for(connections: int) -> int:
     """How many of so many connections there are file descriptors for, once the operating system was asked for more."""
-    soft, hard = (inf if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(FILES))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = (inf if limit == resource.RLIM_INFINITY else limit for limit in limits)
     allowed = min(connections + OTHER_FILES, hard)
     if soft < allowed:
-        resource.setrlimit(FILES, (int(allowed), resource.getrlimit(FILES)[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(allowed), limits[1]))
     room = min(connections, max(int(allowed) - OTHER_FILES, int(allowed) // 2))
     if room < connections:
         log.warning("the system's limit of open files allows fewer connections", max_connections=room, files=allowed)

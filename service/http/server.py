@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import socket
 import ssl
 import sys
 import tempfile
@@ -12,27 +11,21 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
-from threading import Event
 
 import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess
 
 from service.config import Settings, find_misspelt
 from service.errors import DropserveError
 from service.http.access import read_keys
 from service.http.app import create_app
 from service.http.crowding import room_for
-from service.http.draining import close_the_door
 from service.http.gate import ASGIApp
 from service.http.waiting import Timed
+from service.http.workers import SILENCE, Workers
 from service.review.store import open_store
 from service.telemetry.logs import configure_logging
-
-SILENCE = 30
-"""Seconds that a worker may keep its supervisor waiting for a word, from its start on. uvicorn's 5 are less than a
-start may take on a busy machine: it killed workers before they served."""
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -76,7 +69,7 @@ def run_server(settings: Settings) -> None:
             timeout_worker_healthcheck=SILENCE,
         )
         if settings.workers > 1:
-            Workers(config, [config.bind_socket()], settings.drain_delay).run()
+            Workers(config, [config.bind_socket()], settings.drain_delay, settings.drain_timeout).run()
         else:
             _run_alone(config)
 
@@ -94,32 +87,6 @@ def _check(settings: Settings) -> None:
         open_store(settings.prediction_log)
     if settings.api_keys:
         read_keys(settings.api_keys)
-
-
-class Workers(Multiprocess):
-    """uvicorn's supervisor, which sees at once that a worker has died, and lets go of the port when it is told to
-    stop: it would keep it until all workers have ended, and callers would wait at a port where nobody answers any more.
-    """
-
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], drain_delay: float) -> None:
-        super().__init__(config, sockets)
-        self._drain_delay = drain_delay
-
-    def keep_subprocess_alive(self) -> None:
-        """Replace who has died. The worker's end of the pipe is its own only, so that a wait for its word ends with it:
-        who died with a question open was waited for until it was too late to hear.
-        """
-        for process in self.processes:
-            process.child_conn.close()
-        super().keep_subprocess_alive()
-
-    def terminate_all(self) -> None:
-        """They go on answering for the drain's delay, and a little longer; the port is closed with the last of them."""
-        super().terminate_all()
-        Event().wait(self._drain_delay)
-        close_the_door(self.sockets)
-        for each in self.sockets:
-            each.close()
 
 
 def _run_alone(config: uvicorn.Config) -> None:

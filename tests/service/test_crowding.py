@@ -1,5 +1,6 @@
 """More connections than a worker keeps: nobody who asked goes without an answer, and files can still be opened."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -20,9 +21,9 @@ QUESTION = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Service]:
+def running(tmp_path: Path, published: Path) -> Iterator[Service]:
     """A service that keeps four connections, none of which is open."""
-    with service(tmp_path, DROPSERVE_MAX_CONNECTIONS=str(MOST)) as running:
+    with service(tmp_path, DROPSERVE_MAX_CONNECTIONS=str(MOST), DROPSERVE_MODELS=str(published)) as running:
         running.client.close()
         yield running
 
@@ -37,6 +38,7 @@ def callers(running: Service) -> Iterator[list[socket.socket]]:
         for caller in callers[:MOST]:
             connect(caller, running)
             assert b"200 OK" in ask(caller)
+            time.sleep(0.01)  # loops count milliseconds: who came within one is nobody's first
         yield callers
 
 
@@ -82,6 +84,44 @@ def test_who_asked_and_was_not_read_yet_does_not_rest(running: Service, callers:
     finally:
         running.process.send_signal(signal.SIGCONT)
     assert all(b"200 OK" in caller.recv(4096) for caller in callers)
+
+
+def test_a_newcomer_may_ask_for_another_protocol(running: Service, callers: list[socket.socket]) -> None:
+    """His head is read twice."""
+    connect(callers[-1], running)
+    answer = ask(callers[-1], HEALTH[:-2] + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n")
+    assert b"200 OK" in answer
+    assert b"connection: close" in answer
+
+
+def test_who_takes_a_long_answer_does_not_rest_and_others_go(running: Service) -> None:
+    """He is the one who asked first, and none goes for him again and again."""
+    long = json.dumps({"inputs": [[0.0] * 4] * 20, "samples": 8000, "return_samples": True}).encode()
+    head = b"POST /uncertainty HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(long)
+    with ExitStack() as stack:
+        taker, *newcomers = (stack.enter_context(socket.socket()) for _ in range(4 * MOST))
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connect(taker, running)
+        answer = ask(taker, head + long)
+        assert b"200 OK" in answer
+        for newcomer in newcomers:
+            newcomer.settimeout(30)
+            connect(newcomer, running)
+            assert b"200 OK" in ask(newcomer)
+            answer += taker.recv(4096)  # or he would be left
+            time.sleep(0.3)
+        assert open_sockets(running) <= MOST + 1  # the last newcomer's may be closing
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        while not answer.endswith(b"}"):
+            answer += taker.recv(2**20)
+        assert len(answer) > 4_000_000
+
+
+def open_sockets(running: Service) -> int:
+    """Connections that have not ended, by the service's own end of them."""
+    port = running.client.base_url.port
+    lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return sum(int(line[1].split(":")[1], 16) == port and line[3] in ("01", "08") for line in lines)
 
 
 @pytest.mark.parametrize(("hard", "room"), [(10_000, 4096), (1024, 1024 - OTHER_FILES), (300, 150)])

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from service.__main__ import cli
 from service.config import Settings
-from service.http.server import SILENCE
+from service.http.workers import SILENCE
 from service.telemetry.metrics import REQUESTS, Numbers
 from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
