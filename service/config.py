@@ -12,7 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.manifest import MAX_MODEL_BYTES
 
 Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+MAX_WORKERS = 256
+"""Many more would fill the memory of most machines before they serve."""
 Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 
 
@@ -56,8 +58,8 @@ class Settings(BaseSettings):
     grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """The port of the Open Inference Protocol over gRPC; 0 takes a free one. Unset: HTTP only."""
 
-    workers: Count = 1
-    """Processes that answer requests; each loads all models."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = 1
+    """Processes that answer requests; each loads all models: as many as there are processors at the most, mostly."""
 
     api_keys: Path | None = None
     """The file of API keys, read at the start; unset: everybody may do everything."""

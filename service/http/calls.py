@@ -123,7 +123,8 @@ class Call(Record):
             seconds = 0.0
         if not 0 < seconds < float("inf"):
             raise InvalidInput(
-                f"x-request-timeout: expected seconds > 0, found {asked.decode('latin-1')}", field="x-request-timeout"
+                f"x-request-timeout: expected a finite number of seconds > 0, found {asked.decode('latin-1')}",
+                field="x-request-timeout",
             )
         return min(seconds, default)
 

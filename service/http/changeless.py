@@ -22,9 +22,7 @@ class Changeless(HttpToolsProtocol):
                 data = self._feed(data)
         except HttpParserError as error:
             ours = error.__context__  # where one of our callbacks found it
-            reason = ours.message if isinstance(ours, MalformedHead) else str(error)
-            self.logger.warning("Invalid HTTP request received: %s", reason)
-            self.send_400_response(reason)
+            self.send_400_response(ours.message if isinstance(ours, MalformedHead) else str(error))
 
     def _feed(self, data: bytes) -> bytes:
         """What is to be read again."""

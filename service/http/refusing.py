@@ -4,11 +4,14 @@ the middle of an answer or behind the answer to the same request.
 
 from typing import Any
 
+import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.errors import DropserveError, MalformedHead
 from service.http.joining import Joining
 from service.http.refusals import error_reply
+
+log = structlog.get_logger(__name__)
 
 
 class Refusing(Joining):
@@ -27,11 +30,11 @@ class Refusing(Joining):
             self.end(error)
         elif cycle.more_body and self.pipeline:  # its own turn is yet to come
             self.pipeline[0] = (cycle, _answer_with(error))
-            self._end_with_answers()
+            self._end_with_answers(error)
         elif cycle.more_body and not cycle.response_started:
             self._hang_up(error)
         else:
-            self._end_with_answers()
+            self._end_with_answers(error)
 
     def end(self, error: DropserveError) -> None:
         """Where nothing is being answered. Who began a request is told why; who said nothing, or goes on with one
@@ -42,12 +45,14 @@ class Refusing(Joining):
         else:
             self._hang_up(error)
 
-    def _end_with_answers(self) -> None:
+    def _end_with_answers(self, error: DropserveError) -> None:
+        _note(error)
         self.cycle.keep_alive = False  # it is the last of those that wait
         self.transport.hold(True)
 
     def _hang_up(self, error: DropserveError) -> None:
         """No application speaks here."""
+        _note(error)
         status, content, headers = error_reply(error)
         lines = [
             *self.server_state.default_headers,
@@ -58,6 +63,11 @@ class Refusing(Joining):
         told = [b"%s: %s\r\n" % line for line in lines if line[0] != b"connection"]
         self.transport.write(b"".join([STATUS_LINE[status], *told, b"connection: close\r\n\r\n", content]))
         self.transport.close()
+
+
+def _note(error: DropserveError) -> None:
+    """No application counts it."""
+    log.warning("no request", code=error.code, reason=error.message)
 
 
 def _answer_with(error: DropserveError) -> Any:

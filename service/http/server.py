@@ -121,6 +121,15 @@ def _check_certificate(settings: Settings) -> None:
         raise InvalidSetting(message) from None
 
 
+def _check_folder(setting: str, folder: Path) -> None:
+    """There is one, where something can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InvalidSetting(f"{setting}: nothing can be written to {folder}: {error.strerror}") from None
+
+
 @contextmanager
 def _shared_state(settings: Settings) -> Iterator[Settings]:
     """Where several workers keep what they share: the folder set, or one for as long as they run."""
@@ -128,6 +137,7 @@ def _shared_state(settings: Settings) -> Iterator[Settings]:
         yield settings
     elif settings.state:
         rmtree(settings.state / "metrics", ignore_errors=True)  # counters begin with the service
+        _check_folder("state", settings.state)
         yield settings
     else:
         with tempfile.TemporaryDirectory(prefix="dropserve-") as folder:

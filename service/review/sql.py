@@ -21,6 +21,8 @@ SECONDS = 5
 """To connect, or to wait for a lock; a statement is given twice as long."""
 LONGEST = 6.0 * SECONDS
 """Seconds for all of a transaction, several statements, with a server that may have ceased to answer."""
+LIMIT = "limit"
+"""Where a connection's record has what ends it then."""
 
 metadata = sa.MetaData()
 predictions = sa.Table(
@@ -74,14 +76,12 @@ class SqlStore:
     """Two tables, of rows and of labels."""
 
     def __init__(self, url: str) -> None:
-        """Raises InvalidStore for a URL of another database; ModuleNotFoundError where there is no driver."""
+        """Of DATABASES. Raises InvalidStore for what is no URL; ModuleNotFoundError where there is no driver."""
         try:
             parsed = sa.make_url(url)
         except ArgumentError:
             raise InvalidStore("prediction_log: is no URL of a database") from None
         kind = parsed.get_backend_name()
-        if kind not in DRIVERS:
-            raise InvalidStore(f"prediction_log: expected a folder, or a URL of sqlite or postgresql; found {kind}")
         self._name = parsed.render_as_string(hide_password=True)
         is_file = kind == "sqlite" and parsed.database and not parsed.database.startswith((":", "file:"))
         self._file = Path(parsed.database) if is_file and parsed.database else None  # sqlite would make it
@@ -92,6 +92,9 @@ class SqlStore:
             connect_args=OPTIONS[kind],
             hide_parameters=True,  # they are what callers sent, and no business of the service's own log
         )
+        if kind == "postgresql":
+            sa.event.listen(self._engine, "connect", _limit, insert=True)  # before SQLAlchemy asks something itself
+            sa.event.listen(self._engine, "close", _lift)
 
     def prepare(self) -> None:
         with self._transaction(create=True) as connection:
@@ -162,7 +165,7 @@ class SqlStore:
         if self._file and not create and not self._file.exists():
             raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: there is no such file")
         try:
-            with self._engine.connect() as connection, _limited(connection), connection.begin():
+            with self._engine.begin() as connection:
                 yield connection
         except DataError:
             raise  # it is there, and will never take this
@@ -171,28 +174,26 @@ class SqlStore:
             raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: {reason}") from None
 
 
-@contextmanager
-def _limited(connection: sa.Connection) -> Iterator[None]:
-    """Cut the line to a server that hangs: its machine acknowledges what is sent, so libpq would wait for ever.
+def _limit(driver: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    """Cut the line in time to a server that hangs: its machine acknowledges what is sent, so libpq would wait for ever.
 
     The line is a duplicate: what is cut is never another connection that has got the same number since.
     """
-    if connection.dialect.name != "postgresql":
-        yield
-        return
-    driver: Any = connection.connection.driver_connection
-    with socket.socket(fileno=os.dup(driver.fileno())) as line:
-        timer = Timer(LONGEST, _cut, [line])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
+    line = socket.socket(fileno=os.dup(driver.fileno()))
+    timer = Timer(LONGEST, _cut, [line])
+    timer.daemon = True
+    timer.start()
+    record.info[LIMIT] = line, timer
+
+
+def _lift(_: Any, record: sa.pool.ConnectionPoolEntry) -> None:
+    line, timer = record.info.pop(LIMIT)
+    timer.cancel()
+    line.close()
 
 
 def _cut(line: socket.socket) -> None:
-    with suppress(OSError):  # it has ended by itself
+    with line, suppress(OSError):  # it has ended by itself
         line.shutdown(socket.SHUT_RDWR)
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from service.errors import InvalidInput, InvalidStore
 from service.review.rows import Label, Row
 
+DATABASES = ("sqlite", "postgresql")
 REMEDY = "in the repository's folder: pip install '.[log]' -c constraints.txt"
 
 Order = Literal["newest", "information"]
@@ -75,8 +76,11 @@ def open_store(where: str | Path) -> Store:
 
     Raises InvalidStore for a URL that is none of SQLite's or PostgreSQL's, and where what it needs is not installed.
     """
+    kind, is_database, _ = str(where).partition("://")
+    if is_database and kind.partition("+")[0] not in DATABASES:
+        raise InvalidStore(f"prediction_log: expected a folder, or a URL of sqlite or postgresql; found {kind}")
     try:
-        if "://" in str(where):
+        if is_database:
             from service.review.sql import SqlStore  # what they need is an extra, and only then imported
 
             return SqlStore(str(where))

@@ -28,8 +28,8 @@ FAMILIES = (*COUNTED, QUEUE_DEPTH, QUEUE_SECONDS, WORKERS, LOADED, REFUSED)
 SECONDS_BETWEEN_WRITES = 1.0
 
 GONE_KEPT = 10
-"""Versions of a model, the highest, of which the numbers stay when they are not there any more: readers come now and
-then, and should see the last of them.
+"""Versions of which the numbers stay when they are there no more, the youngest: readers come now and then, and should
+see the last of them.
 """
 
 log = structlog.get_logger(__name__)
@@ -82,10 +82,9 @@ class Exposition:
         }
 
     def _forget_gone(self) -> None:
-        gone = self._metrics.versions() - {(each.name, str(each.version)) for each in self._repository.index()}
-        for name in {name for name, _ in gone}:
-            versions = sorted((int(version) for model, version in gone if model == name), reverse=True)
-            self._metrics.forget([(name, str(version)) for version in versions[GONE_KEPT:]])
+        there = {(each.name, str(each.version)) for each in self._repository.index()}
+        gone = [version for version in self._metrics.versions() if version not in there]
+        self._metrics.forget(gone[:-GONE_KEPT])
 
     def _models(self) -> Numbers:
         """The same in every worker, hence not added up."""

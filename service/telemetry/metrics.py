@@ -85,7 +85,7 @@ COUNTED = (
     LOG_FAILURES,
     STEPS,
 )
-"""Never fall: what a worker counted outlives it."""
+"""Never fall, but when versions that are gone are forgotten: what a worker counted outlives it."""
 
 MODEL_AT = {family.name: family.labels.index("model") + 1 for family in COUNTED if "model" in family.labels}
 """Where a key has the name of the model; its version follows."""
@@ -136,9 +136,9 @@ class Metrics:
             numbers[bucket] += found
         numbers[-1] += float(values.sum())
 
-    def versions(self) -> set[Version]:
-        """Of which something was counted."""
-        return {_version(key) for key in self.numbers} - {NO_MODEL}
+    def versions(self) -> list[Version]:
+        """Of which something was counted, the oldest first."""
+        return [version for version in dict.fromkeys(map(_version, self.numbers)) if version != NO_MODEL]
 
     def forget(self, versions: Collection[Version]) -> None:
         """What was counted of them; each costs some 3 kB in whatever reads the metrics."""

@@ -1,4 +1,5 @@
-"""Damaged and hostile ONNX files, loaded as the service does, in forked processes whose memory and time are bounded.
+"""Damaged and hostile ONNX files, each loaded as the service does in a forked process of its own, whose memory and time
+are bounded.
 
 Their digests agree: what a publisher with bad intent could write, not what a damaged disk does.
 """
@@ -27,10 +28,8 @@ from tests.toy import ToyNet
 MEMORY = 4 * 2**30
 SECONDS = 30
 """For one file."""
-EACH = 200
-"""Files a process."""
-
-LOADED, REFUSED, ODD = b"l", b"r", b"o"
+OUTCOMES = ("loaded", "refused", "odd")
+"""By the exit code of the process."""
 
 OPERATORS = (
     *("Add", "Mul", "MatMul", "Gemm", "Relu", "Softmax", "Reshape", "Expand", "Tile", "Gather", "Scatter", "Slice"),
@@ -137,36 +136,25 @@ def load_mutants(count: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         folder = TOY.publish(Path(name))
-        first = 0
-        while first < count:
-            said, status = _in_a_process(folder, range(first, min(count, first + EACH)), seed)
-            letters = [said[i : i + 1] for i in range(len(said))]
-            outcomes.update({LOADED: "loaded", REFUSED: "refused", ODD: "odd"}[letter] for letter in letters)
-            faults += [f"mutant {first + i} of seed {seed}: odd" for i, letter in enumerate(letters) if letter == ODD]
-            first += len(letters)
-            if status:
-                how = signal.Signals(status & 127).name if status & 127 else f"exit {status >> 8}"
-                outcomes[how] += 1
-                faults.append(f"mutant {first} of seed {seed}: {how}")
-                first += 1
+        for number in range(count):
+            outcome = _in_a_process(folder, number, seed)
+            outcomes[outcome] += 1
+            if outcome not in OUTCOMES[:2]:
+                faults.append(f"mutant {number} of seed {seed}: {outcome}")
     return outcomes, faults
 
 
-def _in_a_process(folder: Path, numbers: range, seed: int) -> tuple[bytes, int]:
-    """A letter for each file until the process ended, and how."""
-    reading, writing = os.pipe()
+def _in_a_process(folder: Path, number: int, seed: int) -> str:
+    """What came of it, or how the process ended."""
     child = os.fork()
     if child == 0:
-        os.close(reading)
         _bound()
-        for number in numbers:
-            signal.alarm(SECONDS)
-            os.write(writing, load_mutant(folder, number, seed))
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read()
-    return said, os.waitpid(child, 0)[1]
+        os._exit(OUTCOMES.index(load_mutant(folder, number, seed)))
+    status = os.waitpid(child, 0)[1]
+    if status & 127:
+        return signal.Signals(status & 127).name
+    code = status >> 8
+    return OUTCOMES[code] if code < len(OUTCOMES) else f"exit {code}"
 
 
 def _bound() -> None:
@@ -175,9 +163,10 @@ def _bound() -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
+    signal.alarm(SECONDS)
 
 
-def load_mutant(folder: Path, number: int, seed: int) -> bytes:
+def load_mutant(folder: Path, number: int, seed: int) -> str:
     """The file of this number in the place of one of the model's graphs, its digest put right."""
     rng = random.Random(f"{seed} {number}")
     name = rng.choice(list(GRAPHS))
@@ -192,7 +181,7 @@ def load_mutant(folder: Path, number: int, seed: int) -> bytes:
         try:
             load_model(copy, MaskCache(0))
         except InvalidModel:
-            return REFUSED
-        except Exception:  # noqa: BLE001 - told by its letter
-            return ODD
-    return LOADED
+            return "refused"
+        except Exception:  # noqa: BLE001 - told by the exit code
+            return "odd"
+    return "loaded"

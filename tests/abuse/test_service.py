@@ -7,7 +7,6 @@ from pathlib import Path
 from threading import Thread
 
 import grpc
-import httpx
 import pytest
 
 from service.http.access import make_key
@@ -15,6 +14,7 @@ from service.http.heads import MAX_HEAD_BYTES
 from tests.abuse.onnx_mutants import load_mutants
 from tests.abuse.run import attack_service, guarded_service
 from tests.service.processes import Service
+from tests.service.sockets import said_to
 
 HTTP, GRPC, FILES = 5000, 500, 200
 
@@ -25,23 +25,6 @@ SECRETS = ("ds_sentinel_in_a_header", "ds_sentinel_in_a_query", "sentinel-of-the
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, str]]:
     with guarded_service(tmp_path_factory.mktemp("guarded")) as both:
         yield both
-
-
-def said_to(client: httpx.Client, *pieces: bytes) -> bytes:
-    """All that the server says to these bytes until it hangs up."""
-    said = b""
-    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=30) as connection:
-        try:
-            for piece in pieces:
-                connection.sendall(piece)
-        except OSError:
-            pass  # it hung up before it had all
-        try:
-            while got := connection.recv(2**16):
-                said += got
-        except ConnectionResetError:
-            pass
-    return said
 
 
 def test_damaged_requests_are_answered_by_rule() -> None:
@@ -73,7 +56,7 @@ def test_hostile_models_are_refused_or_loaded() -> None:
 @pytest.mark.parametrize("start", [b"GET /healthz HTTP/1.1\r\n", b"GET /"])
 def test_a_head_without_end_is_refused(guarded: tuple[Service, str], start: bytes, piece: bytes) -> None:
     client = guarded[0].client
-    said = said_to(client, start, *(piece for _ in range(20 * MAX_HEAD_BYTES // len(piece))))
+    said = said_to(client, start, *(piece for _ in range(20 * MAX_HEAD_BYTES // len(piece))), apart=0)
     assert said == b"" or said.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
     assert client.get("/healthz").status_code == 200
 
@@ -83,7 +66,7 @@ def test_trailers_without_end_are_refused(guarded: tuple[Service, str]) -> None:
     head = (
         f"POST /predict HTTP/1.1\r\nhost: x\r\nx-api-key: {key}\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n"
     )
-    said = said_to(service.client, head.encode(), *(b"x: " + b"a" * 1000 + b"\r\n" for _ in range(2000)))
+    said = said_to(service.client, head.encode(), *(b"x: " + b"a" * 1000 + b"\r\n" for _ in range(2000)), apart=0)
     assert said == b"" or said.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
 
 
@@ -91,7 +74,7 @@ def test_a_long_head_that_ends_is_read(guarded: tuple[Service, str]) -> None:
     assert guarded[0].client.get("/healthz", headers={"x-note": "a" * (MAX_HEAD_BYTES // 2)}).status_code == 200
 
 
-# a way round the key
+# what is kept of a caller
 
 
 def test_requests_sent_ahead_are_not_hoarded(guarded: tuple[Service, str]) -> None:
@@ -117,6 +100,9 @@ def peak_bytes(pid: int) -> int:
     """The most memory that the process ever held."""
     status = Path(f"/proc/{pid}/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
+
+
+# a way round the key
 
 
 def test_grpc_asks_for_the_key_before_it_reads(guarded: tuple[Service, str]) -> None:
@@ -211,9 +197,6 @@ def test_no_request_is_smuggled_behind_another(guarded: tuple[Service, str], fra
     assert said.startswith(b"HTTP/1.1 400 ")
 
 
-# secrets
-
-
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "x"])
 def test_no_request_is_smuggled_in_the_body_of_one_that_would_change_over(
     guarded: tuple[Service, str], protocol: str
@@ -226,6 +209,9 @@ def test_no_request_is_smuggled_in_the_body_of_one_that_would_change_over(
     for pieces in ((head, body), (head + body,)):
         said = said_to(guarded[0].client, *(piece.encode() for piece in pieces))
         assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"401"]
+
+
+# secrets
 
 
 def test_no_secret_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

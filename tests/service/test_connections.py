@@ -14,33 +14,12 @@ import httpx
 import orjson
 import pytest
 
-from tests.conftest import PATIENCE, Serve, running_server
+from tests.conftest import PATIENCE, Serve, running_server, wait_until
 from tests.service.processes import service
+from tests.service.sockets import address, said_to
 
 WAIT = 0.3
 """Seconds that the app of these tests takes; what is sent meanwhile comes in the middle of its answer."""
-
-
-def address(client: httpx.Client) -> tuple[str, int]:
-    return client.base_url.host, client.base_url.port or 80
-
-
-def said_to(client: httpx.Client, *pieces: bytes) -> bytes:
-    """All that the server says until it hangs up; pieces are sent apart, so that they are read apart."""
-    said = b""
-    with socket.create_connection(address(client), timeout=PATIENCE) as connection:
-        try:
-            for number, piece in enumerate(pieces):
-                time.sleep(WAIT / 3 if number else 0)
-                connection.sendall(piece)
-        except OSError:
-            pass  # it hung up before it had all
-        try:
-            while got := connection.recv(2**16):
-                said += got
-        except ConnectionResetError:
-            pass
-    return said
 
 
 def statuses(said: bytes) -> list[int]:
@@ -169,6 +148,17 @@ def test_the_reason_is_told(client: httpx.Client, request_: bytes, reason: str) 
     said = said_to(client, request_)
     assert statuses(said) == [400]
     assert reason in orjson.loads(said.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+def test_what_is_no_request_is_logged(tmp_path: Path, published: Path) -> None:
+    """No application sees it, so nothing else tells of it."""
+    with service(tmp_path, DROPSERVE_MODELS=str(published)) as running:
+        for request_ in (NO_HTTP, ENDLESS, head("GET", "/healthz") + NO_HTTP):
+            said_to(running.client, request_)
+        wait_until(lambda: len(running.said("no request")) == 3)
+        codes = [line["code"] for line in running.said("no request")]
+        assert codes == ["malformed_head", "head_too_large", "malformed_head"]
+        assert "Invalid method" in running.said("no request")[0]["reason"]
 
 
 def test_http_1_0_knows_no_continue(client: httpx.Client) -> None:

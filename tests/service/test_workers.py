@@ -109,9 +109,19 @@ def test_a_port_that_is_taken_stops_the_service(tmp_path: Path, published: Path)
             pass
 
 
-@pytest.mark.parametrize("given", ["0", "-1", "two"])
+@pytest.mark.parametrize("given", ["0", "-1", "two", "257"])
 def test_workers_are_counted_from_one(given: str) -> None:
+    """And so many that a machine can hold them."""
     assert CliRunner().invoke(cli, ["serve", "--workers", given]).exit_code == 2
+
+
+def test_a_folder_of_state_can_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(
+        cli, ["serve", "--workers", "2"], env={"DROPSERVE_STATE": str(tmp_path / "file" / "state")}
+    )
+    assert result.exit_code == 1
+    assert "state: nothing can be written to" in " ".join(result.output.split())
 
 
 def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
@@ -140,6 +150,21 @@ def test_a_worker_that_dies_before_it_answers_its_supervisor_is_replaced(tmp_pat
         sleep(1.5)  # it is asked meanwhile
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: len(worker_pids(running) - before) == 1, SILENCE * 2 / 3)
+
+
+def test_a_worker_that_hangs_keeps_nobody_waiting(tmp_path: Path, published: Path) -> None:
+    """The death of another is seen, and the service ends in its time, and the hanging worker with it."""
+    options = ("--workers", "2", "--models", str(published))
+    with service(tmp_path, *options, DROPSERVE_DRAIN_TIMEOUT="1") as running:
+        hanging, dying = sorted(worker_pids(running))
+        os.kill(hanging, signal.SIGSTOP)
+        sleep(1.5)  # it is asked meanwhile
+        os.kill(dying, signal.SIGKILL)
+        wait_until(lambda: len(worker_pids(running) - {hanging, dying}) == 1, SILENCE / 3)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(SILENCE / 2) == 0
+        assert not Path(f"/proc/{hanging}").exists()
+        assert [line["pid"] for line in running.said("a worker did not end in its time, and was killed")] == [hanging]
 
 
 def test_workers_are_replaced_one_by_one_on_request(tmp_path: Path, published: Path) -> None:

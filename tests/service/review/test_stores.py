@@ -235,25 +235,30 @@ def test_an_attempt_that_failed_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_server_that_hangs_is_not_waited_for_without_end(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its machine goes on acknowledging what is sent, so nothing else ends the wait."""
+@pytest.mark.parametrize("when", ["connect", "begin"])
+def test_a_server_that_hangs_is_not_waited_for_without_end(
+    when: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine goes on acknowledging what is sent, so nothing else ends the wait. To a new connection SQLAlchemy has
+    questions of its own first.
+    """
     from service.review import sql
 
     monkeypatch.setattr(sql, "LONGEST", 1.0)
     postgres.make_database()
     store = open_store(postgres.where)
     assert isinstance(store, sql.SqlStore)
-    store.prepare()
 
-    def ask_while_it_hangs() -> None:
-        with store._transaction() as connection:
-            postgres.signal(signal.SIGSTOP)
-            connection.execute(sqlalchemy.text("SELECT 1"))
+    def hang(*_: object) -> None:
+        postgres.signal(signal.SIGSTOP)
 
+    sqlalchemy.event.listen(store._engine, when, hang, insert=True)
     try:
         with pytest.raises(StoreAway):
-            ask_while_it_hangs()
+            store.prepare()
     finally:
+        sqlalchemy.event.remove(store._engine, when, hang)
         postgres.signal(signal.SIGCONT)
+    store.prepare()
     store.write([a_row(1)])
     assert listed(store) == ["a01-0"]
