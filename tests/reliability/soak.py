@@ -34,10 +34,10 @@ def trials(minutes: float) -> dict[str, Callable[[Path], Report]]:
         "overload": lambda folder: overload(folder, seconds),
         "swaps": lambda folder: swaps(folder, seconds, every),
         "killed": lambda folder: killed(folder, seconds / 4),
-        "stopped": lambda folder: stopped(folder, max(1.0, 2 * minutes)),
+        "stopped": lambda folder: stopped(folder, max(1.0, minutes)),
         "publishing": publishing,
-        "store": lambda folder: store(folder, seconds / 4, 8.0 if minutes >= 2 else 3.0),
-        "callers": lambda folder: callers(folder, max(2.0, 2 * minutes)),
+        "store": lambda folder: store(folder, seconds / 10, 8.0 if minutes >= 2 else 3.0),
+        "callers": lambda folder: callers(folder, max(2.0, minutes)),
     }
     return tried | ({"clocks": lambda folder: clocks(folder, seconds / 10)} if libfaketime() else {})
 
