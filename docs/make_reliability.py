@@ -32,7 +32,8 @@ def main() -> None:
 def rules(trial: Figures) -> str:
     """What must hold, and whether it did."""
     held = trial["rules"] | trial["bounds"]
-    return "\n".join(f"- {'held' if yes else '**did not hold**'}: {rule}" for rule, yes in held.items())
+    lines = [f"- {'held' if yes else '**did not hold**'}: {rule}" for rule, yes in held.items()]
+    return "\n".join([f"In a run of `--minutes {trial['minutes']:g}`:\n", *lines])
 
 
 def overload(found: Figures) -> Iterable[str]:

@@ -24,6 +24,8 @@ SLACK = 1.0
 """Seconds beyond it in which the word of it may still travel, where callers take the processor too."""
 LARGEST = {"predict": MAX_ROW_PASSES_PER_RUN, "uncertainty": 64}
 """Rows of questions that make the largest runs of both graphs."""
+MOST_AT_ONCE = 3000
+"""Callers: more than twice the capacity makes in the deadline."""
 
 
 @contextmanager
@@ -43,7 +45,7 @@ def canary_service(
             yield running, str(running.client.base_url), learn_answers(running.client)
 
 
-def ask_for_most(url: str, questions: list[Question], rate: float, seconds: float) -> None:
+def ask_for_most(url: str, questions: list[Question], seconds: float) -> None:
     """The largest questions, of each worker, and the most at once: the memory for them is kept, by onnxruntime and by
     the system's library, so that what memory grows by afterwards is lost.
     """
@@ -52,21 +54,24 @@ def ask_for_most(url: str, questions: list[Question], rate: float, seconds: floa
         for _ in range(16):  # on new connections, which the workers share out among them
             answer = httpx.post(url + path, json=body | {"inputs": (ROWS * (rows // len(ROWS)))})
             assert answer.status_code == ANSWERED, answer.text
-    ask_at_rate(url, questions, rate, seconds)
+    measure_capacity(url, questions, seconds, MOST_AT_ONCE)
+
+
+def median_capacity(url: str, questions: list[Question], seconds: float) -> float:
+    """Of three measurements."""
+    return median(measure_capacity(url, questions, seconds) for _ in range(3))
 
 
 def overload(folder: Path, seconds: float) -> Report:
-    """So long at twice the capacity, which is the median of three measurements before, and is measured once more right
-    after; then at half of it.
-    """
+    """So long at twice the capacity, which is measured before and right after; then at half of it."""
     shortly = min(5.0, seconds / 3)
     with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
-        capacity = median(measure_capacity(url, questions, shortly) for _ in range(3))
+        capacity = median_capacity(url, questions, shortly)
         fresh = sum(map(resident_mb, worker_pids(running)))
-        ask_for_most(url, questions, 4 * capacity, shortly)
+        ask_for_most(url, questions, shortly)
         with watched(lambda: worker_pids(running)) as samples:
             during = ask_at_rate(url, questions, 2 * capacity, seconds)
-        back = measure_capacity(url, questions, shortly)
+        back = median_capacity(url, questions, shortly)
         after = ask_at_rate(url, questions, capacity / 2, min(10.0, seconds))
     fell = after[0].at
     refused_last = max((each.at - fell for each in after if each.end != ANSWERED), default=0.0)

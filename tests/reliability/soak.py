@@ -55,8 +55,8 @@ def main(
             continue
         with tempfile.TemporaryDirectory(prefix="dropserve-soak-") as folder:
             report = attempt(Path(folder))
-        found["trials"][name] = report._asdict()
-        found |= conditions("tests.reliability.soak") | {"minutes": minutes}
+        found["trials"][name] = report._asdict() | {"minutes": minutes}
+        found |= conditions("tests.reliability.soak")
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
         _tell(name, report)
     held = [held for trial in found["trials"].values() for held in (trial["rules"] | trial["bounds"]).values()]
