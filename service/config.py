@@ -113,6 +113,10 @@ class Settings(BaseSettings):
     max_connections: Count = 4096
     """Connections that each worker keeps; beyond, who has rested longest goes, or else who comes, with one answer."""
 
+    idle_timeout: Count = 5
+    """Whole seconds in which a caller must say what he asks, and take some of his answer, or his connection is closed;
+    behind a balancer, more than it keeps connections that rest."""
+
     inline_seconds: Annotated[float, Field(ge=0)] = 0.001
     """Work expected to take less is done at once on the event loop, together with like work that came with it, up to
     this long; more goes to a thread, in turns."""

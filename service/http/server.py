@@ -65,6 +65,7 @@ def run_server(settings: Settings) -> None:
             proxy_headers=False,  # nothing here asks who a caller is but by his key
             server_header=False,
             limit_concurrency=room_for(settings.max_connections),
+            timeout_keep_alive=settings.idle_timeout,
             timeout_graceful_shutdown=round(settings.drain_timeout),
             timeout_worker_healthcheck=SILENCE,
         )

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
 from types import MappingProxyType
 
 import httpx
@@ -57,21 +56,21 @@ def ask_for_most(url: str, questions: list[Question], seconds: float) -> None:
     measure_capacity(url, questions, seconds, MOST_AT_ONCE)
 
 
-def median_capacity(url: str, questions: list[Question], seconds: float) -> float:
-    """Of three measurements."""
-    return median(measure_capacity(url, questions, seconds) for _ in range(3))
+def best_capacity(url: str, questions: list[Question], seconds: float) -> float:
+    """Of five measurements, which differ by a fifth with how the system shares out the connections to the workers."""
+    return max(measure_capacity(url, questions, seconds) for _ in range(5))
 
 
 def overload(folder: Path, seconds: float) -> Report:
     """So long at twice the capacity, which is measured before and right after; then at half of it."""
     shortly = min(5.0, seconds / 3)
     with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
-        capacity = median_capacity(url, questions, shortly)
+        capacity = best_capacity(url, questions, shortly)
         fresh = sum(map(resident_mb, worker_pids(running)))
         ask_for_most(url, questions, shortly)
         with watched(lambda: worker_pids(running)) as samples:
             during = ask_at_rate(url, questions, 2 * capacity, seconds)
-        back = median_capacity(url, questions, shortly)
+        back = best_capacity(url, questions, shortly)
         after = ask_at_rate(url, questions, capacity / 2, min(10.0, seconds))
     fell = after[0].at
     refused_last = max((each.at - fell for each in after if each.end != ANSWERED), default=0.0)

@@ -167,6 +167,23 @@ def test_http_1_0_knows_no_continue(client: httpx.Client) -> None:
     assert statuses(said_to(client, b"POST /predict HTTP/1.0\r\n" + lines)) == [200]
 
 
+def test_who_says_nothing_goes_and_half_a_head_is_refused(tmp_path: Path) -> None:
+    with (
+        service(tmp_path, DROPSERVE_IDLE_TIMEOUT="1") as running,
+        socket.create_connection(address(running.client), PATIENCE) as silent,
+        socket.create_connection(address(running.client), PATIENCE) as rests,
+        socket.create_connection(address(running.client), PATIENCE) as slow,
+    ):
+        rests.sendall(head("GET", "/healthz"))
+        slow.sendall(head("GET", "/healthz")[:-2])
+        assert silent.recv(2**16) == b""
+        assert statuses(rests.recv(2**16)) == [200]
+        assert rests.recv(2**16) == b""
+        refused = slow.recv(2**16)
+        assert statuses(refused) == [408]
+        assert b"did not arrive within 1 s" in refused
+
+
 # another protocol
 
 

@@ -23,7 +23,8 @@ QUESTION = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json
 @pytest.fixture
 def running(tmp_path: Path, published: Path) -> Iterator[Service]:
     """A service that keeps four connections, none of which is open."""
-    with service(tmp_path, DROPSERVE_MAX_CONNECTIONS=str(MOST), DROPSERVE_MODELS=str(published)) as running:
+    few = {"DROPSERVE_MAX_CONNECTIONS": str(MOST), "DROPSERVE_IDLE_TIMEOUT": "60"}  # none goes for any other reason
+    with service(tmp_path, DROPSERVE_MODELS=str(published), **few) as running:
         running.client.close()
         yield running
 

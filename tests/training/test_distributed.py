@@ -115,7 +115,8 @@ def test_two_processes_drop_other_units(tmp_path: Path) -> None:
     file = tmp_path / "draw.py"
     file.write_text(DRAW)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run([*TORCHRUN, "2", str(file)], capture_output=True, text=True, env=environment, check=True)
+    done = subprocess.run([*TORCHRUN, "2", str(file)], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
     masks = done.stdout.split()
     assert len(masks) == 2
     assert masks[0] != masks[1]
