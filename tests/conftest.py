@@ -71,15 +71,19 @@ def serve() -> Serve:
 
 
 @contextmanager
-def running_server(app: ASGIApp, ready: str = "/readyz") -> Iterator[httpx.Client]:
-    """A real server on a free port, and a client of it once it has been through its models."""
-    config = uvicorn.Config(app, port=0, http=Timed, log_config=None, access_log=False)
+def running_server(app: ASGIApp, ready: str = "/readyz", certificate: Path | None = None) -> Iterator[httpx.Client]:
+    """A real server on a free port, over TLS where it has a certificate, and a client of it once it has been through
+    its models.
+    """
+    config = uvicorn.Config(app, port=0, http=Timed, ssl_certfile=certificate, log_config=None, access_log=False)
+    scheme = "https" if certificate else "http"
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
     thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{socket.getsockname()[1]}", timeout=PATIENCE) as client:
+        url = f"{scheme}://127.0.0.1:{socket.getsockname()[1]}"
+        with httpx.Client(base_url=url, timeout=PATIENCE, verify=certificate is None) as client:
             wait_until(lambda: server.started)
             wait_until(lambda: "being loaded" not in client.get(ready).text)
             yield client

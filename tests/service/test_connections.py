@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import trustme
 
 from tests.conftest import PATIENCE, Serve, running_server, wait_until
 from tests.service.processes import service
@@ -56,9 +57,13 @@ async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b"first!"})
 
 
-@pytest.fixture(scope="module")
-def odd() -> Iterator[httpx.Client]:
-    with running_server(app) as client:
+@pytest.fixture(scope="module", params=["http", "https"])
+def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    certificate = None
+    if request.param == "https":
+        certificate = tmp_path_factory.mktemp("tls") / "both.pem"
+        trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    with running_server(app, certificate=certificate) as client:
         yield client
 
 
