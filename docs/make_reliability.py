@@ -161,8 +161,8 @@ def _latencies(found: Figures) -> str:
 def _memory(found: Figures) -> str:
     return (
         f"Memory of all workers: {found['first_mb']:.0f} MB at first and {found['last_mb']:.0f} MB "
-        f"{found['seconds']:.0f} s later; slope {found['mb_per_minute']:.2f} MB/minute, with 95 % confidence between "
-        f"{found['low']:.2f} and {found['high']:.2f}."
+        f"{found['seconds']:.0f} s later; slope {found['mb_per_minute']:.2g} MB/minute, with 95 % confidence between "
+        f"{found['low']:.2g} and {found['high']:.2g}."
         + (f" Fresh, they had taken {found['fresh_mb']:.0f} MB." if "fresh_mb" in found else "")
     )
 
