@@ -96,11 +96,7 @@ def test_what_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str
     before, due = STATES[state]
     faults = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
     said = said_to(odd, before, faults[long])
-    assert statuses(said) == [431 if long and status == 400 else status for status in due]
-    assert said.count(b"first!") == due.count(200)
-    if due[-1] == 400:
-        code = orjson.loads(said.rpartition(b"\r\n\r\n")[2])["error"]["code"]
-        assert code == ("head_too_large" if long else "malformed_head")
+    check_refusal(said, due, long=long)
 
 
 WAITING = [state for state in STATES if "wait" in state or "another" in state]
@@ -113,8 +109,18 @@ def test_what_is_read_ahead_and_is_no_request_is_refused_in_its_turn(odd: httpx.
     before, due = STATES[state]
     fault = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
     said = said_to(odd, before + fault[long])
-    assert statuses(said) == [431 if long and status == 400 else status for status in due]
+    check_refusal(said, due, long=long)
+
+
+def check_refusal(said: bytes, due: list[int], *, long: bool) -> None:
+    """Behind answers without one it may stand too: on a slow machine, what is refused comes after they were given."""
+    refusal = 431 if long else 400
+    due = [refusal if status == 400 else status for status in due]
+    assert statuses(said) in (due, [status for status in due if status == 200] + [refusal])
     assert said.count(b"first!") == due.count(200)
+    if statuses(said)[-1] == refusal:
+        code = orjson.loads(said.rpartition(b"\r\n\r\n")[2])["error"]["code"]
+        assert code == ("head_too_large" if long else "malformed_head")
 
 
 # hosts
