@@ -114,11 +114,16 @@ def _end_well(_: int, __: object) -> None:
 
 def _check_certificate(settings: Settings) -> None:
     if not settings.ssl_certfile:
+        if settings.ssl_keyfile:
+            raise InvalidSetting("ssl_certfile: expected one, for the key of ssl_keyfile; found none")
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
     except OSError as error:  # of which SSLError is one
-        message = f"ssl_certfile {settings.ssl_certfile}, ssl_keyfile {settings.ssl_keyfile or 'the same'}: {error}"
+        keyfile = settings.ssl_keyfile or "unset, so the key is looked for with the certificate"
+        message = (
+            f"no certificate and key of it in ssl_certfile {settings.ssl_certfile}, ssl_keyfile {keyfile}: {error}"
+        )
         raise InvalidSetting(message) from None
 
 

@@ -87,6 +87,7 @@ class Repository:
         self._held: dict[Identity, Held] = {}
         self._catalogue: Catalogue | None = None
         self._was_ready = False
+        self._told_problem = ""
         self._stopping = False
         self._settling = Lock()
 
@@ -201,6 +202,7 @@ class Repository:
             self._tell_gone(after)
             self._found, self._held = found, after
             self._swap(found, after)
+            self._tell_problem()
 
     def _look(self) -> dict[Identity, Path] | None:
         """What lies in the folder; None if that cannot be told, which is not the same as nothing."""
@@ -252,6 +254,12 @@ class Repository:
         )
         self._was_ready = self._was_ready or not catalogue.problem
         self._catalogue = catalogue
+
+    def _tell_problem(self) -> None:
+        """Who watches a service that does not become ready finds the reason in its log."""
+        told, self._told_problem = self._told_problem, self.catalogue.problem
+        if self._told_problem not in ("", told):
+            log.error("the service is not ready", reason=self._told_problem)
 
     def _tell_gone(self, after: Mapping[Identity, Held]) -> None:
         for identity, old in self._held.items():

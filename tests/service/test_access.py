@@ -309,6 +309,19 @@ def test_https(tmp_path: Path, published: Path, toy: ToyNet) -> None:
             httpx.get(str(running.client.base_url))
 
 
+def test_a_key_without_a_certificate_stops_the_service(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["serve"], env={"DROPSERVE_SSL_KEYFILE": str(tmp_path / "key.pem")})
+    assert result.exit_code == 1
+    assert "ssl_certfile: expected one" in " ".join(result.output.split())
+
+
+def test_a_certificate_without_a_key_stops_the_service(tmp_path: Path) -> None:
+    trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    result = CliRunner().invoke(cli, ["serve"], env={"DROPSERVE_SSL_CERTFILE": str(tmp_path / "cert.pem")})
+    assert result.exit_code == 1
+    assert "the key is looked for with the certificate" in " ".join(result.output.split())
+
+
 def test_a_certificate_of_no_use_stops_the_service(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("not a certificate")
     result = CliRunner().invoke(cli, ["serve"], env={"DROPSERVE_SSL_CERTFILE": str(tmp_path / "cert.pem")})
