@@ -21,10 +21,8 @@ def draw(trials: Mapping[str, Any], file: Path) -> None:
         rates.plot(minutes, [each["refused_per_second"] for each in requests], color=REFUSED, label="refused by rule")
         rates.set(title=TITLES[name], ylabel="requests a second")
         rates.legend(loc="center right")
-        latency.plot(minutes, [each["p99_ms"] for each in requests], color=ANSWERED, label="from due to answered")
-        latency.plot(minutes, [each["late_p99_ms"] for each in requests], color=PLAIN, label="callers late themselves")
-        latency.set(ylabel="99th percentile, ms")
-        latency.legend(loc="upper left")
+        latency.plot(minutes, [each["p99_ms"] for each in requests], color=ANSWERED)
+        latency.set(ylabel="99th percentile of answers, ms")
         samples = found["over_time"]["memory"]
         memory.plot(_minutes(samples), [each["mb"] for each in samples], color=PLAIN)
         memory.set(ylabel="memory of all workers, MB", xlabel="minutes")

@@ -94,8 +94,7 @@ class Outcomes(list[Outcome]):
 
     def over_time(self) -> list[dict[str, float]]:
         """In equal parts of the time: the middle of each in seconds, what was answered and refused a second, by when it
-        was due, and in ms the 99th percentiles of the answers' latencies, and of how late the callers were themselves;
-        not a number where there was none.
+        was due, and the 99th percentile of the answers' latencies in ms, not a number where there was none.
         """
         ordered = sorted(self, key=lambda each: each.at)
         began, taken = ordered[0].at, ordered[-1].at - ordered[0].at
@@ -108,15 +107,10 @@ class Outcomes(list[Outcome]):
                 "seconds": (number + 0.5) * width,
                 "answered_per_second": part.count(ANSWERED) / width,
                 "refused_per_second": part.count(*BY_RULE) / width,
-                "p99_ms": _p99_ms(part.seconds()),
-                "late_p99_ms": _p99_ms([each.late for each in part]),
+                "p99_ms": float(np.percentile(part.seconds(), 99) * 1e3) if part.seconds() else nan,
             }
             for number, part in enumerate(parts)
         ]
-
-
-def _p99_ms(seconds: list[float]) -> float:
-    return float(np.percentile(seconds, 99) * 1e3) if seconds else nan
 
 
 def exactly(expected: bytes) -> Callable[[bytes], bool]:

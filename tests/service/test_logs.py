@@ -13,6 +13,7 @@ import pytest
 from service.http.access import make_key
 from service.telemetry.logs import REQUEST_ID, configure_logging
 from tests.conftest import Serve
+from tests.service.processes import service
 from tests.toy import ToyNet
 
 
@@ -118,3 +119,10 @@ def test_an_id_that_is_no_id_is_replaced(client: httpx.Client, given: str | byte
 def test_an_id_is_echoed_even_on_refusals(client: httpx.Client) -> None:
     for path in ("/healthz", "/nowhere", "/predict", "/v2/nowhere", "/docs"):
         assert client.get(path, headers={"x-request-id": "mine/1"}).headers["x-request-id"] == "mine/1"
+
+
+def test_what_makes_the_service_not_ready_is_logged_once(tmp_path: Path, published: Path) -> None:
+    with service(tmp_path, DROPSERVE_MODELS=str(published), DROPSERVE_DEFAULT_MODEL="nope") as running:
+        assert running.client.post("/v1/models/refresh").status_code == 200
+        reasons = [line["reason"] for line in running.said("the service is not ready")]
+        assert reasons == ["the default model 'nope' is not among toy, yield"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from service.errors import InvalidModel, NotReady, UnknownModel
 from service.manifest import MANIFEST, PREDICT_GRAPH
@@ -109,14 +108,6 @@ def test_an_empty_folder_is_not_ready(tmp_path: Path) -> None:
 def test_a_default_model_that_is_not_there_is_not_ready(published: Path) -> None:
     with pytest.raises(NotReady, match="default model 'nope' is not among toy, yield"):
         load(published, default_model="nope").status()
-
-
-def test_what_makes_it_not_ready_is_logged_once(published: Path) -> None:
-    with structlog.testing.capture_logs() as logged:
-        repository = load(published, default_model="nope")
-        repository.refresh()
-    reasons = [line["reason"] for line in logged if line["event"] == "the service is not ready"]
-    assert reasons == ["the default model 'nope' is not among toy, yield"]
 
 
 def test_a_damaged_version_is_named_and_the_one_before_serves(published: Path, tmp_path: Path) -> None:
