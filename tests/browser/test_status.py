@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import socket
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from service.repository.documents import BEHAVIOUR, CARD
 from tests.browser.axe import barriers
 from tests.browser.conftest import PATIENCE_MS, Watched
 from tests.conftest import Serve
+from tests.ports import free_port
 from tests.service.processes import Service, service
 from tests.toy import ToyNet
 from training.glossary import GLOSSARY, PLOTS
@@ -286,12 +286,6 @@ def test_several_workers_are_one_service(context: BrowserContext, published: Pat
 
 
 # away and back
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(

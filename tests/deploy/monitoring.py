@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import PATIENCE, wait_until
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 OBSERVABILITY = ROOT / "deploy/observability"
@@ -58,7 +58,7 @@ class Prometheus(NamedTuple):
 def prometheus(folder: Path, address: str, key: str) -> Iterator[Prometheus]:
     """Scrapes a service, with the key that it is shown; what it keeps lies in the folder."""
     configuration = configure(folder, address, key)
-    port = _free_port()
+    port = free_port()
     options = [f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
@@ -98,9 +98,3 @@ def _is_ready(client: httpx.Client) -> bool:
         return client.get("/-/ready").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])

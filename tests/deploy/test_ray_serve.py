@@ -3,11 +3,9 @@
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 
 from tests.conftest import Serve, wait_until
 from tests.deploy.ray_cluster import ROOT, command, processes, ray_cluster
+from tests.ports import free_port
 from tests.toy import ToyNet
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -66,15 +65,6 @@ def client(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
         wait_until(lambda: is_ready(client) or process.poll() is not None, patience=120)
         assert process.poll() is None, (folder / "log").read_text()
         yield client
-
-
-def free_port() -> int:
-    """Of those that neither the system gives to connections, nor Ray to its workers: it stays free until it is used."""
-    for port in secrets.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as taken, suppress(OSError):
-            taken.bind(("", port))
-            return port
-    raise AssertionError("no port is free")
 
 
 def is_ready(client: httpx.Client) -> bool:

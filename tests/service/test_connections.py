@@ -3,7 +3,6 @@
 import asyncio
 import re
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, MutableMapping
@@ -15,9 +14,9 @@ import orjson
 import pytest
 import trustme
 
-from tests.conftest import PATIENCE, Serve, running_server, wait_until
+from tests.conftest import Serve, running_server, wait_until
 from tests.service.processes import service
-from tests.service.sockets import address, said_to
+from tests.service.sockets import connected, said_to
 
 WAIT = 0.3
 """Seconds that the app of these tests takes; what is sent meanwhile comes in the middle of its answer."""
@@ -181,9 +180,9 @@ def test_http_1_0_knows_no_continue(client: httpx.Client) -> None:
 def test_who_says_nothing_goes_and_half_a_head_is_refused(tmp_path: Path) -> None:
     with (
         service(tmp_path, DROPSERVE_IDLE_TIMEOUT="1") as running,
-        socket.create_connection(address(running.client), PATIENCE) as silent,
-        socket.create_connection(address(running.client), PATIENCE) as rests,
-        socket.create_connection(address(running.client), PATIENCE) as slow,
+        connected(running.client) as silent,
+        connected(running.client) as rests,
+        connected(running.client) as slow,
     ):
         rests.sendall(head("GET", "/healthz"))
         slow.sendall(head("GET", "/healthz")[:-2])
@@ -289,7 +288,7 @@ def test_a_deadline_runs_from_when_the_request_came(tmp_path: Path, published: P
     ask = head("POST", "/predict", "x-request-timeout: 0.3", "content-length: 26") + BODY
     with (
         service(tmp_path, DROPSERVE_MAX_WAIT="60", DROPSERVE_MODELS=str(published)) as running,
-        socket.create_connection(address(running.client), PATIENCE) as connection,
+        connected(running.client) as connection,
     ):
         running.process.send_signal(signal.SIGSTOP)
         try:
