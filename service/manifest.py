@@ -16,6 +16,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +36,9 @@ MAX_MANIFEST_BYTES = 2**20
 MAX_MODEL_BYTES = 2**30
 """What is read of a model unless a setting says otherwise."""
 
+SCHEMA: Literal[2] = 2
+"""Of the manifests that are written; older ones are read through `upgraded`."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """What a model may be called: safe in a path and in a URL."""
 
@@ -50,12 +54,37 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class WholeNumbers(Part):
+    """The whole numbers that the network takes in one place of a row, such as the numbers of a table's entries."""
+
+    lowest: int | None = Field(default=None, description="null: as low as the type goes")
+    highest: int | None = Field(default=None, description="null: as high as the type goes")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WholeNumbers":
+        if self.lowest is not None and self.highest is not None and self.lowest > self.highest:
+            raise ValueError(f"lowest must be at most highest; {self.lowest} is more than {self.highest}")
+        return self
+
+
 class TensorSpec(Part):
     """An input or the output of the network; the rows axis comes first and is not part of `shape`."""
 
     name: str
     dtype: DType
     shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="of one row")
+    ranges: tuple[WholeNumbers, ...] = Field(
+        default=(),
+        description="whole numbers that the network takes: one entry a value of a row, or one for all; of floating"
+        " point numbers, what is left when their decimals are cut off; empty: all that the type holds",
+    )
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> "TensorSpec":
+        size = math.prod(self.shape)
+        if len(self.ranges) not in (0, 1, size):
+            raise ValueError(f"ranges has one entry or {size}, not {len(self.ranges)}")
+        return self
 
 
 class DropoutSite(Part):
@@ -145,7 +174,7 @@ class Work(Part):
 class Manifest(Part):
     """All that serving needs to know of a model. Temperature divides the logits before the softmax."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA
     name: str = Field(pattern=rf"^{NAME.pattern}$")
     version: int = Field(ge=1)
     task: Literal["classification", "regression"]
@@ -179,6 +208,11 @@ class Manifest(Part):
     libraries: dict[str, str] = Field(default_factory=dict, description="versions of what made the model")
     git_commit: str | None = None
     files: dict[FileName, Sha256]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgraded(cls, fields: object) -> object:
+        return upgraded(fields) if isinstance(fields, dict) else fields
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
@@ -229,6 +263,14 @@ class Manifest(Part):
     def categorical(self) -> Categories | None:
         """How names become numbers, where there are categories."""
         return Categories(self.features, self.categories) if self.categories else None
+
+
+def upgraded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a manifest's fields as those of today's schema; of a schema that is not known, as they are.
+
+    Schema 2 added to schema 1 only fields that may be left out.
+    """
+    return {**fields, "schema_version": SCHEMA} if fields.get("schema_version") == 1 else fields
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -46,7 +46,7 @@ def leave_out_the_mask(folder: Path) -> None:
 
 
 def be_of_a_newer_schema(folder: Path) -> None:
-    _say(folder, schema_version=2)
+    _say(folder, schema_version=3)
 
 
 def _say(folder: Path, **changes: Any) -> None:

@@ -52,7 +52,7 @@ def test_what_was_written_is_read(toy: ToyNet, tmp_path: Path) -> None:
     ("changes", "field", "reason"),
     [
         ({"temprature": 1.0}, "temprature", "Extra inputs"),
-        ({"schema_version": 2}, "schema_version", "Input should be 1"),
+        ({"schema_version": 3}, "schema_version", "Input should be 2"),
         ({"temperature": 0}, "temperature", "greater than 0"),
         ({"temperature": "warm"}, "temperature", "valid number"),
         ({"name": "../toy"}, "name", "pattern"),
@@ -62,6 +62,16 @@ def test_what_was_written_is_read(toy: ToyNet, tmp_path: Path) -> None:
         ({"inputs": []}, "inputs", "at least 1 item"),
         ({"inputs": [{"name": "x", "dtype": "float16", "shape": [4]}]}, "inputs.0.dtype", "'float32'"),
         ({"inputs": [{"name": "x", "dtype": "float32", "shape": [0]}]}, "inputs.0.shape.0", "greater than or equal"),
+        (
+            {"inputs": [{"name": "x", "dtype": "int64", "shape": [4], "ranges": [{"lowest": 2, "highest": 1}]}]},
+            "inputs.0.ranges.0",
+            "2 is more than 1",
+        ),
+        (
+            {"inputs": [{"name": "x", "dtype": "int64", "shape": [4], "ranges": [{"lowest": 0}] * 3}]},
+            "inputs.0",
+            "one entry or 4, not 3",
+        ),
         ({"sites": []}, "sites", "at least 1 item"),
         ({"sites": [{"name": "h", "kind": "dropout", "p": 1.0, "shape": [4]}]}, "sites.0.p", "less than 1"),
         ({"sites": [{"name": "h", "kind": "dropout", "p": -0.1, "shape": [4]}]}, "sites.0.p", "greater than or equal"),
@@ -87,6 +97,12 @@ def test_a_wrong_field_is_named(folder: Path, changes: dict[str, Any], field: st
     assert refusal.value.details["file"] == MANIFEST
     assert refusal.value.details["field"].startswith(field)
     assert refusal.value.message.startswith(f"{folder / MANIFEST}: {field}")
+
+
+def test_a_manifest_of_schema_1_goes_on_loading(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    change(folder, schema_version=1, inputs=[{"name": "input", "dtype": "float32", "shape": [4]}])
+    assert read_manifest(folder) == manifest
 
 
 def test_a_missing_field_is_named(folder: Path) -> None:

@@ -349,7 +349,7 @@ def test_a_damaged_model_never_serves_and_says_why(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"schema_version": 2}, "schema_version: "),
+        ({"schema_version": 3}, "schema_version: "),
         ({"dropout_rate": 0.5}, "dropout_rate: "),
         ({"version": 2}, "the manifest is that of toy/2, the folder is toy/1"),
         ({"sites": [{"name": "h", "kind": "dropout", "p": 0.5, "shape": [33]}]}, "mask_0 is float32"),
