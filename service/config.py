@@ -18,6 +18,15 @@ MAX_WORKERS = 256
 Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 
 
+def _without_slash_at_the_end(path: object) -> object:
+    return path.rstrip("/") if isinstance(path, str) else path
+
+
+PathPrefix = Annotated[
+    str, BeforeValidator(_without_slash_at_the_end), Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$")
+]
+
+
 class Settings(BaseSettings):
     """Every setting has a default that works; the environment variable is `DROPSERVE_` and its name."""
 
@@ -54,6 +63,10 @@ class Settings(BaseSettings):
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
+
+    root_path: PathPrefix | None = None
+    """The path prefix of all URLs, such as `/ml`, where a proxy in front hands it on; one that removes it needs nothing
+    set."""
 
     grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """The port of the Open Inference Protocol over gRPC; 0 takes a free one. Unset: HTTP only."""

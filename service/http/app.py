@@ -24,6 +24,7 @@ from service.http.methods import find_allowed
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.pages import add_docs
+from service.http.prefix import Prefixed
 from service.http.refusals import MISTAKE, error_reply
 from service.http.review_api import make_review_router
 from service.http.routes import make_health_router, make_metrics_router
@@ -120,13 +121,14 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
         admission,
         settings.max_wait,
     )
-    return _with_cors(gate, settings.cors_origins) if settings.cors_origins else gate
+    service = Prefixed(gate, settings.root_path) if settings.root_path else gate
+    return _with_cors(service, settings.cors_origins) if settings.cors_origins else service
 
 
-def _with_cors(gate: Gate, origins: Sequence[str]) -> ASGIApp:
+def _with_cors(service: ASGIApp, origins: Sequence[str]) -> ASGIApp:
     """Browsers ask first, without a key, whether a page of another origin may."""
     return CORSMiddleware(
-        gate,  # type: ignore[arg-type]  # ASGI's `receive` is a coroutine here, not any awaitable
+        service,  # type: ignore[arg-type]  # ASGI's `receive` is a coroutine here, not any awaitable
         allow_origins=origins,
         allow_methods=["GET", "POST"],
         allow_headers=["*"],

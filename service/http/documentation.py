@@ -67,6 +67,7 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         version=app.version,
         summary=app.summary,
         description=_DESCRIPTION,
+        servers=[HERE],
         routes=[*_inference_routes().routes, *app.routes],
     )
     _add_bodies(api)
@@ -105,6 +106,9 @@ Errors always have the form `{"error": {"code", "message", "details"}}`; below `
 Open Inference Protocol ask the same models, that protocol's: `{"error": message}`.
 """
 
+
+HERE = {"url": ".", "description": "The service that this description comes from."}
+"""Relative to the description's own URL, so that `/docs` works below any prefix."""
 
 MODEL_PATHS = {
     "": "the default model",

@@ -50,6 +50,7 @@ def test_nothing_else_is_documented() -> None:
         ("request_timeout", "0.5", 0.5),
         ("queue_size", "1", 1),
         ("inline_seconds", "0", 0),
+        ("root_path", "/a/ml/", "/a/ml"),
         ("log_level", "warning", "warning"),
         ("log_level", "WARNING", "warning"),
     ],
@@ -84,6 +85,9 @@ def test_an_empty_variable_is_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("pins", {"digits": 0}),
         ("poll_seconds", 0),
         ("max_model_bytes", 0),
+        ("root_path", "ml"),
+        ("root_path", "/ml/../x"),
+        ("root_path", "https://example.org/ml"),
     ],
 )
 def test_wrong_values_are_refused(name: str, value: Any) -> None:
