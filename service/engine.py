@@ -4,7 +4,8 @@ Every answer is a pure function of (model, rows, sampling): no call changes what
 share an engine, and how the work is cut into runs changes no answer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ SHARED_SECONDS = 0.001
 """Work that takes longer gains little from being done together with others'."""
 OFFERED_SECONDS = 0.2
 """Work that takes less is not offered to others: to ask them takes some milliseconds a piece."""
+NOT_FINITE = "the network's answer is not a finite number; such values are beyond it"
 FEWEST_ROW_PIECES = 8
 """Where the rows make fewer pieces, the passes are cut instead."""
 
@@ -99,11 +101,11 @@ class Engine:
             rows = slice(0, count_rows(piece.inputs))
             done = finish(self._sample_range(piece.inputs, rows, piece.sampling, piece.led, Stopwatch()))
             return done.after(piece.first)
-        return finish(self._draw(piece.inputs, piece.sampling, piece.start, piece.stop, Stopwatch()))
+        return self._draw_at_once(piece.inputs, piece.sampling, piece.start, piece.stop)
 
     def draw_all(self, inputs: Inputs, sampling: Sampling) -> Array:
-        """The raw output of every pass: (passes, rows, outputs), float32."""
-        return finish(self._draw(inputs, sampling, 0, sampling.passes, Stopwatch()))
+        """The raw output of every pass: (passes, rows, outputs), float32; raises InvalidInput."""
+        return self._draw_at_once(inputs, sampling, 0, sampling.passes)
 
     def sampled_values(self, raw: Array) -> Float64:
         """Raw outputs of thinned networks (passes, rows, outputs) → calibrated probabilities, or answers.
@@ -122,7 +124,7 @@ class Engine:
 
     def lead(self, inputs: Inputs, passes: int) -> Prediction:
         """What the leading pass answers, which keeps all units; it goes with so many others."""
-        raw = finish(self._draw(inputs, Sampling(passes, seed=0), LEAD, passes, Stopwatch()))
+        raw = self._draw_at_once(inputs, Sampling(passes, seed=0), LEAD, passes)
         return self._prediction(_of_rows(range(count_rows(inputs)), self._predicted_values, raw[0]))
 
     def _may_share(self, cost: Cost, rows: int) -> bool:
@@ -189,7 +191,8 @@ class Engine:
         self, inputs: Inputs, rows: Rows, sampling: Sampling, led: bool, watch: Stopwatch
     ) -> LargeSteps[RowsDone]:
         """What the leading pass answers to these rows, or nothing, and they in parts of as many passes each."""
-        raw = yield from self._draw(take(inputs, rows), sampling, LEAD if led else 0, next(sampling.looks()), watch)
+        with _named(rows):
+            raw = yield from self._draw(take(inputs, rows), sampling, LEAD if led else 0, next(sampling.looks()), watch)
         lead = [_of_rows(rows, self._predicted_values, raw[0])] if led else []
         raw = raw[1:] if led else raw
         if sampling.stop:
@@ -218,11 +221,19 @@ class Engine:
             watch.lap("summarise")
             if not len(rows):
                 return parts
-            raw = yield from self._draw(take(inputs, rows), sampling, len(drawn), next(looks), watch)
+            with _named(rows):
+                raw = yield from self._draw(take(inputs, rows), sampling, len(drawn), next(looks), watch)
             drawn = np.concatenate([drawn, _of_rows(rows, self.sampled_values, raw)])
 
+    def _draw_at_once(self, inputs: Inputs, sampling: Sampling, start: int, stop: int) -> Array:
+        with _named(range(count_rows(inputs))):
+            return finish(self._draw(inputs, sampling, start, stop, Stopwatch()))
+
     def _draw(self, inputs: Inputs, sampling: Sampling, start: int, stop: int, watch: Stopwatch) -> LargeSteps[Array]:
-        """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32. LEAD is a pass too."""
+        """The raw output of passes start … stop-1: (stop-start, rows, outputs), float32. LEAD is a pass too.
+
+        Raises _NoAnswer.
+        """
         rows = count_rows(inputs)
         sites = sampling.sites(self.manifest)
         runs = list(cut_passes(start, stop, self.row_passes_per_run // rows, passes_per_block(sites)))
@@ -272,8 +283,8 @@ class Engine:
         for some in cut_rows(rows, self.row_passes_per_run):
             yield self.learned.row_cost.seconds(rows - some.start)
             watch.lap("queue")
-            raw = self._predict.run(take(inputs, some))
-            parts.append(_of_rows(range(some.start, some.stop), self._predicted_values, raw))
+            with _named(range(some.start, some.stop)):
+                parts.append(self._predicted_values(_run(self._predict.run, take(inputs, some), rows_axis=0)))
             watch.lap("run")
         return self._prediction(_concatenate(parts))
 
@@ -291,9 +302,9 @@ class Engine:
         return self._values(raw, self.manifest.temperature)
 
     def _values(self, raw: Array, temperature: float) -> Float64:
-        """Raw outputs (…, rows, outputs) → values; raises _NotFinite for a row whose outputs are not."""
+        """Raw outputs (…, rows, outputs) → values; raises _NoAnswer for a row whose outputs are not finite."""
         if not np.isfinite(raw).all():
-            raise _NotFinite(int(np.argwhere(~np.isfinite(raw))[0, -2]))
+            raise _NoAnswer(int(np.argwhere(~np.isfinite(raw))[0, -2]), NOT_FINITE)
         if self.manifest.task == "classification":
             return softmax(raw, temperature)
         values = raw.astype(np.float64)
@@ -302,15 +313,57 @@ class Engine:
         return values
 
     def _run_masked(self, inputs: Inputs, masks: Sequence[Array]) -> Array:
-        return self._sample.run({**inputs, **dict(zip(self._mask_names, masks, strict=True))})
+        of_sites = dict(zip(self._mask_names, masks, strict=True))
+        return _run(lambda some: self._sample.run({**some, **of_sites}), inputs, rows_axis=1)
 
 
-class _NotFinite(ArithmeticError):
-    """A row that the network has no finite answer to; which one it is in the request is known further out."""
+class _NoAnswer(ValueError):
+    """A row that the network has no answer to, and why; which one it is in the request is known further out."""
 
-    def __init__(self, row: int) -> None:
-        super().__init__(row)
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(row, reason)
         self.row = row
+        self.reason = reason
+
+
+def _run(run: Callable[[Inputs], Array], inputs: Inputs, rows_axis: int) -> Array:
+    """Return the graph's output; raises _NoAnswer with the first row that the graph cannot take.
+
+    What fails is run again by halves, so that the row is found in few runs.
+    """
+    try:
+        return run(inputs)
+    except InvalidInput as error:
+        rows = count_rows(inputs)
+        if rows == 1:
+            raise _NoAnswer(0, error.message.removeprefix("inputs: ")) from None
+    outputs = []
+    for some in cut_rows(rows, -(-rows // 2)):
+        with _counted_from(some.start):
+            outputs.append(_run(run, take(inputs, some), rows_axis))
+    return np.concatenate(outputs, axis=rows_axis)
+
+
+@contextmanager
+def _counted_from(first: int) -> Iterator[None]:
+    """Let the number of a row without an answer be that among all rows, of which those in here begin at `first`."""
+    try:
+        yield
+    except _NoAnswer as error:
+        error.row += first
+        raise
+
+
+@contextmanager
+def _named(rows: Rows | range) -> Iterator[None]:
+    """Raise InvalidInput for a row without an answer, naming it by its number in the request."""
+    try:
+        yield
+    except _NoAnswer as error:
+        row, reason = int(rows[error.row]), error.reason
+    else:
+        return
+    raise InvalidInput(f"inputs[{row}]: {reason}", field=f"inputs[{row}]", row=row)
 
 
 def _concatenate(parts: Sequence[Array]) -> Array:
@@ -318,13 +371,9 @@ def _concatenate(parts: Sequence[Array]) -> Array:
 
 
 def _of_rows(rows: Rows | range, values: Callable[[Array], Float64], raw: Array) -> Float64:
-    """The values of raw outputs; raises InvalidInput naming a row without finite ones by its number in the request."""
-    try:
+    """Return the values of raw outputs; raises InvalidInput for a row without finite ones."""
+    with _named(rows):
         return values(raw)
-    except _NotFinite as error:
-        row = int(rows[error.row])
-    message = f"inputs[{row}]: the network's answer is not a finite number; such values are beyond it"
-    raise InvalidInput(message, field=f"inputs[{row}]", row=row)
 
 
 def take(inputs: Inputs, rows: slice | Rows) -> Inputs:

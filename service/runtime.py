@@ -1,6 +1,7 @@
 """The door to onnxruntime: a graph in, arrays through it. Nothing else imports onnxruntime."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 # onnxruntime reports its use to its maker unless told otherwise before it is imported; here it is for each to choose
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from service.errors import InvalidInput, InvalidModel
 
@@ -23,7 +23,13 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
-ERRORS_ONLY = 3
+CANNOT_TAKE = "the network cannot take these values"
+SILENT = 4
+"""Severity of what onnxruntime logs, in lines of its own that are not JSON; what it raises says the same."""
+SOURCE = re.compile(r"^\S+\.(?:cc|h):\d+ (?:\S.*?\) )?(?:\[with .*?\] )?")
+"""The place in onnxruntime's code with which it begins a reason."""
+
+ort.set_default_logger_severity(SILENT)
 
 
 class TensorInfo(NamedTuple):
@@ -44,7 +50,7 @@ class Graph:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = ERRORS_ONLY
+        options.log_severity_level = SILENT
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.load_model_format", "ONNX")  # no other was looked through
         if not optimise:
@@ -63,12 +69,19 @@ class Graph:
         self._output_names = [output.name for output in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """The graph's first output; raises InvalidInput for values that it cannot take, such as unknown tokens."""
+        """Return the graph's first output; raises InvalidInput for values that it cannot take, such as unknown tokens.
+
+        A graph that was loaded and replayed its golden answers can run, so that what is raised is due to the values.
+        """
         try:
             return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
-        except InvalidArgument as error:
-            reason = str(error).rpartition("Status Message: ")[2]
-            raise InvalidInput(f"inputs: the network cannot take these values: {reason}", field="inputs") from None
+        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+            raise InvalidInput(f"inputs: {CANNOT_TAKE}: {_reason(error)}", field="inputs") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return why a run failed, without the node and the place in onnxruntime's code."""
+    return SOURCE.sub("", str(error).rpartition("Status Message: ")[2]).partition("\n")[0]
 
 
 def _tensor_info(tensor: Any) -> TensorInfo:

@@ -15,17 +15,20 @@ PASSES = 32
 
 
 def warm_up(engine: Engine) -> Learned:
-    """Ask a few times, so that the first caller need not wait.
+    """Ask the examples a few times, so that the first caller need not wait; without any, nothing is learned.
 
+    Other rows, such as zeros, may be none that the network can answer.
     Small networks, which gain by it, are tried for what may be computed together without changing a bit: some
     kernels of matrix products add in another order for one row than for many.
     """
+    if not engine.examples:
+        return Learned()
     per_run = engine.row_passes_per_run
     passes, rows = min(PASSES, per_run), min(ROWS_TRIED, per_run)
     sampling = Sampling(passes, seed=0)
-    row_cost = measure(lambda count: engine.predict(_zeros(engine, count)), 1, rows)._replace(per_run=per_run)
+    row_cost = measure(lambda count: engine.predict(_examples(engine, count)), 1, rows)._replace(per_run=per_run)
     rows = max(1, rows // passes)
-    cost = measure(lambda count: engine.sample(_zeros(engine, count), sampling), 1, rows)
+    cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, rows)
     learned = Learned(row_cost, Cost(cost.each / passes, cost.run, per_run))
     if row_cost.seconds(1) > SHARED_SECONDS:
         return learned
@@ -51,7 +54,7 @@ def _rows_are_independent(engine: Engine, inputs: Inputs, sampling: Sampling) ->
 
 def _lead_is_prediction(engine: Engine, inputs: Inputs) -> bool:
     """Whether the pass that keeps all units answers, to the last bit, as the network without dropout."""
-    return bool(inputs) and all(
+    return all(
         np.array_equal(engine.lead(take(inputs, some), passes).values, engine.predict(take(inputs, some)).values)
         for together in (1, EXAMPLES_TRIED)
         for some in cut_rows(count_rows(inputs), together)
@@ -64,5 +67,6 @@ def _differ(inputs: Inputs) -> bool:
     return any(len(array) > 1 and (array != array[:1]).any() for array in inputs.values())
 
 
-def _zeros(engine: Engine, rows: int) -> Inputs:
-    return {spec.name: np.zeros((rows, *spec.shape), dtype=spec.dtype) for spec in engine.manifest.inputs}
+def _examples(engine: Engine, rows: int) -> Inputs:
+    """Return so many rows: the examples, over and over."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in engine.examples.items()}

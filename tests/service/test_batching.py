@@ -19,7 +19,7 @@ from service.stages import Intervals, Stopwatch
 from service.steps import Answer, Inputs, Question
 from service.warmup import warm_up
 from tests.conftest import PATIENCE
-from tests.toy import Floats, ToyNet
+from tests.toy import Floats, LookupNet, ToyNet
 
 SECOND_A_ROW = Cost(each=1.0)
 
@@ -222,6 +222,29 @@ def test_samples_are_to_the_bit_those_without_company(
         np.testing.assert_array_equal(found.deterministic.values, alone.deterministic.values)
         assert found.stopped == alone.stopped
         assert [one.tolist() for one in found.values] == [one.tolist() for one in alone.values]
+
+
+def test_the_batch_mates_of_a_row_that_the_graph_cannot_take_get_their_answers() -> None:
+    net = LookupNet()
+    engine = net.engine()
+    engine.examples = {"input": np.abs(net.rows(8))}
+    engine.learned = warm_up(engine)
+    assert engine.learned.rows_are_independent
+    rows = np.abs(net.rows(5))
+    rows[3, 0] = 9
+
+    async def ask(row: Floats, scheduler: Scheduler) -> Any:
+        try:
+            return await scheduler.run(engine.predict_steps({"input": row}, Stopwatch()), PATIENCE)
+        except InvalidInput as error:
+            return error.details
+
+    with structlog.testing.capture_logs() as logged:
+        answers = by_scheduler(ask, rows)
+    assert answers.pop(3) == {"field": "inputs[0]", "row": 0}
+    for row, answer in zip(np.delete(rows, 3, axis=0), answers, strict=True):
+        np.testing.assert_array_equal(answer.values, engine.predict({"input": row[None]}).values)
+    assert logged == []
 
 
 def test_rows_that_depend_on_their_batch_mates_are_not_shared(toy: ToyNet) -> None:

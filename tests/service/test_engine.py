@@ -14,12 +14,12 @@ from service.errors import InvalidInput
 from service.manifest import Manifest
 from service.masks import MaskCache, draw_masks
 from service.runtime import Array, Graph
-from service.sampling import Ablation, Sampling
+from service.sampling import Ablation, Sampling, StopRule
 from service.stages import Stopwatch
 from service.steps import finish, seconds_left
 from service.uncertainty import Float64
 from service.warmup import warm_up
-from tests.toy import HIDDEN, Floats, P, ToyNet
+from tests.toy import HIDDEN, Floats, LookupNet, P, ToyNet
 
 TEMPERATURE = 1.5
 
@@ -202,6 +202,7 @@ def test_a_network_too_large_for_two_row_passes_in_a_run_takes_one(
 
 def test_long_work_comes_in_steps_that_tell_how_much_is_left(engine: Engine, toy: ToyNet) -> None:
     warm = toy.engine()
+    warm.examples = {"input": toy.rows(5)}
     warm.learned = warm_up(warm)
     said = warm.sample_steps({"input": toy.rows(1000)}, Sampling(500, 0), Stopwatch())
     steps = [seconds_left(step) for step in said]
@@ -257,6 +258,45 @@ def test_a_row_without_a_finite_answer_is_named(rows: Floats, row: int, monkeypa
         with pytest.raises(InvalidInput, match=r"the network's answer is not a finite number") as refusal:
             ask()
         assert refusal.value.details == {"field": f"inputs[{row}]", "row": row}
+
+
+@pytest.mark.parametrize("row", [0, 4, 8])
+def test_a_row_that_the_graph_cannot_take_is_named(rows: Floats, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuts, "MAX_ROW_PASSES_PER_RUN", 35)  # seven rows of five passes
+    engine = LookupNet().engine()
+    asked = {"input": rows.copy()}
+    asked["input"][:, 0] = 8
+    adaptive = Sampling(40, 0, StopRule(confidence=0.99999))
+    for sampling in (Sampling(5, 0), adaptive):
+        engine.sample(asked, sampling)
+    asked["input"][row:, 0] = 9
+    for ask in (
+        lambda: finish(engine.predict_steps(asked, Stopwatch())),
+        lambda: engine.sample(asked, Sampling(5, 0)),
+        lambda: engine.sample(asked, adaptive),
+        lambda: engine.sample(asked, Sampling(5, 0, ablations=(Ablation(0, (1,)),))),
+        lambda: engine.draw_all(asked, Sampling(5, 0)),
+    ):
+        with pytest.raises(InvalidInput, match=r"cannot take these values: indices element out of data") as refusal:
+            ask()
+        assert refusal.value.details == {"field": f"inputs[{row}]", "row": row}
+
+
+def test_rows_that_only_fail_together_are_answered(toy: ToyNet, rows: Floats) -> None:
+    """As where memory is short."""
+
+    class Short(Graph):
+        def run(self, feeds: Mapping[str, Array]) -> Array:
+            if len(feeds["input"]) > 2:
+                raise InvalidInput("inputs: Failed to allocate memory")
+            return super().run(feeds)
+
+    predict, sample = Short(toy.graph(masked=False)), Short(toy.graph(masked=True))
+    engine = Engine(toy.manifest(), predict, sample, MaskCache(2**20))
+    asked = {"input": rows}
+    np.testing.assert_allclose(engine.predict(asked).values, toy.engine().predict(asked).values, atol=1e-6)
+    expected = toy.engine().draw_all(asked, Sampling(7, 3))
+    np.testing.assert_allclose(engine.draw_all(asked, Sampling(7, 3)), expected, atol=1e-6)
 
 
 # how long a run may be

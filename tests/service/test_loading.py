@@ -1,6 +1,7 @@
 """A model folder is loaded when everything about it is right, and refused with the reason when one thing is not."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from onnx import TensorProto, helper
 
 from service import golden
 from service.engine import Engine
-from service.errors import InvalidModel
+from service.errors import InvalidInput, InvalidModel
 from service.loading import Check, load_model
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, REQUIRED_FILES, SAMPLE_GRAPH, sha256
 from service.masks import MaskCache
 from service.repository.repository import Repository
+from service.runtime import Array, Graph
 from tests.service.archives import deflate_damaged, npy
 from tests.service.test_golden import changed
-from tests.toy import HIDDEN, ToyNet, serialised
+from tests.toy import HIDDEN, Floats, ToyNet, serialised
 
 FILES = [MANIFEST, *REQUIRED_FILES]
 
@@ -197,4 +199,36 @@ def test_a_graph_that_cannot_run_is_an_invalid_model(toy: ToyNet, tmp_path: Path
     replace(folder, PREDICT_GRAPH, failing_graph())
     repository = Repository(tmp_path, MaskCache(0))
     repository.refresh()
-    assert "cannot answer" in repository.catalogue.failures["toy/1"]
+    reason = repository.catalogue.failures["toy/1"]
+    assert reason.startswith("golden.npz: does not fit the model: inputs[0]: the network cannot take these values: ")
+
+
+class LogNet(ToyNet):
+    """Takes logarithms, of which 0 has none."""
+
+    def graph(self, *, masked: bool) -> bytes:
+        model = onnx.load_model_from_string(super().graph(masked=masked))
+        model.graph.node[0].input[0] = "log"
+        model.graph.node.insert(0, helper.make_node("Log", ["input"], ["log"]))
+        return bytes(model.SerializeToString())
+
+    def rows(self, count: int, seed: int = 1) -> Floats:
+        return np.exp(super().rows(count, seed))
+
+
+def test_loading_asks_no_rows_but_the_golden_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Array] = []
+    run = Graph.run
+
+    def noting(graph: Graph, feeds: Mapping[str, Array]) -> Array:
+        asked.append(feeds["input"])
+        return run(graph, feeds)
+
+    net = LogNet()
+    folder = net.publish(tmp_path)
+    monkeypatch.setattr(Graph, "run", noting)
+    engine = load(folder)
+    assert {tuple(row) for rows in asked for row in rows} == {tuple(row) for row in net.rows(5)}
+    assert engine.learned.row_cost.each > 0
+    with pytest.raises(InvalidInput, match="not a finite number"):
+        engine.predict({"input": np.zeros((1, 4), np.float32)})

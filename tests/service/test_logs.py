@@ -14,7 +14,9 @@ from service.http.access import make_key
 from service.telemetry.logs import REQUEST_ID, configure_logging
 from tests.conftest import Serve
 from tests.service.processes import service
-from tests.toy import ToyNet
+from tests.toy import LookupNet, ToyNet
+
+ADAPTIVE = {"max": 50, "confidence": 0.9}
 
 
 @pytest.fixture
@@ -119,6 +121,22 @@ def test_an_id_that_is_no_id_is_replaced(client: httpx.Client, given: str | byte
 def test_an_id_is_echoed_even_on_refusals(client: httpx.Client) -> None:
     for path in ("/healthz", "/nowhere", "/predict", "/v2/nowhere", "/docs"):
         assert client.get(path, headers={"x-request-id": "mine/1"}).headers["x-request-id"] == "mine/1"
+
+
+def test_rows_that_the_graph_cannot_take_are_refused_and_not_logged(tmp_path: Path) -> None:
+    net = LookupNet()
+    net.publish(tmp_path / "models")
+    good, bad = [0.5, 1, 1, 1], [9, 1, 1, 1]
+    with service(tmp_path, "--workers", "2", DROPSERVE_MODELS=str(tmp_path / "models")) as running:
+        for path, more in (("/predict", {}), ("/uncertainty", {}), ("/uncertainty", {"samples": ADAPTIVE})):
+            refused = running.client.post(path, json={"inputs": [good, bad], **more})
+            assert refused.status_code == 422, refused.text
+            assert refused.json()["error"]["details"] == {"field": "inputs[1]", "row": 1}
+        tensor = {"name": "input", "datatype": "FP32", "shape": [2, 4], "data": [*good, *bad]}
+        refused = running.client.post("/v2/models/toy/infer", json={"inputs": [tensor]})
+        assert (refused.status_code, "inputs[1]" in refused.text) == (400, True)
+    for line in running.log_file.read_text().splitlines():
+        json.loads(line)
 
 
 def test_what_makes_the_service_not_ready_is_logged_once(tmp_path: Path, published: Path) -> None:
