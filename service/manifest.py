@@ -67,6 +67,27 @@ class WholeNumbers(Part):
         return self
 
 
+class ImageRule(Part):
+    """How a picture became a row in training: upright as its EXIF says, then mode, then size; values 0 to 255.
+
+    The size is that of the input's shape, (channels, height, width).
+    """
+
+    mode: Literal["L", "RGB"] = Field(description="L: one channel, grey; RGB: three")
+    resize: Literal["crop", "pad", "stretch"] = Field(
+        description="crop: cover the size and cut what is over; pad: fit in, on the background; stretch: to the size"
+    )
+    resample: Literal["bilinear"] = Field(default="bilinear", description="with antialiasing, as Pillow does it")
+    background: str = Field(
+        pattern="^#[0-9a-f]{6}$", description="under what is transparent, and beside what is padded"
+    )
+
+    @property
+    def channels(self) -> int:
+        """How many values a pixel has."""
+        return len(self.mode)
+
+
 class TensorSpec(Part):
     """An input or the output of the network; the rows axis comes first and is not part of `shape`."""
 
@@ -78,12 +99,19 @@ class TensorSpec(Part):
         description="whole numbers that the network takes: one entry a value of a row, or one for all; of floating"
         " point numbers, what is left when their decimals are cut off; empty: all that the type holds",
     )
+    image: ImageRule | None = Field(default=None, description="how pictures become rows; null: it takes none")
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> "TensorSpec":
         size = math.prod(self.shape)
         if len(self.ranges) not in (0, 1, size):
             raise ValueError(f"ranges has one entry or {size}, not {len(self.ranges)}")
+        return self
+
+    @model_validator(mode="after")
+    def _image_fits(self) -> "TensorSpec":
+        if self.image and (len(self.shape) != 3 or self.shape[0] != self.image.channels):
+            raise ValueError(f"image of mode {self.image.mode} needs a shape ({self.image.channels}, height, width)")
         return self
 
 

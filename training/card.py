@@ -35,8 +35,19 @@ def _intro(manifest: Manifest) -> str:
     return (
         f"# {manifest.name}, version {manifest.version}\n\n{description}"
         f"A {manifest.task} network with dropout, published {manifest.created}. {labels}"
-        f"A row has {shapes}, as measured: preprocessing is in the graph.\n\n"
+        f"A row has {shapes}, as measured: preprocessing is in the graph.{_pictures(manifest)}\n\n"
         f"It drops units at these places, and is sampled by leaving that on:\n\n{sites}"
+    )
+
+
+def _pictures(manifest: Manifest) -> str:
+    spec = manifest.inputs[0]
+    if not spec.image:
+        return ""
+    return (
+        f"\n\nPictures become rows so: upright by their EXIF, mode {spec.image.mode}, resized to"
+        f" {_times(spec.shape[1:])} (height×width, {spec.image.resize}, {spec.image.resample}), on"
+        f" {spec.image.background}; values from 0 to 255."
     )
 
 

@@ -6,13 +6,29 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from training.data.choices import Choices, ImageChoices
 from training.errors import ConfigError
 from training.flags import ModelName, Names, explain, flag, named_as
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+Pixels = Annotated[int, Field(ge=1, le=4096)]
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _height_and_width(value: object) -> object:
+    if isinstance(value, int):
+        return (value, value)
+    if not isinstance(value, str):
+        return value
+    sides = value.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isdecimal() for side in sides):
+        raise ValueError("expected pixels, height and width, such as 64 or 48x64")
+    return (sides * 2)[:2]
+
+
+Size = Annotated[tuple[Pixels, Pixels], BeforeValidator(_height_and_width)]
 
 
 class TrainConfig(BaseModel):
@@ -32,6 +48,15 @@ class TrainConfig(BaseModel):
     """What is learned: auto is classification for texts and few whole numbers, else regression."""
     missing: Literal["refuse", "drop"] = "refuse"
     """Rows with missing values: refuse says where they are, drop leaves them out."""
+    size: Size | None = None
+    """Height and width that pictures are brought to, as 64 or 48x64; unless given, their own, or where they differ a
+    square of their median shorter side, at most 224."""
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    """How: crop covers the size and cuts what is over, pad fits in on the background, stretch alters the shape."""
+    mode: Literal["L", "RGB"] | None = None
+    """Of pictures: L is grey, RGB colour; unless given, L where all pictures are grey."""
+    background: str = Field(default="#ffffff", pattern="^#[0-9a-fA-F]{6}$")
+    """Colour under what is transparent in pictures, and beside what is padded."""
     others: str | None = None
     """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
     with_reviewed: str | None = Field(default=None, min_length=1)
@@ -92,6 +117,12 @@ class TrainConfig(BaseModel):
     """CSV file to write a line to for each epoch: losses and score."""
     tensorboard: Path | None = None
     """Folder to write each epoch's losses, score and learning rate to, for TensorBoard to show."""
+
+    @property
+    def choices(self) -> Choices:
+        """What is said of the data."""
+        images = ImageChoices(self.size, self.resize, self.mode, self.background)
+        return Choices(self.target, self.ignore, self.categorical, self.task, self.missing, images)
 
     @model_validator(mode="before")
     @classmethod

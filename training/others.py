@@ -1,5 +1,6 @@
 """A second data set, whose rows a network should doubt."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,7 @@ from service.categories import Categories
 from service.csv_rows import read_csv
 from service.errors import DropserveError
 from service.manifest import TensorSpec
-from training.data import Dataset, Float32, load_data
-from training.data.arrays import shaped
+from training.data import Dataset, Float32, ImageChoices, load_data
 from training.data.folder import read_images
 from training.errors import TrainingError
 
@@ -45,7 +45,13 @@ def read_others(source: str, data: Dataset) -> Float32:
 def _inputs(path: Path, data: Dataset) -> Float32:
     if path.suffix.lower() in TABLES:
         return _columns(path, data)
-    return shaped(path.name, read_images(path).astype(np.float32)) if path.is_dir() else load_data(str(path)).inputs
+    return read_images(path, _like(data)).astype(np.float32) if path.is_dir() else load_data(str(path)).inputs
+
+
+def _like(data: Dataset) -> ImageChoices:
+    """Pictures become rows as those of `data` did; of arrays of pictures the shape says how."""
+    choices = ImageChoices.for_rows(data.inputs.shape[1:])
+    return replace(choices, resize=data.image.resize, background=data.image.background) if data.image else choices
 
 
 def _columns(path: Path, data: Dataset) -> Float32:

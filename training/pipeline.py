@@ -12,7 +12,7 @@ from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.concrete import LEAST, MOST
 from training.config import TrainConfig
-from training.data import Choices, ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.data import ColumnSeen, Dataset, Part, Split, load_data, split_data
 from training.distributed import ranks
 from training.network import LENET_HIDDEN
 from training.others import read_others
@@ -79,6 +79,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
+        image=data.image,
         noise=known_noise(config),
         seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
@@ -94,9 +95,7 @@ def assist(config: TrainConfig) -> None:
 
 
 def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split, Reviewed | None]:
-    data = load_data(
-        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
-    )
+    data = load_data(config.data, config.choices)
     split = split_data(data, config.validation_share, config.calibration_share, config.test_share, config.seed)
     config = config if config.resume else settled(config, data, len(split.train.targets))
     if config.with_reviewed is None:
@@ -176,6 +175,7 @@ def _counts(split: Split) -> dict[str, int]:
 def _unused(config: TrainConfig, data: Dataset) -> set[str]:
     """Settings of other networks than the one that is trained, and of another task."""
     unused = {"noise"} if data.labels else set()
+    unused |= set() if data.image else {"size", "resize", "mode", "background"}
     if config.module:
         return unused | {"network", "hidden", "dropout", "input_dropout"}
     return unused | {"hidden"} if config.network == "resnet" else unused

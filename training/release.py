@@ -1,6 +1,7 @@
 """A trained network → a published model: export, verify, fit, calibrate, evaluate, record, publish."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from service import golden
-from service.manifest import REQUIRED_FILES, AnyNoise, Manifest, Seen, TrainingData, sha256
+from service.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TrainingData, sha256
 from service.sampling import Sampling
 from training import provenance
 from training.errors import TrainingError
@@ -51,6 +52,7 @@ def publish_module(
     others: Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
+    image: ImageRule | None = None,
     say: Say = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
@@ -63,11 +65,14 @@ def publish_module(
     abstention thresholds, `test` rows give the figures; what is left out is not fitted or told. `others`, inputs
     of another data set, are what the network should doubt beside the test rows; the figures tell whether it
     does. All of it asks the exported graphs through the service's engine, so that it holds for what is served.
-    `say` is told each step's outcome.
+    `image` states how pictures became the rows of the only input. `say` is told each step's outcome.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
-    verified = verify(module, export(module, example, input_names=input_names), example)
+    exported = export(module, example, input_names=input_names)
+    if image is not None:
+        exported = replace(exported, inputs=(exported.inputs[0].model_copy(update={"image": image}),))
+    verified = verify(module, exported, example)
     evidence = Evidence(validation, calibration, test, others, passes, seed)
     return publish_verified(verified, example, evidence, name=name, models=models, labels=labels, say=say, **facts)
 

@@ -97,5 +97,5 @@ def test_a_folder_of_images_needs_no_classes(images: Dataset, tmp_path: Path) ->
 
 def test_an_empty_folder_is_refused(images: Dataset, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(TrainingError, match=r"^others: empty: expected PNG or JPEG images"):
+    with pytest.raises(TrainingError, match=r"^others: empty: expected pictures, in it"):
         read_others(str(tmp_path / "empty"), images)

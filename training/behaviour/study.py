@@ -19,7 +19,7 @@ from training.behaviour.scores import score_of
 from training.behaviour.served import Served, open_served
 from training.behaviour.settings import OF_CONVOLUTIONS, Settings
 from training.config import TrainConfig, load_config
-from training.data import NAMED, Choices, Dataset, Part, load_data
+from training.data import NAMED, Dataset, Part, load_data
 from training.errors import ConfigError, TrainingError
 from training.pipeline import settled
 
@@ -52,9 +52,7 @@ def study(
     """
     published = open_served(folder) if folder else None
     say("reading the data")
-    data = load_data(
-        config.data, Choices(config.target, config.ignore, config.categorical, config.task, config.missing)
-    )
+    data = load_data(config.data, config.choices)
     if published:
         _check_same(published, data)
     config = settled(config, data, len(split_of(data, config, config.seed).train.targets))

@@ -1,9 +1,10 @@
 """Data to learn from: a table, arrays, images, or a named set; and its split into parts that share no row."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from training.data.choices import Choices
+from training.data.choices import Choices, ImageChoices
 from training.data.dataset import ColumnSeen, Dataset, Float32, Int64, Task
 from training.data.digits import read_digits
 from training.data.folder import read_folder
@@ -18,6 +19,7 @@ __all__ = [
     "ColumnSeen",
     "Dataset",
     "Float32",
+    "ImageChoices",
     "Int64",
     "Part",
     "Split",
@@ -46,12 +48,14 @@ def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B0
         _no_columns(source, choices)
         return NAMED[source]()
     if path.is_dir():
-        _no_columns(source, choices)
-        return read_folder(path)
+        _no_columns(source, replace(choices, missing="refuse", images=ImageChoices()))
+        return read_folder(path, choices)
     if not path.exists():
         raise TrainingError(
             f"data: there is no data set {source!r}; there are: {', '.join(NAMED)}, and there is no such file or folder"
         )
+    if choices.images != ImageChoices():
+        raise TrainingError(f"{source}: size, resize, mode and background are for folders of pictures")
     try:
         return _reader(path)(path, choices)
     except OSError as error:
@@ -73,5 +77,5 @@ def _no_columns(source: str, choices: Choices) -> None:
     if choices != Choices():
         raise TrainingError(
             f"{source}: has no columns to choose and is of classes; target, ignore, categorical, task and missing"
-            " are for files"
+            " are for files; size, resize, mode and background for folders of pictures"
         )

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.manifest import ImageRule
+
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 Task = Literal["classification", "regression"]
@@ -39,6 +41,8 @@ class Dataset:
     """Whether all features are measured in the same unit, as pixels are."""
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Names of a categorical feature's values, by feature, in the order of their numbers."""
+    image: ImageRule | None = None
+    """How pictures of any size and mode became the rows."""
     own_test_rows: int = 0
     """How many of the last rows are the test part that the source itself sets apart."""
     columns: tuple[ColumnSeen, ...] = ()

@@ -1,77 +1,131 @@
-"""A folder of images with one folder a class in it."""
+"""A folder of pictures: a folder a class, or such folders in train, validation and test."""
 
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.arrays import make_array_dataset
-from training.data.choices import Choices
+from training.data.choices import Choices, ImageChoices
 from training.data.dataset import Dataset
+from training.data.pictures import Found, counted, damage, decode, describe, find_pictures, settle
 from training.errors import TrainingError
 
-KINDS = {".png", ".jpg", ".jpeg"}
-MODES = {"L": "greyscale", "RGB": "RGB"}
+PARTS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Names of folders that hold a part of the data, not a class."""
 
 
-def read_folder(folder: Path) -> Dataset:
-    """PNG and JPEG images, 8 bits a channel, all greyscale or all RGB, all of one size; raises TrainingError."""
-    name = folder.resolve().name
-    classes = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    files = [(file, each.name) for each in classes for file in _images(each)]
-    if len(classes) < 2:
-        raise TrainingError(
-            f"{name}: expected two folders or more, one for each class, with its images; found {len(classes)}"
-        )
-    if empty := [each.name for each in classes if each.name not in {label for _, label in files}]:
-        raise TrainingError(f"{name}: no PNG or JPEG images are in: {', '.join(empty)}")
-    images = _same(folder, [file for file, _ in files])
-    labels = np.array([label for _, label in files])
-    return make_array_dataset(name, np.stack(images), labels, Choices())
+@dataclass(frozen=True, slots=True)
+class ClassFolder:
+    """A folder of one class's pictures."""
+
+    path: Path
+    part: str
+
+    @property
+    def label(self) -> str:
+        """The class."""
+        return self.path.name
 
 
-def read_images(folder: Path) -> NDArray[Any]:
-    """All PNG and JPEG images in the folder and in its own folders, whatever their classes: (rows, height, width), or
-    with an axis of 3 channels behind. Raises TrainingError.
+def read_folder(folder: Path, choices: Choices) -> Dataset:
+    """Read pictures of any format that Pillow reads, by one rule, the class of each the folder that it lies in.
+
+    Folders in a class's folder belong to the class; a `test` folder of classes is the source's own test part. What is
+    no picture is left out and counted in the notes, damaged pictures are refused, or with `missing` drop left out as
+    well. Raises TrainingError.
     """
-    places = [folder, *sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))]
-    files = [file for place in places for file in _images(place)]
-    if not files:
+    name, classes = folder.resolve().name, _class_folders(folder)
+    labels = sorted({each.label for each in classes})
+    if len(labels) < 2:
         raise TrainingError(
-            f"{folder.resolve().name}: expected PNG or JPEG images, in it or in folders in it; found none"
+            f"{name}: expected two folders or more, one for each class, with its pictures; found {len(labels)}"
         )
-    return np.stack(_same(folder, files))
+    class_of = {file: each for each in classes for file in _files(each.path)}
+    found = find_pictures(class_of)
+    filled = {class_of[picture.file].label for picture in found.pictures}
+    if empty := [label for label in labels if label not in filled]:
+        raise TrainingError(f"{name}: no pictures are in: {', '.join(empty)}{_instead(found)}")
+    rule, size = settle(found.pictures, choices.images)
+    pixels, found = decode(found, rule, size)
+    if found.damaged and choices.missing == "refuse":
+        raise TrainingError(f"{name}: {damage(found)}; leave such files out with --missing drop")
+    data = make_array_dataset(
+        name,
+        np.stack(list(pixels.values())),
+        np.array([class_of[file].label for file in pixels]),
+        Choices(),
+        own_test_rows=_test_rows(name, [class_of[file] for file in pixels]),
+    )
+    loose = sum(1 for _ in _loose_files(folder, classes))
+    notes = (*describe(found, rule, size), *([f"left out, in no class's folder: {loose}"] if loose else []))
+    return replace(data, image=rule, notes=notes)
 
 
-def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in KINDS and not file.name.startswith("."))
+def read_images(folder: Path, choices: ImageChoices) -> NDArray[np.uint8]:
+    """Read all pictures in the folder and in folders in it, whatever their classes: (rows, channels, height, width).
+
+    Raises TrainingError.
+    """
+    name, found = folder.resolve().name, find_pictures(_files(folder))
+    if not found.pictures:
+        raise TrainingError(f"{name}: expected pictures, in it or in folders in it; found none{_instead(found)}")
+    pixels, found = decode(found, *settle(found.pictures, choices))
+    if found.damaged:
+        raise TrainingError(f"{name}: {damage(found)}")
+    return np.stack(list(pixels.values()))
 
 
-def _same(folder: Path, files: list[Path]) -> list[NDArray[Any]]:
-    """The images, all of one shape."""
-    images = [_read(file) for file in files]
-    for file, image in zip(files, images, strict=True):
-        if image.shape != images[0].shape:
-            raise TrainingError(
-                f"{file.relative_to(folder)}: has shape {image.shape}, {files[0].relative_to(folder)} has"
-                f" {images[0].shape} (height, width and channels); bring all images to one size and mode"
-            )
-    return images
+def _class_folders(folder: Path) -> list[ClassFolder]:
+    """Those of the test part last."""
+    part_of = {name: part for part, names in PARTS.items() for name in names}
+    folders = _folders(folder)
+    if not folders or any(each.name.lower() not in part_of for each in folders):
+        return [ClassFolder(each, "train") for each in folders]
+    classes = [ClassFolder(path, part_of[each.name.lower()]) for each in folders for path in _folders(each)]
+    return sorted(classes, key=lambda each: each.part == "test")
 
 
-def _read(file: Path) -> NDArray[Any]:
-    """(height, width), or (height, width, 3)"""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ModuleNotFoundError:
-        raise TrainingError("Pillow is not installed; folders of images need: pip install pillow") from None
-    try:
-        with Image.open(file) as image:
-            if image.mode not in MODES:
-                raise TrainingError(
-                    f"{file}: is an image of mode {image.mode}; convert it to 8-bit greyscale (L) or RGB without alpha"
-                )
-            return np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise TrainingError(f"{file}: cannot be read as an image: {error}") from None
+def _folders(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith((".", "__MACOSX")))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files in the folder and in folders in it; links are followed, each folder is entered once."""
+    entered: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def _loose_files(folder: Path, classes: Sequence[ClassFolder]) -> Iterator[Path]:
+    """Files beside the folders of classes."""
+    for place in {folder, *(each.path.parent for each in classes)}:
+        yield from (file for file in place.iterdir() if file.is_file() and not file.name.startswith("."))
+
+
+def _test_rows(name: str, rows: Sequence[ClassFolder]) -> int:
+    """How many rows are of the source's own test part; raises TrainingError where it has classes of its own."""
+    learned, tested = ({row.label for row in rows if (row.part == "test") is is_test} for is_test in (False, True))
+    if unknown := sorted(tested - learned):
+        raise TrainingError(f"{name}: the test part has classes that no other part has: {', '.join(unknown)}")
+    return sum(row.part == "test" for row in rows)
+
+
+def _instead(found: Found) -> str:
+    """What was found where there are no pictures."""
+    if found.damaged:
+        return f"; {damage(found)}"
+    return f"; there are: {counted(found.left_out)}" if found.left_out else ""

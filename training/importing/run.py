@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from service.manifest import LearnedNoise, Manifest
-from training.data import Choices
+from training.data import Choices, ImageChoices
 from training.errors import TrainingError
 from training.importing.data import Labelled, Parts, load_labelled, load_others, split_labelled, with_labels
 from training.importing.publishing import publish_onnx
@@ -70,7 +70,8 @@ def _is_guessing(manifest: Manifest, test: Rows) -> bool:
 def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, Parts]:
     assert request.data is not None
     task = "classification" if request.labels else request.task
-    choices = Choices(target=request.target, ignore=request.ignore, task=task, missing=request.missing)
+    images = ImageChoices.for_rows(source.row_shapes[0]) if Path(request.data).is_dir() else ImageChoices()
+    choices = Choices(request.target, request.ignore, task=task, missing=request.missing, images=images)
     labelled = load_labelled(request.data, choices, source.input_names)
     if labelled.data.labels and request.noise == "learned":
         raise TrainingError(

@@ -7,7 +7,7 @@ from typing import Any
 from onnx import ModelProto
 
 from service.manifest import sha256
-from training.graphs import flattened, real_inputs
+from training.graphs import flattened, real_inputs, shape_of
 from training.importing.ending import check_output
 from training.importing.evaluation import to_evaluation
 from training.importing.lost import lost_attention
@@ -27,6 +27,11 @@ class Source:
     @property
     def input_names(self) -> tuple[str, ...]:
         return tuple(value.name for value in real_inputs(self.model.graph))
+
+    @property
+    def row_shapes(self) -> tuple[tuple[int | None, ...], ...]:
+        """Of each input's rows; None for an axis without a fixed size."""
+        return tuple((shape_of(value) or ())[1:] for value in real_inputs(self.model.graph))
 
 
 def open_source(file: Path) -> Source:
