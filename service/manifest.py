@@ -45,6 +45,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 DType = Literal["float32", "float64", "int32", "int64"]
+Share = Annotated[float, Field(ge=0, le=1)]
 CategoryNames = Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
 
 
@@ -137,6 +138,11 @@ class ConformalQuantile(Part):
 
     coverage: float = Field(gt=0, lt=1, description="share of such sets that contain the truth")
     quantile: float = Field(ge=0)
+    expected: tuple[Share, Share] | None = Field(
+        default=None,
+        description="lowest and highest coverage of the test rows, with 99 % probability, if they are exchangeable"
+        " with the calibration rows",
+    )
 
 
 class AbstentionThreshold(Part):
@@ -147,6 +153,15 @@ class AbstentionThreshold(Part):
     )
     threshold: float = Field(ge=0, description="nats")
     coverage: float = Field(ge=0, le=1, description="share of calibration rows accepted at this threshold")
+
+
+class ClassFigures(Part):
+    """What the test rows of one class are, and how many of them are recognised."""
+
+    rows: int = Field(ge=0, description="test rows of the class")
+    recall: dict[str, Share] = Field(
+        description="share of these rows that are given the class, by kind of answer; empty where there are no rows"
+    )
 
 
 class TrainingData(Part):
@@ -229,7 +244,19 @@ class Manifest(Part):
     conformal: tuple[ConformalQuantile, ...] = ()
     abstention: tuple[AbstentionThreshold, ...] = ()
     evaluation: dict[str, dict[str, float]] = Field(
-        default_factory=dict, description="test figures by kind of answer: deterministic, mc"
+        default_factory=dict,
+        description="test figures by kind of answer: baseline (one answer to all rows), deterministic, mc",
+    )
+    class_figures: tuple[ClassFigures, ...] = Field(
+        default=(), description="test figures of each class, in the order of the labels; may be empty"
+    )
+    class_weights: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(),
+        description="weight of each class in the loss, in the order of the labels: the probabilities hold where the"
+        " classes are as frequent as in the training rows times these weights; empty: all 1",
+    )
+    warnings: tuple[str, ...] = Field(
+        default=(), description="what calibration and evaluation found that callers should know, in sentences"
     )
     training_data: TrainingData | None = None
     training: dict[str, Any] = Field(default_factory=dict, description="the settings of the training run")
@@ -255,6 +282,13 @@ class Manifest(Part):
                 raise ValueError("labels must be two or more different names")
         elif isinstance(self.noise, LearnedNoise) and self.output.shape[0] % 2:
             raise ValueError(f"output.shape must be even where the noise is learned, not {self.output.shape[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> "Manifest":
+        for field, entries in (("class_figures", self.class_figures), ("class_weights", self.class_weights)):
+            if entries and len(entries) != len(self.labels):
+                raise ValueError(f"{field} has one entry a label or none, not {len(entries)}")
         return self
 
     @model_validator(mode="after")

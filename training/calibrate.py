@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.stats import beta
+from scipy.stats import beta, betabinom
 
 from service.manifest import AbstentionThreshold, AnyNoise, ConformalQuantile, LearnedNoise, Manifest, Noise
 from service.runtime import Array
 from service.uncertainty import ClassUncertainty, Float64, summarise_regression
 from training.errors import TrainingError
-from training.evaluate import Answers, Int64, of_truth
+from training.evaluate import Answers, Int64, of_truth, row_weights
 from training.metrics.values import gaussian_nll
 from training.temperature import fit_temperature
 
@@ -26,6 +26,8 @@ SCALES = (0.1, 10.0)
 ERROR_RATES = (0.05, 0.02, 0.01, 0.005)
 CONFIDENCE = 0.9
 """That the error rate of the accepted rows is not above the one aimed at."""
+EXPECTED = 0.99
+"""Probability that the coverage of the test rows lies where it is expected."""
 SHARES = np.linspace(0.3, 1, 36)
 """Of the rows, how many to accept. Starting at fewer would let a single wrong answer among the surest end it."""
 
@@ -37,7 +39,8 @@ def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manif
     """
     if manifest.task == "regression":
         return manifest.model_copy(update={"noise": noise_of(manifest.noise, samples, targets)})
-    temperature, sampled = fit_temperature(raw[None], targets), fit_temperature(samples, targets)
+    weights = row_weights(manifest, targets)
+    temperature, sampled = fit_temperature(raw[None], targets, weights), fit_temperature(samples, targets, weights)
     return manifest.model_copy(update={"temperature": temperature, "sampled_temperature": sampled})
 
 
@@ -91,12 +94,13 @@ def describe_noise(noise: AnyNoise | None) -> str:
     return f"noise {noise.std:.3g}" if noise else "no noise"
 
 
-def calibrate(manifest: Manifest, answers: Answers, targets: Array) -> Manifest:
+def calibrate(manifest: Manifest, answers: Answers, targets: Array, test_rows: int = 0) -> Manifest:
     """The manifest with quantiles, and for a classification thresholds, from the answers that it makes.
 
-    Targets are classes (rows,), or a regression's values (rows, outputs).
+    Targets are classes (rows,), or a regression's values (rows, outputs). `test_rows`: how many rows the quantiles
+    will be tried on.
     """
-    quantiles = conformal_quantiles(scores(answers, targets))
+    quantiles = conformal_quantiles(scores(answers, targets), test_rows=test_rows)
     if not isinstance(answers.uncertainty, ClassUncertainty):
         return manifest.model_copy(update={"conformal": quantiles})
     wrong = answers.uncertainty.mean.argmax(axis=1) != targets
@@ -118,8 +122,10 @@ def scores(answers: Answers, targets: Array) -> Float64:
     return np.asarray((errors if answers.noise_std is None else errors / answers.noise_std).max(axis=1))
 
 
-def conformal_quantiles(scores: Float64, coverages: Sequence[float] = COVERAGES) -> tuple[ConformalQuantile, ...]:
-    """Split-conformal quantiles of scores (rows,) (Vovk et al. 2005).
+def conformal_quantiles(
+    scores: Float64, coverages: Sequence[float] = COVERAGES, test_rows: int = 0
+) -> tuple[ConformalQuantile, ...]:
+    """Split-conformal quantiles of scores (rows,) (Vovk et al. 2005), with what to expect of so many test rows.
 
     The quantile of coverage c is the ⌈(n+1)c⌉-th smallest of the n scores; where n is too small for a
     coverage, so that the rank exceeds n, it is left out.
@@ -128,10 +134,30 @@ def conformal_quantiles(scores: Float64, coverages: Sequence[float] = COVERAGES)
     # (n+1)c is meant exactly: 0.9 is no binary fraction, and a product just above a whole number must not be rounded up
     ranks = {coverage: math.ceil(round((len(ordered) + 1) * coverage, 9)) for coverage in coverages}
     return tuple(
-        ConformalQuantile(coverage=coverage, quantile=float(ordered[rank - 1]))
+        ConformalQuantile(
+            coverage=coverage,
+            quantile=float(ordered[rank - 1]),
+            expected=expected_coverage(ordered, rank, test_rows) if test_rows else None,
+        )
         for coverage, rank in ranks.items()
         if rank <= len(ordered)
     )
+
+
+def expected_coverage(ordered: Float64, rank: int, test_rows: int) -> tuple[float, float]:
+    """Lowest and highest share of the test rows within the rank-th of n ordered scores: a central interval of EXPECTED.
+
+    Of exchangeable rows without equal scores the count within is beta-binomial, of parameters rank and n + 1 - rank
+    (Vovk 2012, "Conditional validity of inductive conformal predictors"; Angelopoulos & Bates 2021, section 3.2).
+    Where calibration scores are equal to the quantile more rows may lie within: at most as many as within the next
+    larger score.
+    """
+    n, tail = len(ordered), (1 - EXPECTED) / 2
+    within = int(np.searchsorted(ordered, ordered[rank - 1], side="right"))
+    last = rank if within == rank else within + 1
+    low = betabinom.ppf(tail, test_rows, rank, n + 1 - rank)
+    high = betabinom.ppf(1 - tail, test_rows, last, n + 1 - last) if last <= n else test_rows
+    return float(low / test_rows), float(high / test_rows)
 
 
 def abstention_thresholds(

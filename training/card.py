@@ -76,8 +76,21 @@ def _scale(manifest: Manifest) -> str:
     sampled = manifest.sampled_temperature or manifest.temperature
     return (
         f"Logits are divided by the temperature {manifest.temperature:.4g} before the softmax, those of MC dropout by"
-        f" {sampled:.4g}; both were fitted on validation rows."
+        f" {sampled:.4g}; both were fitted on validation rows." + _weights(manifest)
     )
+
+
+def _weights(manifest: Manifest) -> str:
+    """What the probabilities mean where classes weigh differently."""
+    if not manifest.class_weights:
+        return ""
+    weights = zip(manifest.labels, manifest.class_weights, strict=True)
+    return (
+        "\n\nThe loss and the temperatures weigh each row by its class, so that the **probabilities are not those of"
+        " rows as they come**: they hold where each class is as frequent as its share of the training rows times its"
+        " weight. Divided by the weights and scaled to a sum of 1, they are those of rows as frequent as the training"
+        " rows. Prediction sets and thresholds hold for rows as they come.\n\n"
+    ) + table(("class", "weight"), [(label, f"{weight:.6g}") for label, weight in weights])
 
 
 def _noise(manifest: Manifest) -> str:

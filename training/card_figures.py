@@ -1,27 +1,57 @@
 """A manifest's evaluation → the card's tables and plots, with words that say what to make of each figure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from service.manifest import Manifest
-from training.glossary import DOUBTFUL, DOUBTS, GLOSSARY, KINDS, PLOTS, SETS
-from training.markdown import number, table
+from training.glossary import COMPARED, DOUBTFUL, DOUBTS, GLOSSARY, KINDS, PLOTS, SETS
+from training.markdown import escaped, number, table
+
+MOST_CLASSES = 50
+"""In a table of the card."""
 
 
 def figures(manifest: Manifest) -> str:
     """The section of the card."""
     if not manifest.evaluation:
         return "## Figures\n\nNot evaluated."
-    parts = [_main(manifest), *_plots(manifest), _detection(manifest), _promises(manifest), _abstention(manifest)]
+    parts = [_warnings(manifest), _main(manifest), _classes(manifest), *_plots(manifest), _detection(manifest)]
+    parts += [_promises(manifest), _abstention(manifest)]
     return "\n\n".join(["## Figures", "On test rows that neither training nor calibration saw.", *filter(None, parts)])
+
+
+def _warnings(manifest: Manifest) -> str:
+    return "\n".join(f"- **Warning:** {escaped(warning)}." for warning in manifest.warnings)
 
 
 def _main(manifest: Manifest) -> str:
     rows = [
-        (figure.title, *_beside(manifest, name), figure.better, figure.meaning)
+        (figure.title, *_beside(manifest, name, COMPARED), figure.better, figure.meaning)
         for name, figure in GLOSSARY.items()
         if any(_beside(manifest, name))
     ]
-    return table(("figure", *KINDS.values(), "better", "what it says"), rows)
+    what = "the frequencies of the classes" if manifest.labels else "the mean of the targets"
+    return (
+        f"The constant answer is {what}, the same for every row: what a network gets that has learned nothing.\n\n"
+    ) + table(("figure", *COMPARED.values(), "better", "what it says"), rows)
+
+
+def _classes(manifest: Manifest) -> str:
+    """Base rate and recall of each class."""
+    if not manifest.class_figures:
+        return ""
+    total = sum(figures.rows for figures in manifest.class_figures)
+    classes = list(zip(manifest.labels, manifest.class_figures, strict=True))
+    if many := len(classes) > MOST_CLASSES:
+        classes = sorted(classes, key=lambda of: of[1].recall.get("deterministic", 1.0))[:MOST_CLASSES]
+    which = f" Of {len(manifest.labels)} classes the {MOST_CLASSES} of lowest recall." * many
+    rows = [
+        (label, str(of.rows), number(of.rows / total), *(number(of.recall.get(kind)) for kind in KINDS))
+        for label, of in classes
+    ]
+    return (
+        "### Is each class recognised?\n\nBase rate: share of the test rows. Recall: share of the rows of a class that"
+        f" are given it.{which}\n\n"
+    ) + table(("class", "test rows", "base rate", *(f"recall, {kind}" for kind in KINDS.values())), rows)
 
 
 def _plots(manifest: Manifest) -> list[str]:
@@ -45,9 +75,14 @@ def _detection(manifest: Manifest) -> str:
 
 def _promises(manifest: Manifest) -> str:
     """Coverage and size of sets and intervals."""
+    expected = {
+        ("deterministic", f"{quantile.coverage:g}"): " to ".join(map(number, quantile.expected))
+        for quantile in manifest.conformal
+        if quantile.expected
+    }
     sizes = "set_size" if manifest.task == "classification" else "width"
     rows = [
-        (made, aim, number(found), number(_named(manifest, kind, sizes).get(aim)))
+        (made, aim, number(found), expected.get((kind, aim), ""), number(_named(manifest, kind, sizes).get(aim)))
         for kind, made in SETS.items()
         for aim, found in _named(manifest, kind, "coverage").items()
     ]
@@ -56,8 +91,9 @@ def _promises(manifest: Manifest) -> str:
     what = "classes in a set" if manifest.task == "classification" else "width"
     return (
         "### Do sets and intervals keep their word?\n\nShare of the test rows whose truth lies inside; it should be"
-        " about what is aimed at. Where it is, smaller is better.\n\n"
-    ) + table(("made of", "coverage aimed at", "coverage found", what), rows)
+        " about what is aimed at. Where it is, smaller is better. Of conformal sets and intervals 99 % of such tests"
+        " find what is expected, if the test rows are like the calibration rows.\n\n"
+    ) + table(("made of", "coverage aimed at", "coverage found", "expected", what), rows)
 
 
 def _abstention(manifest: Manifest) -> str:
@@ -71,9 +107,9 @@ def _abstention(manifest: Manifest) -> str:
     ) + table(("error rate aimed at", "error rate found", "share accepted"), rows)
 
 
-def _beside(manifest: Manifest, name: str) -> tuple[str, ...]:
+def _beside(manifest: Manifest, name: str, kinds: Iterable[str] = KINDS) -> tuple[str, ...]:
     """The figure of each kind of answer."""
-    return tuple(number(manifest.evaluation.get(kind, {}).get(name)) for kind in KINDS)
+    return tuple(number(manifest.evaluation.get(kind, {}).get(name)) for kind in kinds)
 
 
 def _named(manifest: Manifest, kind: str, name: str) -> Mapping[str, float]:

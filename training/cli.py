@@ -15,10 +15,10 @@ from rich.table import Table
 from service.errors import DropserveError
 from service.manifest import Manifest
 from training.behaviour.cli import behaviour
-from training.card import FIGURES, KINDS
 from training.config import TrainConfig, load_config
 from training.errors import ConfigError, TrainingError
 from training.flags import with_flags
+from training.glossary import COMPARED, FIGURES
 from training.importing.cli import add_import
 from training.reproduce.cli import app as reproduce
 
@@ -127,10 +127,10 @@ def _say(text: str) -> None:
 
 def _show(folder: Path, manifest: Manifest) -> None:
     models = folder.parent.parent
-    table = Table("figure", *KINDS.values())
+    table = Table("figure", *COMPARED.values())
     for figure, title in FIGURES.items():
-        numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in KINDS]
-        if any(numbers):
+        numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in COMPARED]
+        if any(number is not None for number in numbers):
             table.add_row(title, *("" if number is None else f"{number:.4f}" for number in numbers))
     if manifest.evaluation:
         out.print(table)

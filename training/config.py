@@ -69,6 +69,8 @@ class TrainConfig(BaseModel):
     """Folder of published models; the run adds NAME/VERSION to it."""
     network: Literal["auto", "mlp", "lenet", "resnet"] = "auto"
     """Kind of network: auto is lenet for images of 16 pixels a side and more, else mlp."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """How rows count in the loss: balanced counts each class as often as any other, which rare classes need."""
     module: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
     """Your own network instead, PACKAGE.MODULE:FUNCTION; the function returns a torch.nn.Module."""
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(256, 256), min_length=1)

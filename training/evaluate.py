@@ -10,8 +10,9 @@ from service.runtime import Array
 from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
 from training.answers import Answers, ask, doubts
 from training.decided import of_interval, of_set, of_threshold
+from training.glossary import BASELINE
 from training.metrics import Float64, Int64
-from training.metrics.classes import accuracy, brier, ece, nll, of_truth, right
+from training.metrics.classes import accuracy, balanced_accuracy, brier, ece, nll, of_truth, right
 from training.metrics.detection import auroc, auroc_of_strange
 from training.metrics.selective import aurc, excess_aurc
 from training.metrics.values import (
@@ -25,16 +26,17 @@ from training.metrics.values import (
 )
 
 __all__ = ["Answers", "ask", "doubts", "errors", "evaluate", "evaluate_strange", "figures", "gaussian_figures", "join"]
+__all__ += ["row_weights"]
 __all__ += ["Int64", "accuracy", "brier", "ece", "nll", "of_truth"]  # of training.metrics, for whoever fits by them
 
 Figures = dict[str, dict[str, float]]
-"""By kind of answer, deterministic or mc, and name."""
+"""By kind of answer, baseline, deterministic or mc, and name."""
 
 GAUSSIAN_COVERAGES = (0.8, 0.9, 0.95, 0.99)
 
 
 def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None) -> Figures:
-    """Figures of the deterministic answers and of the mean over the passes, by kind of answer and name.
+    """Figures of the deterministic answers, of the mean over the passes and of a constant answer, by kind and name.
 
     Targets are classes (rows,), or a regression's values (rows, outputs). The sets, intervals and thresholds of
     the manifest are tried on the rows, too. What the rows cannot tell is left out.
@@ -49,14 +51,17 @@ def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None)
             | selective_errors(uncertainty, targets),
         }
         of_intervals = merge(of_interval(deterministic, targets, each, answers.noise_std) for each in conformal)
-        return join(found, {"deterministic": of_intervals})
+        constant = {BASELINE: constant_values(targets.astype(np.float64))}
+        return join(constant, found, {"deterministic": of_intervals})
     found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
     found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
     tried = {
         "deterministic": merge(of_set(deterministic, targets, each) for each in conformal),
         "mc": merge(of_threshold(uncertainty, targets, each) for each in abstention),
     }
-    return join(found, _of_wrong(answers, targets), tried)
+    weighted = _weighted(answers, targets, manifest) if manifest and manifest.class_weights else {}
+    constant = {BASELINE: constant_classes(targets, deterministic.shape[1])}
+    return join(constant, found, weighted, _of_wrong(answers, targets), tried)
 
 
 def evaluate_strange(usual: Answers, strange: Answers, kind: str) -> Figures:
@@ -66,6 +71,32 @@ def evaluate_strange(usual: Answers, strange: Answers, kind: str) -> Figures:
         answer: {f"auroc_{kind}_{name}": auroc_of_strange(of, of_strange[answer][name]) for name, of in by.items()}
         for answer, by in doubts(usual).items()
     }
+
+
+def constant_classes(targets: Int64, classes: int) -> dict[str, float]:
+    """Of answering all rows (rows,) with the frequencies of the classes, and so with the commonest."""
+    frequencies = np.bincount(targets, minlength=classes) / len(targets)
+    return figures(np.tile(frequencies, (len(targets), 1)), targets) | {"ece": 0.0}  # which sums do not give exactly
+
+
+def constant_values(targets: Array) -> dict[str, float]:
+    """Of answering all rows (rows, outputs) with the mean and standard deviation of each output."""
+    mean, std = (np.broadcast_to(of, targets.shape) for of in (targets.mean(axis=0), targets.std(axis=0)))
+    return errors(mean, targets) | {"nll": gaussian_nll(mean, std, targets), "crps": crps(mean, std, targets)}
+
+
+def row_weights(manifest: Manifest, targets: Int64) -> Float64 | None:
+    """Weight of each row (rows,) by that of its class; None where all weigh the same."""
+    return np.array(manifest.class_weights)[targets] if manifest.class_weights else None
+
+
+def _weighted(answers: Answers, targets: Int64, manifest: Manifest) -> Figures:
+    """How honest probabilities are where classes are as frequent as the weighted loss has them."""
+    weights, both = (
+        row_weights(manifest, targets),
+        {"deterministic": answers.deterministic, "mc": answers.uncertainty.mean},
+    )
+    return {kind: {"ece_weighted": ece(values, targets, weights=weights)} for kind, values in both.items()}
 
 
 def _of_wrong(answers: Answers, targets: Int64) -> Figures:
@@ -82,6 +113,7 @@ def figures(probabilities: Float64, targets: Int64) -> dict[str, float]:
     wrong, doubt = ~right(probabilities, targets), entropy(probabilities)
     return {
         "accuracy": accuracy(probabilities, targets),
+        "balanced_accuracy": balanced_accuracy(probabilities, targets),
         "nll": nll(probabilities, targets),
         "brier": brier(probabilities, targets),
         "ece": ece(probabilities, targets),

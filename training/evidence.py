@@ -42,6 +42,10 @@ class Evidence:
     seed: int = 0
 
     @property
+    def test_rows(self) -> int:
+        return len(np.asarray(self.test.targets)) if self.test else 0
+
+    @property
     def sampling(self) -> Sampling:
         return Sampling(self.passes, self.seed)
 
@@ -80,20 +84,24 @@ def calibrated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -
     if evidence.calibration is None:
         return manifest
     inputs, targets = check_rows("calibration", evidence.calibration, manifest)
-    found = calibrate(manifest, ask(asked.engine(manifest), inputs, evidence.passes, evidence.seed), targets)
+    answers = ask(asked.engine(manifest), inputs, evidence.passes, evidence.seed)
+    found = calibrate(manifest, answers, targets, evidence.test_rows)
     say(f"{_what_was_calibrated(found)}, on {len(targets)} calibration rows")
     return found
 
 
 def evaluated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> tuple[Manifest, Mapping[str, bytes]]:
-    """With the figures of the test rows; and plots of them."""
+    """With the figures of the test rows, and what they say against the model; and plots of them."""
     if evidence.test is None:
         return manifest, {}
     inputs, targets = check_rows("test", evidence.test, manifest)
     strangers = _other_rows(evidence.others, manifest) if evidence.others else None
     report = make_report(asked.engine(manifest), inputs, targets, strangers, evidence.passes, evidence.seed)
     say(f"evaluate: with and without dropout, on {len(targets)} test rows")
-    return manifest.model_copy(update={"evaluation": report.figures}), report.plots
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    found = {"evaluation": report.figures, "class_figures": report.classes, "warnings": report.warnings}
+    return manifest.model_copy(update=found), report.plots
 
 
 def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:

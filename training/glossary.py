@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 KINDS = {"deterministic": "deterministic", "mc": "MC dropout"}
+BASELINE = "baseline"
+COMPARED = {BASELINE: "constant answer"} | KINDS
+"""With what one answer to all rows would get: the commonest class, or the mean."""
 
 
 class Figure(NamedTuple):
@@ -15,9 +18,13 @@ class Figure(NamedTuple):
 
 GLOSSARY = {
     "accuracy": Figure("accuracy", "higher", "share of the answers that are right"),
+    "balanced_accuracy": Figure("balanced accuracy", "higher", "mean over the classes of the share that is right"),
     "nll": Figure("NLL (nats)", "lower", "surprise at the truth; being sure and wrong costs most"),
     "brier": Figure("Brier score", "lower", "squared distance of the probabilities from the truth, 0 to 2"),
     "ece": Figure("ECE (15 bins)", "lower", "gap between how sure it is and how often it is right"),
+    "ece_weighted": Figure(
+        "ECE, class weights", "lower", "the same where classes are as frequent as in the weighted loss"
+    ),
     "aurc": Figure("AURC", "lower", "error rate when only the surest rows are answered, over all shares of them"),
     "excess_aurc": Figure("excess AURC", "lower", "what of it a perfect order of the rows would avoid"),
     "rmse": Figure("root mean square error", "lower", "in the target's unit; large errors count more"),

@@ -11,16 +11,20 @@ from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty
 class Loss:
     """Of a network's answers to some rows, and of the network itself. Training minimises the sum of the two.
 
-    Of classes the cross entropy, nats; of a regression the squared error, in variances of the target, or where the
-    noise is learned the negative log density of the standardised target, nats but for ½ log 2π.
+    Of classes the cross entropy, nats, each row by the weight of its class; of a regression the squared error, in
+    variances of the target, or where the noise is learned the negative log density of the standardised target, nats
+    but for ½ log 2π.
     """
 
-    def __init__(self, config: TrainConfig, unit: InTargetsUnit | None, rows: int) -> None:
-        """`unit`: the last layer of a regression; `rows`: how many the network learns from."""
+    def __init__(
+        self, config: TrainConfig, unit: InTargetsUnit | None, rows: int, class_weights: Tensor | None = None
+    ) -> None:
+        """`unit`: the last layer of a regression; `rows`: how many the network learns from; weights (classes,)."""
         self.classes = unit is None
         self.noisy = unit is not None and config.noise == "learned"
         self.rows, self.length_scale = rows, config.length_scale or LENGTH_SCALE
         self.learns_dropout = config.dropout == "learned"
+        self.class_weights = class_weights
         self.per_nat = 1.0
         if config.tau and unit:
             # of the standardised target the precision is τ · spread², and a squared error is 2/τ times its nats
@@ -30,7 +34,8 @@ class Loss:
     def of_answers(self, answers: Tensor, targets: Tensor) -> Tensor:
         """The mean over the rows: answers (rows, outputs), targets classes (rows,) or standardised values (rows, 1)."""
         if self.classes:
-            return cross_entropy(answers, targets)
+            # the sum, for the weighted mean of cross_entropy divides by the weights of the batch that it happens to see
+            return cross_entropy(answers, targets, weight=self.class_weights, reduction="sum") / len(targets)
         if self.noisy:
             mean, noise = mean_and_noise(answers)
             return gaussian_nll_loss(mean, targets, noise.square())

@@ -20,9 +20,14 @@ def table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
+def escaped(text: str) -> str:
+    """On one line, nothing of which is markup."""
+    return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
 def _cell(text: str) -> str:
     line = " ".join(text.split())
-    return line if CODE.fullmatch(line) else SPECIAL.sub(r"\\\g<0>", line)
+    return line if CODE.fullmatch(line) else escaped(line)
 
 
 def number(value: float | None) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 from service.manifest import Manifest, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
+from training.class_weights import check_class_weights, class_weights
 from training.concrete import LEAST, MOST
 from training.config import TrainConfig
 from training.data import ColumnSeen, Dataset, Part, Split, load_data, split_data
@@ -63,7 +64,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     if config.dropout == "learned":
         say(f"dropout: learned, {', '.join(_learned_dropout(trained.network))}")
 
-    return publish_module(
+    folder, manifest = publish_module(
         trained.network,
         (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),),
         name=config.name,
@@ -81,10 +82,14 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         categories=dict(data.categories),
         image=data.image,
         noise=known_noise(config),
+        class_weights=class_weights(config, data, split.train),
         seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained) | (reviewed.facts(data) if reviewed else {}),
     )
+    if config.class_weights == "none" and any(of.recall.get("deterministic") == 0 for of in manifest.class_figures):
+        say("A class that is rare is recognised more often with --class-weights balanced: docs/training.md.")
+    return folder, manifest
 
 
 def assist(config: TrainConfig) -> None:
@@ -109,6 +114,7 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
     Raises TrainingError for settings that are of another task.
     """
     check_noise(config, data)
+    check_class_weights(config, data)
     network = choose_network(config, data)
     suited: dict[str, Any] = {"epochs": min(config.epochs, max(FEWEST_EPOCHS, ROWS_SEEN // train_rows))}
     if not data.labels and config.input_dropout == 0:
@@ -174,7 +180,7 @@ def _counts(split: Split) -> dict[str, int]:
 
 def _unused(config: TrainConfig, data: Dataset) -> set[str]:
     """Settings of other networks than the one that is trained, and of another task."""
-    unused = {"noise"} if data.labels else set()
+    unused = {"noise"} if data.labels else {"class_weights"}
     unused |= set() if data.image else {"size", "resize", "mode", "background"}
     if config.module:
         return unused | {"network", "hidden", "dropout", "input_dropout"}

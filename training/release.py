@@ -32,6 +32,7 @@ class Facts(TypedDict, total=False):
     description: str
     features: tuple[str, ...]
     noise: AnyNoise | None
+    class_weights: tuple[float, ...]
     categories: dict[str, tuple[str, ...]]
     seen: tuple[Seen, ...]
     training_data: TrainingData

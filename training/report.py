@@ -7,11 +7,14 @@ import numpy as np
 
 from service.engine import Engine
 from service.errors import InvalidInput
+from service.manifest import ClassFigures
 from service.runtime import Array
 from service.steps import Inputs, count_rows
 from training.answers import ask
 from training.evaluate import Figures, evaluate, evaluate_strange, join
 from training.plots import plot
+from training.promises import unkept
+from training.skill import class_figures, unlearned
 from training.strange import strange_inputs
 
 STRANGE_ROWS = 1000
@@ -25,6 +28,10 @@ class Report(NamedTuple):
     figures: Figures
     plots: Mapping[str, bytes]
     """SVG files by name."""
+    classes: tuple[ClassFigures, ...]
+    """Of each class, in the order of the labels."""
+    warnings: tuple[str, ...]
+    """What the figures say against the model, in sentences."""
 
 
 def make_report(
@@ -43,7 +50,9 @@ def make_report(
             continue  # refusing them is no fault: the service would do so, too
     if others is not None:
         figures.append(evaluate_strange(answers, ask(engine, _some(others, seed), passes, seed), OTHER))
-    return Report(join(*figures), plot(answers, targets))
+    manifest, joined = engine.manifest, join(*figures)
+    warnings = (*unlearned(answers, targets, manifest), *unkept(joined, manifest, len(targets)))
+    return Report(joined, plot(answers, targets), class_figures(answers, targets, manifest.labels), warnings)
 
 
 def _some(inputs: Inputs, seed: int) -> Inputs:

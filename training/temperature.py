@@ -19,24 +19,26 @@ POINTS = 9
 PRECISION = 1.0001
 
 
-def fit_temperature(logits: Float32, targets: Int64) -> float:
+def fit_temperature(logits: Float32, targets: Int64, weights: Float64 | None = None) -> float:
     """The most probable temperature of logits (passes, rows, classes) whose softmax is averaged over the passes.
 
     That is temperature scaling (Guo et al. 2017) with a normal prior on log T. Thinned networks get a temperature
     of their own, as the mean of probabilities is less sure than each of them ("pool then calibrate", Rahaman &
-    Thiery 2021). The best of a row of temperatures is sought, then between its neighbours, and so on.
+    Thiery 2021). The best of a row of temperatures is sought, then between its neighbours, and so on. With `weights`
+    (rows,) each row counts by its own.
     """
     low, high = BOUNDS
     while high / low > PRECISION:
         tried = np.geomspace(low, high, POINTS)
-        best = int(np.argmin([loss(logits, targets, float(temperature)) for temperature in tried]))
+        best = int(np.argmin([loss(logits, targets, float(temperature), weights) for temperature in tried]))
         low, high = float(tried[max(best - 1, 0)]), float(tried[min(best + 1, POINTS - 1)])
     return math.sqrt(low * high)
 
 
-def loss(logits: Float32, targets: Int64, temperature: float) -> float:
-    """Negative log posterior of a temperature, in nats a row."""
-    return nll(_mean(logits, temperature), targets) + (math.log(temperature) / PRIOR) ** 2 / 2 / len(targets)
+def loss(logits: Float32, targets: Int64, temperature: float, weights: Float64 | None = None) -> float:
+    """Negative log posterior of a temperature, in nats a row; rows of unequal weight count as fewer (Kish 1965)."""
+    rows = len(targets) if weights is None else weights.sum() ** 2 / np.square(weights).sum()
+    return nll(_mean(logits, temperature), targets, weights) + (math.log(temperature) / PRIOR) ** 2 / 2 / rows
 
 
 def at_bound(found: float, bounds: tuple[float, float]) -> bool:

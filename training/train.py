@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training.architecture import make_network, make_unit
 from training.batches import Tensors, batches, cut, near
 from training.checkpoint import load
+from training.class_weights import class_weights
 from training.concrete import ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
@@ -79,8 +80,14 @@ def begin(config: TrainConfig, data: Dataset, rows: Part) -> tuple["Run", InTarg
     torch.manual_seed(config.seed)
     network = placed(make_network(config, data, torch.from_numpy(rows.inputs)), device)
     unit = make_unit(config, data, torch.from_numpy(rows.targets))
-    loss = Loss(config, unit, rows=len(rows.targets))
+    loss = Loss(config, unit, rows=len(rows.targets), class_weights=_weights(config, data, rows, device))
     return Run(config, data, network, loss, to_tensors(rows, unit), device), unit
+
+
+def _weights(config: TrainConfig, data: Dataset, rows: Part, device: torch.device) -> Tensor | None:
+    """Of the classes, on the device; None where all weigh the same."""
+    weights = class_weights(config, data, rows)
+    return torch.tensor(weights, dtype=torch.float32, device=device) if weights else None
 
 
 def to_tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:

@@ -48,7 +48,11 @@ def test_the_card_says_what_the_manifest_says(manifest: Manifest) -> None:
             "description": "Tells toys apart.",
             "training_data": TrainingData(name="toys", sha256="a" * 64, rows=12),
             "training": {"hidden": [32], "epochs": 5},
-            "evaluation": {"deterministic": {"accuracy": 0.97531}, "mc": {"accuracy": 0.96, "mutual_information": 0.1}},
+            "evaluation": {
+                "baseline": {"accuracy": 0.4},
+                "deterministic": {"accuracy": 0.97531},
+                "mc": {"accuracy": 0.96, "mutual_information": 0.1},
+            },
         }
     )
     card = model_card(stated)
@@ -58,10 +62,10 @@ def test_the_card_says_what_the_manifest_says(manifest: Manifest) -> None:
         "| `mask_0` | hidden | dropout | 0.5 | 32 |",
         f"toys: 12 rows, SHA-256 `{'a' * 64}`.",
         "| epochs | 5 |",
-        "| accuracy | 0.9753 | 0.9600 | higher | share of the answers that are right |",
+        "| accuracy | 0.4000 | 0.9753 | 0.9600 | higher | share of the answers that are right |",
     ):
         assert line in card.splitlines()
-    assert "| mean mutual information (nats) |  | 0.1000 |" in card
+    assert "| mean mutual information (nats) |  |  | 0.1000 |" in card
     assert "/v1/models/toy/versions/3/uncertainty" in card
     assert """-d '{"inputs": [[0, 0, 0, 0]], "samples": 100, "seed": 7}'""" in card
     assert "Does it doubt" not in card
@@ -87,13 +91,13 @@ def test_tables_of_a_classifier(manifest: Manifest) -> None:
         "Do sets and intervals keep their word?",
         "Do the abstention thresholds keep their word?",
     ]
-    assert "| made of | coverage aimed at | coverage found | classes in a set |" in card
+    assert "| made of | coverage aimed at | coverage found | expected | classes in a set |" in card
     assert "| noise among test rows | mutual information |  | " in card
 
 
 def test_tables_of_a_regression(manifest: Manifest) -> None:
     card = model_card(regressor(manifest))
-    assert "| made of | coverage aimed at | coverage found | width |" in card
+    assert "| made of | coverage aimed at | coverage found | expected | width |" in card
     assert "| conformal, the deterministic answer | 0.9 | " in card
     assert "| normal distribution, MC dropout | 0.9 | " in card
     assert "thresholds keep" not in card

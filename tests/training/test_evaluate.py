@@ -42,7 +42,15 @@ def test_ece_is_the_gap_summed_bin_by_bin(answers: tuple[Float64, Int64]) -> Non
 
 
 def test_knowing_everything() -> None:
-    perfect = {"accuracy": 1.0, "nll": 0.0, "brier": 0.0, "ece": 0.0, "aurc": 0.0, "excess_aurc": 0.0}
+    perfect = {
+        "accuracy": 1.0,
+        "balanced_accuracy": 1.0,
+        "nll": 0.0,
+        "brier": 0.0,
+        "ece": 0.0,
+        "aurc": 0.0,
+        "excess_aurc": 0.0,
+    }
     assert figures(np.eye(3), np.arange(3)) == perfect
 
 
@@ -56,7 +64,8 @@ def test_knowing_nothing() -> None:
     found = figures(np.full((8, 4), 0.25), np.arange(8) % 4)
     best = (1 / 3 + 2 / 4 + 3 / 5 + 4 / 6 + 5 / 7 + 6 / 8) / 8  # the two right ones, then the six others
     assert found == pytest.approx(
-        {"accuracy": 0.25, "nll": np.log(4), "brier": 0.75, "ece": 0.0, "aurc": 0.75, "excess_aurc": 0.75 - best}
+        {"accuracy": 0.25, "balanced_accuracy": 0.25, "nll": np.log(4), "brier": 0.75, "ece": 0.0, "aurc": 0.75}
+        | {"excess_aurc": 0.75 - best}
     )
 
 

@@ -121,7 +121,7 @@ def test_labels_in_another_order_than_the_outputs_are_suspected(classifier: Path
             "9",
         )
         assert result.exit_code == 0, result.output
-        assert ("are the labels in the order of its outputs" in result.output) == warned
+        assert ("are the labels in the order of the network" in result.output) == warned
 
 
 def test_a_regression_with_data(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_classifier_of_two_inputs(tmp_path: Path) -> None:
     )
     assert manifest.sampled_temperature not in (None, manifest.temperature)
     assert [quantile.coverage for quantile in manifest.conformal] == [0.8, 0.9, 0.95, 0.99]
-    assert set(manifest.evaluation) == {"deterministic", "mc"}
+    assert set(manifest.evaluation) == {"baseline", "deterministic", "mc"}
     assert {"reliability.svg", "risk_coverage.svg"} < set(manifest.files)
     assert len(engine.examples["left"]) == 8
     assert [line.split(":")[0] for line in said[10:]] == ["fit", "fit", "calibrate", "evaluate"]

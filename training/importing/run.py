@@ -15,12 +15,11 @@ from training.importing.request import ImportRequest
 from training.importing.rows import read_rows
 from training.importing.source import Source, open_source
 from training.publish import check_writable
-from training.rows import Rows
 from training.seen import what_was_seen
 
-GUESSING = (
-    "warning: on the test rows the network is right no more often than the commonest class is; are the labels in the"
-    " order of its outputs, and the rows as it takes them?"
+ADVICE = (
+    "If it is no better than a constant answer: are the labels in the order of the network's outputs, and the rows as"
+    " it takes them?"
 )
 
 Say = Callable[[str], None]
@@ -56,15 +55,9 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
         noise=noise,
         **about,
     )
-    if manifest.labels and parts and _is_guessing(manifest, parts.test):
-        say(GUESSING)
+    if manifest.warnings:
+        say(ADVICE)
     return folder, manifest
-
-
-def _is_guessing(manifest: Manifest, test: Rows) -> bool:
-    """Whether always answering the commonest class would be right as often."""
-    _, counts = np.unique(np.asarray(test.targets), return_counts=True)
-    return bool(manifest.evaluation["deterministic"]["accuracy"] <= counts.max() / counts.sum())
 
 
 def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, Parts]:

@@ -3,9 +3,11 @@
 /** The main ones, in the order they are shown; better is "higher", "lower" or nothing. */
 export const MAIN = {
   accuracy: { title: "Accuracy", better: "higher" },
+  balanced_accuracy: { title: "Balanced accuracy", better: "higher" },
   nll: { title: "NLL, nats", better: "lower" },
   brier: { title: "Brier score", better: "lower" },
   ece: { title: "ECE, 15 bins", better: "lower" },
+  ece_weighted: { title: "ECE, class weights", better: "lower" },
   aurc: { title: "AURC", better: "lower" },
   excess_aurc: { title: "Excess AURC", better: "lower" },
   rmse: { title: "Root mean square error", better: "lower" },

@@ -55,8 +55,8 @@ export class Models {
     const before = this.drawn[model.model];
     if (before?.state === state) return before.article;
     const article = this.#draw(model, standard, shown);
-    const unfolded = before?.article.querySelector("details")?.open;
-    if (unfolded && article.querySelector("details")) article.querySelector("details").open = true;
+    const unfolded = [...(before?.article.querySelectorAll("details") ?? [])].map(({ open }) => open);
+    article.querySelectorAll("details").forEach((details, i) => (details.open = Boolean(unfolded[i])));
     this.drawn[model.model] = { state, article, plots: shown?.plots ?? [] };
     return article;
   }
@@ -104,6 +104,7 @@ export class Models {
     const parts = shown ? this.#parts(shown) : [];
     return h("article", { class: "card model", "aria-label": `Model ${model.model}`, "data-model": model.model },
       head, shown?.manifest.description ? h("p", {}, shown.manifest.description) : null,
+      ...(shown?.manifest.warnings ?? []).map((warning) => h("p", { class: "notice warn" }, h("strong", {}, "Warning: "), `${warning}.`)),
       shown ? links(shown) : null,
       h("div", { class: "model-body" }, h("div", { class: "stack" }, this.#versions(model, shown), ...parts.slice(0, 1)), ...parts.slice(1)));
   }
@@ -174,20 +175,30 @@ function sites({ sites: places }) {
   return table({ caption: "Dropout sites", head: ["Site", "Name", "Kind", "p", "Units"], rows, numbers: [3, 4] });
 }
 
-/** The main figures, deterministic beside MC dropout, and the others folded. */
-function evaluation({ evaluation: { deterministic = {}, mc = {}, ...others } }) {
+/** The main figures, deterministic beside MC dropout and a constant answer, those of each class, and the others folded. */
+function evaluation({ evaluation: { baseline = {}, deterministic = {}, mc = {} }, labels, class_figures: classes }) {
   const keys = [...new Set([...Object.keys(deterministic), ...Object.keys(mc)])];
-  if (!keys.length && !Object.keys(others).length) return [h("p", { class: "muted" }, "Not evaluated.")];
+  if (!keys.length) return [h("p", { class: "muted" }, "Not evaluated.")];
   const main = Object.keys(MAIN).filter((key) => keys.includes(key));
   const rest = keys.filter((key) => !Object.hasOwn(MAIN, key));
   const row = (key) => [h("span", {}, figureName(key), wish(key)), value(deterministic[key]), value(mc[key])];
+  const compared = (key) => [...row(key), value(baseline[key])];
   const head = ["Figure", "Deterministic", "MC dropout"];
   return [
-    table({ caption: "Evaluation on test rows", head, rows: main.map(row), numbers: [1, 2] }),
+    table({ caption: "Evaluation on test rows", head: [...head, "Constant answer"], rows: main.map(compared), numbers: [1, 2, 3] }),
+    classes.length ? h("details", {}, h("summary", {}, "Each class"), table({ caption: "Each class", ...ofClasses(labels, classes) })) : null,
     rest.length
       ? h("details", {}, h("summary", {}, `${rest.length} more figures`), table({ caption: "More figures", head, rows: rest.map(row), numbers: [1, 2] }))
       : null,
   ].filter(Boolean);
+}
+
+/** How many test rows each class has, and the share of them that are given it. */
+function ofClasses(labels, classes) {
+  const total = classes.reduce((sum, { rows }) => sum + rows, 0);
+  const rows = classes.map(({ rows: count, recall }, i) => [
+    labels[i], count.toLocaleString("en"), value(count / total), value(recall.deterministic), value(recall.mc)]);
+  return { head: ["Class", "Test rows", "Base rate", "Recall, deterministic", "Recall, MC dropout"], rows, numbers: [1, 2, 3, 4] };
 }
 
 /** Which way is better, as an arrow and in words. */
