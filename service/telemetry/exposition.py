@@ -14,7 +14,8 @@ from prometheus_client.utils import floatToGoString
 from service.repository.catalogue import LOADING, UNLOADED
 from service.repository.repository import Repository
 from service.scheduling import Scheduler
-from service.telemetry.metrics import COUNTED, STEPS, Family, Key, Metrics, Numbers, add_up
+from service.telemetry.log_writer import count_dropped
+from service.telemetry.metrics import COUNTED, LOG_LINES_DROPPED, STEPS, Family, Key, Metrics, Numbers, add_up
 from service.telemetry.workers import Slot
 
 QUEUE_DEPTH = Family("dropserve_queue_depth", "Long requests waiting or being worked on.", (), "gauge")
@@ -43,7 +44,8 @@ class Exposition:
         self._scheduler = scheduler
         self._repository = repository
         self._slot = slot
-        self._steps_before = sum(metrics.numbers.get((STEPS.name,), ()))
+        self._before = {family: sum(metrics.numbers.get((family.name,), ())) for family in (STEPS, LOG_LINES_DROPPED)}
+        """What predecessors counted of what is counted elsewhere."""
         self._process = ProcessCollector(registry=None)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
@@ -74,7 +76,8 @@ class Exposition:
         samples = [sample for metric in self._process.collect() for sample in metric.samples]
         return {
             **self._metrics.numbers,
-            (STEPS.name,): [self._steps_before + self._scheduler.steps_taken],
+            (STEPS.name,): [self._before[STEPS] + self._scheduler.steps_taken],
+            (LOG_LINES_DROPPED.name,): [self._before[LOG_LINES_DROPPED] + count_dropped()],
             (QUEUE_DEPTH.name,): [self._scheduler.depth],
             (QUEUE_SECONDS.name,): [self._scheduler.remaining],
             (WORKERS.name,): [1],

@@ -1,17 +1,22 @@
-"""Logging: one line an event; JSON for machines, colours for a terminal."""
+"""Logging: one line an event, JSON for machines, colours for a terminal."""
 
 import logging
+import os
 import sys
+import threading
 from contextvars import ContextVar
 from time import perf_counter
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from service.telemetry.log_writer import LogWriter
 from service.telemetry.records import Record
 
 REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
 """Of the request that is being answered; set by `service.http.gate`."""
+
+STDERR = 2
 
 log = structlog.get_logger("service.http.access")
 
@@ -49,8 +54,11 @@ SHARED: tuple[Processor, ...] = (
 )
 
 
-def configure_logging(level: str) -> None:
-    """Send our own events and those of uvicorn to stderr, at least as severe as `level`."""
+def configure_logging(level: str, descriptor: int = STDERR) -> None:
+    """Send our own events and those of other packages, at least as severe as `level`, to a file descriptor.
+
+    Nobody who logs waits for it: see LogWriter.
+    """
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -61,9 +69,11 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    terminal = sys.stderr.isatty()
-    renderer: Processor = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    handler = logging.StreamHandler(sys.stderr)
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer() if os.isatty(descriptor) else structlog.processors.JSONRenderer()
+    )
+    _ensure_open(descriptor)
+    handler = LogWriter(descriptor)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*SHARED, structlog.processors.format_exc_info],
@@ -71,6 +81,28 @@ def configure_logging(level: str) -> None:
         )
     )
     root = logging.getLogger()
+    for replaced in root.handlers:
+        replaced.close()
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what a change means is told by who looks at it
+
+
+def log_what_python_prints() -> None:
+    """Log warnings, and exceptions that nobody can catch, which Python would write to stderr and wait for it."""
+    logging.captureWarnings(capture=True)
+    sys.unraisablehook = lambda lost: log_lost(lost.exc_value, place=repr(lost.object))
+    threading.excepthook = lambda lost: log_lost(lost.exc_value, place=lost.thread.name if lost.thread else "")
+
+
+def log_lost(error: BaseException | None, place: str) -> None:
+    """Log an exception that nobody can catch."""
+    log.error("exception ignored", place=place, exc_info=error)
+
+
+def _ensure_open(descriptor: int) -> None:
+    """Open a descriptor that was closed when the process began: the next file to be opened would have its number."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -71,6 +71,7 @@ LOGGED = Family(
 )
 LOG_FAILURES = Family("dropserve_log_failures", "Attempts to write the prediction log that failed.")
 STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
+LOG_LINES_DROPPED = Family("dropserve_log_lines_dropped", "Log lines that stderr did not take.")
 
 COUNTED = (
     REQUESTS,
@@ -84,6 +85,7 @@ COUNTED = (
     LOGGED,
     LOG_FAILURES,
     STEPS,
+    LOG_LINES_DROPPED,
 )
 """Never fall, but when versions that are gone are forgotten: what a worker counted outlives it."""
 

@@ -1,9 +1,9 @@
 """What a service logs: JSON, a request's lines by its id, and never what a request held."""
 
-import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,49 @@ from tests.toy import LookupNet, ToyNet
 ADAPTIVE = {"max": 50, "confidence": 0.9}
 
 
+class Lines:
+    """What is logged to a file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def text(self) -> str:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
+        return self._file.read_text()
+
+    def all(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text().splitlines()]
+
+
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lines]:
     """What is logged from here on."""
+    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.WARNING)  # the test's own client
+    file = tmp_path / "lines"
+    with file.open("wb") as output, logging_to(output.fileno()):
+        yield Lines(file)
+
+
+@contextmanager
+def logging_to(descriptor: int) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    stream = io.StringIO()
-    monkeypatch.setattr("sys.stderr", stream)
-    configure_logging("info")
-    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.WARNING)  # the test's own client
-    yield stream
-    root.handlers, root.level = handlers, level
+    root.handlers = []
+    configure_logging("info", descriptor)
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers, root.level = handlers, level
 
 
-def requests(lines: io.StringIO) -> list[dict[str, Any]]:
-    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
-    return [line for line in logged if line["event"] == "request"]
+def requests(lines: Lines) -> list[dict[str, Any]]:
+    return [line for line in lines.all() if line["event"] == "request"]
 
 
-def test_every_request_is_logged_when_asked_for(serve: Serve, published: Path, lines: io.StringIO, toy: ToyNet) -> None:
+def test_every_request_is_logged_when_asked_for(serve: Serve, published: Path, lines: Lines, toy: ToyNet) -> None:
     with serve(models=published, access_log=True) as client:
         asked = {"inputs": toy.rows(3).tolist(), "samples": 20, "seed": 5}
         client.post("/v1/models/toy/uncertainty", json=asked, headers={"x-request-id": "mine"})
@@ -58,7 +82,7 @@ def test_every_request_is_logged_when_asked_for(serve: Serve, published: Path, l
     assert [line["status"] for line in requests(lines) if line["path"] == "/nowhere"] == [404]
 
 
-def test_by_default_only_errors_of_ours_are(serve: Serve, published: Path, lines: io.StringIO) -> None:
+def test_by_default_only_errors_of_ours_are(serve: Serve, published: Path, lines: Lines) -> None:
     with serve(models=published) as client:
         body = {"inputs": [[0.5] * 4] * 1000, "samples": 1000}
         refused = client.post("/uncertainty", json=body, headers={"x-request-timeout": "0.05"})
@@ -70,7 +94,7 @@ def test_by_default_only_errors_of_ours_are(serve: Serve, published: Path, lines
 
 
 def test_a_mistake_of_ours_is_logged_with_its_trace_and_id(
-    client: httpx.Client, lines: io.StringIO, toy: ToyNet, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, lines: Lines, toy: ToyNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of ours")
@@ -79,14 +103,13 @@ def test_a_mistake_of_ours_is_logged_with_its_trace_and_id(
     response = client.post("/predict", json={"inputs": toy.rows(1).tolist()})
     assert response.status_code == 500
     assert "ZeroDivisionError" not in response.text
-    logged = [json.loads(line) for line in lines.getvalue().splitlines()]
-    trace = next(line for line in logged if line["event"] == "unexpected error")
+    trace = next(line for line in lines.all() if line["event"] == "unexpected error")
     assert trace["request_id"] == response.headers["x-request-id"]
     assert "ZeroDivisionError: of ours" in trace["exception"]
     assert [line["status"] for line in requests(lines)] == [500]
 
 
-def test_neither_keys_nor_bodies_are_logged(serve: Serve, published: Path, lines: io.StringIO, tmp_path: Path) -> None:
+def test_neither_keys_nor_bodies_are_logged(serve: Serve, published: Path, lines: Lines, tmp_path: Path) -> None:
     secret, stored = make_key("alice", "infer")
     (tmp_path / "keys").write_text(stored.line())
     with serve(models=published, api_keys=tmp_path / "keys", access_log=True, log_level="debug") as client:
@@ -94,7 +117,7 @@ def test_neither_keys_nor_bodies_are_logged(serve: Serve, published: Path, lines
             client.post("/predict", json={"inputs": [[0.123456789] * 4]}, headers=headers)
             client.post("/predict", json={"inputs": "0.123456789"}, headers=headers)
             client.post("/predict?x=0.123456789", content="{0.123456789", headers=headers)
-    text = lines.getvalue()
+    text = lines.text()
     assert [line.get("caller") for line in requests(lines) if line["path"] == "/predict"] == ["alice"] * 6 + [None] * 3
     assert secret not in text
     assert stored.digest not in text
@@ -102,12 +125,12 @@ def test_neither_keys_nor_bodies_are_logged(serve: Serve, published: Path, lines
     assert "0.123456789" not in text
 
 
-def test_the_lines_of_other_modules_bear_the_id_too(lines: io.StringIO) -> None:
+def test_the_lines_of_other_modules_bear_the_id_too(lines: Lines) -> None:
     token = REQUEST_ID.set(b"abc")
     logging.getLogger("elsewhere").warning("of %s", "theirs")
     REQUEST_ID.reset(token)
     logging.getLogger("elsewhere").warning("of nobody")
-    with_id, without = (json.loads(line) for line in lines.getvalue().splitlines())
+    with_id, without = lines.all()
     assert (with_id["event"], with_id["request_id"]) == ("of theirs", "abc")
     assert "request_id" not in without
 
