@@ -83,9 +83,9 @@ class ClassSpread(Spread):
     predictive_entropy: float
     """H[E p], the total uncertainty."""
     expected_entropy: float
-    """E H[p], what each network is unsure of by itself (aleatoric): the row is ambiguous."""
+    """E H[p], what each network is unsure of by itself (aleatoric): high where the row is ambiguous."""
     mutual_information: float
-    """The rest, what they disagree on (epistemic): the model does not know this kind of row."""
+    """The rest, what they disagree on (epistemic): high where the model does not know this kind of row."""
     variation_ratio: float
     """Share of samples that voted against the most voted class."""
     votes: list[int]

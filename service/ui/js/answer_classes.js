@@ -1,13 +1,14 @@
 // The answer of a classification: with and without dropout, each network's, what the uncertainty is made of, what to do.
 
 import { format, percent, splitBar } from "./charts.js";
-import { notices, possible } from "./claims.js";
+import { isClaimed, notices, possible } from "./claims.js";
 import { distributions, leadingClasses } from "./distributions.js";
 import { h } from "./dom.js";
 import { firstNames, named, shortened } from "./names.js";
 
 const MOST_POSSIBLE = 8;
 const LONG = 12;
+const LEAST = 0.001;
 
 /** The parts of an answer as elements, to be put in their places; `fold(name, summary, make)` holds what is long. */
 export function classAnswer({ manifest, reply, width, fold }) {
@@ -65,7 +66,7 @@ function decision(manifest, reply, row, fold) {
 function set(reply, { deterministic }, fold) {
   if (!deterministic.prediction_set) return [];
   const names = byProbability(deterministic, reply.labels, MOST_POSSIBLE);
-  if (!names.length && !reply.outside.length) return [h("p", { class: "set" }, h("strong", {}, "No class"), ` is probable enough at a coverage of ${percent(reply.coverage)}.`)];
+  if (!names.length && isClaimed(reply)) return [h("p", { class: "set" }, h("strong", {}, "No class"), ` is probable enough at a coverage of ${percent(reply.coverage)}.`)];
   const sentence = possible("prediction set", reply, firstNames(names, MOST_POSSIBLE) || "empty");
   if (names.length <= MOST_POSSIBLE + 1) return [sentence];
   return [sentence, fold("set", `All ${names.length}`, () => h("p", { class: "small" }, names.join(", ")))];
@@ -78,12 +79,13 @@ export function byProbability({ prediction_set: names, probabilities }, labels, 
   return [...names].sort((a, b) => probability.get(b) - probability.get(a));
 }
 
-function decided({ decided: { threshold, error_rate: rate }, outside }, row) {
+function decided(reply, row) {
+  const { threshold, error_rate: rate } = reply.decided;
   const accepted = row.decision === "accept";
   const tag = h("span", { class: `tag ${accepted ? "good" : "warn"}` }, accepted ? "Accept" : "Refer to a person");
   const side = accepted ? "is at most" : "is above";
   const compared = ` The uncertainty, ${format(row.predictive_entropy)}, ${side} ${format(threshold)}`;
-  if (outside.length) return h("p", {}, tag, `${compared}; how many of the answers that pass so are wrong is not claimed here.`);
+  if (!isClaimed(reply)) return h("p", {}, tag, `${compared}; how many of the answers that pass so are wrong is not claimed here.`);
   const why = `${compared}: of the answers that pass so, at most ${percent(rate)} are wrong, at 90 % confidence, of rows like those it was calibrated on.`;
   return h("p", {}, tag, why);
 }
@@ -110,10 +112,10 @@ function spread(reply, row, width, fold) {
   return h("div", {}, chart(leading), more);
 }
 
-function split({ labels, blind }, row, width) {
+function split({ labels, blind, usual }, row, width) {
   const parts = [
-    { name: "ambiguous", value: row.expected_entropy, kind: "fill-neutral" },
-    { name: "does not know", value: row.mutual_information, kind: "fill" },
+    { name: "within networks", value: row.expected_entropy, kind: "fill-neutral" },
+    { name: "between networks", value: row.mutual_information, kind: "fill" },
   ];
   const all = `of at most ${format(Math.log(labels.length))} nats`;
   return h(
@@ -121,20 +123,23 @@ function split({ labels, blind }, row, width) {
     { class: "split" },
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.predictive_entropy)), ` ${all}`),
     splitBar({ label: "Uncertainty", parts, max: Math.log(labels.length), width }),
-    meaning("neutral", "Ambiguous", row.expected_entropy, blind ? BLIND : "What each network by itself is unsure of: the input looks like more than one class."),
-    meaning("accent", "Does not know", row.mutual_information, blind ? BLIND : "What the networks disagree on: the model has learned too little of inputs like this."),
+    meaning("neutral", "Within networks", nats(row.expected_entropy), blind ? BLIND : "Expected entropy: how unsure each network is by itself. High where an input looks like more than one class."),
+    meaning("accent", "Between networks", nats(row.mutual_information), blind ? BLIND : `Mutual information: how far the networks disagree. High where the model has learned too little of inputs like this; low is no proof that it has not.${usual ? ` Its mean over the test rows is ${nats(usual)}.` : ""}`),
   );
 }
 
 /** What a part of the uncertainty means once no input reaches the answer. */
 export const BLIND = "The same for every input: it says nothing of this one.";
 
-/** A part of the uncertainty, its colour and what it means. */
+/** Less than can matter is not told in digits. */
+const nats = (value) => (value < LEAST ? `below ${LEAST}` : format(value));
+
+/** A part of the uncertainty, its colour, its value in words and what it is. */
 export function meaning(kind, name, value, text) {
   return h(
     "p",
     { class: "meaning" },
     h("span", { class: `swatch ${kind}`, "aria-hidden": "true" }),
-    h("span", {}, h("strong", {}, `${name} `, h("span", { class: "number" }, format(value))), h("br"), h("span", { class: "small muted" }, text)),
+    h("span", {}, h("strong", {}, `${name} `, h("span", { class: "number" }, value)), h("br"), h("span", { class: "small muted" }, text)),
   );
 }

@@ -22,7 +22,7 @@ export function valueAnswer({ reply, width }) {
 /** In a few words, for where the panel is out of sight. */
 export function glanceValues(reply) {
   const row = reply.predictions[0];
-  return [`${format(row.mean[0])} ± ${format(row.total_std[0])}`, `does not know ${format(row.epistemic_std[0])}`];
+  return [`${format(row.mean[0])} ± ${format(row.total_std[0])}`, `between networks ${format(row.epistemic_std[0])}`];
 }
 
 /** In one line, for those who hear the page. */
@@ -71,14 +71,14 @@ function split({ blind }, row, i, width) {
   const [unknown, noise] = [row.epistemic_std[i], row.aleatoric_std[i]];
   const parts = [
     { name: "noise of the target, as a variance", value: noise ** 2, kind: "fill-neutral" },
-    { name: "does not know, as a variance", value: unknown ** 2, kind: "fill" },
+    { name: "between networks, as a variance", value: unknown ** 2, kind: "fill" },
   ];
   return h(
     "div",
     { class: "split" },
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.total_std[i])), " standard deviation in all; the bar shows shares of the variance"),
     splitBar({ label: "Uncertainty", parts, width }),
-    meaning("neutral", "Noise", noise, noise ? "How far the target itself scatters: no network could tell it." : "The model was published without: it expects none of the target."),
-    meaning("accent", "Does not know", unknown, blind ? BLIND : "What the networks disagree on: the model has learned too little of inputs like this."),
+    meaning("neutral", "Noise", format(noise), noise ? "How far the target itself scatters: no network could tell it." : "The model was published without: it expects none of the target."),
+    meaning("accent", "Between networks", format(unknown), blind ? BLIND : "How far the networks disagree, as a standard deviation. High where the model has learned too little of inputs like this; low is no proof that it has not."),
   );
 }

@@ -63,8 +63,8 @@ function ofClasses(reply, row) {
     ["With dropout", `${shortened(row.label, LONG)}, ${percent(Math.max(...row.mean_probabilities))}`],
     ["Votes for it", `${row.votes[reply.labels.indexOf(row.label)]} of ${reply.samples}`],
     ["Uncertainty, nats", format(row.predictive_entropy)],
-    ["… ambiguous", format(row.expected_entropy)],
-    ["… does not know", format(row.mutual_information)],
+    ["… within networks", format(row.expected_entropy)],
+    ["… between networks", format(row.mutual_information)],
     ["Decision", row.decision ?? "not decided"],
     ["Prediction set", setInShort(reply, row.deterministic)],
   ];
@@ -82,7 +82,7 @@ function ofValues(reply, row) {
     ["With dropout", row.mean.map(format).join(", ")],
     ["Standard deviation", row.total_std.map(format).join(", ")],
     ["… noise", row.aleatoric_std.map(format).join(", ")],
-    ["… does not know", row.epistemic_std.map(format).join(", ")],
+    ["… between networks", row.epistemic_std.map(format).join(", ")],
     ["Interval", ends ? possibleInShort(reply, ends.map(([low, high]) => `${format(low)} to ${format(high)}`).join("; ")) : "–"],
   ];
 }

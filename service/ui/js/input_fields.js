@@ -6,7 +6,7 @@ import { exact, outside, ranges } from "./kinds.js";
 
 const STEPS = 200;
 
-/** An editor: {element, row(), picture(), describe(), outside()}. */
+/** An editor: {element, row(), picture(), describe(), outside(), altered()}. */
 export function fieldsEditor({ manifest, examples, onchange }) {
   const whole = manifest.inputs[0].dtype.startsWith("int");
   const limits = ranges(manifest, examples);
@@ -25,9 +25,10 @@ export function fieldsEditor({ manifest, examples, onchange }) {
     const steps = whole || [...column, limits[i].low, limits[i].high].every(Number.isInteger);
     return categories ? choice(name, categories, changed(i), i) : quantity(name, { ...limits[i], whole, steps }, changed(i), i);
   });
+  const altered = () => row.some((value, i) => value !== example[i]);
   const mark = (i) => {
     fields[i].mark(row[i] === example[i] ? null : example[i], outside(manifest, row).find((one) => one.place === i));
-    undo.disabled = row.every((value, j) => value === example[j]);
+    undo.disabled = !altered();
   };
   const load = (chosen) => {
     example = examples[chosen];
@@ -55,6 +56,7 @@ export function fieldsEditor({ manifest, examples, onchange }) {
     picture: () => null,
     describe: () => names.map((name, i) => [name, written(row[i])]),
     outside: () => outside(manifest, row),
+    altered,
   };
 }
 

@@ -13,7 +13,7 @@ const THINNEST_PEN = 0.65;
 const ERASER = 2;
 const UNCHANGED = { turn: 0, noise: 0, drop: 0 };
 
-/** An editor: {element, row(), picture(), describe(), outside()}; a picture is kept within what was seen. */
+/** An editor: {element, row(), picture(), describe(), outside(), altered()}; a picture is kept within what was seen. */
 export function imageEditor({ kind, manifest, examples, onchange, signal }) {
   const { shape } = kind;
   const [, height, width] = shape;
@@ -22,6 +22,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
   const pen = { radius, value: range.high };
   let drawn = kind.toValues(examples[0]);
   let shown = drawn;
+  let picked = true;
   const change = { ...UNCHANGED, noiseSeed: 1, dropSeed: 1 };
 
   const sheet = pixelCanvas(shape, {
@@ -42,8 +43,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
   const draw = (from, to) => {
     drawn = drawn.slice();
     stroke(drawn, shape, from, to, pen);
-    gallery.choose(null);
-    update();
+    load(drawn, null);
   };
   const grid = cellGrid({
     canvas: sheet,
@@ -55,15 +55,15 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
     describe: (x, y) => `Row ${y + 1}, column ${x + 1}: ${Number(drawn[y * width + x].toPrecision(3))}`,
   });
 
-  const load = (values) => {
+  /** A picture; `example`: which one of the gallery it is, or null. */
+  const load = (values, example) => {
     drawn = values;
+    picked = example !== null;
+    gallery.choose(example);
     update();
   };
   const gallery = makeGallery(examples.map(kind.toValues), shape, range, load, signal);
-  const tools = makeTools(pen, radius, range, () => {
-    gallery.choose(null);
-    load(new Float64Array(drawn.length).fill(range.low));
-  });
+  const tools = makeTools(pen, radius, range, () => load(new Float64Array(drawn.length).fill(range.low), null));
   const changes = makeChanges(change, update);
   onScheme(() => {
     paint(sheet, drawn, shape, range);
@@ -84,8 +84,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
     tools,
     changes.element,
   );
-  gallery.choose(0);
-  update();
+  load(drawn, 0);
   return {
     element,
     row: () => kind.toRow(shown),
@@ -96,6 +95,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
     },
     describe: () => changes.describe(),
     outside: () => [],
+    altered: () => !picked || !isUnchanged(change),
   };
 }
 
@@ -113,10 +113,7 @@ function makeGallery(pictures, shape, range, load, signal) {
     h("button", { type: "button", class: "pick", "aria-label": `Example ${i + 1}`, "aria-pressed": "false", onclick: () => pick(i) }, canvas),
   );
   const choose = (chosen) => buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === chosen)));
-  const pick = (i) => {
-    choose(i);
-    load(pictures[i]);
-  };
+  const pick = (i) => load(pictures[i], i);
   paintAll();
   onScheme(paintAll, signal);
   return { element: h("div", { class: "gallery", role: "group", "aria-label": "Examples" }, ...buttons), choose };

@@ -4,12 +4,13 @@ import { freshId, h } from "./dom.js";
 import { check, errorLine } from "./errors.js";
 import { outside } from "./kinds.js";
 
-/** An editor: {element, row(), picture(), describe(), outside()}; `row` is that of a single input, or an object of rows by input. */
+/** An editor: {element, row(), picture(), describe(), outside(), altered()}; `row` is that of a single input, or an object of rows by input. */
 export function rawEditor({ manifest, examples, onchange }) {
   let row = examples[0];
   const id = freshId("row");
   const area = h("textarea", { id, rows: 12, spellcheck: "false", oninput: () => read() });
   const error = errorLine("inputs", area);
+  const altered = () => JSON.stringify(row) !== JSON.stringify(examples[Number(select.value)]);
   const load = (chosen) => {
     area.value = JSON.stringify(examples[chosen]);
     read();
@@ -36,5 +37,5 @@ export function rawEditor({ manifest, examples, onchange }) {
     error,
   );
   load(0);
-  return { element, row: () => row, picture: () => null, describe: () => [], outside: () => outside(manifest, row) };
+  return { element, row: () => row, picture: () => null, describe: () => [], outside: () => outside(manifest, row), altered };
 }

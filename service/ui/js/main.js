@@ -3,6 +3,7 @@
 import { answerPanel, glance, say } from "./answer.js";
 import { postJson, Refused } from "./api.js";
 import { showMistake, whenThere } from "./away.js";
+import { claimsOn } from "./claims.js";
 import { comparison, pinnedPanel } from "./compare.js";
 import { byId, h } from "./dom.js";
 import { clearErrors, showError } from "./errors.js";
@@ -43,10 +44,10 @@ async function ask(isStale) {
     const { now, set, reply } = await whenThere(async () => {
       const now = question();
       const { editor } = shown;
-      const set = { outside: editor.outside(), picture: editor.picture(), described: editor.describe() };
+      const set = { outside: editor.outside(), altered: editor.altered(), picture: editor.picture(), described: editor.describe() };
       const { path, body } = withSamples(now, shown.manifest, shown.examples);
       const reply = await postJson(path, body, EXPLORATORY);
-      return { now, set, reply: { ...reply, coverage: body.coverage, outside: set.outside, blind: isBlind(reply) } };
+      return { now, set, reply: claimsOn(reply, asked.manifest, { ...set, coverage: body.coverage, blind: isBlind(reply) }) };
     });
     if (asked === shown) show({ manifest: asked.manifest, question: now, reply, ...set });
   } catch (error) {
@@ -119,6 +120,7 @@ function build({ manifest, examples }) {
   };
   shown = made;
   choice.show(manifest);
+  byId("warnings").replaceChildren(...manifest.warnings.map((warning) => h("p", { class: "notice warn" }, h("strong", {}, "Warning: "), `${warning}.`)));
   byId("input").replaceChildren(made.editor.element);
   byId("sampling").replaceChildren(made.sampling.element);
   byId("deciding").replaceChildren(made.sampling.deciding);
