@@ -14,6 +14,7 @@ from rich.text import Text
 from service import __version__
 from service.config import Settings, find_misspelt
 from service.errors import DropserveError, InvalidInput
+from service.extras import remedy
 from service.http.access import KeyScope, make_key
 from service.http.server import run_server
 from service.loading import Check, load_model
@@ -142,7 +143,7 @@ def score(
         from service.bulk.job import score_files
         from service.bulk.plan import Question
     except ModuleNotFoundError as error:
-        _stop(f"{error.name} is not installed; in the repository's folder: pip install '.[score]' -c constraints.txt")
+        _stop(f"{error.name} is not installed; {remedy('score')}")
     passes = asked.get("samples", settings.default_samples) if uncertainty else None
     question = Question(passes, asked.get("seed", settings.seed), tuple(keep or ()))
     try:

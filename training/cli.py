@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from service.errors import DropserveError
+from service.extras import remedy, this_python
 from service.manifest import Manifest
 from training.behaviour.cli import behaviour
 from training.config import TrainConfig, load_config
@@ -93,7 +93,7 @@ def _stopped(settings: TrainConfig | None) -> str:
         return "Stopped; nothing was published. With --checkpoint FILE a run can be gone on with."
     if not checkpoint.exists():
         return "Stopped before training began; nothing was published."
-    command = f"{_python()} -m training train --resume {shlex.quote(str(checkpoint))}"
+    command = f"{this_python()} -m training train --resume {shlex.quote(str(checkpoint))}"
     return f"Stopped; {checkpoint} has all up to the last whole epoch. To go on from there:\n  {command}"
 
 
@@ -103,7 +103,7 @@ def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
         from training.distributed import ranks  # torch takes seconds to import, and --help needs none of it
         from training.pipeline import assist, run
     except ModuleNotFoundError as error:
-        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+        raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None
 
     if not ranks().first:
         assist(settings)
@@ -135,15 +135,10 @@ def _show(folder: Path, manifest: Manifest) -> None:
     if manifest.evaluation:
         out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
-    command = os.environ.get("SERVE_COMMAND") or f"{variable}{_python()} -m service serve"  # another, in a container
+    command = (
+        os.environ.get("SERVE_COMMAND") or f"{variable}{this_python()} -m service serve"
+    )  # another, in a container
     _say(f"Published {folder}. A service that watches {models} picks it up by itself. To start one:\n  {command}")
-
-
-def _python() -> str:
-    """How whoever called this calls Python, from the folder they are in."""
-    python = Path(sys.executable)
-    here = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
-    return shlex.quote(str(here))
 
 
 add_import(app, _show)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.extras import remedy
 from training.epochs import Epoch
 from training.errors import TrainingError
 
@@ -21,7 +22,7 @@ def to_tensorboard(on_epoch: Callable[[Epoch], None], folder: Path | None) -> Ca
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ModuleNotFoundError:
-        raise TrainingError("tensorboard: is not installed; it comes with: pip install '.[tensorboard]'") from None
+        raise TrainingError(f"tensorboard: is not installed; {remedy('tensorboard')}") from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

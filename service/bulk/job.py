@@ -15,6 +15,7 @@ from service.bulk.work import Done, score_piece
 from service.config import Settings
 from service.engine import Engine
 from service.errors import InvalidInput
+from service.extras import remedy
 from service.loading import load_model
 from service.masks import MaskCache
 from service.scoring import choose_model
@@ -88,8 +89,5 @@ def _import_ray() -> Callable[..., Iterator[Done]]:
     try:
         from service.bulk.on_ray import score_on_ray
     except ModuleNotFoundError as error:
-        message = (
-            f"--ray: {error.name} is not installed; in the repository's folder: pip install '.[ray]' -c constraints.txt"
-        )
-        raise InvalidInput(message, field="ray") from None
+        raise InvalidInput(f"--ray: {error.name} is not installed; {remedy('ray')}", field="ray") from None
     return score_on_ray

@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service import __version__, errors
 from service.config import Settings
 from service.errors import DropserveError
+from service.extras import remedy
 from service.http.access import read_keys
 from service.http.admission import Admission, Tracer
 from service.http.documentation import Description, make_description_router
@@ -26,7 +27,7 @@ from service.http.models_api import make_models_router
 from service.http.pages import add_docs
 from service.http.prefix import Prefixed
 from service.http.refusals import MISTAKE, error_reply
-from service.http.review_api import make_review_router
+from service.http.review_api import make_refusing_router, make_review_router
 from service.http.routes import make_health_router, make_metrics_router
 from service.http.ui import add_pages
 from service.masks import MaskCache
@@ -110,6 +111,8 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
     app.include_router(make_metrics_router(exposition))
     if store:
         app.include_router(make_review_router(Review(store, repository), settings.request_timeout))
+    else:
+        app.include_router(make_refusing_router())
     app.add_exception_handler(DropserveError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_parameter)
     app.add_exception_handler(HTTPException, _refuse_route)
@@ -165,7 +168,7 @@ def _make_traces() -> Tracer | None:
     try:
         from service.telemetry.tracing import Traces
     except ModuleNotFoundError:
-        log.warning("a collector of traces is set, but not what sends them: pip install '.[tracing]'")
+        log.warning(f"a collector of traces is set, but what sends them is not installed; {remedy('tracing')}")
         return None
     return Traces()
 
@@ -179,7 +182,7 @@ def _grpc(
     try:
         from service.oip.grpc_server import grpc_server
     except ModuleNotFoundError as error:
-        raise RuntimeError("DROPSERVE_GRPC_PORT is set: expected gRPC, pip install '.[grpc]'") from error
+        raise RuntimeError(f"DROPSERVE_GRPC_PORT is set, and gRPC is not installed; {remedy('grpc')}") from error
     return grpc_server(repository, scheduler, settings, admission)
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.api import schemas
 from service.api.decoding import decode_request
-from service.errors import InvalidInput
+from service.errors import InvalidInput, UnknownPath
 from service.http.calls import Call
 from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
@@ -25,6 +25,7 @@ KNOWN = tuple(field.name for field in fields(Asked))
 """The query parameters of a listing."""
 
 Responses = dict[int | str, dict[str, Any]]
+NO_LOG = "there is nothing to review: DROPSERVE_PREDICTION_LOG, a folder or a URL to keep answers in, is not set"
 NO_NUL = r"^[^\x00]*$"
 """Which PostgreSQL has no place for in a text."""
 Id = Annotated[str, Path(description="of the row, as it was listed")]
@@ -87,6 +88,19 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
         call.expect_json()
         said = decode_request(await call.body(MAX_BODY_BYTES, seconds), LabelRequest)
         return _reply(await asyncio.to_thread(review.label, id, said, call.caller))
+
+    return router
+
+
+def make_refusing_router() -> APIRouter:
+    """The same paths where there is no log, which say how there would be one."""
+    router = APIRouter(prefix="/v1/review", include_in_schema=False)
+
+    @router.get("")
+    @router.get("/{id}")
+    @router.post("/{id}")
+    def refuse() -> Response:
+        raise UnknownPath(NO_LOG)
 
     return router
 

@@ -18,6 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from service.config import Settings, find_misspelt
 from service.errors import DropserveError
+from service.extras import remedy
 from service.http.access import read_keys
 from service.http.app import create_app
 from service.http.crowding import room_for
@@ -81,9 +82,7 @@ def _check(settings: Settings) -> None:
     if settings.workers > 1 and settings.grpc_port == 0:
         raise InvalidSetting("grpc_port: expected a port that all workers can share, found 0: each would take another")
     if settings.grpc_port is not None and find_spec("grpc") is None:
-        raise InvalidSetting(
-            "grpc_port: needs gRPC; in the repository's folder: pip install '.[grpc]' -c constraints.txt"
-        )
+        raise InvalidSetting(f"grpc_port: needs gRPC; {remedy('grpc')}")
     if settings.prediction_log:
         open_store(settings.prediction_log)
     if settings.api_keys:

@@ -24,6 +24,7 @@ import structlog
 
 from service.config import Settings
 from service.errors import InvalidModel
+from service.extras import remedy
 from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest, sha256
 from service.repository.documents import BEHAVIOUR, MAX_DOCUMENT_BYTES
 from service.repository.folder import Identity, find_models, fingerprint, identify, is_version
@@ -174,7 +175,7 @@ class Mirror:
         try:
             yield
         except ImportError as error:
-            raise StoreUnreachable(f"{error}; pip install '.[remote]'") from None
+            raise StoreUnreachable(f"{error}; {remedy('remote')}") from None
         except Exception as error:  # noqa: BLE001 - see above
             raise StoreUnreachable(_redact(str(error) or type(error).__name__, self._url)) from None
 

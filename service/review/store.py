@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from service.errors import InvalidInput, InvalidStore
+from service.extras import remedy
 from service.review.rows import Label, Row
 
 DATABASES = ("sqlite", "postgresql")
-REMEDY = "in the repository's folder: pip install '.[log]' -c constraints.txt"
 
 Order = Literal["newest", "information"]
 State = Literal["open", "labelled", "all"]
@@ -88,4 +88,4 @@ def open_store(where: str | Path) -> Store:
 
         return ParquetStore(Path(where))
     except ModuleNotFoundError as error:
-        raise InvalidStore(f"prediction_log: needs {error.name}; {REMEDY}") from None
+        raise InvalidStore(f"prediction_log: needs {error.name}; {remedy('log')}") from None

@@ -12,6 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from service.errors import DropserveError
+from service.extras import remedy
 from training.behaviour.settings import QUICK, Settings
 from training.config import load_config
 from training.errors import ConfigError, TrainingError
@@ -81,7 +82,7 @@ def _behaviour(
         from training.behaviour.study import of_model, study
         from training.behaviour.writing import HTML, check_writable, files_of, files_of_model, write
     except ModuleNotFoundError as error:
-        raise TrainingError(f"{error.name} is not installed; the report needs: pip install '.[training]'") from None
+        raise TrainingError(f"{error.name} is not installed; the report needs it; {remedy('training')}") from None
 
     asked = {"device": "cpu", **given}
     config = of_model(model, asked) if model else load_config(None, asked)

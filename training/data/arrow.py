@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from service.categories import is_number
+from service.extras import remedy
 from training.data.choices import Choices
 from training.data.columns import Column, check_choices, listed
 from training.errors import TrainingError
@@ -15,7 +16,7 @@ try:
     import pyarrow as pa
     from pyarrow import csv, parquet
 except ModuleNotFoundError:  # pragma: no cover
-    raise TrainingError("pyarrow is not installed; tables need: pip install '.[training]'") from None
+    raise TrainingError(f"pyarrow is not installed; tables need it; {remedy('training')}") from None
 
 DELIMITERS = ",;\t"
 MIN_BLOCK = 2**20

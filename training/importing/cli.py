@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from service.errors import DropserveError
+from service.extras import remedy
 from service.manifest import Manifest
 from training.errors import ConfigError, TrainingError
 from training.flags import with_flags
@@ -57,7 +58,7 @@ def _run(request: ImportRequest) -> tuple[Path, Manifest]:
     try:
         from training.importing.run import run  # torch takes seconds to import, and --help needs none of it
     except ModuleNotFoundError as error:
-        raise TrainingError(f"{error.name} is not installed; importing needs: pip install '.[training]'") from None
+        raise TrainingError(f"{error.name} is not installed; importing needs it; {remedy('training')}") from None
 
     try:
         return run(request, _say)

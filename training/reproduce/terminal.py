@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from service.errors import DropserveError
+from service.extras import remedy
 from training.errors import ConfigError
 from training.reproduce.records import Record, read
 
@@ -48,6 +49,6 @@ def show(
     try:
         drawn = draw(records, results)
     except ModuleNotFoundError:
-        out.print("No plots: they need matplotlib, pip install '.[docs]'", markup=False)
+        out.print(f"No plots: they need matplotlib; {remedy('docs')}", markup=False, soft_wrap=True)
         return
     out.print(f"Plots: {', '.join(map(str, drawn))}", markup=False, soft_wrap=True)

@@ -201,9 +201,9 @@ def test_a_missing_extra_is_told(where: str, package: str, tmp_path: Path) -> No
         env=os.environ | {"DROPSERVE_PREDICTION_LOG": where},
     )
     assert done.returncode == 1
-    assert f"prediction_log: needs {package}; in the repository's folder: pip install '.[log]'" in " ".join(
-        done.stderr.split()
-    )
+    said = " ".join(done.stderr.split())
+    assert f"prediction_log: needs {package}; in the repository's folder: " in said
+    assert " -m pip install -e '.[log]' -c constraints.txt" in said
 
 
 @pytest.mark.parametrize("place", ["sqlite", "postgresql"], indirect=True)

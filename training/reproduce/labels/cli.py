@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.extras import remedy
 from training.errors import TrainingError
 from training.reproduce.records import Record, check, save
 from training.reproduce.terminal import out, refusals_told, show
@@ -39,7 +40,7 @@ def _run(source: str, seeds: int, numbers: tuple[int, int, int, int], results: P
         from training.data import load_data  # torch takes seconds to import, and --help needs none of it
         from training.reproduce.labels.experiment import SCORES, Plan, check_plan, learn
     except ModuleNotFoundError as error:
-        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+        raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None
 
     data, plan = load_data(source), Plan(*numbers)
     check_plan(plan, data)

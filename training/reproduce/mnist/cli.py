@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from service.extras import remedy
 from training.errors import ConfigError, TrainingError
 from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
 from training.reproduce.records import Record, check, save
@@ -75,7 +76,7 @@ def _run(
         from training.reproduce.mnist.fit import fit
         from training.reproduce.mnist.report import record
     except ModuleNotFoundError as error:
-        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+        raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None
 
     digits = read_digits(data, *counts)
     place = choose_device(device)

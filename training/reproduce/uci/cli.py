@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from service.extras import remedy
 from training.errors import ConfigError, TrainingError
 from training.reproduce.records import Record, check, save
 from training.reproduce.terminal import bar, out, refusals_told, show
@@ -77,7 +78,7 @@ def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> N
         from training.reproduce.uci.report import key, record
         from training.reproduce.uci.run import run
     except ModuleNotFoundError as error:
-        raise TrainingError(f"{error.name} is not installed; training needs: pip install '.[training]'") from None
+        raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None
 
     study = Study(table=read_table(file), **settings)
     with bar() as progress:
