@@ -17,7 +17,7 @@ from service.manifest import Manifest
 from training.behaviour.cli import behaviour
 from training.config import TrainConfig, load_config
 from training.errors import ConfigError, TrainingError
-from training.flags import with_flags
+from training.flags import Flag, given, with_flags
 from training.glossary import COMPARED, FIGURES
 from training.importing.cli import add_import
 from training.reproduce.cli import app as reproduce
@@ -52,7 +52,7 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="TOML file of settings, such as epochs = 50; flags go over it.", metavar="FILE")
     ] = None,
-    **flags: str | None,
+    **flags: Flag,
 ) -> None:
     """Train a network on a data set, and publish it as the next version of its name.
 
@@ -66,7 +66,7 @@ def train(
     settings = None
     try:
         with _among_others():
-            settings = load_config(config, {key: value for key, value in flags.items() if value is not None})
+            settings = load_config(config, given(flags))
             published = _run(settings)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)

@@ -41,7 +41,7 @@ class TrainConfig(BaseModel):
     target: str | None = None
     """Column to learn, of a table."""
     ignore: Names = ()
-    """Columns not to use, separated by commas."""
+    """Columns not to use, separated by commas; the flag may come again."""
     categorical: Names = ()
     """Columns whose whole numbers are names, not amounts, separated by commas; texts are anyway."""
     task: Literal["auto", "classification", "regression"] = "auto"

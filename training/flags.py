@@ -1,5 +1,6 @@
 """A model of settings → the flags of a command, and what is said of one that does not fit."""
 
+import csv
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -15,10 +16,17 @@ from service.manifest import NAME
 
 METAVARS: dict[type, str] = {int: "N", float: "X"}
 Command = Callable[..., None]
+Flag = str | list[str] | None
+"""What a command gets of a flag."""
 
 
 def _at_commas(value: object) -> object:
-    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    return split_names(value) if isinstance(value, str) else value
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names between commas; one that has a comma itself stands in double quotes."""
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) or [""]]
 
 
 def _can_be_a_name(value: str) -> str:
@@ -28,7 +36,7 @@ def _can_be_a_name(value: str) -> str:
 
 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_at_commas)]
-"""Of columns or classes; as a flag with commas between them."""
+"""Of columns or classes; as a flag with commas between them, and the flag may come again."""
 ModelName = Annotated[str, AfterValidator(_can_be_a_name)]
 
 
@@ -43,14 +51,16 @@ def with_flags(
 ) -> Callable[[Command], Command]:
     """Give a command, in the place of its **flags, one for each field of the model, its help taken from there.
 
-    Values are passed on as text, for the model to judge; a flag that is not given is None.
+    Values are passed on as text, for the model to judge, those of names as a list of texts; a flag that is not given
+    is None.
     """
 
     def decorate(command: Command) -> Command:
         parameters = list(inspect.signature(command).parameters.values())[:-1]  # all but **flags
         for key, field in model.model_fields.items():
             if key not in but:
-                annotation = Annotated[str | None, _option(key, field, (metavars or {}).get(key))]
+                kind = list[str] | None if _is_of_names(field) else str | None
+                annotation = Annotated[kind, _option(key, field, (metavars or {}).get(key))]
                 parameters.append(
                     inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
                 )
@@ -58,6 +68,19 @@ def with_flags(
         return command
 
     return decorate
+
+
+def given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those that are on the command line, of one that came several times all names."""
+    return {
+        key: [name for text in value for name in split_names(text)] if isinstance(value, list) else value
+        for key, value in flags.items()
+        if value not in (None, [])
+    }
+
+
+def _is_of_names(field: FieldInfo) -> bool:
+    return any(isinstance(one, BeforeValidator) and one.func is _at_commas for one in field.metadata)
 
 
 def _option(key: str, field: FieldInfo, metavar: str | None) -> Any:

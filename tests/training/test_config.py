@@ -109,3 +109,4 @@ def test_the_model_is_named_as_its_data(data: str, name: str) -> None:
 
 def test_columns_are_separated_by_commas() -> None:
     assert load_config(None, {"ignore": "a, b c"}).ignore == ("a", "b c")
+    assert load_config(None, {"ignore": ["Size (m, inside)", "b"]}).ignore == ("Size (m, inside)", "b")

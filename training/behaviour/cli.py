@@ -16,6 +16,7 @@ from service.extras import remedy
 from training.behaviour.settings import QUICK, Settings
 from training.config import load_config
 from training.errors import ConfigError, TrainingError
+from training.flags import given
 
 if TYPE_CHECKING:
     from training.behaviour.study import Report
@@ -38,7 +39,9 @@ def behaviour(
         str | None, typer.Option(help="Data to learn, as of train; by default the model's where it is here, or digits.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="Column to learn, of a table.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Columns not to use, separated by commas.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Columns not to use, separated by commas; may come again.", metavar="A,B")
+    ] = None,
     missing: Annotated[str | None, typer.Option(help="Rows with missing values: refuse or drop.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Units of each hidden layer, separated by commas.")] = None,
     folder: Annotated[
@@ -64,19 +67,17 @@ def behaviour(
 
     Example: python -m training behaviour --model models/houses/1 --data houses.csv
     """
-    given = {"data": data, "target": target, "ignore": ignore, "missing": missing, "hidden": hidden, "device": device}
+    flags = {"data": data, "target": target, "ignore": ignore, "missing": missing, "hidden": hidden, "device": device}
     counts = {"seeds": seeds, "seed": seed, "epochs": epochs}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    counted = {key: value for key, value in counts.items() if value is not None}
     try:
-        _behaviour(model, chosen, folder, counted, quick)
+        _behaviour(model, given(flags), folder, given(counts), quick)
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
 
 
 def _behaviour(
-    model: Path | None, given: dict[str, Any], folder: Path | None, counts: dict[str, Any], quick: bool
+    model: Path | None, chosen: dict[str, Any], folder: Path | None, counts: dict[str, Any], quick: bool
 ) -> None:
     try:  # torch takes seconds to import, and --help needs none of it
         from training.behaviour.study import of_model, study
@@ -84,7 +85,7 @@ def _behaviour(
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; the report needs it; {remedy('training')}") from None
 
-    asked = {"device": "cpu", **given}
+    asked = {"device": "cpu", **chosen}
     config = of_model(model, asked) if model else load_config(None, asked)
     beside = None if model and quick and (model / HTML).exists() else model  # a quick report replaces none
     out_folder, folder = folder, folder or (None if beside else DEFAULT_FOLDER)
@@ -93,7 +94,7 @@ def _behaviour(
         check_writable(place)
     began = time.perf_counter()
     settings = replace(QUICK if quick else USUAL, **counts)
-    options = {**given, **counts, **({"quick": True} if quick else {}), **({"out": out_folder} if out_folder else {})}
+    options = {**chosen, **counts, **({"quick": True} if quick else {}), **({"out": out_folder} if out_folder else {})}
     report = _measured(lambda say: study(config, model, settings, options, say))
     if folder:
         write(folder, files_of(report))

@@ -65,6 +65,8 @@ def command(report: Report) -> str:
 def _option(name: str, value: object) -> list[str]:
     if value is True:
         return [f"--{name}"]
+    if isinstance(value, list):
+        return [word for one in value for word in (f"--{name}", f'"{one}"' if "," in one else one)]
     path = name == "data" or (name == "out" and Path(str(value)).is_absolute())
     return [f"--{name}", Path(str(value)).name if path else str(value)]
 

@@ -11,7 +11,7 @@ from service.errors import DropserveError
 from service.extras import remedy
 from service.manifest import Manifest
 from training.errors import ConfigError, TrainingError
-from training.flags import with_flags
+from training.flags import Flag, given, with_flags
 from training.importing.request import ImportRequest, make_request
 
 FAILURE = 1
@@ -31,7 +31,7 @@ def add_import(app: typer.Typer, show: Show) -> None:
     @with_flags(ImportRequest, but=("file",), metavars=METAVARS)
     def import_(
         file: Annotated[Path, typer.Argument(help="ONNX file of a network with dropout in it.", metavar="NET.onnx")],
-        **flags: str | None,
+        **flags: Flag,
     ) -> None:
         """Publish a network with dropout that somebody else trained, from its ONNX file.
 
@@ -44,7 +44,7 @@ def add_import(app: typer.Typer, show: Show) -> None:
         python -m training import net.onnx --task regression
         """
         try:
-            request = make_request(file, {key: value for key, value in flags.items() if value is not None})
+            request = make_request(file, given(flags))
             folder, manifest = _run(request)
         except DropserveError as error:
             errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)

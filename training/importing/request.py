@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,7 +29,7 @@ class ImportRequest(BaseModel):
     target: str | None = None
     """Column of a table that holds the truth."""
     ignore: Names = ()
-    """Columns that are no inputs of the network, separated by commas."""
+    """Columns that are no inputs of the network, separated by commas; the flag may come again."""
     missing: Literal["refuse", "drop"] = "refuse"
     """Rows with missing values: refuse says where they are, drop leaves them out."""
     noise: Literal["fitted", "learned"] = "fitted"
@@ -71,7 +71,7 @@ class ImportRequest(BaseModel):
         return self
 
 
-def make_request(file: Path, flags: Mapping[str, str]) -> ImportRequest:
+def make_request(file: Path, flags: Mapping[str, Any]) -> ImportRequest:
     """From the command line; raises ConfigError naming the flag and what was expected."""
     try:
         return ImportRequest.model_validate({"file": file, **flags})
