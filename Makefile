@@ -8,7 +8,7 @@ TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train test lint format proto bench reproduce behaviour abuse soak sbom audit pin clean
+.PHONY: help serve train test lint format proto bench reproduce behaviour abuse soak clients sbom audit pin clean
 
 help: ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,6 +59,14 @@ abuse: $(VENV)/.test ## A million damaged and hostile inputs, a quarter of an ho
 
 soak: $(VENV)/.test ## Try the service under faults and load, most of an hour: ARGS="--minutes 10"
 	@$(BIN)/python -m tests.reliability.soak $(ARGS)
+
+clients: $(VENV)/.test ## Lint the API's description, generate clients and run them (needs npm): build/clients
+	@mkdir -p build/clients && cp tests/e2e/clients/package.json build/clients
+	@npm install --prefix build/clients --silent --no-audit --no-fund
+	@$(PYTHON) -m venv build/clients/python
+	@build/clients/python/bin/pip install --quiet --disable-pip-version-check -r tests/e2e/clients/requirements.txt
+	OPENAPI_PYTHON_CLIENT=$(CURDIR)/build/clients/python/bin/openapi-python-client \
+	CLIENTS_NODE=$(CURDIR)/build/clients $(BIN)/python -m pytest tests/e2e/test_clients.py $(ARGS)
 
 sbom: ## What the serving image contains, with licences: build/sbom (needs Docker)
 	docker build --target sbom --output build/sbom .

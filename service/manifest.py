@@ -52,7 +52,9 @@ CategoryNames = Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
 class Part(BaseModel):
     """A piece of the manifest: immutable, and strict about what it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
 
 
 class WholeNumbers(Part):

@@ -21,7 +21,7 @@ Columns = dict[str, Sequence[Any]]
 
 
 def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
-    """As `schemas.Predictions` describes it; raises InvalidInput for a coverage that the model has not."""
+    """As `schemas.PredictReply` describes it; raises InvalidInput for a coverage that the model has not."""
     return encode({**_heading(manifest), "predictions": _rows(answer_columns(manifest, prediction, coverage))})
 
 
@@ -36,7 +36,7 @@ def encode_uncertainty(
     request: UncertaintyRequest = PLAIN,
     decision: Decision | None = None,
 ) -> bytes:
-    """As `schemas.Uncertainties` describes it; raises InvalidInput for a coverage that the model has not."""
+    """As `schemas.UncertaintyReply` describes it; raises InvalidInput for a coverage that the model has not."""
     columns = spread_columns(manifest, sampled.uncertainty)
     heading = _heading(manifest)
     passes = sampled.passes.tolist()

@@ -6,6 +6,7 @@ They describe; `service.api.requests` reads and `service.api.replies` writes, fa
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypeAliasType
 
 from service.api.requests import MAX_JSON_INTEGER
 from service.manifest import (
@@ -19,20 +20,54 @@ from service.manifest import (
     Work,
 )
 
+COMPONENT = "#/components/schemas/{model}"
+"""Where OpenAPI keeps a schema."""
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 """Of 1, strictly between nothing and all."""
 
-Row = float | list[float | str | bool | list[Any]]
-"""A row's numbers, nested as deep as the model's input is; strings where a feature has categories."""
+ROW = "A row: its numbers, nested as deep as the model's input is; in the place of a category its name."
+Row = TypeAliasType("Row", Annotated[Any, Field(description=ROW)])
+"""Of any type: clients are generated from this, and a closed union would refuse their lists of lists of numbers."""
+
+BY_INPUT = "For each of several inputs its rows, by name."
+RowsByInput = TypeAliasType("RowsByInput", Annotated[dict[str, list[Row]], Field(description=BY_INPUT)])
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    """What a field's default is, its text says; generators of clients take a field that has one to be required."""
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+def _absent_not_null(schema: dict[str, Any]) -> None:
+    """A field whose default is None may be absent from a reply, and is never null."""
+    for field in schema["properties"].values():
+        if "default" in field:
+            (kind,) = (kind for kind in field.pop("anyOf") if kind != {"type": "null"})
+            del field["default"]
+            field |= kind
 
 
 class Described(BaseModel):
-    """A part of a request or of an answer."""
+    """A part of a request or of a reply."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class ClassAnswer(Described):
+class Body(Described):
+    """A part of a request."""
+
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
+
+
+class Reply(Described):
+    """A part of a reply."""
+
+    model_config = ConfigDict(json_schema_extra=_absent_not_null)
+
+
+class ClassAnswer(Reply):
     """A row's deterministic answer, dropout gone."""
 
     label: str
@@ -45,7 +80,7 @@ class ClassAnswer(Described):
     """The classes that cannot be ruled out; contains the truth as often as the coverage asked for."""
 
 
-class RegressionAnswer(Described):
+class RegressionAnswer(Reply):
     """A row's deterministic answer, dropout gone."""
 
     values: list[float]
@@ -56,7 +91,7 @@ class RegressionAnswer(Described):
     """Low and high end for each value; contains the truth as often as the coverage asked for."""
 
 
-class Spread(Described):
+class Spread(Reply):
     """What is told of a row's samples when the request asks for it."""
 
     samples: int | None = None
@@ -111,7 +146,7 @@ class RegressionSpread(Spread):
     deterministic: RegressionAnswer
 
 
-class Predictions(Described):
+class PredictReply(Reply):
     """The answer of `/predict`."""
 
     model: str
@@ -122,7 +157,7 @@ class Predictions(Described):
     """One a row, in the order sent."""
 
 
-class Uncertainties(Described):
+class UncertaintyReply(Reply):
     """The answer of `/uncertainty`."""
 
     model: str
@@ -141,7 +176,7 @@ class Uncertainties(Described):
     """One a row, in the order sent."""
 
 
-class ErrorBody(Described):
+class ErrorBody(Reply):
     """What went wrong."""
 
     code: str
@@ -152,39 +187,39 @@ class ErrorBody(Described):
     """The same for programs."""
 
 
-class ErrorReply(Described):
+class ErrorReply(Reply):
     """The answer to every request that is refused."""
 
     error: ErrorBody
 
 
-class PredictBody(Described):
+class PredictBody(Body):
     """Rows to answer."""
 
-    inputs: list[Row] | dict[str, list[Row]]
+    inputs: list[Row] | RowsByInput = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
     """A list of rows; for a model of several inputs, an object with such a list for each, by name. A value of a
     categorical feature is the name of one of the model's `categories`."""
     coverage: Share | None = None
     """Adds the conformal set or interval of this coverage, one of the model's."""
 
 
-class AdaptiveBody(Described):
+class AdaptiveBody(Body):
     """As many samples as each row needs: until one of the rules holds, which is looked at now and then."""
 
     max: int = Field(ge=1)
-    """The most."""
+    """The most samples."""
     tolerance: float | None = Field(default=None, gt=0)
     """Largest standard error of a mean: of every class's probability, or of a regression's values."""
     confidence: Share | None = None
     """That the leading class leads in truth, by a sequential test that holds at however many looks."""
 
 
-class AblateBody(Described):
+class AblateBody(Body):
     """Units of a dropout site that are zero throughout: by number, or a fraction that the seed chooses."""
 
     site: int | str
     """Its number or its name."""
-    units: list[int] | None = None
+    units: list[Annotated[int, Field(ge=0)]] | None = None
     fraction: Share | None = None
 
 
@@ -198,22 +233,22 @@ class UncertaintyBody(PredictBody):
     dropout_rate: float | None = Field(default=None, ge=0, lt=1)
     """What if p were this, at every site?"""
     ablate: list[AblateBody] = []
-    """What if these units were not there?"""
+    """What if these units were not there? None when absent."""
     quantiles: list[Annotated[float, Field(ge=0, le=1)]] = []
-    """Adds these quantiles of the samples."""
+    """Adds these quantiles of the samples; none when absent."""
     return_samples: bool = False
-    """Adds what each network answered."""
+    """Adds what each network answered; false when absent."""
     error_rate: Share | None = None
     """Which abstention threshold decides; when absent, that of the highest error rate that refers any row."""
 
 
-class Alive(Described):
+class Alive(Reply):
     """The process runs."""
 
     status: Literal["alive"]
 
 
-class Ready(Described):
+class Ready(Reply):
     """Models are loaded and verified."""
 
     status: Literal["ready"]
@@ -224,7 +259,7 @@ class Ready(Described):
     """What was refused, and why."""
 
 
-class VersionState(Described):
+class VersionState(Reply):
     """A version of a model."""
 
     version: int
@@ -233,7 +268,7 @@ class VersionState(Described):
     """Why it is unavailable; of a ready one, why its newer files are not served. Else empty."""
 
 
-class ModelState(Described):
+class ModelState(Reply):
     """A model and its versions."""
 
     model: str
@@ -242,7 +277,7 @@ class ModelState(Described):
     versions: list[VersionState]
 
 
-class Models(Described):
+class ModelList(Reply):
     """All models."""
 
     default_model: str | None
@@ -288,7 +323,7 @@ class ModelDetail(ModelState):
     """SHA-256 of each, to prove which files answer."""
 
 
-class ModelFiles(Described):
+class ModelFiles(Reply):
     """What there is for people to read of a version, below `/models/{name}/versions/{version}/`."""
 
     model: str
@@ -301,16 +336,16 @@ class ModelFiles(Described):
     """The files below `plots/`."""
 
 
-class Examples(Described):
+class Examples(Reply):
     """Rows that a version of a model may be asked."""
 
     model: str
     version: int
-    inputs: list[Row] | dict[str, list[Row]]
+    inputs: list[Row] | RowsByInput
     """A few real rows, as `/predict` and `/uncertainty` take them: from the model's golden answers."""
 
 
-class LabelBody(Described):
+class LabelBody(Body):
     """What a row is in truth, by a person's judgement."""
 
     label: str | float | list[float]
@@ -319,7 +354,7 @@ class LabelBody(Described):
     """Who says so."""
 
 
-class LabelSaid(Described):
+class LabelSaid(Reply):
     """A label that was given."""
 
     label: str | list[float]
@@ -331,7 +366,7 @@ class LabelSaid(Described):
     """Seconds since 1970, UTC."""
 
 
-class ReviewRow(Described):
+class ReviewRow(Reply):
     """A row of the prediction log."""
 
     id: str
@@ -345,8 +380,8 @@ class ReviewRow(Described):
     version: int
     row: int
     """Its number in the request."""
-    inputs: Row | dict[str, Row] | None
-    """As it may be sent again; null where the service does not keep inputs."""
+    inputs: Row | None
+    """As it may be sent again, of several inputs an object of them; null where the service does not keep inputs."""
     answer: ClassSpread | RegressionSpread | ClassAnswer | RegressionAnswer
     """As it was answered, without what only some requests ask for."""
     samples: int
@@ -361,7 +396,7 @@ class ReviewRow(Described):
     """All that was said, from first to last."""
 
 
-class ReviewPage(Described):
+class ReviewPage(Reply):
     """Some of the rows."""
 
     rows: list[ReviewRow]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from service.errors import DropserveError, Forbidden, Unauthenticated
 
@@ -119,20 +119,6 @@ def given_key(headers: Mapping[bytes, bytes]) -> str | None:
     kind, _, credentials = headers.get(b"authorization", b"").partition(b" ")
     key = credentials.strip() if kind.lower() == b"bearer" else headers.get(b"x-api-key")
     return key.decode("latin-1") if key else None
-
-
-def describe_access(api: dict[str, Any]) -> dict[str, Any]:
-    """An OpenAPI description, and how it is told who calls."""
-    schemes = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    }
-    api.setdefault("components", {})["securitySchemes"] = schemes
-    for path, operations in api["paths"].items():
-        security: list[dict[str, list[str]]] = [{name: []} for name in schemes] if needed_scope(path) else []
-        for operation in operations.values():
-            operation["security"] = security
-    return api
 
 
 def _is_key(line: str) -> bool:

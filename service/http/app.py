@@ -24,6 +24,7 @@ from service.http.inference import Inference
 from service.http.methods import find_allowed
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
+from service.http.operations import operation_name
 from service.http.pages import add_docs
 from service.http.prefix import Prefixed
 from service.http.refusals import MISTAKE, error_reply
@@ -97,6 +98,7 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
         version=__version__,
         summary="A fast deterministic answer, and on request how much to trust it.",
         lifespan=lifespan,
+        generate_unique_id_function=operation_name,
         redirect_slashes=False,  # a path is right or it is not; behind a proxy, a redirect would name the wrong host
         openapi_url=None,
         docs_url=None,

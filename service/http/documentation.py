@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
@@ -14,11 +14,12 @@ from service.config import Settings
 from service.engine import Engine
 from service.errors import DropserveError, NotReady
 from service.http import models_api
-from service.http.access import describe_access
+from service.http.common_description import CONTACT, HERE, LICENSE, TAGS, add_access, add_common_refusals
+from service.http.inference_routes import make_inference_routes
 from service.http.links import add_links
 from service.http.routes import json_response
 from service.manifest import Manifest
-from service.oip.description import describe_paths
+from service.oip.description import describe_paths, describe_schemas
 from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
 from service.sampling import Sampling
@@ -45,8 +46,7 @@ class Description:
         return content
 
     def _make(self) -> bytes:
-        api = describe_api(self._app, self._repository, self._settings)
-        return encode(describe_access(api) if self._settings.api_keys else api)
+        return encode(describe_api(self._app, self._repository, self._settings))
 
 
 def make_description_router(description: Description) -> APIRouter:
@@ -68,13 +68,18 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         summary=app.summary,
         description=_DESCRIPTION,
         servers=[HERE],
-        routes=[*_inference_routes().routes, *app.routes],
+        tags=TAGS,
+        contact=CONTACT,
+        license_info=LICENSE,
+        routes=[*make_inference_routes().routes, *app.routes],
     )
-    _add_bodies(api)
     # what a key protects is not told to those who have none: the description is open to all
     engine = None if settings.api_keys else _engine_at_hand(repository)
     api["paths"] |= describe_paths(engine, settings)
+    _add_schemas(api)
     add_links(api)
+    add_access(api, keys=settings.api_keys is not None)
+    add_common_refusals(api)
     if engine:
         _add_examples(api, engine, settings)
         _add_categories(api, engine.manifest)
@@ -107,82 +112,17 @@ Open Inference Protocol ask the same models, that protocol's: `{"error": message
 """
 
 
-HERE = {"url": ".", "description": "The service that this description comes from."}
-"""Relative to the description's own URL, so that `/docs` works below any prefix."""
-
-MODEL_PATHS = {
-    "": "the default model",
-    "/v1/models/{name}": "the highest version of a model",
-    "/v1/models/{name}/versions/{version}": "one version of a model",
-}
-"""Every way to say which model is meant."""
-
-PARAMETERS: dict[str, Json] = {
-    "name": {"description": "of the model", "schema": {"type": "string"}, "example": "digits"},
-    "version": {"description": "of the model", "schema": {"type": "integer", "minimum": 1}, "example": 1},
-}
-
 BODIES = (schemas.PredictBody, schemas.UncertaintyBody)
 
 MAX_TOLD = 20
 """Categorical features in a description."""
 
-REFUSALS = {
-    400: "not JSON",
-    404: "no such model",
-    413: "the body is too large",
-    415: "not application/json",
-    422: "a field has a wrong value",
-    429: "too busy, come back later",
-    503: "no model is ready",
-    504: "took too long",
-}
 
-
-async def _predict(request: Request) -> Response:
-    """One pass without dropout: for each row the label and the calibrated probabilities."""
-    raise NotImplementedError  # `service.http.inference` answers; this is only described
-
-
-async def _uncertainty(request: Request) -> Response:
-    """MC dropout: for each row what many thinned networks agree on, and how far they disagree."""
-    raise NotImplementedError
-
-
-def _inference_routes() -> APIRouter:
-    """`/predict` and `/uncertainty` as FastAPI describes routes; their answers come from `service.http.inference`."""
-    router = APIRouter(tags=["inference"])
-    for path, model in MODEL_PATHS.items():
-        described = {"summary": f"Answers of {model}", **_describe(path, schemas.PredictBody, schemas.Predictions)}
-        router.add_api_route(f"{path}/predict", _predict, methods=["POST"], **described)
-        described = {
-            "summary": f"How sure {model} is",
-            **_describe(path, schemas.UncertaintyBody, schemas.Uncertainties),
-        }
-        router.add_api_route(f"{path}/uncertainty", _uncertainty, methods=["POST"], **described)
-    return router
-
-
-def _describe(path: str, body: type[schemas.Described], reply: type[schemas.Described]) -> dict[str, Any]:
-    """What FastAPI cannot see of a route that reads and writes bytes."""
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{body.__name__}"}}}
-    parameters = [
-        {"name": name, "in": "path", "required": True, **parameter}
-        for name, parameter in PARAMETERS.items()
-        if f"{{{name}}}" in path
-    ]
-    return {
-        "response_model": reply,
-        "responses": {status: {"model": schemas.ErrorReply, "description": text} for status, text in REFUSALS.items()},
-        "openapi_extra": {"requestBody": {"required": True, "content": content}, "parameters": parameters},
-    }
-
-
-def _add_bodies(api: Json) -> None:
-    _, definitions = models_json_schema(
-        [(body, "validation") for body in BODIES], ref_template="#/components/schemas/{model}"
-    )
-    api["components"]["schemas"] |= definitions["$defs"]
+def _add_schemas(api: Json) -> None:
+    """Those that FastAPI does not see."""
+    bodies = [*BODIES] + ([schemas.LabelBody] if "/v1/review" in api["paths"] else [])
+    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=schemas.COMPONENT)
+    api["components"]["schemas"] |= definitions["$defs"] | describe_schemas()
 
 
 def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:

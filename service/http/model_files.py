@@ -13,7 +13,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from service.api import schemas
 from service.api.replies import encode
 from service.http.cards import render_card
-from service.http.models_api import SILENT, Name, Version
+from service.http.models_api import Name, Version
+from service.http.operations import refusal, refusals
 from service.http.routes import json_response
 from service.repository.documents import Documents
 from service.repository.repository import Repository
@@ -30,15 +31,17 @@ HARMLESS = {
     "cache-control": "private, no-cache",
 }
 
+Json = dict[str, Any]
+
 MARKDOWN, HTML, SVG = "text/markdown; charset=utf-8", "text/html; charset=utf-8", "image/svg+xml"
 
-File = Annotated[str, Path(description="a plot of the model", examples=["reliability.svg"])]
-MISSING: dict[int | str, Any] = {404: {"model": schemas.ErrorReply, "description": "no such model, version or file"}}
+File = Annotated[str, Path(description="A plot of the model.", examples=["reliability.svg"])]
+MISSING = refusals(422, 503) | {404: refusal("There is no such model, version or file.")}
 
 
 def make_files_router(repository: Repository) -> APIRouter:
     """`/models/{name}/…` of the version that answers by default, and `/models/{name}/versions/{version}/…`."""
-    router = APIRouter(prefix="/models", tags=["files"], responses={**SILENT, **MISSING})
+    router = APIRouter(prefix="/models", tags=["files"], responses=MISSING)
 
     async def of_model(name: Name) -> Documents:
         return _documents(repository, name)
@@ -46,8 +49,8 @@ def make_files_router(repository: Repository) -> APIRouter:
     async def of_version(name: Name, version: Version) -> Documents:
         return _documents(repository, name, version)
 
-    _add_files(router, "/{name}", "a model", of_model)
-    _add_files(router, "/{name}/versions/{version}", "a version", of_version)
+    _add_files(router, "/{name}", "model", of_model)
+    _add_files(router, "/{name}/versions/{version}", "version", of_version)
     return router
 
 
@@ -57,30 +60,35 @@ def _documents(repository: Repository, name: str, version: int | None = None) ->
     return Documents(repository.folder / manifest.name / str(manifest.version), manifest)
 
 
-def _add_files(router: APIRouter, place: str, whose: str, find: Callable[..., Awaitable[Documents]]) -> None:
+def _add_files(router: APIRouter, place: str, thing: str, find: Callable[..., Awaitable[Documents]]) -> None:
     found = Depends(find)
 
-    @router.get(f"{place}/files", response_model=schemas.ModelFiles, summary=f"What there is to read of {whose}")
     async def files(documents: Annotated[Documents, found]) -> Response:
         """Whether it has a card and a behaviour report, and the names of its plots."""
         return json_response(encode(await asyncio.to_thread(list_files, documents)))
 
-    @router.get(f"{place}/behaviour", response_class=Response, responses=_kinds(HTML), summary=f"What {whose} does")
     async def behaviour(documents: Annotated[Documents, found]) -> Response:
         """What dropout does in this network, measured: the page that `python -m training behaviour` wrote."""
         return _show(await asyncio.to_thread(documents.read_behaviour), HTML)
 
-    @router.get(f"{place}/card", response_class=Response, responses=_kinds(MARKDOWN, HTML), summary=f"Card of {whose}")
     async def card(request: Request, documents: Annotated[Documents, found]) -> Response:
         """Markdown; or a page with the plots in it, to whoever would rather have `text/html`."""
         as_page = prefers_html(request.headers.get("accept", ""))
         content = await asyncio.to_thread(render_card if as_page else Documents.read_card, documents)
         return _show(content, HTML if as_page else MARKDOWN, vary="accept")
 
-    @router.get(f"{place}/plots/{{file}}", response_class=Response, responses=_kinds(SVG), summary=f"Plot of {whose}")
     async def plot(file: File, documents: Annotated[Documents, found]) -> Response:
         """A plot of its evaluation."""
         return _show(await asyncio.to_thread(documents.read_plot, file), SVG)
+
+    def add(path: str, answer: Any, summary: str, **described: Any) -> None:
+        name = f"get_{thing}_{answer.__name__}"
+        router.add_api_route(f"{place}/{path}", answer, name=name, summary=f"{summary} a {thing}", **described)
+
+    add("files", files, "What there is to read of", response_model=schemas.ModelFiles)
+    add("behaviour", behaviour, "What dropout does in", **_kinds(HTML))
+    add("card", card, "Card of", **_kinds(MARKDOWN, HTML))
+    add("plots/{file}", plot, "A plot of", **_kinds(SVG))
 
 
 def list_files(documents: Documents) -> dict[str, Any]:
@@ -116,10 +124,10 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def _kinds(*kinds: str) -> dict[int | str, Any]:
+def _kinds(*kinds: str) -> Json:
     """The content types of an answer, for the description."""
     content = {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in kinds}
-    return {200: {"description": "the file", "content": content}}
+    return {"response_class": Response, "responses": {200: {"description": "The file.", "content": content}}}
 
 
 def _show(content: bytes, kind: str, **headers: str) -> Response:

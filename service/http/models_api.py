@@ -14,6 +14,7 @@ from fastapi import APIRouter, Path, Response
 from service.api import schemas
 from service.api.replies import as_sent, encode, encode_examples
 from service.engine import Engine
+from service.http.operations import refusals
 from service.http.routes import json_response
 from service.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
@@ -22,16 +23,16 @@ from service.repository.repository import Repository
 UNTOLD = {"schema_version", "name", "training", "libraries"}
 
 Json = dict[str, Any]
-Name = Annotated[str, Path(description="of the model", examples=["digits"])]
-Version = Annotated[int, Path(description="of the model", ge=1, examples=[1])]
+Name = Annotated[str, Path(description="Of the model.", examples=["digits"])]
+Version = Annotated[int, Path(description="Of the model.", ge=1, examples=[1])]
 
-UNKNOWN: dict[int | str, Json] = {404: {"model": schemas.ErrorReply, "description": "no such model or version"}}
-SILENT: dict[int | str, Json] = {503: {"model": schemas.ErrorReply, "description": "it does not serve, and why"}}
+NAMED = refusals(404, 422)
+"""Of an operation whose path names a model."""
 
 
 def make_models_router(repository: Repository) -> APIRouter:
     """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
-    router = APIRouter(prefix="/v1/models", tags=["models"], responses=SILENT)
+    router = APIRouter(prefix="/v1/models", tags=["models"], responses=refusals(503))
     _add_questions(router, repository)
     _add_example_rows(router, repository)
     _add_refresh(router, repository)
@@ -40,23 +41,23 @@ def make_models_router(repository: Repository) -> APIRouter:
 
 
 def _add_questions(router: APIRouter, repository: Repository) -> None:
-    @router.get("", response_model=schemas.Models, summary="Which models are there?")
+    @router.get("", response_model=schemas.ModelList, summary="Which models are there?")
     async def list_models() -> Response:
         """All models with all versions: those that serve, and why others do not."""
         return _reply(describe_all(repository.catalogue))
 
-    @router.get("/{name}", response_model=schemas.ModelDetail, responses=UNKNOWN, summary="What a model says of itself")
-    async def model(name: Name) -> Response:
+    @router.get("/{name}", response_model=schemas.ModelDetail, responses=NAMED, summary="What a model says of itself")
+    async def get_model(name: Name) -> Response:
         """The manifest of its default version, with the figures of its evaluation."""
         return _detail(name)
 
     @router.get(
         "/{name}/versions/{version}",
         response_model=schemas.ModelDetail,
-        responses=UNKNOWN,
+        responses=NAMED,
         summary="What a version says of itself",
     )
-    async def model_version(name: Name, version: Version) -> Response:
+    async def get_version(name: Name, version: Version) -> Response:
         """Its manifest, with the figures of its evaluation."""
         return _detail(name, version)
 
@@ -68,13 +69,13 @@ def _add_questions(router: APIRouter, repository: Repository) -> None:
 
 def _add_example_rows(router: APIRouter, repository: Repository) -> None:
     def add(path: str, answer: Any, summary: str) -> None:
-        router.add_api_route(path, answer, response_model=schemas.Examples, responses=UNKNOWN, summary=summary)
+        router.add_api_route(path, answer, response_model=schemas.Examples, responses=NAMED, summary=summary)
 
-    async def examples(name: Name) -> Response:
+    async def get_model_examples(name: Name) -> Response:
         """A few real rows, as its default version takes them."""
         return _examples(name)
 
-    async def version_examples(name: Name, version: Version) -> Response:
+    async def get_version_examples(name: Name, version: Version) -> Response:
         """A few real rows, as it takes them."""
         return _examples(name, version)
 
@@ -82,13 +83,15 @@ def _add_example_rows(router: APIRouter, repository: Repository) -> None:
         engine = repository.catalogue.find(name, version)
         return json_response(encode_examples(engine.manifest, engine.examples))
 
-    add("/{name}/examples", examples, "Rows that a model may be asked")
-    add("/{name}/versions/{version}/examples", version_examples, "Rows that a version may be asked")
+    add("/{name}/examples", get_model_examples, "Rows that a model may be asked")
+    add("/{name}/versions/{version}/examples", get_version_examples, "Rows that a version may be asked")
 
 
 def _add_refresh(router: APIRouter, repository: Repository) -> None:
-    @router.post("/refresh", response_model=schemas.Models, responses=UNKNOWN, summary="Look for new models now")
-    async def refresh() -> Response:
+    @router.post(
+        "/refresh", response_model=schemas.ModelList, responses=refusals(404), summary="Look for new models now"
+    )
+    async def refresh_models() -> Response:
         """Look at the folder, or at the store behind the URL, without waiting for the next time."""
         await asyncio.to_thread(repository.refresh)
         return _reply(describe_all(repository.catalogue))
@@ -96,9 +99,9 @@ def _add_refresh(router: APIRouter, repository: Repository) -> None:
 
 def _add_commands(router: APIRouter, repository: Repository) -> None:
     def add(path: str, answer: Any, model: type[schemas.Described], summary: str) -> None:
-        router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=UNKNOWN, summary=summary)
+        router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=NAMED, summary=summary)
 
-    async def load(name: Name) -> Response:
+    async def load_model(name: Name) -> Response:
         """All its versions, those that failed before too; an error when none of them can be served."""
         await repository.load(name)
         return _state(name)
@@ -108,7 +111,7 @@ def _add_commands(router: APIRouter, repository: Repository) -> None:
         await repository.load(name, version)
         return _state(name)
 
-    async def unload(name: Name) -> Response:
+    async def unload_model(name: Name) -> Response:
         """All its versions, and any that is published later, until it is loaded. Requests in flight finish."""
         await repository.unload(name)
         return _state(name)
@@ -121,14 +124,14 @@ def _add_commands(router: APIRouter, repository: Repository) -> None:
     def _state(name: str) -> Response:
         return _reply(describe_model(repository.catalogue, name))
 
-    add("/{name}/load", load, schemas.ModelState, "Serve a model")
-    add("/{name}/unload", unload, schemas.ModelState, "Let go of a model")
+    add("/{name}/load", load_model, schemas.ModelState, "Serve a model")
+    add("/{name}/unload", unload_model, schemas.ModelState, "Let go of a model")
     add("/{name}/versions/{version}/load", load_version, schemas.ModelState, "Serve a version")
     add("/{name}/versions/{version}/unload", unload_version, schemas.ModelState, "Let go of a version")
 
 
 def describe_all(catalogue: Catalogue) -> Json:
-    """As `schemas.Models`."""
+    """As `schemas.ModelList`."""
     models = [describe_model(catalogue, name) for name in catalogue.names]
     return {"default_model": catalogue.default_model, "models": models}
 

@@ -14,6 +14,7 @@ from service.api import schemas
 from service.api.decoding import decode_request
 from service.errors import InvalidInput, UnknownPath
 from service.http.calls import Call
+from service.http.operations import OF_BODIES, Responses, json_body, refusal, refusals
 from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
 from service.review.store import Decided, Order, State
@@ -24,38 +25,28 @@ MAX_LIMIT = 1000
 KNOWN = tuple(field.name for field in fields(Asked))
 """The query parameters of a listing."""
 
-Responses = dict[int | str, dict[str, Any]]
 NO_LOG = "there is nothing to review: DROPSERVE_PREDICTION_LOG, a folder or a URL to keep answers in, is not set"
 NO_NUL = r"^[^\x00]*$"
 """Which PostgreSQL has no place for in a text."""
-Id = Annotated[str, Path(description="of the row, as it was listed")]
+Id = Annotated[str, Path(description="Of the row, as it was listed.")]
 
-AWAY: Responses = {503: {"model": schemas.ErrorReply, "description": "the store cannot be reached, and why"}}
-UNKNOWN: Responses = {404: {"model": schemas.ErrorReply, "description": "no such row"}}
-REFUSED: Responses = {
-    status: {"model": schemas.ErrorReply, "description": text}
-    for status, text in {
-        400: "not JSON",
-        413: "the body is too large",
-        415: "not application/json",
-        422: "a field has a wrong value",
-    }.items()
-}
+AWAY: Responses = {503: refusal("The store cannot be reached; the message says why.")}
+UNKNOWN: Responses = refusals(422) | {404: refusal("There is no such row.")}
 
 
 def make_review_router(review: Review, seconds: float) -> APIRouter:
     """The routes; a body must arrive within so many seconds."""
     router = APIRouter(prefix="/v1/review", tags=["review"], responses=AWAY)
 
-    @router.get("", response_model=schemas.ReviewPage, responses={422: REFUSED[422]}, summary="What waits for a person")
-    async def list_rows(
+    @router.get("", response_model=schemas.ReviewPage, responses=refusals(422), summary="What waits for a person")
+    async def list_review_rows(
         request: Request,
-        model: Annotated[str | None, Query(description="only of this model", pattern=NO_NUL)] = None,
-        decision: Annotated[Decided, Query(description="any: those without a decision too")] = "refer",
-        state: Annotated[State, Query(description="open: not labelled yet")] = "open",
-        order: Annotated[Order, Query(description="information: highest mutual information first")] = "newest",
-        limit: Annotated[int, Query(description="rows of a page", ge=1, le=MAX_LIMIT)] = 50,
-        after: Annotated[str | None, Query(description="the `next` of the page before", pattern=NO_NUL)] = None,
+        model: Annotated[str | None, Query(description="Only of this model.", pattern=NO_NUL)] = None,
+        decision: Annotated[Decided, Query(description="`any`: those without a decision too.")] = "refer",
+        state: Annotated[State, Query(description="`open`: not labelled yet.")] = "open",
+        order: Annotated[Order, Query(description="`information`: the highest mutual information first.")] = "newest",
+        limit: Annotated[int, Query(description="Rows of a page.", ge=1, le=MAX_LIMIT)] = 50,
+        after: Annotated[str | None, Query(description="The `next` of the page before.", pattern=NO_NUL)] = None,
     ) -> Response:
         """Rows that were referred and that nobody has labelled, with the inputs and the answer; or others."""
         for name in request.query_params.keys() - KNOWN:
@@ -67,20 +58,18 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
     @router.get(
         "/{id}", response_model=schemas.ReviewRow, responses=UNKNOWN, summary="One row, and what was said of it"
     )
-    async def find_row(id: Id) -> Response:  # noqa: A002 - the path's own word
+    async def get_review_row(id: Id) -> Response:  # noqa: A002 - the path's own word
         """Any row of the prediction log."""
         return _reply(await asyncio.to_thread(review.find, id))
-
-    body = {"content": {"application/json": {"schema": schemas.LabelBody.model_json_schema()}}, "required": True}
 
     @router.post(
         "/{id}",
         response_model=schemas.ReviewRow,
-        responses=UNKNOWN | REFUSED,
+        responses=UNKNOWN | refusals(*OF_BODIES),
         summary="What a row is in truth",
-        openapi_extra={"requestBody": body},
+        openapi_extra={"requestBody": json_body(schemas.LabelBody)},
     )
-    async def label_row(request: Request, id: Id) -> Response:  # noqa: A002
+    async def label_review_row(request: Request, id: Id) -> Response:  # noqa: A002
         """Keep a person's label. A later one corrects it, and the earlier stays in the history; the same again
         changes nothing.
         """

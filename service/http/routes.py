@@ -5,6 +5,7 @@ from fastapi.responses import PlainTextResponse
 
 from service.api import schemas
 from service.api.replies import encode
+from service.http.operations import refusal
 from service.repository.repository import Repository
 from service.telemetry.exposition import Exposition
 
@@ -14,14 +15,14 @@ def make_health_router(repository: Repository) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz", response_model=schemas.Alive, summary="Is the process alive?")
-    async def healthz() -> Response:
+    async def get_liveness() -> Response:
         """200 as long as the process answers at all."""
         return json_response(encode({"status": "alive"}))
 
-    unready = {503: {"model": schemas.ErrorReply, "description": "not ready, and why"}}
+    unready = {503: refusal("It is not ready; the message says why.")}
 
     @router.get("/readyz", response_model=schemas.Ready, responses=unready, summary="Can it serve?")  # type: ignore[arg-type]
-    async def readyz() -> Response:
+    async def get_readiness() -> Response:
         """200 when models are loaded and verified, else 503 with the reason."""
         return json_response(encode(repository.status()))
 
@@ -33,7 +34,7 @@ def make_metrics_router(exposition: Exposition) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/metrics", response_class=PlainTextResponse, summary="What was counted, for Prometheus")
-    async def metrics(request: Request) -> Response:
+    async def get_metrics(request: Request) -> Response:
         """The sum over all workers, whichever answers."""
         content, content_type = exposition.expose(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})

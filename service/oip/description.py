@@ -3,11 +3,14 @@
 from typing import Any, NamedTuple
 
 import orjson
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from service.api.schemas import COMPONENT, Described
 from service.config import Settings
 from service.engine import Engine
-from service.oip import metadata
-from service.oip.datatypes import NAMES, NUMERIC
+from service.http.operations import REFUSALS
+from service.oip import metadata, schemas
+from service.oip.datatypes import NAMES
 from service.oip.infer import infer_steps
 from service.oip.messages import InferRequest, RequestedOutput
 from service.oip.outputs import outputs_of
@@ -20,15 +23,26 @@ Json = dict[str, Any]
 TAG = "open inference protocol"
 
 
-class Described(NamedTuple):
+class Operation(NamedTuple):
     """A path and what it does."""
 
+    name: str
     path: str
-    method: str
     summary: str
     description: str
+    reply: type[Described]
+    """A list of these: `lists`."""
+    refusals: tuple[int, ...] = ()
+    body: type[schemas.OipBody] | None = None
+    """Of a POST; without one, it is a GET."""
+    lists: bool = False
     example: str = ""
     """Which of `_examples` it has."""
+
+    @property
+    def method(self) -> str:
+        """As OpenAPI writes it."""
+        return "post" if self.body else "get"
 
 
 MODEL = "/v2/models/{name}"
@@ -44,97 +58,160 @@ INPUTS = "Its inputs, and all outputs that can be asked for."
 READY = "200 when it can be asked."
 LOAD = "It is verified and warmed up beside what serves, then swapped in."
 
-PATHS = (
-    Described("/v2", "get", "The server", "Its name, version and extensions of the protocol.", "server"),
-    Described("/v2/health/live", "get", "Is the process alive?", "200 as long as it answers at all."),
-    Described("/v2/health/ready", "get", "Can it serve?", "200 when models are loaded and verified."),
-    Described(MODEL, "get", "A model", INPUTS, "model"),
-    Described(VERSION, "get", "A version of a model", INPUTS, "model"),
-    Described(f"{MODEL}/ready", "get", "Can a model be asked?", READY),
-    Described(f"{VERSION}/ready", "get", "Can a version be asked?", READY),
-    Described(f"{MODEL}/infer", "post", "Ask a model", INFER, "infer"),
-    Described(f"{VERSION}/infer", "post", "Ask a version of a model", INFER, "infer"),
-    Described("/v2/repository/index", "post", "Which models are there?", "Every version, and whether it serves."),
-    Described("/v2/repository/models/{name}/load", "post", "Load a model", LOAD),
-    Described("/v2/repository/models/{name}/unload", "post", "Unload a model", "Requests in flight are finished."),
+FOUND = (400, 404, 503)
+"""What an operation on a model may refuse."""
+READ = (400, 408, 413, 415)
+"""What an operation with a body may refuse."""
+ASKED = (*READ, 404, 503, 504)
+
+OPERATIONS = (
+    Operation(
+        "oip_server_metadata",
+        "/v2",
+        "The server",
+        "Its name, version and extensions of the protocol.",
+        schemas.ServerMetadata,
+        example="server",
+    ),
+    Operation(
+        "oip_server_live",
+        "/v2/health/live",
+        "Is the process alive?",
+        "200 as long as it answers at all.",
+        schemas.ServerLive,
+    ),
+    Operation(
+        "oip_server_ready",
+        "/v2/health/ready",
+        "Can it serve?",
+        "200 when models are loaded and verified.",
+        schemas.ServerReady,
+        (503,),
+    ),
+    Operation("oip_model_metadata", MODEL, "A model", INPUTS, schemas.ModelMetadata, FOUND, example="model"),
+    Operation(
+        "oip_version_metadata", VERSION, "A version of a model", INPUTS, schemas.ModelMetadata, FOUND, example="model"
+    ),
+    Operation("oip_model_ready", f"{MODEL}/ready", "Can a model be asked?", READY, schemas.ModelReady, FOUND),
+    Operation("oip_version_ready", f"{VERSION}/ready", "Can a version be asked?", READY, schemas.ModelReady, FOUND),
+    Operation(
+        "oip_model_infer",
+        f"{MODEL}/infer",
+        "Ask a model",
+        INFER,
+        schemas.InferReply,
+        ASKED,
+        schemas.InferRequest,
+        example="infer",
+    ),
+    Operation(
+        "oip_version_infer",
+        f"{VERSION}/infer",
+        "Ask a version of a model",
+        INFER,
+        schemas.InferReply,
+        ASKED,
+        schemas.InferRequest,
+        example="infer",
+    ),
+    Operation(
+        "oip_repository_index",
+        "/v2/repository/index",
+        "Which models are there?",
+        "Every version, and whether it serves.",
+        schemas.IndexEntry,
+        (*READ, 503),
+        schemas.IndexRequest,
+        lists=True,
+    ),
+    Operation(
+        "oip_load_model",
+        "/v2/repository/models/{name}/load",
+        "Load a model",
+        LOAD,
+        schemas.Done,
+        (*READ, 404, 503),
+        schemas.LoadRequest,
+    ),
+    Operation(
+        "oip_unload_model",
+        "/v2/repository/models/{name}/unload",
+        "Unload a model",
+        "Requests in flight are finished.",
+        schemas.Done,
+        (*READ, 404, 503),
+        schemas.LoadRequest,
+    ),
 )
 
 PARAMETERS: dict[str, Json] = {
-    "{name}": {"name": "name", "schema": {"type": "string"}, "example": "digits"},
-    "{version}": {"name": "version", "schema": {"type": "integer", "minimum": 1}, "example": 1},
-}
-
-PARAMETERS_OF = {
-    "type": ["object", "null"],
-    "additionalProperties": {"type": ["boolean", "integer", "number", "string"]},
-}
-
-INFER_BODY: Json = {
-    "type": "object",
-    "required": ["inputs"],
-    "properties": {
-        "id": {"type": ["string", "null"]},
-        "parameters": PARAMETERS_OF,
-        "inputs": {
-            "type": "array",
-            "minItems": 1,
-            "items": {
-                "type": "object",
-                "required": ["name", "shape", "datatype"],
-                "properties": {
-                    "name": {"type": "string"},
-                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
-                    "datatype": {"enum": list(NUMERIC)},
-                    "parameters": PARAMETERS_OF,
-                    "data": {"type": "array", "description": "flat, row by row, or nested as the shape is"},
-                },
-            },
-        },
-        "outputs": {
-            "type": ["array", "null"],
-            "items": {
-                "type": "object",
-                "required": ["name"],
-                "properties": {"name": {"type": "string"}, "parameters": PARAMETERS_OF},
-            },
-        },
+    "{name}": {"name": "name", "description": "Of the model.", "schema": {"type": "string"}, "example": "digits"},
+    "{version}": {
+        "name": "version",
+        "description": "Of the model.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
     },
 }
 
-ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
+TEXTS = REFUSALS | {400: "The body is not JSON, or a field or a parameter has a wrong value."}
+"""Of refusals: below /v2, a wrong value is 400."""
 
 
 def describe_paths(engine: Engine | None, settings: Settings) -> Json:
     """OpenAPI's `paths`."""
     examples = _examples(engine, settings) if engine else {}
     paths: Json = {}
-    for described in PATHS:
-        paths.setdefault(described.path, {})[described.method] = _operation(described, examples)
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _describe(operation, examples)
     return paths
 
 
-def _operation(described: Described, examples: Json) -> Json:
-    asked: Json = {"schema": INFER_BODY if described.example == "infer" else {"type": "object"}}
-    answer: Json = {"schema": {}}
-    if described.example in examples:
-        asked["example"], answer["example"] = examples[described.example]
-    failed = {"description": "refused, and why", "content": {"application/json": {"schema": ERROR}}}
-    operation: Json = {
+def describe_schemas() -> Json:
+    """The schemas that the paths refer to."""
+    models: list[tuple[type[Described], JsonSchemaMode]] = [(schemas.OipError, "serialization")]
+    for operation in OPERATIONS:
+        models.append((operation.reply, "serialization"))
+        models += [(operation.body, "validation")] if operation.body else []
+    _, definitions = models_json_schema(models, ref_template=COMPONENT)
+    found: Json = definitions["$defs"]
+    return found
+
+
+def _describe(operation: Operation, examples: Json) -> Json:
+    asked, answered = examples.get(operation.example, (None, None))
+    reply = _refer(operation.reply)
+    refused = {str(status): _json(TEXTS[status], _refer(schemas.OipError)) for status in sorted(operation.refusals)}
+    described: Json = {
         "tags": [TAG],
-        "summary": described.summary,
-        "description": described.description,
-        "operationId": f"oip{described.path}".replace("/", "_").replace("{", "").replace("}", ""),
+        "summary": operation.summary,
+        "description": operation.description,
+        "operationId": operation.name,
         "parameters": [
             {"in": "path", "required": True, **parameter}
             for place, parameter in PARAMETERS.items()
-            if place in described.path
+            if place in operation.path
         ],
-        "responses": {"200": {"description": "done", "content": {"application/json": answer}}, "default": failed},
+        "responses": {
+            "200": _json("Done.", {"type": "array", "items": reply} if operation.lists else reply, answered),
+            **refused,
+        },
     }
-    if described.method == "post":
-        required = described.example == "infer"
-        operation["requestBody"] = {"required": required, "content": {"application/json": asked}}
-    return operation
+    if operation.body:
+        required = operation.body is schemas.InferRequest
+        content = _json("The request.", _refer(operation.body), asked)["content"]
+        described["requestBody"] = {"required": required, "content": content}
+    return described
+
+
+def _refer(model: type[Described]) -> Json:
+    return {"$ref": COMPONENT.format(model=model.__name__)}
+
+
+def _json(description: str, schema: Json, example: Json | None = None) -> Json:
+    """A response, or what of it is a request's too."""
+    media = {"schema": schema} | ({} if example is None else {"example": example})
+    return {"description": description, "content": {"application/json": media}}
 
 
 def _examples(engine: Engine, settings: Settings) -> Json:

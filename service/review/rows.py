@@ -30,7 +30,7 @@ class Row(NamedTuple):
     inputs: str | None
     """JSON, as callers write a row; None where inputs are not kept."""
     answer: str
-    """JSON: an entry of `predictions`, as `schemas.Predictions` or `schemas.Uncertainties` has it."""
+    """JSON: an entry of `predictions`, as `schemas.PredictReply` or `schemas.UncertaintyReply` has it."""
     samples: int
     """Passes that the request was answered with at most; 0: without dropout."""
     seed: int | None

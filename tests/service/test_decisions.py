@@ -42,7 +42,7 @@ def inputs(toy: ToyNet) -> list[list[float]]:
 def ask(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
     response = client.post(path, json=body)
     assert response.status_code == 200, response.text
-    schema = schemas.Predictions if path.endswith("predict") else schemas.Uncertainties
+    schema = schemas.PredictReply if path.endswith("predict") else schemas.UncertaintyReply
     schema.model_validate_json(response.content, strict=True)
     answer: dict[str, Any] = response.json()
     return answer

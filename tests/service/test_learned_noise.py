@@ -138,11 +138,11 @@ def test_intervals_are_as_wide_as_the_row_deserves(engine: Engine, rows: Floats)
 
 def test_replies_are_as_described(engine: Engine, rows: Floats) -> None:
     said = encode_prediction(engine.manifest, engine.predict({"input": rows}), coverage=0.9)
-    schemas.Predictions.model_validate_json(said, strict=True)
+    schemas.PredictReply.model_validate_json(said, strict=True)
     assert list(json.loads(said)["predictions"][0]) == ["values", "noise_std", "interval"]
     sampled = engine.sample({"input": rows}, Sampling(8, 0))
     told = encode_uncertainty(engine.manifest, Sampling(8, 0), sampled)
-    schemas.Uncertainties.model_validate_json(told, strict=True)
+    schemas.UncertaintyReply.model_validate_json(told, strict=True)
     assert len(json.loads(told)["predictions"][0]["deterministic"]["noise_std"]) == OUTPUTS
 
 

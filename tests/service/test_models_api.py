@@ -37,7 +37,7 @@ def states(response: httpx.Response) -> dict[int, str]:
 def test_all_models_are_listed(client: httpx.Client) -> None:
     listed = client.get("/v1/models")
     assert listed.status_code == 200
-    schemas.Models.model_validate_json(listed.content, strict=True)
+    schemas.ModelList.model_validate_json(listed.content, strict=True)
 
     def ready(version: int) -> dict[str, Any]:
         return {"version": version, "state": "ready", "reason": ""}

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.oip.description import PATHS, Described
+from service.oip.description import OPERATIONS, Operation
 
 HERE = {"name": "toy", "version": 2}
 
@@ -16,16 +16,16 @@ def paths(client: httpx.Client) -> dict[str, Any]:
     return described
 
 
-@pytest.mark.parametrize("described", PATHS, ids=lambda described: described.path)
-def test_every_path_described_is_there(described: Described, client: httpx.Client, paths: dict[str, Any]) -> None:
+@pytest.mark.parametrize("described", OPERATIONS, ids=lambda described: described.path)
+def test_every_path_described_is_there(described: Operation, client: httpx.Client, paths: dict[str, Any]) -> None:
     assert described.method in paths[described.path]
     wrong = "POST" if described.method == "get" else "GET"
     assert client.request(wrong, described.path.format(**HERE)).status_code == 405
 
 
-@pytest.mark.parametrize("described", [path for path in PATHS if path.example], ids=lambda described: described.path)
+@pytest.mark.parametrize("described", [one for one in OPERATIONS if one.example], ids=lambda described: described.path)
 def test_every_example_is_answered_with_its_example(
-    described: Described, client: httpx.Client, paths: dict[str, Any]
+    described: Operation, client: httpx.Client, paths: dict[str, Any]
 ) -> None:
     operation = paths[described.path][described.method]
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")

@@ -29,10 +29,6 @@ def api(client: httpx.Client) -> Json:
     return client.get("/openapi.json").json()  # type: ignore[no-any-return]
 
 
-def test_it_is_valid(api: Json) -> None:
-    validate(api)
-
-
 def test_every_path_is_described(api: Json) -> None:
     assert set(api["paths"]) >= {*PATHS, "/healthz", "/readyz", "/metrics", "/v1/models", "/v2/models/{name}/infer"}
 
@@ -50,19 +46,10 @@ def test_every_example_is_answered_with_its_example(client: httpx.Client, api: J
 @pytest.mark.parametrize("path", PATHS)
 def test_every_refusal_is_described(api: Json, path: str) -> None:
     responses = api["paths"][path]["post"]["responses"]
-    assert set(responses) == {"200", "400", "404", "413", "415", "422", "429", "503", "504"}
+    assert set(responses) == {*("200", "400", "404", "408", "413", "415", "422", "429", "431", "503", "504")}
     for status, response in responses.items():
         if status != "200":
             assert response["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorReply")
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_every_parameter_is_described(api: Json, path: str) -> None:
-    parameters = api["paths"][path]["post"].get("parameters", [])
-    assert {parameter["name"] for parameter in parameters} == {
-        name for name in ("name", "version") if f"{{{name}}}" in path
-    }
-    assert all(parameter["in"] == "path" and parameter["required"] for parameter in parameters)
 
 
 @pytest.mark.parametrize("schema", ["PredictBody", "UncertaintyBody", "ClassSpread", "RegressionSpread"])

@@ -39,13 +39,13 @@ def uncertainty(engine: Engine, rows: int, passes: int) -> bytes:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_predictions_are_as_described(engine: Engine, rows: int) -> None:
     reply = encode_prediction(engine.manifest, engine.predict({"input": ToyNet().rows(rows)}))
-    assert len(validated(schemas.Predictions, reply)["predictions"]) == rows
+    assert len(validated(schemas.PredictReply, reply)["predictions"]) == rows
 
 
 @pytest.mark.parametrize("passes", [1, 2, 50])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_uncertainties_are_as_described(engine: Engine, rows: int, passes: int) -> None:
-    reply = validated(schemas.Uncertainties, uncertainty(engine, rows, passes))
+    reply = validated(schemas.UncertaintyReply, uncertainty(engine, rows, passes))
     assert len(reply["predictions"]) == rows
     assert (reply["model"], reply["version"], reply["samples"], reply["seed"]) == ("toy", 1, passes, SEED)
 

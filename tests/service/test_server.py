@@ -64,7 +64,7 @@ def refusal(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
 def test_predict(client: httpx.Client, rows: list[list[float]], path: str) -> None:
     response = client.post(f"{path}/predict", json={"inputs": rows})
     assert response.status_code == 200
-    reply = schemas.Predictions.model_validate_json(response.content, strict=True)
+    reply = schemas.PredictReply.model_validate_json(response.content, strict=True)
     assert len(reply.predictions) == len(rows)
     assert (reply.model, reply.version) == {
         "": ("toy", 2),
@@ -78,7 +78,7 @@ def test_predict(client: httpx.Client, rows: list[list[float]], path: str) -> No
 def test_uncertainty(client: httpx.Client, rows: list[list[float]], path: str) -> None:
     response = client.post(f"{path}/uncertainty", json={"inputs": rows, "samples": 20, "seed": 7})
     assert response.status_code == 200
-    reply = schemas.Uncertainties.model_validate_json(response.content, strict=True)
+    reply = schemas.UncertaintyReply.model_validate_json(response.content, strict=True)
     assert (len(reply.predictions), reply.samples, reply.seed) == (len(rows), 20, 7)
 
 
