@@ -15,8 +15,7 @@ from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
 from training.inject import random_draws, sampling_copy
-from training.layers import InTargetsUnit, NoisyInTargetsUnit
-from training.network import MIN_LENET_PIXELS, make_lenet, make_mlp, make_preprocessing, make_resnet
+from training.network import MIN_LENET_PIXELS, make_encoding, make_lenet, make_mlp, make_resnet
 
 Network = Literal["mlp", "lenet", "resnet"]
 
@@ -38,45 +37,38 @@ def choose_network(config: TrainConfig, data: Dataset) -> Network:
 
 
 def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
-    """An untrained network that maps raw rows to logits, or of a regression to standardised values (rows, outputs).
+    """An untrained network: standardised rows to logits, or of a regression to standardised values (rows, outputs).
 
     Where the noise is learned, what tells it lies behind the values: see `mean_and_noise`.
-    `rows`: training rows, for the preprocessing. Raises TrainingError.
+    `rows`: some that are standardised. Raises TrainingError.
     """
     outputs = len(data.labels) or (2 if config.noise == "learned" else 1)
     p, input_p = config.dropout, config.input_dropout
     if config.module:
         return _own(config.module, data, rows, outputs)
     kind = choose_network(config, data)
-    preprocessing = make_preprocessing(data, rows)
+    first = make_encoding(data)
     if kind == "lenet":
-        return make_lenet(preprocessing, rows.shape[1:], config.hidden, outputs, p, input_p)
+        return make_lenet(first, rows.shape[1:], config.hidden, outputs, p, input_p)
     if kind == "resnet":
-        return make_resnet(preprocessing, rows.shape[1], outputs, p, input_p)
+        return make_resnet(first, rows.shape[1], outputs, p, input_p)
     if rows.ndim == 4:
-        preprocessing["flatten"] = nn.Flatten()
-    return make_mlp(preprocessing, preprocessed_shape(preprocessing, rows)[0], config.hidden, outputs, p, input_p)
+        first["flatten"] = nn.Flatten()
+    return make_mlp(first, encoded_shape(first, rows)[0], config.hidden, outputs, p, input_p)
 
 
-def make_unit(config: TrainConfig, data: Dataset, targets: Tensor) -> InTargetsUnit | None:
-    """The last layer of a regression. `targets`: of training rows (rows, outputs)."""
-    if data.labels:
-        return None
-    return NoisyInTargetsUnit(targets) if config.noise == "learned" else InTargetsUnit(targets)
-
-
-def preprocessed_shape(preprocessing: OrderedDict[str, nn.Module], rows: Tensor) -> tuple[int, ...]:
-    """Of one row, as the network behind the preprocessing gets it."""
+def encoded_shape(encoding: OrderedDict[str, nn.Module], rows: Tensor) -> tuple[int, ...]:
+    """Of one row, as the network behind the encoding gets it."""
     with torch.no_grad():
-        return tuple(nn.Sequential(preprocessing)(rows[:1]).shape[1:])
+        return tuple(nn.Sequential(encoding)(rows[:1]).shape[1:])
 
 
 def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
-    """The user's module behind our preprocessing; raises TrainingError naming what it should do instead."""
+    """The user's module behind our encoding; raises TrainingError naming what it should do instead."""
     module = _build(place, data)
-    preprocessing = make_preprocessing(data, rows)
-    shape = preprocessed_shape(preprocessing, rows)
-    network = nn.Sequential(OrderedDict([*preprocessing.items(), ("network", module)]))
+    encoding = make_encoding(data)
+    shape = encoded_shape(encoding, rows)
+    network = nn.Sequential(OrderedDict([*encoding.items(), ("network", module)]))
     noise = ", a value and then what softplus makes its noise of" * (outputs > (len(data.labels) or 1))
     wanted = (
         f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to"

@@ -1,4 +1,4 @@
-"""The networks that are trained: raw values in, logits or values out; preprocessing is their first layer."""
+"""The networks that are trained: standardised values in, logits or standardised values out."""
 
 import math
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.concrete import ConcreteDropout
 from training.data import Dataset
-from training.layers import Encode, InTargetsUnit, Standardise, StandardiseChannels
+from training.layers import OneHot
 
 Rate = float | Literal["learned"]
 """Probability of dropping."""
@@ -21,31 +21,28 @@ STAGES = (16, 32, 64)
 MIN_LENET_PIXELS = 16
 
 
-def make_preprocessing(data: Dataset, rows: Tensor) -> OrderedDict[str, nn.Module]:
-    """The first layers: of images (rows, channels, height, width), of tables (rows, width). `rows`: training rows."""
-    if rows.ndim == 4:
-        return OrderedDict(standardise=StandardiseChannels(rows))
-    if data.categories:
-        sizes = [len(data.categories.get(feature, ())) for feature in data.features]
-        return OrderedDict(encode=Encode(rows, sizes))
-    return OrderedDict(standardise=Standardise(rows, one_unit=data.one_unit))
+def make_encoding(data: Dataset) -> OrderedDict[str, nn.Module]:
+    """The layers in front of the others, behind standardisation: that of categories, where there are any."""
+    if not data.categories:
+        return OrderedDict()
+    return OrderedDict(encode=OneHot([len(data.categories.get(feature, ())) for feature in data.features]))
 
 
 def make_mlp(
-    preprocessing: OrderedDict[str, nn.Module],
+    first: OrderedDict[str, nn.Module],
     width: int,
     hidden: Sequence[int],
     outputs: int,
     p: Rate,
     input_p: float,
 ) -> nn.Sequential:
-    """`width` preprocessed values through hidden layers of ReLU units, each followed by dropout, to (rows, outputs).
+    """`width` values behind the first layers through hidden layers of ReLU units and dropout, to (rows, outputs).
 
     Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed. Where it is learned, each
     layer learns its own.
     """
     layers = {
-        **preprocessing,
+        **first,
         **_dropout("input_dropout", input_p, width),
         **_fully_connected(width, hidden, outputs, p),
     }
@@ -53,7 +50,7 @@ def make_mlp(
 
 
 def make_lenet(
-    preprocessing: OrderedDict[str, nn.Module],
+    first: OrderedDict[str, nn.Module],
     image: Sequence[int],
     hidden: Sequence[int],
     outputs: int,
@@ -66,7 +63,7 @@ def make_lenet(
     """
     height, width = (((size - 4) // 2 - 4) // 2 for size in image[1:])
     layers: dict[str, nn.Module] = {
-        **preprocessing,
+        **first,
         **_dropout("input_dropout", input_p, math.prod(image)),
         "conv_1": nn.Conv2d(image[0], CONV1, 5),
         "conv_relu_1": nn.ReLU(),
@@ -101,10 +98,10 @@ class Residual(nn.Module):
 
 
 def make_resnet(
-    preprocessing: OrderedDict[str, nn.Module], channels: int, outputs: int, p: Rate, input_p: float
+    first: OrderedDict[str, nn.Module], channels: int, outputs: int, p: Rate, input_p: float
 ) -> nn.Sequential:
     """Three residual blocks; behind each, channels are dropped with p/2, and units with p at the end."""
-    layers: dict[str, nn.Module] = {**preprocessing, **_dropout("input_dropout", input_p, channels)}
+    layers: dict[str, nn.Module] = {**first, **_dropout("input_dropout", input_p, channels)}
     of_channels: Rate = "learned" if p == "learned" else p / 2
     for number, (width, stride) in enumerate(zip(STAGES, (1, 2, 2), strict=True), start=1):
         layers[f"block_{number}"] = Residual(channels, width, stride)
@@ -112,12 +109,6 @@ def make_resnet(
         channels = width
     layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), **_dropout("dropout", p, channels)}
     return nn.Sequential(OrderedDict(layers, output=nn.Linear(channels, outputs)))
-
-
-def in_targets_unit(network: nn.Module, last: InTargetsUnit) -> nn.Sequential:
-    """The network with that as its last layer."""
-    layers = network.named_children() if type(network) is nn.Sequential else (("network", network),)
-    return nn.Sequential(OrderedDict([*layers, ("in_targets_unit", last)]))
 
 
 def _fully_connected(width: int, hidden: Sequence[int], outputs: int, p: Rate) -> dict[str, nn.Module]:

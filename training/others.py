@@ -9,14 +9,14 @@ from service.categories import Categories
 from service.csv_rows import read_csv
 from service.errors import DropserveError
 from service.manifest import TensorSpec
-from training.data import Dataset, Float32, ImageChoices, load_data
+from training.data import Dataset, Floats, ImageChoices, load_data
 from training.data.folder import read_images
 from training.errors import TrainingError
 
 TABLES = (".csv", ".tsv")
 
 
-def read_others(source: str, data: Dataset) -> Float32:
+def read_others(source: str, data: Dataset) -> Floats:
     """The inputs of a file or folder, rows like those of `data`: (rows, …).
 
     Of a table the columns that are features, as callers of the service send them; a target is not needed.
@@ -42,7 +42,7 @@ def read_others(source: str, data: Dataset) -> Float32:
     return inputs
 
 
-def _inputs(path: Path, data: Dataset) -> Float32:
+def _inputs(path: Path, data: Dataset) -> Floats:
     if path.suffix.lower() in TABLES:
         return _columns(path, data)
     return read_images(path, _like(data)).astype(np.float32) if path.is_dir() else load_data(str(path)).inputs
@@ -54,11 +54,11 @@ def _like(data: Dataset) -> ImageChoices:
     return replace(choices, resize=data.image.resize, background=data.image.background) if data.image else choices
 
 
-def _columns(path: Path, data: Dataset) -> Float32:
-    spec = TensorSpec(name="input", dtype="float32", shape=data.inputs.shape[1:])
+def _columns(path: Path, data: Dataset) -> Floats:
+    spec = TensorSpec(name="input", dtype=data.dtype, shape=data.inputs.shape[1:])
     categories = Categories(data.features, data.categories) if data.categories else None
-    return read_csv(path.read_bytes(), spec, data.features, categories).astype(np.float32)
+    return read_csv(path.read_bytes(), spec, data.features, categories).astype(data.inputs.dtype)
 
 
-def _times(rows: Float32) -> str:
+def _times(rows: Floats) -> str:
     return "×".join(map(str, rows.shape[1:]))

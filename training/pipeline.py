@@ -23,6 +23,7 @@ from training.publish import check_writable
 from training.release import publish_module
 from training.reviewed import Reviewed, with_reviewed
 from training.rows import Rows
+from training.scaling import unvarying
 from training.seen import what_was_seen
 from training.target_noise import check_noise, known_noise
 from training.train import Epoch, Trained, train
@@ -48,7 +49,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     config, data, split, reviewed = _prepared(config)
     everything = reviewed.joined(data) if reviewed else data
     others = () if config.others is None else (read_others(config.others, data),)
-    for line in (*_table(data.columns), *data.notes, *_left_out(everything, split)):
+    for line in (*_table(data.columns), *data.notes, *_left_out(everything, split), *unvarying(data, split.train)):
         say(line)
     say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
     say(_what(config, data))

@@ -82,19 +82,19 @@ def _inputs(entries: Sequence[Entry], data: Dataset) -> Any:
     """(rows, …), in the data's own order of columns."""
     shape = data.inputs.shape[1:]
     rows = [_row(entry.row, data, shape) for entry in entries]
-    return np.concatenate([np.zeros((0, *shape), np.float32), *rows])
+    return np.concatenate([np.zeros((0, *shape), data.inputs.dtype), *rows])
 
 
 def _row(row: Row, data: Dataset, shape: tuple[int, ...]) -> Any:
     """(1, …): a row as callers wrote it, checked as the service does."""
     sent = msgspec.json.decode(row.inputs or "null")
-    spec = TensorSpec(name=FIELD, dtype="float32", shape=shape)
+    spec = TensorSpec(name=FIELD, dtype=data.dtype, shape=shape)
     try:
         if data.categories:
-            return Categories(data.features, data.categories).to_numbers([sent], FIELD).astype(np.float32)
+            return Categories(data.features, data.categories).to_numbers([sent], FIELD).astype(data.inputs.dtype)
         if not isinstance(sent, list):
             raise InvalidInput("expected a list of numbers, of a model of one input")
-        return to_array([sent], spec, FIELD).astype(np.float32)
+        return to_array([sent], spec, FIELD).astype(data.inputs.dtype)
     except (InvalidInput, ValueError) as error:
         reason = error.message if isinstance(error, InvalidInput) else str(error)
         raise TrainingError(f"with_reviewed: row {row.id} does not fit {data.name}: {reason}") from None

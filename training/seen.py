@@ -3,13 +3,13 @@
 import numpy as np
 
 from service.manifest import Seen
-from training.data import Float32
+from training.data import Floats
 
 MOST_PLACES = 1000
 """A manifest stays short."""
 
 
-def what_was_seen(inputs: Float32, *, one_unit: bool) -> tuple[Seen, ...]:
+def what_was_seen(inputs: Floats, *, one_unit: bool) -> tuple[Seen, ...]:
     """Inputs (rows, …) → the lowest, median and highest of each value of a row, or of all where the unit is one.
 
     Nothing where that would be told of very many.

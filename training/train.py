@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network, make_unit
+from training.architecture import make_network
 from training.batches import Tensors, batches, cut, near
 from training.checkpoint import load
 from training.class_weights import class_weights
@@ -28,9 +28,8 @@ from training.distributed import ranks
 from training.dropout import cheap_masks
 from training.epochs import Epoch, logged
 from training.errors import TrainingError
-from training.layers import InTargetsUnit
 from training.loss import Loss
-from training.network import in_targets_unit
+from training.scaling import Scaling
 from training.state import State
 from training.tensorboard_log import to_tensorboard
 
@@ -59,11 +58,10 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
     Raises TrainingError when the device is not there, its memory is too small, or the loss is not finite.
     """
     with told_plainly(config):
-        run, unit = begin(config, data, split.train)
-        best = run.fit(to_tensors(split.validation, unit), _told(config, on_epoch))
+        run, scaling = begin(config, data, split.train)
+        best = run.fit(scaling.tensors(split.validation), _told(config, on_epoch))
         network = run.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        network = with_learned_dropout(network)
-        network = (in_targets_unit(network, unit) if unit else network).eval()
+        network = scaling.around(with_learned_dropout(network)).eval()
         return Trained(network, best, str(run.device), str(run.precision).removeprefix("torch."))
 
 
@@ -74,26 +72,21 @@ def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[E
     return to_tensorboard(logged(on_epoch, config.log, anew=config.resume is None), config.tensorboard)
 
 
-def begin(config: TrainConfig, data: Dataset, rows: Part) -> tuple["Run", InTargetsUnit | None]:
-    """A run over these rows that has not made its first pass, and the last layer that a regression gets after it."""
+def begin(config: TrainConfig, data: Dataset, rows: Part) -> tuple["Run", Scaling]:
+    """A run over these rows that has not made its first pass, and what goes around its network."""
     device = choose_device(config.device, ranks().local)
     torch.manual_seed(config.seed)
-    network = placed(make_network(config, data, torch.from_numpy(rows.inputs)), device)
-    unit = make_unit(config, data, torch.from_numpy(rows.targets))
-    loss = Loss(config, unit, rows=len(rows.targets), class_weights=_weights(config, data, rows, device))
-    return Run(config, data, network, loss, to_tensors(rows, unit), device), unit
+    scaling = Scaling(config, data, rows)
+    tensors = scaling.tensors(rows)
+    network = placed(make_network(config, data, tensors[0]), device)
+    loss = Loss(config, scaling.unit, rows=len(rows.targets), class_weights=_weights(config, data, rows, device))
+    return Run(config, data, network, loss, tensors, device), scaling
 
 
 def _weights(config: TrainConfig, data: Dataset, rows: Part, device: torch.device) -> Tensor | None:
     """Of the classes, on the device; None where all weigh the same."""
     weights = class_weights(config, data, rows)
     return torch.tensor(weights, dtype=torch.float32, device=device) if weights else None
-
-
-def to_tensors(part: Part, unit: InTargetsUnit | None) -> Tensors:
-    """Inputs, and targets as the loss has them: of a regression standardised."""
-    targets = torch.from_numpy(part.targets)
-    return torch.from_numpy(part.inputs), unit.standardised(targets) if unit else targets
 
 
 class Run:

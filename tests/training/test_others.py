@@ -39,7 +39,7 @@ def images(tmp_path: Path) -> Dataset:
 def test_columns_are_found_by_name_and_categories_by_theirs(houses: Dataset, tmp_path: Path) -> None:
     (tmp_path / "castles.csv").write_text("towers,town,size\n4,Trier,5000\n2,Bonn,9000\n")
     found = read_others(str(tmp_path / "castles.csv"), houses)
-    assert found.dtype == np.float32
+    assert found.dtype == np.float64
     assert found.tolist() == [[5000.0, 1.0], [9000.0, 0.0]]
 
 

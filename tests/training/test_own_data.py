@@ -19,7 +19,7 @@ from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Dataset, load_data, split_data
 from training.errors import TrainingError
-from training.layers import Encode, InTargetsUnit, Standardise
+from training.layers import InTargetsUnit, OneHot
 from training.pipeline import settled
 from training.train import Trained, train
 
@@ -188,12 +188,11 @@ def test_a_network_that_does_not_fit_is_refused(tmp_path: Path, network: str, me
 
 def test_categories_are_spread_over_columns_and_an_unknown_one_is_zeros() -> None:
     rows = torch.tensor([[1.0, 2, 0], [3.0, 0, 1], [5.0, 1, 1]])
-    encode = Encode(rows, (0, 3, 2))
-    assert encode.width == 6
-    torch.testing.assert_close(encode(rows)[:, 0], Standardise(rows[:, :1], one_unit=False)(rows[:, :1])[:, 0])
+    encode = OneHot((0, 3, 2))
+    assert encode(rows)[:, 0].tolist() == [1, 3, 5]
     assert encode(rows)[:, 1:].tolist() == [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1], [0, 1, 0, 0, 1]]
     assert encode(torch.tensor([[1.0, 7, 0.5]]))[0, 1:].tolist() == [0] * 5
-    assert Encode(rows[:, 1:], (3, 2))(rows[:, 1:]).shape == (3, 5)
+    assert OneHot((3, 2))(rows[:, 1:]).shape == (3, 5)
 
 
 def test_values_return_to_the_targets_unit() -> None:

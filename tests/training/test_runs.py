@@ -42,7 +42,7 @@ def test_bfloat16_learns_and_weights_stay_in_float32(digits: Dataset, split: Spl
     full, half = (quick(digits, split, epochs=15, precision=name) for name in ("float32", "bfloat16"))
     assert (full.precision, half.precision) == ("float32", "bfloat16")
     assert half.best.validation_score > 0.9
-    assert all(weights.dtype == torch.float32 for weights in half.network.state_dict().values())
+    assert all(weights.dtype == torch.float32 for weights in half.network.parameters())
     first = "hidden_1.weight"
     assert not torch.equal(full.network.state_dict()[first], half.network.state_dict()[first])
 

@@ -179,7 +179,7 @@ def test_statistics_are_those_of_the_training_part(digits: Dataset, split: Split
 
 def test_standardised_columns_have_mean_0_and_spread_1_and_constant_ones_are_0() -> None:
     rows = torch.tensor([[1.0, 10.0, 3.0], [2.0, 30.0, 3.0], [6.0, 20.0, 3.0]])
-    found = Standardise(rows, one_unit=False)(rows)
+    found = Standardise(rows)(rows)
     torch.testing.assert_close(found.mean(dim=0), torch.zeros(3))
     torch.testing.assert_close(found.square().mean(dim=0), torch.tensor([1.0, 1.0, 0.0]))
 
@@ -195,7 +195,6 @@ def test_columns_in_one_unit_keep_their_proportions() -> None:
     ("p", "input_p", "sites"), [(0.5, 0.0, [0.5, 0.5]), (0.5, 0.1, [0.1, 0.5, 0.5]), (0.0, 0.1, [0.1])]
 )
 def test_where_nothing_is_dropped_there_is_no_dropout(p: float, input_p: float, sites: list[float]) -> None:
-    preprocessing = OrderedDict[str, nn.Module](standardise=Standardise(torch.rand(4, 3), one_unit=False))
-    network = make_mlp(preprocessing, 3, (8, 8), 2, p, input_p)
+    network = make_mlp(OrderedDict(), 3, (8, 8), 2, p, input_p)
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == sites
     assert network(torch.rand(5, 3)).shape == (5, 2)

@@ -9,16 +9,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network, make_unit
+from training.architecture import make_network
 from training.behaviour.served import Served, open_served
 from training.behaviour.settings import RATES, WITH, Settings
 from training.behaviour.watching import Seen, watch_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split, deal, split_data
 from training.data.split import strata
-from training.network import in_targets_unit
 from training.release import publish_module
 from training.rows import Rows
+from training.scaling import Scaling
 from training.target_noise import known_noise
 from training.train import train
 
@@ -105,9 +105,8 @@ def few(data: Dataset, part: Part, rows: int, seed: int) -> Part:
 def _with_dropout_layers(config: TrainConfig, data: Dataset, split: Split, trained: nn.Module) -> nn.Module:
     """The same weights between dropout layers; they were not there in training."""
     dropping = config.model_copy(update={"dropout": WITH})
-    network = make_network(dropping, data, torch.from_numpy(split.train.inputs))
-    unit = make_unit(config, data, torch.from_numpy(split.train.targets))
-    network = in_targets_unit(network, unit) if unit else network
+    scaling = Scaling(config, data, split.train)
+    network = scaling.around(make_network(dropping, data, scaling.tensors(split.test)[0]))
     network.load_state_dict(trained.state_dict())
     return network.eval()
 

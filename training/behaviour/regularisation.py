@@ -16,7 +16,7 @@ from training.config import TrainConfig
 from training.data import Dataset, Part
 from training.metrics import Float64
 from training.svg import Axis
-from training.train import begin, to_tensors
+from training.train import begin
 
 WHISKERS = 11
 LEAST = f"p = {WITHOUT:g} less p = {WITH:g}"
@@ -104,8 +104,8 @@ def _gap(run: Run) -> float:
 def watched_run(data: Dataset, config: TrainConfig, learned: Part, held_out: Part) -> Run:
     """Train on the one part, and look at both after every epoch."""
     with one_thread(), torch.random.fork_rng(devices=[]):
-        run, unit = begin(config, data, learned)
-        parts = to_tensors(learned, unit), to_tensors(held_out, unit)
+        run, scaling = begin(config, data, learned)
+        parts = scaling.tensors(learned), scaling.tensors(held_out)
         found = []
         for _ in range(config.epochs):
             run.one_pass()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.data.choices import Choices, ImageChoices
-from training.data.dataset import ColumnSeen, Dataset, Float32, Int64, Task
+from training.data.dataset import ColumnSeen, Dataset, Float32, Floats, Int64, Task
 from training.data.digits import read_digits
 from training.data.folder import read_folder
 from training.data.idx import read_idx
@@ -19,6 +19,7 @@ __all__ = [
     "ColumnSeen",
     "Dataset",
     "Float32",
+    "Floats",
     "ImageChoices",
     "Int64",
     "Part",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from training.data.choices import Choices
 from training.data.columns import Column
-from training.data.dataset import Dataset, Float32
+from training.data.dataset import Dataset, Floats, as_floats
 from training.data.targets import make_target
 from training.errors import TrainingError
 
@@ -60,15 +60,14 @@ def _any_nan(array: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isnan(array).reshape(len(array), -1).any(axis=1))
 
 
-def _finite(name: str, inputs: NDArray[Any]) -> Float32:
-    with np.errstate(over="ignore"):
-        rows = inputs.astype(np.float32)
+def _finite(name: str, inputs: NDArray[Any]) -> Floats:
+    rows = as_floats(inputs)
     if not np.isfinite(rows).all():
-        raise TrainingError(f"{name}: the inputs hold numbers that are infinite, or too large for 32 bits")
+        raise TrainingError(f"{name}: the inputs hold numbers that are infinite, or too large for 64 bits")
     return rows
 
 
-def shaped(name: str, rows: Float32) -> Float32:
+def shaped(name: str, rows: Floats) -> Floats:
     """(rows, features) or (rows, channels, height, width)"""
     if rows.ndim == 2:
         return rows

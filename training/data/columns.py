@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.categories import is_number
 from training.data.choices import Choices
-from training.data.dataset import ColumnSeen, Float32
+from training.data.dataset import ColumnSeen, Floats, as_floats
 from training.errors import TrainingError
 
 MAX_CATEGORIES = 100
@@ -40,7 +40,7 @@ class Feature:
     """A column as the network gets it."""
 
     seen: ColumnSeen
-    values: Float32 | None = None
+    values: Floats | None = None
     """(rows,): numbers, or numbers of categories; None when the column is ignored."""
     categories: tuple[str, ...] = ()
 
@@ -75,28 +75,33 @@ def make_feature(where: str, column: Column, categorical: bool) -> Feature:
         return _category(where, column, different, categorical)
     if column.values.dtype.kind in "iu" and len(different) == len(column.values) and _counts_rows(column):
         return _ignored(column, "a different whole number in each row: an id")
-    values = to_float32(where, column)
+    values = finite(where, column)
     if column.values.dtype.kind in "iu" and len(np.unique(values)) < len(different):
         raise TrainingError(
-            f"{where}: column {column.name!r} holds whole numbers that 32-bit floating point cannot tell apart, such as"
+            f"{where}: column {column.name!r} holds whole numbers that 64-bit floating point cannot tell apart, such as"
             f" {np.abs(column.values).max()}; say --ignore {column.name}, or subtract a constant from them"
         )
     kind = "whole numbers" if column.values.dtype.kind in "iu" else "numbers"
-    text = f"{kind} from {values.min():g} to {values.max():g}, {len(different)} different"
+    text = f"{kind} {span(values)}, {len(different)} different"
     return Feature(ColumnSeen(column.name, "number", text), values)
 
 
-def to_float32(where: str, column: Column, *, target: bool = False) -> Float32:
+def finite(where: str, column: Column, *, target: bool = False) -> Floats:
     """(rows,); raises TrainingError for numbers that are infinite or become so."""
-    with np.errstate(over="ignore"):
-        values = column.values.astype(np.float32)
+    values = as_floats(column.values)
     if wrong := int((~np.isfinite(values)).sum()):
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise TrainingError(
-            f"{where}: column {column.name!r} has {wrong} values that are no finite 32-bit numbers, the first in row"
+            f"{where}: column {column.name!r} has {wrong} values that are no finite numbers, the first in row"
             f" {row + 1}: {column.values[row]}; leave these rows out of the file{_or_ignore(column, target=target)}"
         )
     return values
+
+
+def span(values: Floats) -> str:
+    """«from 1 to 5», with as many digits as it takes to tell the two apart."""
+    low, high = f"{values.min():g}", f"{values.max():g}"
+    return f"from {low} to {high}" if low != high else f"from {values.min():.17g} to {values.max():.17g}"
 
 
 def _or_ignore(column: Column, *, target: bool) -> str:

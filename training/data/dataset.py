@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from service.manifest import ImageRule
 
 Float32 = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
+"""float32 or float64."""
 Int64 = NDArray[np.int64]
 Task = Literal["classification", "regression"]
 
@@ -29,7 +31,7 @@ class Dataset:
     """Rows to learn from, as they come: preprocessing is the network's."""
 
     name: str
-    inputs: Float32
+    inputs: Floats
     """(rows, features), or of images (rows, channels, height, width); a categorical column holds category numbers."""
     targets: Int64 | Float32
     """(rows,): the number of each row's class; of a regression (rows, 1), the values in their own unit."""
@@ -54,8 +56,22 @@ class Dataset:
     def sha256(self) -> str:
         """Of the inputs' and then the targets' bytes, row by row, little-endian."""
         targets = self.targets.astype("<i8" if self.labels else "<f4")
-        return hashlib.sha256(self.inputs.astype("<f4").tobytes() + targets.tobytes()).hexdigest()
+        inputs = self.inputs.astype(self.inputs.dtype.newbyteorder("<"))
+        return hashlib.sha256(inputs.tobytes() + targets.tobytes()).hexdigest()
+
+    @property
+    def dtype(self) -> Literal["float32", "float64"]:
+        """Of the inputs, as a manifest names it."""
+        return "float32" if self.inputs.dtype == np.float32 else "float64"
 
     @property
     def task(self) -> Task:
         return "classification" if self.labels else "regression"
+
+
+def as_floats(values: NDArray[Any]) -> Floats:
+    """Return numbers in float32 where it holds every number of their type, as 16-bit whole numbers; else in float64."""
+    with np.errstate(over="ignore"):  # of a type beyond float64, to be refused as infinite
+        if np.result_type(values.dtype, np.float32) == np.float32:
+            return values.astype(np.float32)
+        return values.astype(np.float64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.dataset import Dataset, Float32, Int64
+from training.data.dataset import Dataset, Float32, Floats, Int64
 from training.errors import TrainingError
 
 BINS = 10
@@ -18,7 +18,7 @@ ROWS_A_BIN = 20
 class Part:
     """Some rows of a data set."""
 
-    inputs: Float32
+    inputs: Floats
     targets: Int64 | Float32
 
 
@@ -81,10 +81,10 @@ def deal(classes: Int64, cuts: tuple[float, ...], seed: int, groups: Int64 | Non
     return [np.flatnonzero(part_of[group_of] == part) for part in range(len(cuts) + 1)]
 
 
-def equal_rows(inputs: Float32) -> Int64:
+def equal_rows(inputs: Floats) -> Int64:
     """(rows,): a number for each row, the same for rows of equal inputs."""
     numbers: dict[bytes, int] = {}
-    same_zeros = inputs + np.float32(0)  # -0.0 becomes 0.0
+    same_zeros = inputs + inputs.dtype.type(0)  # -0.0 becomes 0.0
     digests = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in same_zeros)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)
 

@@ -1,15 +1,18 @@
 """The column to learn: numbers of classes, or values."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.data.choices import Choices
-from training.data.columns import SHOWN, Column, category_names, listed, to_float32
+from training.data.columns import SHOWN, Column, category_names, finite, listed, span
 from training.data.dataset import ColumnSeen, Float32, Int64, Task
 from training.errors import TrainingError
 
 FEW = 20
 """Up to so many different whole numbers, each of them in five rows on average, are taken for classes."""
 MAX_CLASSES = 1000
+ROUNDED = 1e-4
+"""Of a target's range, at most."""
 
 
 def make_target(where: str, column: Column, choices: Choices) -> tuple[Int64 | Float32, tuple[str, ...], ColumnSeen]:
@@ -47,8 +50,26 @@ def _values(where: str, column: Column) -> tuple[Float32, tuple[str, ...], Colum
         raise TrainingError(
             f"{where}: target {column.name!r} holds text, as {column.values[0]!r}; a regression needs numbers"
         )
-    values = to_float32(where, column, target=True)
-    if values.min() == values.max():
-        raise TrainingError(f"{where}: target {column.name!r} is always {values[0]:g} in 32-bit floating point")
-    seen = ColumnSeen(column.name, "target", f"a regression: numbers from {values.min():g} to {values.max():g}")
+    numbers = finite(where, column, target=True).astype(np.float64)
+    with np.errstate(over="ignore"):
+        values = numbers.astype(np.float32)
+    _check_rounding(where, column.name, numbers, values)
+    seen = ColumnSeen(column.name, "target", f"a regression: numbers {span(values)}")
     return values[:, None], (), seen
+
+
+def _check_rounding(where: str, name: str, numbers: NDArray[np.float64], values: Float32) -> None:
+    """Raises TrainingError for a target that answers, which have 32 bits, cannot express."""
+    if not np.isfinite(values).all():
+        largest = numbers[np.abs(numbers).argmax()]
+        raise TrainingError(
+            f"{where}: target {name!r} holds {largest:g}, which 32-bit answers cannot be; take another unit, or the"
+            " logarithm"
+        )
+    middle = numbers.min() / 2 + numbers.max() / 2
+    off, extent = np.abs(numbers - values).max(), 2 * np.abs(numbers - middle).max()
+    if off > ROUNDED * extent:
+        raise TrainingError(
+            f"{where}: target {name!r} holds numbers {span(numbers)}, which 32-bit answers"
+            f" round by up to {off:.2g}; subtract a constant from them, or take another unit"
+        )

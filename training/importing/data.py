@@ -10,6 +10,7 @@ import numpy as np
 from service.runtime import Array
 from training.data import Choices, Dataset, Int64, deal, load_data
 from training.data.columns import Column
+from training.data.dataset import as_floats
 from training.data.split import equal_rows, strata
 from training.data.targets import make_target
 from training.errors import TrainingError
@@ -127,7 +128,7 @@ def _by_input(path: Path, choices: Choices, names: Sequence[str]) -> Labelled:
     targets, labels = _targets(path, given, choices)
     flat = [array.reshape(len(array), -1) for array in inputs]
     rows = inputs[0] if len(inputs) == 1 else np.concatenate(flat, axis=1)
-    data = Dataset(path.name, rows.astype(np.float32), targets, features=(), labels=labels, one_unit=False)
+    data = Dataset(path.name, as_floats(rows), targets, features=(), labels=labels, one_unit=False)
     return Labelled(inputs, data)
 
 

@@ -4,6 +4,7 @@ The scores are those of the service: mutual information is BALD's (Houlsby et al
 Ghahramani 2017). The best of a round are taken together, each by its own score, so that they may be alike.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,11 @@ from torch.nn.functional import cross_entropy
 
 from service.sampling import Sampling
 from service.uncertainty import ClassUncertainty, Float64
-from training.data import Dataset, Float32, Int64, Part, deal
+from training.data import Dataset, Floats, Int64, Part, deal
 from training.data.split import equal_rows
 from training.errors import TrainingError
-from training.network import make_mlp, make_preprocessing
+from training.layers import Standardise
+from training.network import make_mlp
 from training.reproduce.mnist.study import serve
 
 HIDDEN = (256, 256)
@@ -109,9 +111,8 @@ def fit(data: Dataset, pool: Part, labelled: Int64, seed: int) -> nn.Sequential:
     """A network anew, of as many steps however few the rows are, in evaluation mode."""
     torch.manual_seed(seed)
     inputs, targets = torch.from_numpy(pool.inputs[labelled]), torch.from_numpy(pool.targets[labelled])
-    network = make_mlp(
-        make_preprocessing(data, inputs), inputs.shape[1], HIDDEN, len(data.labels), DROPOUT, input_p=0.0
-    )
+    first = OrderedDict[str, nn.Module](standardise=Standardise(inputs, one_unit=data.one_unit))
+    network = make_mlp(first, inputs.shape[1], HIDDEN, len(data.labels), DROPOUT, input_p=0.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
     for _ in range(STEPS):
         batch = torch.randint(len(inputs), (BATCH,))
@@ -131,7 +132,7 @@ def _accuracy(network: nn.Module, part: Part) -> float:
 def _choose(
     score: Callable[[ClassUncertainty], Float64] | None,
     network: nn.Module,
-    rows: Float32,
+    rows: Floats,
     labels: Sequence[str],
     ask: Sampling,
 ) -> Int64:

@@ -31,9 +31,10 @@ def read_digits(path: Path, rows: int, test_rows: int, turned_rows: int) -> Digi
             f"{path}: expected images of ten digits as x_train, y_train, x_test and y_test; found rows of"
             f" {'×'.join(map(str, data.inputs.shape[1:]))}, {len(data.labels)} classes, {test} test rows"
         )
-    images, labels = data.inputs[:-test], data.targets[:-test].astype("int64")
+    inputs = data.inputs.astype("float32", copy=False)
+    images, labels = inputs[:-test], data.targets[:-test].astype("int64")
     last = slice(-test, None if not test_rows else -test + test_rows or None)
-    test_images, test_labels = data.inputs[last], data.targets[last].astype("int64")
+    test_images, test_labels = inputs[last], data.targets[last].astype("int64")
     return Digits(
         torch.from_numpy(images[: rows or None]),
         torch.from_numpy(labels[: rows or None]),

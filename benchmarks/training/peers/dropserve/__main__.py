@@ -7,9 +7,10 @@ from benchmarks.training.networks import BATCH, CLASSES, DROPOUT, LEARNING_RATE,
 from benchmarks.training.protocol import Epoch, serve
 from training.architecture import make_network
 from training.config import TrainConfig
-from training.data import Dataset
+from training.data import Dataset, Part
 from training.device import placed
 from training.loss import Loss
+from training.scaling import Scaling
 from training.train import Run
 
 EPOCHS = 1000
@@ -35,8 +36,9 @@ def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
         }
     )
     labels = tuple(map(str, np.arange(CLASSES)))
+    part = Part(*rows)
     data = Dataset("patterns", *rows, features=(), labels=labels, one_unit=True)
-    tensors = torch.from_numpy(rows[0]), torch.from_numpy(rows[1])
+    tensors = Scaling(config, data, part).tensors(part)
     device = torch.device("cpu")
     module = placed(make_network(config, data, tensors[0]), device)
     return Run(config, data, module, Loss(config, None, len(tensors[0])), tensors, device).one_pass
