@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.data import Dataset
+from training.ending import are_probabilities
 from training.errors import TrainingError
 from training.inject import random_draws, sampling_copy
 from training.network import MIN_LENET_PIXELS, make_encoding, make_lenet, make_mlp, make_resnet
@@ -84,6 +85,10 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
     if not isinstance(answer, Tensor) or answer.shape != (len(rows[:3]), outputs):
         found = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise TrainingError(f"{wanted}; for {len(rows[:3])} rows it answers {found}")
+    if data.labels and are_probabilities(answer.numpy()):
+        raise TrainingError(
+            f"{wanted}; it answers with probabilities, and the loss takes logits: leave out the softmax"
+        )
     if not random_draws(sampling_copy(network), (rows[:3],)):
         raise TrainingError(f"module {place}: has no dropout (0 < p < 1), so that there would be nothing to sample")
     return network

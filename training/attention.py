@@ -27,13 +27,20 @@ def attention(
         key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
     scores = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.size(-1)) if scale is None else scale)  # (…, L, S)
     if is_causal:
-        attn_mask = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device).tril()
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attn_mask, -math.inf)
+        seen = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device).tril()
+        weights = torch.softmax(scores.masked_fill(~seen, -math.inf), -1)
     elif attn_mask is not None:
-        scores = scores + attn_mask
-    weights = torch.softmax(scores, -1)
+        weights = _masked_softmax(scores, attn_mask)
+    else:
+        weights = torch.softmax(scores, -1)
     return torch.dropout(weights, dropout_p, dropout_p > 0) @ value
+
+
+def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Return the weights (…, L, S) of the keys; of a query that may see none they are 0, as torch's own are."""
+    hidden = ~mask if mask.dtype == torch.bool else mask == -math.inf
+    shifted = scores.masked_fill(hidden, -math.inf) if mask.dtype == torch.bool else scores + mask
+    return torch.softmax(shifted, -1).masked_fill(hidden.all(-1, keepdim=True), 0.0)
 
 
 DECOMPOSITIONS = {torch.ops.aten.scaled_dot_product_attention.default: attention}

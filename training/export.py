@@ -7,14 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir
 import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
 from service.manifest import DropoutSite, TensorSpec
+from service.runtime import Array
 from training.attention import DECOMPOSITIONS
+from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
+from training.graphs import flattened
 from training.inject import BERNOULLI, Draw, random_draws, sampling_copy
 from training.sites import RANDOM, Site
 from training.surgery import find_sites, to_predict, to_sample
@@ -42,6 +46,8 @@ class Exported:
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
     rows_axes: tuple[int, ...]
+    ending: Ending = NOTHING
+    """How the network ends, which of a classification the graphs leave to the service."""
 
 
 def export(
@@ -50,10 +56,12 @@ def export(
     *,
     input_names: Sequence[str] = ("input",),
     output_name: str = "output",
+    classification: bool = False,
 ) -> Exported:
     """Export a network that maps inputs (rows, …) to one output (rows, outputs).
 
-    `example` is one tensor for each input, of one row or more. The module itself is left as it is.
+    `example` is one tensor for each input, of one row or more. The module itself is left as it is. The graphs of a
+    classification answer with logits, whether the network ends in a softmax or not.
     Raises CannotExport for a network that has no dropout, draws random numbers for anything else, or
     does something that ONNX or the masks cannot express.
     """
@@ -66,9 +74,10 @@ def export(
     _refuse_certain_dropout(network)
     draws = _dropout_draws(network, example)
     _refuse_lasting_dropout(module, example)
-    graph = _to_onnx(network, example, input_names, output_name)
+    graph = flattened(_to_onnx(network, example, input_names, output_name))
     sites = find_sites(graph)
     _compare(sites, draws)
+    ending = to_logits(graph, _evaluated(module, example)) if classification else NOTHING
     return Exported(
         predict=to_predict(graph),
         sample=to_sample(graph),
@@ -76,6 +85,7 @@ def export(
         inputs=tuple(_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)),
         output=output,
         rows_axes=tuple(len(site.before) for site in sites),
+        ending=ending,
     )
 
 
@@ -139,6 +149,12 @@ def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> Tenso
     if output.dtype != torch.float32:
         raise CannotExport(f"the network's output must be torch.float32, which is served; it is {output.dtype}")
     return _spec(name, output)
+
+
+def _evaluated(module: nn.Module, example: tuple[Tensor, ...]) -> Array:
+    """The network's outputs (rows, outputs) without dropout."""
+    with torch.no_grad():
+        return np.asarray(sampling_copy(module).eval()(*example).numpy())
 
 
 def _advice(example: tuple[Tensor, ...]) -> str:

@@ -14,6 +14,7 @@ from service import golden
 from service.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TrainingData, sha256
 from service.sampling import Sampling
 from training import provenance
+from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError
 from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
 from training.export import example_rows, export
@@ -60,19 +61,22 @@ def publish_module(
     """Publish a trained network as the next version of `name`; the folder and manifest that came of it.
 
     `example` is one tensor for each input, of several rows that callers may see: the first of them are
-    published as golden answers. With `labels`, one an output, the outputs are logits of classes; without,
-    a regression's values, and behind them with a learned `noise` that of each. `validation` rows fit the
-    temperatures (of a regression the noise, unless it is known), `calibration` rows the conformal quantiles and
-    abstention thresholds, `test` rows give the figures; what is left out is not fitted or told. `others`, inputs
-    of another data set, are what the network should doubt beside the test rows; the figures tell whether it
-    does. All of it asks the exported graphs through the service's engine, so that it holds for what is served.
-    `image` states how pictures became the rows of the only input. `say` is told each step's outcome.
+    published as golden answers. With `labels`, one an output, the outputs are logits of classes, or probabilities:
+    a softmax at the end is taken off. Without, they are a regression's values, and behind them with a learned
+    `noise` that of each. `validation` rows fit the temperatures (of a regression the noise, unless it is known),
+    `calibration` rows the conformal quantiles and abstention thresholds, `test` rows give the figures; what is left
+    out is not fitted or told. `others`, inputs of another data set, are what the network should doubt beside the
+    test rows; the figures tell whether it does. All of it asks the exported graphs through the service's engine, so
+    that it holds for what is served. `image` states how pictures became the rows of the only input. `say` is told
+    each step's outcome.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
-    exported = export(module, example, input_names=input_names)
+    exported = export(module, example, input_names=input_names, classification=bool(labels))
     if image is not None:
         exported = replace(exported, inputs=(exported.inputs[0].model_copy(update={"image": image}),))
+    if exported.ending.note:
+        say(f"export: {exported.ending.note}")
     verified = verify(module, exported, example)
     evidence = Evidence(validation, calibration, test, others, passes, seed)
     return publish_verified(verified, example, evidence, name=name, models=models, labels=labels, say=say, **facts)
@@ -94,6 +98,8 @@ def publish_verified(
     for check in verified.checks:
         say(f"verify: {check.name}: {check.detail}")
     asked, shown = Asked(verified), named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
+    if not labels and are_probabilities(asked.predict.run(shown)):
+        say(f"export: {UNNAMED}")
     check_noise_told(manifest, asked, shown, Sampling(GOLDEN_PASSES, evidence.seed))
     manifest = fitted(manifest, asked, evidence, say)
     manifest = calibrated(manifest, asked, evidence, say)

@@ -137,7 +137,7 @@ def _service_takes(subject: _Subject) -> Check:
 def _predict_agrees(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
         wanted = subject.reference.predict(subject.rows(rows))
-        return _difference(wanted, subject.predict.run(subject.feeds(rows)))
+        return _difference(wanted, subject.exported.ending.answer(subject.predict.run(subject.feeds(rows))))
 
     return _largest("predict.onnx answers as the network does", difference, AGREE)
 
@@ -196,7 +196,7 @@ def _sample_agrees(subject: _Subject) -> Check:
 def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
     masks = subject.masks(passes)
     wanted = subject.reference.sample(subject.rows(rows), masks, subject.exported.rows_axes)
-    return _difference(wanted, subject.sample.run(subject.feeds(rows, masks)))
+    return _difference(wanted, subject.exported.ending.answer(subject.sample.run(subject.feeds(rows, masks))))
 
 
 def _masks_matter(subject: _Subject) -> Check:

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="no-any-return"
 """Sample networks with dropout of all kinds. Each is ready to be exported with the inputs beside it."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -80,7 +81,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query = x.view(x.size(0), 5, 4, 4).transpose(1, 2)  # (rows, heads, length, width)
         key = query[:, :: self.groups]
-        masks = {"bool": self.bias > -1, "float": self.bias}
+        seen = (self.bias > -1) & (torch.arange(5) != 2)[:, None]  # by the query in the middle nothing
+        masks = {
+            "bool": self.bias > -1,
+            "float": self.bias,
+            "bool, blind": seen,
+            "float, blind": self.bias.masked_fill(~seen, -math.inf),
+        }
         y = F.scaled_dot_product_attention(
             query,
             key,
@@ -316,6 +323,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "attention, causal": lambda: (Attention("causal"), (torch.randn(4, 80),)),
     "attention, boolean mask": lambda: (Attention("bool"), (torch.randn(4, 80),)),
     "attention, additive mask": lambda: (Attention("float", groups=2), (torch.randn(4, 80),)),
+    "attention, a query that may see no key": lambda: (Attention("bool, blind"), (torch.randn(4, 80),)),
+    "attention, the same by an additive mask": lambda: (Attention("float, blind"), (torch.randn(4, 80),)),
     "alpha": lambda: (Selu(), (torch.randn(4, 6),)),
     "feature alpha": lambda: (FeatureAlpha(), (torch.randn(4, 2, 4, 4),)),
     "residual": lambda: (Residual(), (torch.randn(4, 6),)),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from service.engine import Engine
@@ -115,11 +115,16 @@ def test_weights_in_another_file_of_the_folder(tmp_path: Path) -> None:
 
 def test_a_softmax_at_the_end_is_taken_off_and_the_probabilities_stay(tmp_path: Path) -> None:
     said: list[str] = []
-    for end in ("z = MatMul (d, v) y = Softmax (z)", "z = MatMul (d, v) s = Softmax <axis = 1> (z) y = Identity (s)"):
+    steps = "z = MatMul (d, v) u = Unsqueeze (z, two) s = Softmax <axis = 1> (u) y = Squeeze (s, two)"
+    for end in (
+        "z = MatMul (d, v) y = Softmax (z)",
+        "z = MatMul (d, v) s = Softmax <axis = 1> (z) y = Identity (s)",
+        f"two = Constant <value_ints = [2]> () {steps}",
+    ):
         engine = served(two_layers(end=end), tmp_path, labels=LABELS, say=said.append)
         probabilities = engine.predict({"x": X}).values
         np.testing.assert_allclose(probabilities, by_arithmetic(X, logits=False), rtol=1e-5)
-    assert sum("taken off the end" in line for line in said) == 2
+    assert sum("taken off the end" in line for line in said) == 3
 
 
 def test_log_probabilities_become_the_same_probabilities(tmp_path: Path) -> None:
@@ -127,8 +132,10 @@ def test_log_probabilities_become_the_same_probabilities(tmp_path: Path) -> None
     np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X, logits=False), rtol=1e-5)
 
 
-def test_a_regression_keeps_its_softmax(tmp_path: Path) -> None:
-    engine = served(two_layers(end="z = MatMul (d, v) y = Softmax (z)"), tmp_path)
+def test_a_regression_keeps_its_softmax_and_is_asked_whether_it_is_one(tmp_path: Path) -> None:
+    said: list[str] = []
+    engine = served(two_layers(end="z = MatMul (d, v) y = Softmax (z)"), tmp_path, say=said.append)
+    assert sum("warning: the outputs look like probabilities" in line for line in said) == 1
     np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X, logits=False), rtol=1e-5)
 
 
@@ -267,21 +274,33 @@ def test_what_cannot_be_served_is_refused_with_the_reason_and_leaves_nothing(cas
 
 
 @pytest.mark.parametrize(
+    "end",
+    [
+        "z = MatMul (d, v) e = Exp (z) s = ReduceSum <keepdims = 1> (e, one) y = Div (e, s)",
+        "z = MatMul (d, v) t = Transpose (z) s = Softmax <axis = 0> (t) y = Transpose (s)",
+    ],
+)
+def test_probabilities_that_no_softmax_makes_at_the_end_are_taken_for_what_they_are(end: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    engine = served(two_layers(end=end, one=np.array([1])), tmp_path, labels=LABELS, say=said.append)
+    np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X, logits=False), rtol=1e-5)
+    assert sum("warning: the outputs are probabilities" in line for line in said) == 1
+
+
+@pytest.mark.parametrize(
     ("end", "reason"),
     [
         ("z = MatMul (d, v) y = Sigmoid (z)", "Sigmoid node 'y': the network ends in a sigmoid"),
+        ("z = MatMul (d, v) s = Sigmoid (z) y = Identity (s)", "Sigmoid node 's': the network ends in a sigmoid"),
         (
-            "z = MatMul (d, v) e = Exp (z) s = ReduceSum <keepdims = 1> (e, axes) y = Div (e, s)",
-            "the output is probabilities already, each row's add up to 1",
+            "z = MatMul (d, v) y = Softmax <axis = 0> (z)",
+            "Softmax node 'y': the network ends in a softmax over another",
         ),
     ],
 )
 def test_a_classification_needs_logits(end: str, reason: str, tmp_path: Path) -> None:
-    model = two_layers(end=end)
-    if "axes" in end:
-        model.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axes"))
     with pytest.raises(CannotExport, match=reason):
-        served(model, tmp_path, labels=LABELS)
+        served(two_layers(end=end), tmp_path, labels=LABELS)
 
 
 def test_as_many_labels_as_outputs(tmp_path: Path) -> None:

@@ -223,6 +223,20 @@ def test_a_lenet_for_small_images_is_refused(tmp_path: Path) -> None:
     assert answer.shape == (5, 2)
 
 
+def test_a_module_that_ends_in_a_softmax_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loss takes logits, and would take the softmax of probabilities."""
+    text = (
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Dropout(), nn.Linear(64, 10), nn.Softmax(1))\n"
+    )
+    (tmp_path / "soft_network.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run("--models", tmp_path, "--epochs", "100000", "--network", "mlp", "--module", "soft_network:build")
+    sys.modules.pop("soft_network")
+    assert "it answers with probabilities, and the loss takes logits: leave out the softmax" in done.output
+
+
 def test_a_module_without_dropout_is_refused_before_it_is_trained(tmp_path: Path) -> None:
     done = run("--data", "digits", "--models", tmp_path, "--epochs", "100000", "--module", "torch.nn:Identity")
     assert done.exit_code == 1

@@ -1,5 +1,6 @@
 """From a module of one's own to a model that the service loads; anything that is wrong leaves nothing behind."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor, nn
 
@@ -173,6 +175,46 @@ def test_logits_that_are_no_log_probabilities_are_told(tmp_path: Path) -> None:
         module, (torch.randn(9, 3),), name="m", models=tmp_path, labels="ab", validation=rows, say=said.append
     )
     assert sum("warning: the best one lies beyond" in line for line in said) == 2
+
+
+ENDS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "softmax": (nn.Softmax(1), "taken off the end"),
+    "functional, over an inner axis": (lambda z: F.softmax(z[:, :, None], 1).squeeze(2), "taken off the end"),
+    "in double precision, of a temperature": (lambda z: F.softmax(z.double() / 2, -1).float(), "taken off the end"),
+    "log-softmax": (nn.LogSoftmax(1), "taken off the end"),
+    "a pair of a sigmoid": (lambda z: torch.cat([1 - z[:, :1].sigmoid(), z[:, :1].sigmoid()], 1), "warning: the outp"),
+    "a mixture": (lambda z: (F.softmax(z, 1) + F.softmax(-3 * z, 1)) / 2, "warning: the outputs are probabilities"),
+}
+
+
+class Ended(nn.Module):
+    def __init__(self, end: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.net, self.end = regressor(), end
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(self.net(x))
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_probabilities_are_served_as_the_network_has_them(end: str, tmp_path: Path) -> None:
+    function, note = ENDS[end]
+    module, rows, said = Ended(function).eval(), torch.randn(9, 3) * 3, list[str]()
+    folder, _ = publish_module(module, (rows,), name="m", models=tmp_path, labels="ab", say=said.append)
+    with torch.no_grad():
+        wanted = module(rows).exp() if end == "log-softmax" else module(rows)
+    assert sum(note in line for line in said) == 1
+    engine = load_model(folder, MaskCache(2**20))
+    np.testing.assert_allclose(engine.predict({"input": rows.numpy()}).values, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("end", [torch.sigmoid, lambda z: F.softmax(z, 0)])
+def test_outputs_in_0_to_1_that_are_no_softmax_of_the_classes_are_refused(
+    end: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    with pytest.raises(CannotExport, match=r"(Sigmoid|Softmax) node .*: the network ends in a s.* a logit for each"):
+        publish_module(Ended(end), (torch.randn(9, 3),), name="m", models=tmp_path, labels="ab")
+    assert everything_in(tmp_path) == []
 
 
 def test_figures_are_of_what_is_served(tmp_path: Path) -> None:

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto
 from torch import Tensor
 
 from service.manifest import DropoutSite, TensorSpec
 from service.runtime import Array
+from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
 from training.export import Exported
 from training.importing.axes import fix_axes, free_rows, input_specs
-from training.importing.ending import to_logits
 from training.importing.original import Original
 from training.importing.ratios import drop_ratios
 from training.importing.source import Source
@@ -25,16 +25,12 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Network:
-    """`example` is one tensor (rows, …) an input; `fixed_rows` the number of rows the file was fixed at.
-
-    `end` is what was taken off the file's end.
-    """
+    """`example` is one tensor (rows, …) an input; `fixed_rows` the number of rows the file was fixed at."""
 
     exported: Exported
     original: Original
     example: tuple[Tensor, ...]
     fixed_rows: int | None
-    end: NodeProto | None
 
 
 def make_network(source: Source, rows: Sequence[Array], *, classification: bool) -> Network:
@@ -46,20 +42,19 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
     model = ModelProto()
     model.CopyFrom(source.model)
     fix_axes(model, rows)
-    end = to_logits(model) if classification else None
     inputs = input_specs(model)
     example = _as_tensors(inputs, rows or random_rows(inputs))
     before = ModelProto()
     before.CopyFrom(model)
     fixed = free_rows(model)
     try:
-        exported = _exported(model, inputs)
+        _refuse_without_dropout(model)
+        original = Original(before, drop_ratios(source.untouched), fixed)
+        ending = to_logits(model, original.predict(example)) if classification else NOTHING
+        exported = _exported(model, inputs, ending)
     except CannotExport as error:
         raise CannotExport(f"{error.message}{freed_advice(fixed)}") from None
-    original = Original(before, drop_ratios(source.untouched), fixed)
-    if classification:
-        _refuse_probabilities(original.predict(example))
-    return Network(exported, original, example, fixed, end)
+    return Network(exported, original, example, fixed)
 
 
 def freed_advice(fixed_rows: int | None) -> str:
@@ -87,14 +82,16 @@ def _as_tensors(inputs: Sequence[TensorSpec], rows: Sequence[Array]) -> tuple[Te
     return tuple(torch.from_numpy(np.array(array[:EXAMPLE_ROWS], dtype=spec.dtype)) for spec, array in pairs)
 
 
-def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...]) -> Exported:
-    sites = find_sites(model)
-    if not sites:
+def _refuse_without_dropout(model: ModelProto) -> None:
+    if not find_sites(model):
         raise CannotExport(
             "the file has no active dropout on the way to its output, so there is nothing to sample; exporters leave it"
             " out unless they are told to export for training (docs/import.md)"
         )
-    sample = to_sample(model)
+
+
+def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending) -> Exported:
+    sites, sample = find_sites(model), to_sample(model)
     return Exported(
         predict=to_predict(model),
         sample=sample,
@@ -102,6 +99,7 @@ def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...]) -> Exported:
         inputs=inputs,
         output=_output(sample),
         rows_axes=tuple(len(site.before) for site in sites),
+        ending=ending,
     )
 
 
@@ -112,12 +110,3 @@ def _output(sample: ModelProto) -> TensorSpec:
     if len(shape) != 1:
         raise CannotExport(f"output {output.name!r}: must be of shape (rows, outputs); a row's is of shape {shape}")
     return TensorSpec(name=output.name, dtype="float32", shape=shape)
-
-
-def _refuse_probabilities(answers: Array) -> None:
-    """Of a softmax that is not the last node, or is written out."""
-    if answers.shape[1] > 1 and (answers >= 0).all() and np.allclose(answers.sum(axis=1), 1, atol=1e-5):
-        raise CannotExport(
-            "the output is probabilities already, each row's add up to 1, and their last operator is no Softmax that"
-            " could be taken off; a classification needs logits"
-        )

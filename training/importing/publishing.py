@@ -11,7 +11,6 @@ from service.manifest import LearnedNoise, Manifest
 from service.runtime import Array
 from training.errors import CannotExport, VerificationFailed
 from training.evidence import Evidence, Say
-from training.graphs import describe
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
@@ -20,7 +19,6 @@ from training.release import Facts, publish_verified
 from training.rows import Rows
 from training.verify import Verified, verify
 
-TAKEN_OFF = "taken off the end; a temperature divides logits, and at 1 the answers are the same"
 RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
 
 
@@ -58,8 +56,7 @@ def publish_onnx(
     for line in _told(network, random=not arrays):
         say(f"import: {line}")
     verified = _checked(network, random=not arrays)
-    end = network.end.op_type if network.end else None
-    check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows, end=end)
+    check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows)
     say(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
     evidence = Evidence(validation, calibration, test, others, passes, seed)
@@ -89,8 +86,8 @@ def _checked(network: Network, *, random: bool) -> Verified:
 def _told(network: Network, *, random: bool) -> Iterator[str]:
     sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
     yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
-    if network.end is not None:
-        yield f"{describe(network.end)}: {TAKEN_OFF}"
+    if network.exported.ending.note:
+        yield network.exported.ending.note
     if network.fixed_rows is not None:
         yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
     if random:

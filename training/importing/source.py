@@ -8,9 +8,9 @@ from onnx import ModelProto
 
 from service.manifest import sha256
 from training.graphs import flattened, real_inputs, shape_of
-from training.importing.ending import check_output
 from training.importing.evaluation import to_evaluation
 from training.importing.lost import lost_attention
+from training.importing.output import check_output
 from training.importing.reading import making_sense, modernised, opset_of, read_onnx
 
 

@@ -17,7 +17,6 @@ from training.errors import VerificationFailed
 from training.export import Exported
 from training.graphs import describe, real_inputs
 from training.importing.batches import in_batches
-from training.importing.ending import PROBABILITIES
 from training.importing.evaluation import is_switch, is_training
 from training.importing.reading import first_line
 from training.noise import UNIFORM
@@ -27,12 +26,10 @@ AGREE = 1e-5
 """Relative to the largest answer, or to 1 if that is larger."""
 
 
-def compare(
-    model: ModelProto, exported: Exported, inputs: Sequence[Tensor], *, rows: int | None, end: str | None
-) -> Check:
+def compare(model: ModelProto, exported: Exported, inputs: Sequence[Tensor], *, rows: int | None) -> Check:
     """Raises VerificationFailed where the answers differ; where the file cannot be run so, the check says why.
 
-    `rows` is the number that the file is fixed at, `end` the operator that was taken off its end.
+    `rows` is the number that the file is fixed at.
     """
     if reason := _incomparable(model):
         return Check(NAME, f"not compared: {reason}")
@@ -43,7 +40,7 @@ def compare(
     wanted = _answers(file, model, inputs, rows)
     predict = Graph(exported.predict.SerializeToString(), name="predict.onnx")
     feed = {spec.name: tensor.numpy() for spec, tensor in zip(exported.inputs, inputs, strict=True)}
-    difference = _difference(wanted, PROBABILITIES[end](predict.run(feed)) if end else predict.run(feed))
+    difference = _difference(wanted, exported.ending.answer(predict.run(feed)))
     if not difference <= AGREE:
         detail = f"a relative difference of {difference:.2e}; {AGREE:.0e} is allowed"
         raise VerificationFailed(f"{NAME}: {detail}", check=NAME)
