@@ -13,12 +13,14 @@ from rich.text import Text
 
 from service import __version__
 from service.config import Settings, find_misspelt
-from service.errors import DropserveError, InvalidInput
+from service.errors import DropserveError, InvalidInput, InvalidRequest
 from service.extras import remedy
 from service.http.access import KeyScope, make_key
 from service.http.server import run_server
 from service.loading import Check, load_model
 from service.masks import MaskCache
+from service.rows.dialect import Dialect
+from service.rows.formats import RowsFile
 from service.scoring import ask, choose_model, read_options, to_csv
 from service.scoring import predict as answer_file
 
@@ -35,6 +37,13 @@ err = Console(stderr=True, soft_wrap=True, emoji=False)
 Models = Annotated[str | None, typer.Option(help="Folder or URL of published models. [DROPSERVE_MODELS; models]")]
 
 Output = Literal["json", "csv"]
+Delimiter = Annotated[
+    str | None, typer.Option(help="Mark between the cells of a CSV file, such as ; or tab. [found in the file]")
+]
+Decimal = Annotated[
+    str | None, typer.Option(help="Decimal mark of its numbers: . or , [found in the file; refused where unsure]")
+]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a CSV file, such as cp1252. [utf-8]")]
 
 
 @cli.command()
@@ -85,7 +94,8 @@ def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as 
 @cli.command()
 def predict(
     file: Annotated[
-        str, typer.Argument(help="JSON, JSON Lines, CSV, NPZ or NPY with a row a line or entry; - reads stdin.")
+        str,
+        typer.Argument(help="JSON, JSON Lines, CSV, Parquet (a folder too), NPZ or NPY, also .gz; - reads stdin."),
     ],
     model: Annotated[
         str | None,
@@ -97,17 +107,21 @@ def predict(
         str | None, typer.Option(help="Which ones, with --uncertainty: a whole number, or random. [0]")
     ] = None,
     output: Annotated[Output, typer.Option(help="csv: a line a row, of what is one value.")] = "json",
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
     models: Models = None,
 ) -> None:
     """Score a file from the shell; prints the same JSON as the service."""
     options = _options(samples, seed)
     if options and not uncertainty:
         _stop("--samples and --seed go with --uncertainty", code=2)
+    dialect = _dialect(delimiter, decimal, encoding)
     settings = _settings(models=models)
     try:
         engine = load_model(choose_model(model, settings), MaskCache(settings.mask_cache_bytes))
-        content = _read(file)
-        answer = ask(engine, file, content, options, settings) if uncertainty else answer_file(engine, file, content)
+        rows = _read(file, dialect)
+        answer = ask(engine, rows, options, settings) if uncertainty else answer_file(engine, rows)
     except DropserveError as error:
         _stop(error.message)
     except OSError as error:
@@ -117,7 +131,13 @@ def predict(
 
 @cli.command()
 def score(
-    inputs: Annotated[str, typer.Argument(help="Parquet: a file, a folder, or a pattern: 's3://rows/*.parquet'.")],
+    inputs: Annotated[
+        str,
+        typer.Argument(
+            help="A file, a folder of Parquet, or a pattern: 's3://rows/*.parquet'. What predict takes; of Parquet"
+            " alone the files may be larger than the memory."
+        ),
+    ],
     out_folder: Annotated[
         str, typer.Option("--out", help="Folder or URL of the answers; a job begun there is taken up.")
     ],
@@ -128,6 +148,9 @@ def score(
     keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the answers; may come again.")] = None,
     on_ray: Annotated[bool, typer.Option("--ray", help="On the cluster of RAY_ADDRESS, or on all cores here.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes, with --ray. [as many as cores]")] = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
     models: Models = None,
 ) -> None:
     """Score large files, into files. Prints rows a second, and rows for each second of a core."""
@@ -138,6 +161,7 @@ def score(
         _stop("--seed: expected a whole number: a job that is taken up must ask the same networks", code=2)
     if workers and not on_ray:
         _stop("--workers goes with --ray", code=2)
+    dialect = _dialect(delimiter, decimal, encoding)
     settings = _settings(models=models)
     try:
         from service.bulk.job import score_files
@@ -145,7 +169,7 @@ def score(
     except ModuleNotFoundError as error:
         _stop(f"{error.name} is not installed; {remedy('score')}")
     passes = asked.get("samples", settings.default_samples) if uncertainty else None
-    question = Question(passes, asked.get("seed", settings.seed), tuple(keep or ()))
+    question = Question(passes, asked.get("seed", settings.seed), tuple(keep or ()), dialect)
     try:
         tally = score_files(inputs, out_folder, question, model, settings, on_ray=on_ray, workers=workers)
     except DropserveError as error:
@@ -170,13 +194,22 @@ def _options(samples: int | None, seed: str | None) -> dict[str, Any]:
         _stop(f"--{error.message}", code=2)
 
 
-def _read(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
+def _dialect(delimiter: str | None, decimal: str | None, encoding: str | None) -> Dialect:
     try:
-        return Path(file).read_bytes()
+        return Dialect.of(delimiter, decimal, encoding)
+    except InvalidInput as error:
+        _stop(f"--{error.message}", code=2)
+
+
+def _read(file: str, dialect: Dialect) -> RowsFile:
+    try:
+        if file == "-":
+            return RowsFile.of_bytes("stdin", sys.stdin.buffer.read(), dialect)
+        return RowsFile.of_path(Path(file), dialect)
     except OSError as error:
         _stop(f"{file}: cannot be read: {error.strerror}")
+    except InvalidRequest as error:
+        _stop(f"{file}: {error.message}")
 
 
 def _settings(**given: Any) -> Settings:

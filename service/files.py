@@ -1,9 +1,9 @@
-"""Rows in a file (JSON, JSON Lines, CSV, NPZ or NPY) → arrays by input name, for scoring from the shell."""
+"""A file of rows → arrays by input name, as a model takes them, whatever the file's format."""
 
-import re
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -11,41 +11,41 @@ import msgspec
 from service.api.decoding import decode_request
 from service.api.requests import PredictRequest, UncertaintyRequest
 from service.api.rows import decode_inputs
-from service.arrays import read_npy, read_npz
-from service.csv_rows import read_csv, shorten
 from service.errors import InvalidInput, InvalidRequest, MalformedBody
-from service.inputs import FIELD, check_inputs
-from service.manifest import Manifest, TensorSpec
+from service.inputs import check_inputs, shorten
+from service.manifest import Manifest
+from service.rows.arrays import fit_arrays, read_npy, read_npz
+from service.rows.column import Table
+from service.rows.csv_table import PLAIN
+from service.rows.dialect import Dialect
+from service.rows.fitting import fit_table, is_header
+from service.rows.formats import TABLES, Format, open_table
+from service.rows.json_lines import numbered_lines
 from service.runtime import Array
-
-LINES = re.compile(rb"\s*[\[{][^\n]*[\]}]\s*\n\s*[\[{]")
-"""JSON that ends in its first line, with more in the next."""
 
 Question = TypeVar("Question", PredictRequest, UncertaintyRequest)
 
 
-def read_rows(content: bytes, kind: str, manifest: Manifest) -> dict[str, Array]:
-    """The content of a file → what the model takes; `kind` is one of READERS. Raises InvalidRequest."""
-    return check_inputs(READERS[kind](content, manifest), manifest, max_rows=sys.maxsize)
+def read_rows(content: bytes | Path, kind: Format, manifest: Manifest, dialect: Dialect = PLAIN) -> dict[str, Array]:
+    """Return what the model takes of what a file of this format holds; raises InvalidRequest."""
+    table = as_table(content, kind, manifest, dialect)
+    arrays = fit_table(table, manifest) if table else _read_tensors(content, kind, manifest)
+    return check_inputs(arrays, manifest, max_rows=sys.maxsize)
 
 
-def guess_kind(name: str, content: bytes) -> str:
-    """The kind of a file from its name, or from its content where the name does not tell (stdin)."""
-    suffix = name.rpartition(".")[2].lower()
-    if suffix in READERS:
-        return suffix
-    if LINES.match(content):
-        return "jsonl"
-    if content.startswith(b"PK\x03\x04"):
-        return "npz"
-    if content.startswith(b"\x93NUMPY"):
-        return "npy"
-    return "json" if content.lstrip()[:1] in (b"[", b"{") else "csv"
+def as_table(content: bytes | Path, kind: Format, manifest: Manifest, dialect: Dialect = PLAIN) -> Table | None:
+    """Return the columns of a file; None of one that has a model's inputs as arrays. Raises InvalidRequest."""
+    if isinstance(content, bytes) and (
+        kind not in TABLES or (kind == "jsonl" and not _is_by_feature(content, manifest))
+    ):
+        return None
+    has_header = partial(is_header, features=manifest.features, categories=manifest.categorical)
+    return open_table(content, kind, dialect, features=manifest.features, has_header=has_header)
 
 
-def read_request(content: bytes, kind: str, question: type[Question]) -> Question:
-    """What a JSON file asks for beside its rows; nothing where there are only rows. Raises InvalidRequest."""
-    if kind != "json" or not _is_request(content):
+def read_request(content: bytes | Path, kind: Format, question: type[Question]) -> Question:
+    """Return what a JSON file asks for beside its rows; nothing where there are only rows. Raises InvalidRequest."""
+    if isinstance(content, Path) or kind != "json" or not _is_request(content):
         return question(inputs=msgspec.Raw())
     try:
         return decode_request(content, question)
@@ -53,6 +53,16 @@ def read_request(content: bytes, kind: str, question: type[Question]) -> Questio
         if question is PredictRequest and error.details["field"] in UncertaintyRequest.__struct_fields__:
             raise InvalidInput(f"{error.message}; more with --uncertainty", **error.details) from None
         raise
+
+
+def _read_tensors(content: bytes | Path, kind: Format, manifest: Manifest) -> dict[str, Array]:
+    assert isinstance(content, bytes)
+    match kind:
+        case "json":
+            return _read_json(content, manifest)
+        case "jsonl":
+            return _read_json_lines(content, manifest)
+    return _read_arrays(content, kind, manifest)
 
 
 def _is_request(content: bytes) -> bool:
@@ -66,12 +76,20 @@ def _read_json(content: bytes, manifest: Manifest) -> dict[str, Array]:
     return decode_inputs(inputs, manifest, sys.maxsize)
 
 
+def _is_by_feature(content: bytes, manifest: Manifest) -> bool:
+    """Whether the lines of JSON are rows of a table: no objects of the inputs by name, and no nested lists."""
+    if len(manifest.inputs) > 1 or len(manifest.inputs[0].shape) != 1 or not manifest.features:
+        return False
+    _, first = next(numbered_lines(content), (0, b"[]"))
+    try:
+        return manifest.inputs[0].name not in msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a list, or what the table's reader refuses
+        return True
+
+
 def _read_json_lines(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """A line a row: a list, or an object of the features or the inputs by name."""
-    lines = [
-        (number, line) for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b"\n"), 1) if line.strip()
-    ]
-    rows = [_read_json_line(number, line, manifest) for number, line in lines]
+    """A line a row: the values of the only input, or an object of the inputs by name."""
+    rows = [_read_json_line(number, line, manifest) for number, line in numbered_lines(content)]
     inputs = {
         spec.name: msgspec.Raw(b"[" + b",".join(row[spec.name] for row in rows) + b"]") for spec in manifest.inputs
     }
@@ -80,60 +98,25 @@ def _read_json_lines(content: bytes, manifest: Manifest) -> dict[str, Array]:
 
 def _read_json_line(number: int, line: bytes, manifest: Manifest) -> dict[str, msgspec.Raw]:
     """The JSON of a row of each input."""
+    names = [spec.name for spec in manifest.inputs]
     try:
         value = decode_request(line, msgspec.Raw)
-        if bytes(value)[:1] != b"{" and len(manifest.inputs) == 1:
-            return {manifest.inputs[0].name: value}
+        if bytes(value)[:1] != b"{" and len(names) == 1:
+            return {names[0]: value}
         given = decode_request(line, dict[str, msgspec.Raw])
     except InvalidRequest as error:
         raise MalformedBody(f"line {number}: {error.message}") from None
-    names = [spec.name for spec in manifest.inputs]
-    by_feature = len(names) == 1 and names[0] not in given
-    expected = list(manifest.features) if by_feature and manifest.features else names
-    if missing := [name for name in expected if name not in given]:
-        message = f"line {number}: {missing[0]} is missing; expected {shorten(expected)}"
+    if missing := [name for name in names if name not in given]:
+        message = f"line {number}: {missing[0]} is missing; expected {shorten(names)}"
         raise InvalidInput(message, field=missing[0], missing=missing)
-    if expected == names:
-        return given
-    return {names[0]: msgspec.Raw(b"[" + b",".join(given[name] for name in expected) + b"]")}
+    return given
 
 
-def _read_npz(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """One array an input, by name; a single array needs no name."""
+def _read_arrays(content: bytes, kind: Format, manifest: Manifest) -> dict[str, Array]:
     try:
-        arrays = read_npz(content)
+        arrays = {"": read_npy(content)} if kind == "npy" else read_npz(content)
     except ValueError as error:
         raise MalformedBody(f"the file is {error}") from None
-    if len(arrays) == 1 and len(manifest.inputs) == 1:
-        arrays = {manifest.inputs[0].name: next(iter(arrays.values()))}
-    return arrays
-
-
-def _read_npy(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """The array of the model's only input."""
-    try:
-        return {_only_input(manifest, "NPY").name: read_npy(content)}
-    except ValueError as error:
-        raise MalformedBody(f"the file is {error}") from None
-
-
-def _read_csv(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """A line a row of the model's only input."""
-    spec = _only_input(manifest, "CSV")
-    return {spec.name: read_csv(content, spec, manifest.features, manifest.categorical)}
-
-
-def _only_input(manifest: Manifest, kind: str) -> TensorSpec:
-    if len(manifest.inputs) > 1:
-        raise InvalidInput(f"the model has {len(manifest.inputs)} inputs: send JSON or NPZ, not {kind}", field=FIELD)
-    return manifest.inputs[0]
-
-
-READERS: dict[str, Callable[[bytes, Manifest], dict[str, Array]]] = {
-    "json": _read_json,
-    "jsonl": _read_json_lines,
-    "ndjson": _read_json_lines,
-    "csv": _read_csv,
-    "npz": _read_npz,
-    "npy": _read_npy,
-}
+    if kind == "npy" and len(manifest.inputs) > 1:
+        raise InvalidInput(f"the model has {len(manifest.inputs)} inputs: send NPZ or JSON, not NPY", field="inputs")
+    return fit_arrays(arrays, manifest)

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 
 from service.answers import Prediction
-from service.arrays import read_npz
 from service.engine import Engine
 from service.errors import InvalidInput, InvalidModel
 from service.inputs import check_inputs
 from service.manifest import GOLDEN
 from service.masks import MAX_SEED
+from service.rows.arrays import read_npz
 from service.runtime import Array
 from service.sampling import Sampling
 from service.steps import Inputs, count_rows

@@ -110,6 +110,11 @@ def check_row_count(found: int, field: str, max_rows: int) -> None:
         raise LimitExceeded(message, field=field, given=found, limit=max_rows)
 
 
+def shorten(names: Sequence[str]) -> str:
+    """The first few, for a message."""
+    return ", ".join(names[:8]) + ("…" if len(names) > 8 else "")
+
+
 def _check_array(array: Array, spec: TensorSpec, field: str, max_rows: int) -> Array:
     if array.ndim != len(spec.shape) + 1:
         raise InvalidInput(

@@ -15,12 +15,13 @@ from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampli
 from service.config import Settings
 from service.decisions import decide
 from service.engine import Engine
-from service.errors import UnknownModel
-from service.files import guess_kind, read_request, read_rows
+from service.errors import InvalidRequest, UnknownModel
+from service.files import read_request, read_rows
 from service.manifest import MANIFEST
 from service.repository.folder import find_models
 from service.repository.mirror import open_mirror
-from service.steps import count_rows
+from service.rows.formats import RowsFile
+from service.steps import Inputs, count_rows
 
 
 def read_options(samples: int | None, seed: str | None) -> dict[str, Any]:
@@ -31,21 +32,18 @@ def read_options(samples: int | None, seed: str | None) -> dict[str, Any]:
     return fields
 
 
-def predict(engine: Engine, name: str, content: bytes) -> bytes:
-    """As `/predict` answers a file of this name; raises InvalidRequest."""
-    kind = guess_kind(name, content)
-    request = read_request(content, kind, PredictRequest)
-    inputs = read_rows(content, kind, engine.manifest)
-    return encode_prediction(engine.manifest, engine.predict(inputs), request.coverage)
+def predict(engine: Engine, file: RowsFile) -> bytes:
+    """As `/predict` answers the rows of a file; raises InvalidRequest."""
+    request = read_request(file.content, file.kind, PredictRequest)
+    return encode_prediction(engine.manifest, engine.predict(_rows(file, engine)), request.coverage)
 
 
-def ask(engine: Engine, name: str, content: bytes, options: Mapping[str, Any], settings: Settings) -> bytes:
+def ask(engine: Engine, file: RowsFile, options: Mapping[str, Any], settings: Settings) -> bytes:
     """As `/uncertainty` answers; options go before what a JSON file asks for. Raises InvalidRequest."""
-    kind = guess_kind(name, content)
-    request = read_request(content, kind, UncertaintyRequest)
+    request = read_request(file.content, file.kind, UncertaintyRequest)
     for field, value in options.items():
         setattr(request, field, value)
-    inputs = read_rows(content, kind, engine.manifest)
+    inputs = _rows(file, engine)
     sampling = plan_sampling(request, engine.manifest, count_rows(inputs), settings)
     sampled = engine.sample(inputs, sampling)
     decision = decide(engine.manifest, sampling, sampled.uncertainty, request.error_rate)
@@ -90,6 +88,13 @@ def models_folder(settings: Settings) -> Path:
         return Path(settings.models)
     mirror.sync()
     return mirror.folder
+
+
+def _rows(file: RowsFile, engine: Engine) -> Inputs:
+    try:
+        return read_rows(file.content, file.kind, engine.manifest, file.dialect)
+    except InvalidRequest as error:
+        raise type(error)(f"{file.name}: {error.message}", **error.details) from None
 
 
 def _versions(models: Path, name: str) -> list[Path]:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from service.rows.dialect import Dialect
 from training.data.choices import Choices, ImageChoices
 from training.errors import ConfigError
-from training.flags import ModelName, Names, explain, flag, named_as
+from training.flags import Delimiter, Encoding, ModelName, Names, explain, flag, named_as
 
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
@@ -37,7 +38,8 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     data: str = Field(default="digits", min_length=1)
-    """Data to learn from: a file (.csv, .parquet, .npz, IDX), a folder with a folder of images a class, or digits."""
+    """Data to learn from: a file (.csv, .jsonl, .parquet, .npz, IDX; also .gz), a folder of Parquet files, a folder
+    with a folder of images a class, or digits."""
     target: str | None = None
     """Column to learn, of a table."""
     ignore: Names = ()
@@ -48,6 +50,12 @@ class TrainConfig(BaseModel):
     """What is learned: auto is classification for texts and few whole numbers, else regression."""
     missing: Literal["refuse", "drop"] = "refuse"
     """Rows with missing values: refuse says where they are, drop leaves them out."""
+    delimiter: Delimiter | None = None
+    """Mark between the cells of a CSV file, such as ; or tab; unless given, it is found in the file."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of its numbers, . or a comma; unless given, it is found, or refused where unsure."""
+    encoding: Encoding | None = None
+    """Its encoding, such as cp1252; unless given, utf-8."""
     size: Size | None = None
     """Height and width that pictures are brought to, as 64 or 48x64; unless given, their own, or where they differ a
     square of their median shorter side, at most 224."""
@@ -124,7 +132,8 @@ class TrainConfig(BaseModel):
     def choices(self) -> Choices:
         """What is said of the data."""
         images = ImageChoices(self.size, self.resize, self.mode, self.background)
-        return Choices(self.target, self.ignore, self.categorical, self.task, self.missing, images)
+        dialect = Dialect(self.delimiter, self.decimal, self.encoding)
+        return Choices(self.target, self.ignore, self.categorical, self.task, self.missing, images, dialect)
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from service.errors import InvalidInput
 from service.manifest import NAME
+from service.rows.dialect import Dialect
 
 METAVARS: dict[type, str] = {int: "N", float: "X"}
 Command = Callable[..., None]
@@ -37,6 +39,21 @@ def _can_be_a_name(value: str) -> str:
 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_at_commas)]
 """Of columns or classes; as a flag with commas between them, and the flag may come again."""
+
+
+def _of_dialect(make: Callable[[str], Dialect]) -> AfterValidator:
+    def check(value: str) -> str:
+        try:
+            make(value)
+        except InvalidInput as error:
+            raise ValueError(error.message.partition(": ")[2].partition("; found")[0]) from None
+        return value
+
+    return AfterValidator(check)
+
+
+Delimiter = Annotated[str, _of_dialect(lambda value: Dialect(delimiter=value))]
+Encoding = Annotated[str, _of_dialect(lambda value: Dialect(encoding=value))]
 ModelName = Annotated[str, AfterValidator(_can_be_a_name)]
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from service.categories import Categories
-from service.csv_rows import read_csv
 from service.errors import DropserveError
 from service.manifest import TensorSpec
+from service.rows.fitting import fit_features
+from service.rows.formats import TABLES, RowsFile, format_of_name, holds_parquet
 from training.data import Dataset, Floats, ImageChoices, load_data
 from training.data.folder import read_images
 from training.errors import TrainingError
-
-TABLES = (".csv", ".tsv")
 
 
 def read_others(source: str, data: Dataset) -> Floats:
@@ -23,9 +22,10 @@ def read_others(source: str, data: Dataset) -> Floats:
     Raises TrainingError naming what does not fit.
     """
     path = Path(source)
-    if data.columns and path.suffix.lower() not in TABLES:
+    if data.columns and not _is_table(path):
         raise TrainingError(
-            f"others: {source}: {data.name} is a table, so that a CSV file with its columns is expected"
+            f"others: {source}: {data.name} is a table, so that a CSV, JSON Lines or Parquet file with its columns is"
+            " expected"
         )
     try:
         inputs = _inputs(path, data)
@@ -43,7 +43,7 @@ def read_others(source: str, data: Dataset) -> Floats:
 
 
 def _inputs(path: Path, data: Dataset) -> Floats:
-    if path.suffix.lower() in TABLES:
+    if _is_table(path):
         return _columns(path, data)
     return read_images(path, _like(data)).astype(np.float32) if path.is_dir() else load_data(str(path)).inputs
 
@@ -54,10 +54,15 @@ def _like(data: Dataset) -> ImageChoices:
     return replace(choices, resize=data.image.resize, background=data.image.background) if data.image else choices
 
 
+def _is_table(path: Path) -> bool:
+    return holds_parquet(path) if path.is_dir() else format_of_name(path.name) in TABLES
+
+
 def _columns(path: Path, data: Dataset) -> Floats:
     spec = TensorSpec(name="input", dtype=data.dtype, shape=data.inputs.shape[1:])
     categories = Categories(data.features, data.categories) if data.categories else None
-    return read_csv(path.read_bytes(), spec, data.features, categories).astype(data.inputs.dtype)
+    table = RowsFile.of_path(path, data.dialect).table()
+    return fit_features(table, spec, data.features, categories).astype(data.inputs.dtype)
 
 
 def _times(rows: Floats) -> str:

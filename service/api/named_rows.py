@@ -8,9 +8,8 @@ import msgspec
 from service.api.chunks import CHUNK_BYTES, SPLIT
 from service.api.wording import in_words, invalid_value, message_and_place
 from service.categories import Categories
-from service.csv_rows import shorten
 from service.errors import InvalidInput, MalformedBody
-from service.inputs import empty, where
+from service.inputs import empty, shorten, where
 from service.manifest import TensorSpec
 from service.runtime import Array
 

@@ -1,4 +1,6 @@
-"""What a job of scoring is: the model, the question, the files, and so the pieces, one a row group.
+"""What a job of scoring is: the model, the question, the files, and so the pieces, one a row group of Parquet.
+
+A file of another format is one group.
 
 The plan is written into the folder of answers before the first of them. A rerun plans again: if the two agree, what is
 there is part of the same job, and only what is missing is done.
@@ -7,13 +9,14 @@ there is part of the same job, and only what is missing is done.
 from typing import NamedTuple
 
 import msgspec
-from pyarrow import ArrowException, parquet
 
-from service.bulk.store import Store, find, open_file
-from service.bulk.tables import columns_read
-from service.errors import InvalidInput
+from service.bulk.sources import Reader
+from service.bulk.store import Store, find
+from service.errors import InvalidInput, InvalidRequest
 from service.manifest import Manifest
 from service.pieces import ModelKey
+from service.rows.csv_table import PLAIN
+from service.rows.dialect import Dialect
 from service.sampling import Sampling
 
 PLAN = "_plan.json"
@@ -29,6 +32,8 @@ class Question(msgspec.Struct, frozen=True):
     seed: int = 0
     keep: tuple[str, ...] = ()
     """Columns to be copied beside the answers."""
+    dialect: Dialect = PLAIN
+    """What is said of files of text."""
 
     @property
     def sampling(self) -> Sampling | None:
@@ -111,14 +116,11 @@ def finish(plan: Plan, out: Store) -> None:
 
 def _groups(place: str, manifest: Manifest, question: Question) -> tuple[int, ...]:
     try:
-        with open_file(place) as file:
-            footer = parquet.read_metadata(file)
-        columns_read(manifest, question.keep, footer.schema.to_arrow_schema().names)
-    except (OSError, ArrowException) as error:
-        raise InvalidInput(f"{place}: is not a Parquet file: {error}", field="inputs") from None
-    except InvalidInput as error:
+        return Reader(manifest, question.keep, question.dialect).groups(place)
+    except OSError as error:
+        raise InvalidInput(f"{place}: cannot be read: {error}", field="inputs") from None
+    except InvalidRequest as error:
         raise InvalidInput(f"{place}: {error.message}", **error.details) from None
-    return tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
 
 
 def _check_same(before: Plan, now: Plan) -> None:

@@ -62,7 +62,7 @@ class Store:
 
 
 def find(pattern: str) -> list[tuple[str, str]]:
-    """The files of a path, of a pattern such as `rows/*.parquet`, or of a folder: (place, state), by name.
+    """The files of a path, of a pattern such as `rows/*.csv`, or Parquet files of a folder: (place, state), by name.
 
     The state changes when the file does. Raises InvalidInput when there is none.
     """
@@ -72,7 +72,7 @@ def find(pattern: str) -> list[tuple[str, str]]:
     except (ValueError, ImportError, OSError) as error:
         raise InvalidInput(f"{pattern}: {error}", field="inputs") from None
     if not found:
-        raise InvalidInput(f"{pattern}: there is no such file; expected Parquet", field="inputs")
+        raise InvalidInput(f"{pattern}: there is no such file", field="inputs")
     return [(files.unstrip_protocol(path), _state(info)) for path, info in sorted(found.items())]
 
 

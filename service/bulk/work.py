@@ -10,12 +10,12 @@ from pyarrow import parquet
 
 from service.api.replies import Columns, answer_columns, decision_column, spread_columns
 from service.bulk.plan import Piece, Question
-from service.bulk.store import Store, open_file
-from service.bulk.tables import answer_batch, columns_needed, columns_read, read_batch
+from service.bulk.sources import Reader
+from service.bulk.store import Store
 from service.decisions import decide
 from service.engine import Engine
-from service.errors import InvalidInput
-from service.steps import Inputs
+from service.errors import InvalidInput, InvalidRequest
+from service.steps import Inputs, count_rows
 
 ROWS_AT_A_TIME = 4096
 """Of a row group: part of what the answers depend on, as some kernels round otherwise for few rows than for many."""
@@ -32,10 +32,9 @@ class Done(NamedTuple):
 def score_piece(engine: Engine, question: Question, piece: Piece, out: Store) -> Done:
     """Do it. Raises InvalidInput that names the file, and the row where it is one's fault."""
     started = process_time()
-    with open_file(piece.place) as file, out.writing(piece.name) as answers:
-        source = parquet.ParquetFile(file)
+    with out.writing(piece.name) as answers:
         writer = None
-        for batch in _score(engine, question, piece, source):
+        for batch in _score(engine, question, piece):
             writer = writer or parquet.ParquetWriter(answers, batch.schema, compression="zstd")
             writer.write_batch(batch)
         if writer:
@@ -43,23 +42,20 @@ def score_piece(engine: Engine, question: Question, piece: Piece, out: Store) ->
     return Done(piece.rows, process_time() - started)
 
 
-def _score(engine: Engine, question: Question, piece: Piece, source: parquet.ParquetFile) -> Iterator[pa.RecordBatch]:
-    there = source.schema_arrow.names
-    first = piece.first
+def _score(engine: Engine, question: Question, piece: Piece) -> Iterator[pa.RecordBatch]:
+    first, reader = piece.first, Reader(engine.manifest, question.keep, question.dialect)
     try:
-        needed = columns_needed(engine.manifest, there)
-        columns = columns_read(engine.manifest, question.keep, there)
-        for batch in source.iter_batches(ROWS_AT_A_TIME, row_groups=[piece.group], columns=columns):
-            answers = ask(engine, question, read_batch(batch, needed, engine.manifest))
-            rows = pa.array(np.arange(first, first + batch.num_rows))
-            beside = {"file": pa.array([piece.place] * batch.num_rows).dictionary_encode(), "row": rows}
+        for inputs, kept in reader.batches(piece.place, piece.group, first, ROWS_AT_A_TIME):
+            answers, count = ask(engine, question, inputs), count_rows(inputs)
+            rows = pa.array(np.arange(first, first + count))
+            beside = {"file": pa.array([piece.place] * count).dictionary_encode(), "row": rows}
             if taken := [name for name in question.keep if name in {**beside, **answers}]:
                 raise InvalidInput(f"--keep {taken[0]}: the answers have a column of that name", field=taken[0])
-            yield answer_batch(answers, beside | {name: batch.column(name) for name in question.keep})
-            first += batch.num_rows
-    except InvalidInput as error:
-        at = f", counted from row {first}" if "row" in error.details else ""
-        raise InvalidInput(f"{piece.place}: {error.message}{at}", **error.details) from None
+            answered = {name: pa.array(values) for name, values in answers.items()}
+            yield pa.RecordBatch.from_pydict(beside | kept | answered)
+            first += count
+    except InvalidRequest as error:
+        raise InvalidInput(f"{piece.place}: {error.message}", **error.details) from None
 
 
 def ask(engine: Engine, question: Question, inputs: Inputs) -> Columns:

@@ -20,7 +20,7 @@ from service.api.rows import decode_inputs
 from service.config import Settings
 from service.errors import DropserveError, InvalidRequest
 from service.external_data import refuse_external_data
-from service.files import guess_kind, read_rows
+from service.files import read_rows
 from service.golden import record, replay
 from service.http.access import given_key, make_key, needed_scope, read_keys
 from service.http.compression import decompress
@@ -32,6 +32,7 @@ from service.oip.proto import open_inference_pb2 as pb
 from service.oip.protobuf import read_request
 from service.oip.repository import IndexBody, LoadBody
 from service.oip.wire import decode_infer
+from service.rows.formats import Format, find_format
 from service.runtime import Array
 from service.steps import count_rows
 from tests.service.archives import npy, npz
@@ -133,9 +134,9 @@ def _protobuf(body: bytes) -> None:
     _fits(read_request(request, MANIFESTS[0], MAX_ROWS).inputs, MANIFESTS[0])
 
 
-def _file(manifest: Manifest, kind: str) -> Callable[[bytes], None]:
+def _file(manifest: Manifest, kind: Format) -> Callable[[bytes], None]:
     def read(content: bytes) -> None:
-        guess_kind("-", content)
+        find_format("-", content)
         arrays = read_rows(content[:MAX_BYTES], kind, manifest)
         assert all(np.isfinite(array).all() for array in arrays.values())
 

@@ -24,6 +24,7 @@ from tests.toy import Floats, ToyNet
 
 PARTS = [f"part-{file:05}-{group:05}.parquet" for file in (0, 1) for group in (0, 1, 2)]
 MANY = ROWS_AT_A_TIME + 10
+OPTIONS = ("delimiter", "decimal", "encoding")
 
 
 def write(path: Path, rows: Floats, group: int = 20, **others: Any) -> Path:
@@ -191,14 +192,17 @@ def test_images_may_be_nested_or_flat(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"x0": [1.0], "x1": [1.0], "x2": [1.0]}, "x3: there is no such column"),
-        ({"x0": ["a"], "x1": [1.0], "x2": [1.0], "x3": [1.0]}, "x0: expected a column of numbers, found string"),
-        ({"x0": [1.0, None], "x1": [1.0, 2], "x2": [1.0, 2], "x3": [1.0, 2]}, "inputs[1][0]: expected a finite number"),
+        ({"x0": [1.0], "x1": [1.0], "x2": [1.0]}, "there is no column x3"),
+        ({"x0": ["a"], "x1": [1.0], "x2": [1.0], "x3": [1.0]}, "row 0, column x0: expected a number, found 'a'"),
+        (
+            {"x0": [1.0, None], "x1": [1.0, 2], "x2": [1.0, 2], "x3": [1.0, 2]},
+            "row 1, column x0: has no value; expected a number",
+        ),
         ({"input": [[1.0, 2.0, 3.0]]}, "input[0]: expected 4 values, found 3"),
-        ({"input": [[1.0, 2.0, 3.0, 4.0], None]}, "in every row; found 1 rows without"),
+        ({"input": [[1.0, 2.0, 3.0, 4.0], None]}, "row 1, column input: has no value; expected 4 numbers"),
         ({"input": [[1.0, 2.0, None, 4.0]]}, "inputs[0][2]: expected a finite number"),
-        ({"input": ["1 2 3 4"]}, "input: expected numbers, or lists of them, in every row; found string"),
-        ({"input": [{"x0": 1.0}]}, "input: expected numbers, or lists of them, in every row; found struct"),
+        ({"input": ["1 2 3 4"]}, "column input: expected numbers, or lists of them; found values of type string"),
+        ({"input": [{"x0": 1.0}]}, "column input: expected numbers, or lists of them; found values of type struct"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -209,7 +213,7 @@ def test_what_does_not_fit_is_named(
     assert "odd.parquet: " in error
     assert message in error
     assert not list(out.glob("part-*"))
-    assert out.exists() == ("no such column" not in message)  # which is seen before anything is read
+    assert out.exists() == ("no column" not in message)  # which is seen before anything is read
 
 
 class Homes(ToyNet):
@@ -302,5 +306,5 @@ def test_what_fails_while_it_is_written_is_not_there(tmp_path: Path) -> None:
 def test_the_plan_can_be_read_by_people(score: Any, out: Path) -> None:
     assert score("--uncertainty").exit_code == 0
     plan = json.loads((out / PLAN).read_text())
-    assert plan["question"] == {"samples": 100, "seed": 0, "keep": []}
+    assert plan["question"] == {"samples": 100, "seed": 0, "keep": [], "dialect": dict.fromkeys(OPTIONS)}
     assert [source["groups"] for source in plan["sources"]] == [[20, 20, 10]] * 2

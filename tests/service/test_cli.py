@@ -160,24 +160,24 @@ def test_the_default_model_is_that_of_the_settings(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("rows.csv", b"1,2,3,4\n1,2,x,4\n", "line 2, column 3: expected a number that fits float32, found 'x'"),
-        ("rows.csv", b"x0,x1,x2\n1,2,3\n", "line 1: the header lacks x3; expected x0, x1, x2, x3"),
+        ("rows.csv", b"1,2,3,4\n1,2,x,4\n", "line 2, column 3: expected a number, found 'x'"),
+        ("rows.csv", b"x0,x1,x2\n1,2,3\n", "there is no column x3; expected x0, x1, x2, x3; found x0, x1, x2"),
         ("rows.json", b"[[1, 2, 3]]", "inputs[0]: expected 4 values, found 3 values; a row is 4 numbers"),
         ("rows.json", b"[[1, 2, 3, NaN]]", "inputs[0][3]: expected a finite number, found NaN or an infinity"),
         ("rows.npz", b"junk", "the file is not an NPZ file: "),
-        ("rows.npy", b"junk", "the file is not an NPY file: "),
+        ("rows.npy", b"junk", "the file is not an NPY file"),
     ],
 )
 def test_a_wrong_file_is_told_in_a_line(model: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
     file = tmp_path / name
     file.write_bytes(content)
-    assert error_of(run("predict", file, "--model", model)).startswith(message)
+    assert error_of(run("predict", file, "--model", model)).startswith(f"{name}: {message}")
 
 
 def test_no_file(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "nowhere.csv"
     assert error_of(run("predict", file, "--model", model)) == f"{file}: cannot be read: No such file or directory"
-    assert "Is a directory" in error_of(run("predict", tmp_path, "--model", model))
+    assert "is a folder; expected Parquet" in error_of(run("predict", tmp_path, "--model", model))
 
 
 def test_no_model(tmp_path: Path) -> None:

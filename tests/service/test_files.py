@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from service.errors import InvalidInput, InvalidRequest, MalformedBody
-from service.files import guess_kind, read_rows
+from service.files import read_rows
 from service.manifest import Manifest
+from service.rows.formats import Format, find_format
 from tests.service.archives import deflate_damaged, npy, npz, stored
 from tests.toy import ToyNet
 
@@ -33,14 +34,14 @@ IMAGE = {"name": "image", "dtype": "float32", "shape": (2, 2)}
         ("jsonl", b"[1, 2.5, -3, 4]\n[5, 6, 7, 8]\n"),
         ("jsonl", b'\xef\xbb\xbf{"input": [1, 2.5, -3, 4], "id": 7}\r\n\n{"input": [5, 6, 7, 8]}'),
         ("jsonl", b'{"x3": 4, "x1": 2.5, "label": "cat", "x0": 1, "x2": -3}\n{"x0": 5, "x1": 6, "x2": 7, "x3": 8}\n'),
-        ("ndjson", b'{"x3": 4, "x1": 2.5, "x0": 1, "x2": -3}\n[5, 6, 7, 8]\n'),
+        ("jsonl", b'{"x3": 4, "x1": 2.5, "x0": 1, "x2": -3}\n[5, 6, 7, 8]\n'),
         ("npz", npz(input=ROWS)),
         ("npz", npz(anything=ROWS.astype(np.float64))),
         ("npy", npy(ROWS)),
         ("npy", npy(np.asfortranarray(ROWS))),
     ],
 )
-def test_rows_are_read(kind: str, content: bytes, manifest: Manifest) -> None:
+def test_rows_are_read(kind: Format, content: bytes, manifest: Manifest) -> None:
     rows = read_rows(content, kind, manifest)["input"]
     assert rows.dtype == np.float32
     np.testing.assert_array_equal(rows, ROWS)
@@ -63,11 +64,11 @@ def test_whole_numbers_of_a_csv_are_read_exactly() -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("1.5", "expected a whole number that fits int32, found '1.5'"),
-        ("3000000000", "expected a whole number that fits int32, found '3000000000'"),
-        ("1e2", "expected a whole number that fits int32, found '1e2'"),
-        ("9" * 30, "expected a whole number that fits int32, found "),
-        ("", "has no value, found ''; expected a whole number that fits int32"),
+        ("1.5", "expected a whole number, found '1.5'"),
+        ("3000000000", "expected a whole number that fits int32, found 3000000000"),
+        ("1e2", "expected a whole number, found '1e2'"),
+        ("9" * 30, "expected a whole number, found "),
+        ("", "has no value; expected a whole number"),
     ],
 )
 def test_what_is_no_whole_number_of_a_csv(cell: str, message: str) -> None:
@@ -82,17 +83,17 @@ def test_a_header_of_columns_that_no_feature_names_is_as_wide_as_a_row(header: b
     manifest = ToyNet().manifest(features=())
     rows = read_rows(b"a,b,c,d\n1,2.5,-3,4\n5,6,7,8\n", "csv", manifest)["input"]
     np.testing.assert_array_equal(rows, ROWS)
-    with pytest.raises(InvalidInput, match=f"line 1: expected 4 columns, as many as a row has values, found {found}"):
-        read_rows(header + b"\n1,2,3,4,5\n", "csv", manifest)
+    with pytest.raises(InvalidInput, match=f"expected 4 columns, as many as a row has values; found {found}"):
+        read_rows(header + b"\n" + b"1," * (found - 1) + b"2\n", "csv", manifest)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[1, 2, 3, 4]\n[1, 2,\n", "line 2: the body is not JSON"),
-        (b'{"x0": 1, "x1": 2, "x3": 3}\n', "line 1: x2 is missing; expected x0, x1, x2, x3"),
-        (b"[1, 2, 3, 4]\n[1, 2, 3]\n", "inputs[1]: expected 4 values, found 3 values"),
-        (b'{"x0": 1, "x1": 2, "x2": 3, "x3": null}\n', "inputs[0][3]: expected a number, found null"),
+        (b"[1, 2, 3, 4]\n[1, 2,\n", "line 2: is not JSON"),
+        (b'{"x0": 1, "x1": 2, "x3": 3}\n', "there is no column x2; expected x0, x1, x2, x3; found x0, x1, x3"),
+        (b"[1, 2, 3, 4]\n[1, 2, 3]\n", "line 2: expected 4 values, found 3"),
+        (b'{"x0": 1, "x1": 2, "x2": 3, "x3": null}\n', "line 1, column x3: has no value; expected a number"),
         (b"", "inputs: is empty"),
     ],
 )
@@ -112,8 +113,9 @@ def test_several_inputs_come_by_name() -> None:
     assert (rows["image"].shape, rows["price"].tolist()) == ((2, 2, 2), [1, 2])
     with pytest.raises(InvalidInput, match="line 1: image is missing; expected image, price"):
         read_rows(b'{"price": 1}', "jsonl", manifest)
-    for kind, content in [("csv", b"1,2,3,4,5\n"), ("npy", npy(np.ones((1, 5))))]:
-        with pytest.raises(InvalidInput, match="the model has 2 inputs: send JSON or NPZ"):
+    others: list[tuple[Format, bytes]] = [("csv", b"1,2,3,4,5\n"), ("npy", npy(np.ones((1, 5))))]
+    for kind, content in others:
+        with pytest.raises(InvalidInput, match="the model has 2 inputs: send "):
             read_rows(content, kind, manifest)
 
 
@@ -121,17 +123,16 @@ def test_several_inputs_come_by_name() -> None:
     ("content", "message"),
     [
         (b"1,2,3,4\n1,2,3\n", "line 2: expected 4 values, found 3"),
-        (b"1,2,3,4,5\n", "line 1: expected 4 values, found 5"),
-        (b"1,2,3,4\n5,6,x,8\n", "line 2, column 3: expected a number that fits float32, found 'x'"),
-        (b"1,2,3,4\n5,,7,8\n", "line 2, column 2: has no value, found ''; expected a number that fits float32"),
-        (b"x0,x1,x3\n1,2,3\n", "line 1: the header lacks x2; expected x0, x1, x2, x3"),
+        (b"1,2,3,4,5\n", "expected 4 columns, as many as a row has values; found 5"),
+        (b"1,2,3,4\n5,6,x,8\n", "line 2, column 3: expected a number, found 'x'"),
+        (b"1,2,3,4\n5,,7,8\n", "line 2, column 2: has no value; expected a number"),
+        (b"x0,x1,x3\n1,2,3\n", "there is no column x2; expected x0, x1, x2, x3; found x0, x1, x3"),
         (b"x0,x1,x2,x3\n1,2,3\n", "line 2: expected 4 values, found 3"),
-        (b"x0,x1,x2,x3\n1,2,3,cat\n", "line 2, column 4: expected a number that fits float32, found 'cat'"),
-        (b"1,2,3,nan\n", "line 1, column 4: has no value, found 'nan'; expected a number that fits float32"),
-        (b"1,2,3,NA\n", "line 1, column 4: has no value, found 'NA'; expected a number that fits float32"),
-        (b"1,2,3,inf\n", "line 1, column 4: expected a number that fits float32, found 'inf'"),
-        (b"1;2;3;4,5\n", "line 1, column 4: expected a number that fits float32, found '4,5'; decimals are written"),
-        (b"1,2,3,1e300\n", "line 1, column 4: expected a number that fits float32, found '1e300'"),
+        (b"x0,x1,x2,x3\n1,2,3,cat\n", "line 2, column 4 (x3): expected a number, found 'cat'"),
+        (b"1,2,3,nan\n", "line 1, column 4: has no value; expected a number"),
+        (b"1,2,3,NA\n", "line 1, column 4: has no value; expected a number"),
+        (b"1,2,3,inf\n", "line 1, column 4: expected a number that fits float32, found inf"),
+        (b"1,2,3,1e300\n", "line 1, column 4: expected a number that fits float32, found 1e+300"),
         (b"", "inputs: is empty"),
         (b"x0,x1,x2,x3\n", "inputs: is empty"),
     ],
@@ -156,7 +157,7 @@ def test_a_wrong_line_is_named(content: bytes, message: str, manifest: Manifest)
         ("npy", npy(np.array([[None] * 4], dtype=object))),
     ],
 )
-def test_what_cannot_be_read(kind: str, content: bytes, manifest: Manifest) -> None:
+def test_what_cannot_be_read(kind: Format, content: bytes, manifest: Manifest) -> None:
     with pytest.raises(MalformedBody):
         read_rows(content, kind, manifest)
 
@@ -196,7 +197,7 @@ def test_arrays_that_do_not_fit(content: bytes, message: str, manifest: Manifest
     ],
 )
 def test_the_kind_is_told_by_the_name_or_the_content(name: str, content: bytes, kind: str) -> None:
-    assert guess_kind(name, content) == kind
+    assert find_format(name, content) == kind
 
 
 JSON = {"content-type": "application/json"}
@@ -211,7 +212,7 @@ JSON = {"content-type": "application/json"}
         ("npz", deflate_damaged()),  # zlib.error
     ],
 )
-def test_odd_arrays_are_told_in_words(manifest: Manifest, kind: str, content: bytes) -> None:
+def test_odd_arrays_are_told_in_words(manifest: Manifest, kind: Format, content: bytes) -> None:
     with pytest.raises(InvalidRequest):
         read_rows(content, kind, manifest)
 

@@ -59,7 +59,7 @@ def test_npz_of_features_and_of_colour_images(tmp_path: Path) -> None:
     [
         ({"a": CLASSES}, "expected arrays x_train and y_train; x and y; .*found: a"),
         ({"x": IMAGES, "y": CLASSES[:9]}, r"as many targets as rows; found \(9,\)"),
-        ({"x": IMAGES.astype(object), "y": CLASSES}, "cannot be read as NPZ: Object arrays"),
+        ({"x": IMAGES.astype(object), "y": CLASSES}, "is not an NPZ file: Object arrays"),
         (
             {"x": np.where(IMAGES == 5, np.nan, 1.0), "y": CLASSES},
             r"have values that are not a number \(NaN\).*--missing drop",

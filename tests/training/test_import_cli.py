@@ -304,17 +304,17 @@ def test_a_usage_error_is_a_sentence_and_exit_code_2(arguments: list[str], messa
     ("rows", "message"),
     [
         ("none.npy", "none.npy: cannot be read: No such file or directory"),
-        ("words.csv", "words.csv: cannot be read as CSV: "),
-        ("words.npy", "words.npy: cannot be read as NPY: "),
+        ("words.csv", "words.csv: line 2, column 3 (c): expected a number, found 'three'"),
+        ("words.npy", "words.npy: is not an NPY file"),
         ("other.npz", "expected arrays called as the network's inputs, x; found: a, b"),
-        ("rows.txt", "expected a file of rows, .npy, .npz or .csv"),
+        ("rows.txt", "expected a file of rows, .npy, .npz, .csv, .jsonl or .parquet"),
         ("wide.npy", "input 'x': takes rows of 3; the rows given are of 4"),
         ("text.npy", "expected numbers; found <U1"),
         ("empty.npy", "expected as many rows for each input, at least one"),
         ("number.npy", "expected as many rows for each input, at least one"),
         ("nan.npy", "nan.npy: x: row 2 has nan; expected finite numbers"),
-        ("named.npy", "named.npy: cannot be read as NPY: it holds arrays by name, as .npz files do"),
-        ("plain.npz", "plain.npz: cannot be read as NPZ: it holds one array without a name, as .npy files do"),
+        ("named.npy", "named.npy: is not an NPY file, but NPZ: it holds arrays by name"),
+        ("plain.npz", "plain.npz: is not an NPZ file, but NPY: it holds one array without a name"),
     ],
 )
 def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, message: str, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_columns_are_found_by_name_and_categories_by_theirs(houses: Dataset, tmp
         ("castles.csv", "town\nBonn\n", "size"),
         ("castles.csv", "size,town\n70,Paris\n", "Paris"),
         ("castles.csv", "size,town\n", "no rows"),
-        ("castles.json", "[]", "a CSV file"),
+        ("castles.json", "[]", "a CSV, JSON Lines or Parquet file"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused(

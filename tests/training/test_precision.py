@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from service.csv_rows import read_csv
 from torch import nn
 from typer.testing import CliRunner, Result
 
 from service.api.rows import decode_inputs
-from service.csv_rows import read_csv
 from service.engine import Engine
 from service.loading import load_model
 from service.masks import MaskCache

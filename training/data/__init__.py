@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from service.errors import InvalidRequest
+from service.rows.formats import Format, RowsFile, format_of_name, holds_parquet
 from training.data.choices import Choices, ImageChoices
 from training.data.dataset import ColumnSeen, Dataset, Float32, Floats, Int64, Task
 from training.data.digits import read_digits
@@ -11,7 +13,7 @@ from training.data.folder import read_folder
 from training.data.idx import read_idx
 from training.data.npz import read_npz
 from training.data.split import Part, Split, deal, split_data
-from training.data.table import read_csv, read_parquet
+from training.data.table import read_table
 from training.errors import TrainingError
 
 __all__ = [
@@ -31,12 +33,13 @@ __all__ = [
 ]
 
 NAMED: dict[str, Callable[[], Dataset]] = {"digits": read_digits}
-READERS: dict[str, Callable[[Path, Choices], Dataset]] = {
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".parquet": read_parquet,
-    ".npz": read_npz,
+READERS: dict[Format | None, Callable[[RowsFile, Choices], Dataset]] = {
+    "csv": read_table,
+    "jsonl": read_table,
+    "parquet": read_table,
+    "npz": read_npz,
 }
+NAMED_AS = ".csv, .tsv, .jsonl, .parquet, .npz"
 
 
 def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B008 - it is frozen
@@ -48,7 +51,7 @@ def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B0
     if source in NAMED:
         _no_columns(source, choices)
         return NAMED[source]()
-    if path.is_dir():
+    if path.is_dir() and not holds_parquet(path):
         _no_columns(source, replace(choices, missing="refuse", images=ImageChoices()))
         return read_folder(path, choices)
     if not path.exists():
@@ -58,20 +61,27 @@ def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B0
     if choices.images != ImageChoices():
         raise TrainingError(f"{source}: size, resize, mode and background are for folders of pictures")
     try:
-        return _reader(path)(path, choices)
+        return read_idx(path, choices) if _is_idx(path) else _read(path, choices)
     except OSError as error:
         raise TrainingError(f"{path}: cannot be read: {error.strerror or error}") from None
     except MemoryError:
         raise TrainingError(f"{path}: is too large for this machine's memory") from None
 
 
-def _reader(path: Path) -> Callable[[Path, Choices], Dataset]:
-    if ("idx" in path.name and path.suffix in ("", ".gz")) or path.suffix.startswith(".idx"):
-        return read_idx
-    if path.suffix.lower() not in READERS:
-        kinds = ", ".join(READERS)
-        raise TrainingError(f"{path}: expected a file of {kinds} or IDX (…-images-idx3-ubyte, also .gz), or a folder")
-    return READERS[path.suffix.lower()]
+def _read(path: Path, choices: Choices) -> Dataset:
+    if not path.is_dir() and format_of_name(path.name) not in READERS:
+        raise TrainingError(
+            f"{path}: expected a file of {NAMED_AS}, also with .gz behind, or IDX (…-images-idx3-ubyte), or a folder"
+        )
+    try:
+        file = RowsFile.of_path(path, choices.dialect)
+    except InvalidRequest as error:
+        raise TrainingError(f"{path}: {error.message}") from None
+    return READERS[file.kind](file, choices)
+
+
+def _is_idx(path: Path) -> bool:
+    return "idx" in path.name and format_of_name(path.name) is None and not path.is_dir()
 
 
 def _no_columns(source: str, choices: Choices) -> None:

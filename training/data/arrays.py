@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.rows.column import Column
 from training.data.choices import Choices
-from training.data.columns import Column
 from training.data.dataset import Dataset, Floats, as_floats
 from training.data.targets import make_target
 from training.errors import TrainingError

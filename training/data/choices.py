@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from service.rows.csv_table import PLAIN
+from service.rows.dialect import Dialect
+
 
 @dataclass(frozen=True, slots=True)
 class ImageChoices:
@@ -35,3 +38,5 @@ class Choices:
     task: Literal["auto", "classification", "regression"] = "auto"
     missing: Literal["refuse", "drop"] = "refuse"
     images: ImageChoices = ImageChoices()
+    dialect: Dialect = PLAIN
+    """Of a file of text."""

@@ -8,31 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.categories import is_number
+from service.rows.column import Column, as_text
+from service.rows.numbers import CODE, possible_decimals
 from training.data.choices import Choices
 from training.data.dataset import ColumnSeen, Floats, as_floats
 from training.errors import TrainingError
 
 MAX_CATEGORIES = 100
 SHOWN = 5
+CODES = ", which are text as some have zeros before them"
 ID_NAMES = {"", "id", "index", "uuid", "key", "rowid", "row_id", "unnamed: 0", "__index_level_0__"}
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """The values of a column, exactly as the file has them."""
-
-    name: str
-    values: NDArray[Any]
-    """(rows,): whole numbers, floating point numbers, booleans, or texts (objects)."""
-    missing: NDArray[np.bool_]
-    """(rows,): where there is no value; what `values` has there means nothing."""
-
-    @property
-    def text(self) -> bool:
-        return self.values.dtype.kind in "OUb"
-
-    def kept(self, rows: NDArray[np.bool_]) -> "Column":
-        return Column(self.name, self.values[rows], self.missing[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +77,9 @@ def finite(where: str, column: Column, *, target: bool = False) -> Floats:
     if wrong := int((~np.isfinite(values)).sum()):
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise TrainingError(
-            f"{where}: column {column.name!r} has {wrong} values that are no finite numbers, the first in row"
-            f" {row + 1}: {column.values[row]}; leave these rows out of the file{_or_ignore(column, target=target)}"
+            f"{where}: column {column.name!r} has {wrong} values that are no finite numbers, the first in"
+            f" {column.where(row)}: {column.values[row]}; leave these rows out of the file"
+            + _or_ignore(column, target=target)
         )
     return values
 
@@ -134,31 +120,35 @@ def _category(where: str, column: Column, different: NDArray[Any], wanted: bool)
             return _ignored(column, "a different text in each row: an id")
         raise TrainingError(f"{where}: column {column.name!r} {found}")
     if len(different) > MAX_CATEGORIES:
+        codes = any(isinstance(value, str) and CODE.fullmatch(value) for value in different)
         what = _nearly_numbers(column) or (
-            f"has {len(different)} different values; at most {MAX_CATEGORIES} can be categories: group them into"
-            f" fewer, or say --ignore {column.name}"
+            f"has {len(different)} different values{CODES * codes}; at most {MAX_CATEGORIES} can be categories: group"
+            f" them into fewer, or say --ignore {column.name}"
         )
         raise TrainingError(f"{where}: column {column.name!r} {what}")
-    if column.values.dtype.kind == "f":
-        raise TrainingError(
-            f"{where}: categorical: column {column.name!r} holds numbers with a fraction, as {different[0]}; only"
-            " whole numbers and texts can be categories"
-        )
-    names = category_names(different)
-    numbers = np.searchsorted(different, column.values).astype(np.float32)
+    names = sorted_names(category_names(different))
+    numbers = {name: number for number, name in enumerate(names)}
+    values = np.array([numbers[as_text(value)] for value in column.values.tolist()], dtype=np.float32)
     seen = ColumnSeen(column.name, "category", f"{len(names)} values: {listed(names, SHOWN)}")
-    return Feature(seen, numbers, names)
+    return Feature(seen, values, names)
+
+
+def sorted_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names in the order of the numbers that they are, else of their letters."""
+    if not all(map(is_number, names)):
+        return tuple(sorted(names))
+    return tuple(sorted(names, key=lambda name: (float(name), name)))
 
 
 def _nearly_numbers(column: Column) -> str | None:
     """What is wrong with a column of texts most of which are numbers."""
     if column.values.dtype.kind != "O":
         return None
-    others = [row for row, text in enumerate(column.values) if not is_number(text)]
+    others = [row for row, text in enumerate(column.values) if not possible_decimals([text])]
     if not others or len(others) > len(column.values) / 2:
         return None
     return (
-        f"holds numbers, but text in {len(others)} of {len(column.values)} rows, the first in row {others[0] + 1}:"
-        f" {column.values[others[0]]!r}; correct these, leave the cells empty and say --missing drop, or say"
-        f" --ignore {column.name}"
+        f"holds numbers, but text in {len(others)} of {len(column.values)} rows, the first in"
+        f" {column.where(others[0])}: {column.values[others[0]]!r}; correct these, leave the cells empty and say"
+        f" --missing drop, or say --ignore {column.name}"
     )

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.manifest import ImageRule
+from service.rows.csv_table import PLAIN
+from service.rows.dialect import Dialect
 
 Float32 = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]
@@ -51,6 +53,10 @@ class Dataset:
     """The role of every column of the source; of images and arrays ()."""
     notes: tuple[str, ...] = ()
     """What else whoever trains should be told, such as rows left out."""
+    dialect: Dialect = PLAIN
+    """What was said of its file, of others like it too."""
+    source_rows: Int64 | None = None
+    """(rows,): which rows of the source these are, where some are left out; None: all of them."""
 
     @property
     def sha256(self) -> str:

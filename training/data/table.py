@@ -1,34 +1,80 @@
-"""Tables, CSV and Parquet → columns → a data set."""
+"""Tables of any format → columns → a data set."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
+from service.errors import DropserveError
+from service.rows.column import Column, Table, Wanted, as_text, to_objects
+from service.rows.formats import RowsFile
+from service.rows.numbers import possible_decimals
 from training.data.choices import Choices
-from training.data.columns import Column, Feature, listed, make_feature
-from training.data.dataset import ColumnSeen, Dataset
+from training.data.columns import Feature, check_choices, listed, make_feature
+from training.data.dataset import ColumnSeen, Dataset, Int64
 from training.data.targets import make_target
 from training.errors import TrainingError
 
 
-def read_csv(path: Path, choices: Choices) -> Dataset:
-    """A file with a line of names first, fields separated by commas, semicolons or tabs. Raises TrainingError."""
-    from training.data.arrow import csv_columns  # pyarrow is needed only by those who have such a file
+def read_table(file: RowsFile, choices: Choices) -> Dataset:
+    """CSV, JSON Lines or Parquet, with the names of the columns in it. Raises TrainingError."""
+    try:
+        columns, target = _read(file.table(), file, choices)
+    except TrainingError:
+        raise
+    except DropserveError as error:
+        raise TrainingError(f"{file.name}: {error.message}") from None
+    return make_dataset(file.name, columns, target, choices)
 
-    return make_dataset(path.name, *csv_columns(path, choices), choices)
+
+def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column], str]:
+    """The columns that are not to be ignored, and the target's name."""
+    names = table.names
+    if not any(names):
+        raise TrainingError(f"{file.name}: its first line is empty; expected the names of the columns there")
+    if file.kind == "csv" and all(possible_decimals([name]) for name in names):
+        raise TrainingError(
+            f"{file.name}: its first line holds numbers ({', '.join(names)[:60]}); write the names of the columns there"
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TrainingError(f"{file.name}: more than one column is called {listed(twice)}")
+    target = check_choices(file.name, names, choices)
+    if not table.rows:
+        raise TrainingError(f"{file.name}: has no rows")
+    wanted: dict[int, Wanted] = {
+        number: "text" if name in choices.categorical else "any"
+        for number, name in enumerate(names)
+        if name not in choices.ignore
+    }
+    columns = [_of_one_kind(file.name, column, choices) for column in table.read(wanted)]
+    return columns, target
 
 
-def read_parquet(path: Path, choices: Choices) -> Dataset:
-    """Raises TrainingError."""
-    from training.data.arrow import parquet_columns
-
-    return make_dataset(path.name, *parquet_columns(path, choices), choices)
+def _of_one_kind(where: str, column: Column, choices: Choices) -> Column:
+    """A column of numbers, of true and false, or of texts; raises TrainingError for any other."""
+    if column.odd:
+        raise TrainingError(
+            f"{where}: column {column.name!r} holds {column.odd}, which a network cannot learn from; turn it into"
+            f" numbers, such as days since a day, or say --ignore {column.name}"
+        )
+    if column.name in choices.categorical:
+        texts = [as_text(value) for value in column.values.tolist()]
+        booleans = {text.lower() for text in texts} <= {"true", "false"}
+        return replace(column, values=to_objects([text.lower() if booleans else text for text in texts]))
+    if column.values.dtype.kind == "O":
+        kinds = [type(value) for value in column.values]
+        if other := next((row for row, kind in enumerate(kinds) if kind is not kinds[0]), None):
+            raise TrainingError(
+                f"{where}: column {column.name!r} holds {column.values[0]!r} and, in {column.where(other)},"
+                f" {column.values[other]!r}, which are of different types; write them alike, or say --categorical"
+                f" {column.name}"
+            )
+    return column
 
 
 def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Choices) -> Dataset:
     """Features and target of the columns that are not to be ignored; raises TrainingError."""
-    columns, notes = _complete(name, columns, target, choices)
+    columns, rows, notes = _complete(name, columns, target, choices)
     targets, labels, target_seen = make_target(name, next(c for c in columns if c.name == target), choices)
     others = [column for column in columns if column.name != target]
     features = [make_feature(name, column, column.name in choices.categorical) for column in others]
@@ -46,13 +92,15 @@ def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Cho
         categories={feature.seen.name: feature.categories for feature in used if feature.categories},
         columns=(*(feature.seen for feature in features), *unused, target_seen),
         notes=notes,
+        dialect=choices.dialect,
+        source_rows=rows,
     )
 
 
 def _complete(
     name: str, columns: Sequence[Column], target: str, choices: Choices
-) -> tuple[list[Column], tuple[str, ...]]:
-    """The columns with only the rows in which all have a value, and what was left out."""
+) -> tuple[list[Column], Int64, tuple[str, ...]]:
+    """The columns with only the rows in which all have a value, the numbers of these, and what was left out."""
     missing = {column.name: int(column.missing.sum()) for column in columns if column.missing.any()}
     counts = listed([f"{column} ({count})" for column, count in missing.items()])
     rows = len(columns[0].values)
@@ -67,7 +115,7 @@ def _complete(
             f"{name}: no row has a value in every column; missing: {counts or 'all, as it has no rows'}"
         )
     notes = (f"{rows - kept.sum()} of {rows} rows left out, where values are missing: {counts}",) if missing else ()
-    return [column.kept(kept) for column in columns], notes
+    return [column.kept(kept) for column in columns], np.flatnonzero(kept), notes
 
 
 def _why(features: Sequence[Feature]) -> str:

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from service.rows.column import Column
 from training.data.choices import Choices
-from training.data.columns import SHOWN, Column, category_names, finite, listed, span
+from training.data.columns import SHOWN, category_names, finite, listed, span
 from training.data.dataset import ColumnSeen, Float32, Int64, Task
 from training.errors import TrainingError
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from service.rows.column import Column
+from service.rows.formats import format_of_name
 from service.runtime import Array
 from training.data import Choices, Dataset, Int64, deal, load_data
-from training.data.columns import Column
 from training.data.dataset import as_floats
+from training.data.npz import named_arrays
 from training.data.split import equal_rows, strata
 from training.data.targets import make_target
 from training.errors import TrainingError
-from training.importing.rows import UNREADABLE, check_finite, read_npz, read_rows
+from training.importing.rows import check_finite, open_rows, read_rows
 from training.others import read_others
 from training.rows import Rows
 
@@ -51,7 +53,7 @@ def load_labelled(source: str, choices: Choices, inputs: Sequence[str]) -> Label
     Raises TrainingError, also for texts among the columns: which numbers the network knows them by is not known.
     """
     path = Path(source)
-    if path.suffix.lower() == ".npz" and path.exists() and {*inputs, TARGETS} <= set(_names(path)):
+    if path.exists() and {*inputs, TARGETS} <= set(_names(path)):
         return _by_input(path, choices, inputs)
     data = load_data(source, choices)
     if data.categories:
@@ -106,7 +108,7 @@ def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple
     Raises TrainingError.
     """
     path = Path(source)
-    if path.suffix.lower() == ".npz" and set(inputs) <= set(_names(path)):
+    if set(inputs) <= set(_names(path)):
         return tuple(read_rows(path, inputs))
     if len(inputs) > 1:
         raise TrainingError(f"others: {source}: expected an .npz with arrays {', '.join(inputs)}, the network's inputs")
@@ -114,16 +116,15 @@ def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple
 
 
 def _names(path: Path) -> Sequence[str]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return tuple(arrays.files)
-    except (*UNREADABLE, OSError):
-        return ()  # its own reader says why
+    """Of the arrays of an NPZ file."""
+    if format_of_name(path.name) != "npz" or not path.is_file():
+        return ()
+    return tuple(named_arrays(open_rows(path)))
 
 
 def _by_input(path: Path, choices: Choices, names: Sequence[str]) -> Labelled:
     inputs = tuple(read_rows(path, names))
-    given = read_npz(path)[TARGETS]
+    given = named_arrays(open_rows(path))[TARGETS]
     _check_targets(path, given, len(inputs[0]), choices)
     targets, labels = _targets(path, given, choices)
     flat = [array.reshape(len(array), -1) for array in inputs]

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from service.rows.dialect import Dialect
 from training.errors import ConfigError
-from training.flags import ModelName, Names, explain, flag, named_as
+from training.flags import Delimiter, Encoding, ModelName, Names, explain, flag, named_as
 
 
 class ImportRequest(BaseModel):
@@ -32,14 +33,20 @@ class ImportRequest(BaseModel):
     """Columns that are no inputs of the network, separated by commas; the flag may come again."""
     missing: Literal["refuse", "drop"] = "refuse"
     """Rows with missing values: refuse says where they are, drop leaves them out."""
+    delimiter: Delimiter | None = None
+    """Mark between the cells of a CSV file, such as ; or tab; unless given, it is found in the file."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal mark of its numbers, . or a comma; unless given, it is found, or refused where unsure."""
+    encoding: Encoding | None = None
+    """Its encoding, such as cp1252; unless given, utf-8."""
     noise: Literal["fitted", "learned"] = "fitted"
     """Noise of a regression's target: fitted to the data; learned, its standard deviations are the second
     half of the outputs, behind the means."""
     others: str | None = Field(default=None, min_length=1)
     """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
     rows: Path | None = None
-    """Rows that callers may see, to verify with: .npy, .npz with an array for each input, or .csv of numbers; by
-    default some of the data, or random ones."""
+    """Rows that callers may see, to verify with: .npy, .npz with an array for each input, or a table of numbers
+    (.csv, .jsonl, .parquet); by default some of the data, or random ones."""
     description: str = ""
     """A sentence on what the model is for."""
     models: Path = Path("models")
@@ -48,6 +55,11 @@ class ImportRequest(BaseModel):
     """Thinned networks a row, when uncertainty is calibrated and evaluated."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the split of the data, and of dropout."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is said of files of text."""
+        return Dialect(self.delimiter, self.decimal, self.encoding)
 
     @model_validator(mode="before")
     @classmethod

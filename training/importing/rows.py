@@ -1,38 +1,48 @@
-"""Files of rows as a network takes them: NPY, NPZ, and CSV of numbers."""
+"""Files of rows as a network takes them: NPY, NPZ, and tables of numbers."""
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from service.categories import is_number
+from service.errors import InvalidRequest
+from service.manifest import TensorSpec
+from service.rows.arrays import read_npy
+from service.rows.csv_table import PLAIN
+from service.rows.dialect import Dialect
+from service.rows.fitting import fit_features, is_header
+from service.rows.formats import TABLES, RowsFile, format_of_name, open_table
 from service.runtime import Array
+from training.data.npz import named_arrays
 from training.errors import TrainingError
 
-UNREADABLE = (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
-
-def read_rows(file: Path, inputs: Sequence[str]) -> list[Array]:
+def read_rows(path: Path, inputs: Sequence[str], dialect: Dialect = PLAIN) -> list[Array]:
     """One array (rows, …) for each of the network's inputs: of an NPZ those of the same names, or the only one.
 
     Raises TrainingError naming the file and what was expected.
     """
-    try:
-        arrays = _read(file, inputs)
-    except OSError as error:
-        raise TrainingError(f"{file}: cannot be read: {error.strerror or error}") from None
-    except UNREADABLE as error:
-        raise TrainingError(f"{file}: cannot be read as {file.suffix[1:].upper()}: {error}") from None
+    arrays = _read(open_rows(path, dialect), inputs)
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
     if len(lengths) != 1 or 0 in lengths:
-        raise TrainingError(f"{file}: expected as many rows for each input, at least one")
+        raise TrainingError(f"{path}: expected as many rows for each input, at least one")
     if wrong := [str(array.dtype) for array in arrays if array.dtype.kind not in "biuf"]:
-        raise TrainingError(f"{file}: expected numbers; found {wrong[0]}")
+        raise TrainingError(f"{path}: expected numbers; found {wrong[0]}")
     for name, array in zip(inputs, arrays, strict=False):  # whether there is one an input is for the network to say
-        check_finite(file, name, array)
+        check_finite(path, name, array)
     return arrays
+
+
+def open_rows(path: Path, dialect: Dialect = PLAIN) -> RowsFile:
+    """Open a file of rows; raises TrainingError."""
+    if not path.is_dir() and format_of_name(path.name) not in ("npy", "npz", *TABLES):
+        raise TrainingError(f"{path}: expected a file of rows, .npy, .npz, .csv, .jsonl or .parquet")
+    try:
+        return RowsFile.of_path(path, dialect)
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except InvalidRequest as error:
+        raise TrainingError(f"{path}: {error.message}") from None
 
 
 def check_finite(file: Path, name: str, array: Array) -> None:
@@ -43,46 +53,32 @@ def check_finite(file: Path, name: str, array: Array) -> None:
         raise TrainingError(f"{file}: {name}: row {place[0] + 1} has {array[place]}; expected finite numbers")
 
 
-def read_npz(file: Path) -> dict[str, Array]:
-    """Raises ValueError for a file that is none."""
-    arrays = np.load(file, allow_pickle=False)
-    if isinstance(arrays, np.ndarray):
-        raise ValueError("it holds one array without a name, as .npy files do")
-    with arrays:
-        return {name: arrays[name] for name in arrays.files}
+def _read(file: RowsFile, inputs: Sequence[str]) -> list[Array]:
+    if file.kind == "npz":
+        return _of_inputs(file, named_arrays(file), inputs)
+    if file.kind == "npy" and isinstance(file.content, bytes):
+        try:
+            return [read_npy(file.content)]
+        except ValueError as error:
+            raise TrainingError(f"{file.name}: is {error}") from None
+    return [_numbers(file)]
 
 
-def _read_npy(file: Path) -> Array:
-    array = np.load(file, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise ValueError("it holds arrays by name, as .npz files do")
-    return array
-
-
-def _read(file: Path, inputs: Sequence[str]) -> list[Array]:
-    match file.suffix.lower():
-        case ".npy":
-            return [_read_npy(file)]
-        case ".npz":
-            return _of_inputs(file, read_npz(file), inputs)
-        case ".csv":
-            return [_numbers(file)]
-    raise TrainingError(f"{file}: expected a file of rows, .npy, .npz or .csv")
-
-
-def _of_inputs(file: Path, arrays: dict[str, Array], inputs: Sequence[str]) -> list[Array]:
+def _of_inputs(file: RowsFile, arrays: dict[str, Array], inputs: Sequence[str]) -> list[Array]:
     if set(inputs) <= set(arrays):
         return [arrays[name] for name in inputs]
     if len(inputs) == len(arrays) == 1:
         return list(arrays.values())
     wanted = ", ".join(inputs)
-    raise TrainingError(f"{file}: expected arrays called as the network's inputs, {wanted}; found: {', '.join(arrays)}")
+    raise TrainingError(
+        f"{file.name}: expected arrays called as the network's inputs, {wanted}; found: {', '.join(arrays)}"
+    )
 
 
-def _numbers(file: Path) -> Array:
+def _numbers(file: RowsFile) -> Array:
     """With a line of names or without."""
-    with file.open(encoding="utf-8-sig") as lines:
-        first = lines.readline().strip().split(",")
-    header = not all(is_number(cell.strip()) for cell in first)
-    return np.loadtxt(file, delimiter=",", skiprows=int(header), ndmin=2, encoding="utf-8-sig")
+    try:
+        table = open_table(file.content, file.kind, file.dialect, has_header=lambda cells: is_header(cells, ()))
+        return fit_features(table, TensorSpec(name="rows", dtype="float64", shape=(table.width,)), (), None)
+    except InvalidRequest as error:
+        raise TrainingError(f"{file.name}: {error.message}") from None

@@ -32,7 +32,7 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
     """
     check_writable(request.models)
     source = open_source(request.file)
-    rows = read_rows(request.rows, source.input_names) if request.rows else []
+    rows = read_rows(request.rows, source.input_names, request.dialect) if request.rows else []
     about: dict[str, Any] = {"labels": request.labels}
     noise = LearnedNoise(learned=True) if request.noise == "learned" else None
     parts = None
@@ -64,7 +64,9 @@ def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, P
     assert request.data is not None
     task = "classification" if request.labels else request.task
     images = ImageChoices.for_rows(source.row_shapes[0]) if Path(request.data).is_dir() else ImageChoices()
-    choices = Choices(request.target, request.ignore, task=task, missing=request.missing, images=images)
+    choices = Choices(
+        request.target, request.ignore, task=task, missing=request.missing, images=images, dialect=request.dialect
+    )
     labelled = load_labelled(request.data, choices, source.input_names)
     if labelled.data.labels and request.noise == "learned":
         raise TrainingError(

@@ -1,0 +1,86 @@
+"""Arrays in numpy's files, from whoever: read without running anything, and without trust.
+
+Of a damaged file numpy raises whatever the modules raise that it is made of: zipfile, zlib, tokenize, ast.
+"""
+
+import io
+import sys
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from service.manifest import Manifest, TensorSpec
+from service.runtime import Array
+
+MAGIC_OF_ZIP, MAGIC_OF_NPY = b"PK\x03\x04", b"\x93NUMPY"
+PAIRS = (("x_train", "y_train"), ("x", "y"), ("X", "y"), ("inputs", "targets"), ("data", "target"))
+"""What arrays of inputs and of targets are called in files to learn from."""
+TEST = ("x_test", "y_test")
+"""What goes with the first of the pairs."""
+
+
+def read_npz(content: bytes, max_unpacked_bytes: int = sys.maxsize) -> dict[str, Array]:
+    """The arrays of an NPZ file by name; raises ValueError with the reason.
+
+    What it says that it unpacks to is looked at before anything is unpacked: a small file may hold much.
+    """
+    if content.startswith(MAGIC_OF_NPY):
+        raise ValueError("not an NPZ file, but NPY: it holds one array without a name")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            unpacked = sum(entry.file_size for entry in packed.infolist())
+        if unpacked > max_unpacked_bytes:
+            raise ValueError(f"it unpacks to {unpacked} bytes; at most {max_unpacked_bytes} are read")
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file)
+    except Exception as error:  # noqa: BLE001 - see above; of NPY too
+        raise ValueError(f"not an NPZ file: {error}") from None
+    if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"{odd[0]} is not an array")
+    return arrays
+
+
+def read_npy(content: bytes) -> Array:
+    """The array of an NPY file; raises ValueError with the reason."""
+    if content.startswith(MAGIC_OF_ZIP):
+        raise ValueError("not an NPY file, but NPZ: it holds arrays by name")
+    if not content.startswith(MAGIC_OF_NPY):
+        raise ValueError("not an NPY file")  # numpy would take it for a pickle
+    try:
+        array: Array = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # noqa: BLE001 - see above
+        raise ValueError(f"not an NPY file: {error}") from None
+    return array
+
+
+def find_pair(arrays: Mapping[str, Array]) -> tuple[str, str] | None:
+    """Return the names of inputs and targets in a file to learn from."""
+    return next((pair for pair in PAIRS if set(pair) <= set(arrays)), None)
+
+
+def fit_arrays(arrays: Mapping[str, Array], manifest: Manifest) -> dict[str, Array]:
+    """Return an array an input, by name: the only one needs no name, nor do the inputs of a file to learn from."""
+    names = [spec.name for spec in manifest.inputs]
+    if len(names) == 1 and names[0] not in arrays:
+        if len(arrays) == 1:
+            arrays = dict(zip(names, arrays.values(), strict=True))
+        elif pair := find_pair(arrays):
+            test = [arrays[TEST[0]]] if pair == PAIRS[0] and TEST[0] in arrays else []
+            arrays = {names[0]: np.concatenate([arrays[pair[0]], *test])}
+    specs = {spec.name: spec for spec in manifest.inputs}
+    return {name: fit_array(array, specs[name]) if name in specs else array for name, array in arrays.items()}
+
+
+def fit_array(array: Array, spec: TensorSpec) -> Array:
+    """Return rows in the model's order of axes: images may lack the channel, or have it last."""
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    shape = array.shape[1:]
+    if shape == spec.shape or len(spec.shape) != 3:
+        return array
+    if spec.shape == (1, *shape):
+        return array[:, None]
+    if len(shape) == 3 and spec.shape == (shape[2], *shape[:2]):
+        return array.transpose(0, 3, 1, 2)
+    return array

@@ -1,0 +1,167 @@
+"""A column of a table, and what may be wanted of it: the same whatever the format of its file."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import InvalidInput
+from service.rows.numbers import LARGEST
+
+Wanted = Literal["any", "number", "whole", "text", "lists"]
+"""What a column is read as. any: numbers, true and false, or text, whichever it holds; number: refused where it is
+none; whole: numbers written without a fraction, exactly; text: names, exactly as they stand in the file, whose own
+types stay; lists: all values of a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values of a column, exactly as the file has them."""
+
+    name: str
+    """Nothing where the file has no names."""
+    values: NDArray[Any]
+    """(rows,): float64, NaN where missing; int64, booleans, or texts (objects). What they hold where missing means
+    nothing."""
+    missing: NDArray[np.bool_]
+    """(rows,): where there is no value."""
+    lines: NDArray[np.int64] | None = None
+    """(rows,): the line of the file that each row begins in; None where the file has none."""
+    number: int | None = None
+    """Which column of the file it is, from 0; None where only its name counts."""
+    first: int = 0
+    """The number of the first row in its file."""
+    odd: str = ""
+    """What it holds, in words, where neither numbers nor text can be made of it."""
+
+    @property
+    def text(self) -> bool:
+        """Whether its values are names: texts, or true and false."""
+        return self.values.dtype.kind in "OUb"
+
+    def place(self, row: int, *, named: bool = True) -> str:
+        """Say where in the file the value of a row stands: «line 3, column 2 (size)», or «row 0, column size»."""
+        if self.number is None:
+            return f"{self.where(row)}, column {self.name}" if named else self.where(row)
+        return f"{self.where(row)}, column {self.number + 1}" + f" ({self.name})" * (named and bool(self.name))
+
+    def where(self, row: int) -> str:
+        """Say which row of the file a row is: «line 3», or where the file has no lines «row 0»."""
+        return f"row {self.first + row}" if self.lines is None else f"line {self.lines[row]}"
+
+    def wrong(self, row: int, what: str) -> InvalidInput:
+        """Return the refusal of the value of a row, which names its place."""
+        return InvalidInput(f"{self.place(row)}: {what}", field=self.place(row), row=self.first + row)
+
+    def kept(self, rows: NDArray[Any]) -> "Column":
+        """Return the column of some of the rows, by a mask or by their numbers."""
+        lines = None if self.lines is None else self.lines[rows]
+        return replace(self, values=self.values[rows], missing=self.missing[rows], lines=lines)
+
+
+class Table(Protocol):
+    """A file of columns, opened."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, in order; empty where the file has none."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+
+    def read(self, wanted: dict[int, Wanted]) -> list[Column]:
+        """Return columns by their numbers, in that order; no other is looked into.
+
+        Raises InvalidInput that names the place of a value that is not what is wanted.
+        """
+
+
+def of_values(name: str, values: Sequence[Any], lines: NDArray[np.int64] | None = None) -> Column:
+    """Return a column of values of a format that has types; None and a text without a letter are missing.
+
+    What is of several types stays as it is, in objects.
+    """
+    missing = np.fromiter((value is None or value == "" for value in values), np.bool_, len(values))
+    kinds = {type(value) for value in values} - {type(None)}
+    make = partial(Column, name, missing=missing, lines=lines)
+    if kinds <= {int} and all(-LARGEST <= value < LARGEST for value in values if value is not None):
+        return make(np.array([0 if value is None else value for value in values], dtype=np.int64))
+    if kinds <= {int, float}:
+        return make(np.array([math.nan if value is None else _to_float(value) for value in values]))
+    if kinds == {bool}:
+        return make(np.array([bool(value) for value in values]))
+    odd = "objects" if dict in kinds else "lists" if list in kinds else ""
+    texts = [value.strip() if isinstance(value, str) else "" if value is None else value for value in values]
+    return make(to_objects(texts), odd=odd)
+
+
+def _to_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def as_wanted(column: Column, wanted: Wanted) -> Column:
+    """Return a column of a format that has types as it is wanted; raises InvalidInput that names the first misfit."""
+    match wanted:
+        case "number":
+            numbers = _numbers(column, "number").astype(np.float64)
+            return replace(column, values=np.where(column.missing, math.nan, numbers))
+        case "whole":
+            return replace(column, values=_whole(column))
+    return column
+
+
+def _numbers(column: Column, what: str) -> NDArray[Any]:
+    if column.values.dtype.kind in "fiu" and not column.odd:
+        return column.values
+    for row in np.flatnonzero(~column.missing).tolist():
+        value = column.values[row]
+        if column.odd or isinstance(value, str | bool | np.bool_):
+            found = column.odd or (as_text(value) if isinstance(value, bool | np.bool_) else repr(value[:100]))
+            raise column.wrong(row, f"expected a {what}, found {found}")
+    return np.array([0.0 if no else _to_float(value) for value, no in zip(column.values, column.missing, strict=True)])
+
+
+def _whole(column: Column) -> NDArray[Any]:
+    numbers = _numbers(column, "whole number")
+    if numbers.dtype.kind != "f":
+        return numbers
+    numbers = np.where(column.missing, 0.0, numbers)
+    for row in np.flatnonzero(numbers % 1 != 0).tolist():
+        raise column.wrong(row, f"expected a whole number, found {numbers[row]:g}")
+    return whole_numbers(list(map(int, numbers.tolist())))
+
+
+def as_text(value: Any) -> str:
+    """Return a value as the name of a category: 2 and 2.0 are 2, True is true, as in JSON; texts are stripped."""
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def whole_numbers(values: Sequence[int]) -> NDArray[Any]:
+    """Return whole numbers of any size as int64; as objects where one is larger, for whoever checks their range."""
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        return np.array(values, dtype=object)
+
+
+def to_objects(values: Sequence[Any]) -> NDArray[Any]:
+    """Return (values,) of whatever they are; numpy would make axes of lists."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

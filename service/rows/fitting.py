@@ -1,0 +1,169 @@
+"""Columns of a table → arrays that fit a model, or an error that names the line or row, the column and what was wrong.
+
+Features are found by name, in any order and among others. Where a model has no names, the columns are its values in
+order.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.categories import Categories, Category
+from service.errors import InvalidInput
+from service.inputs import FIELD, describe, shorten, to_array
+from service.manifest import Manifest, TensorSpec
+from service.rows.column import Column, Table, Wanted, as_text
+from service.rows.numbers import possible_decimals, read_numbers
+from service.runtime import Array
+
+
+def needed_columns(table: Table, manifest: Manifest) -> dict[int, Wanted]:
+    """Return what the model needs of a table: its features by name, else columns of lists named as its inputs.
+
+    Where it has no features, all columns are a row. Raises InvalidInput for a column that is not there.
+    """
+    inputs = [spec.name for spec in manifest.inputs]
+    if set(inputs) <= set(table.names) and not set(inputs) <= set(manifest.features):
+        return dict.fromkeys(find_columns(table, inputs, len(inputs)), "lists")
+    if len(inputs) > 1:
+        raise InvalidInput(
+            f"the model has {len(inputs)} inputs: send JSON, NPZ, or Parquet with a column of lists for each of"
+            f" {', '.join(inputs)}",
+            field=FIELD,
+        )
+    [spec] = manifest.inputs
+    return feature_columns(table, spec, manifest.features, manifest.categorical)
+
+
+def feature_columns(
+    table: Table, spec: TensorSpec, features: Sequence[str], categories: Categories | None
+) -> dict[int, Wanted]:
+    """Return the columns of the values of a row, in the row's order; raises InvalidInput as `find_columns` does."""
+    by_place = categories.by_column if categories else {}
+    kind: Wanted = "number" if spec.dtype.startswith("float") else "whole"
+    numbers = find_columns(table, features, math.prod(spec.shape))
+    return {number: "text" if place in by_place else kind for place, number in enumerate(numbers)}
+
+
+def fit_table(table: Table, manifest: Manifest, rows: NDArray[Any] | None = None) -> dict[str, Array]:
+    """Return an array (rows, …) for each input of the model, of all rows or some; raises InvalidInput."""
+    if not table.width:
+        return {spec.name: np.zeros((0, *spec.shape)) for spec in manifest.inputs}
+    wanted = needed_columns(table, manifest)
+    columns = _read(table, wanted, rows)
+    if "lists" in wanted.values():
+        return {spec.name: _fit_lists(column, spec) for spec, column in zip(manifest.inputs, columns, strict=True)}
+    return {manifest.inputs[0].name: _stack(columns, manifest.inputs[0], manifest.categorical)}
+
+
+def fit_features(table: Table, spec: TensorSpec, features: Sequence[str], categories: Categories | None) -> Array:
+    """Return (rows, …) of the features by name, or where there are no names of all columns; raises InvalidInput."""
+    if not table.width:
+        return np.zeros((0, *spec.shape))
+    columns = _read(table, feature_columns(table, spec, features, categories), None)
+    return _stack(columns, spec, categories)
+
+
+def _stack(columns: Sequence[Column], spec: TensorSpec, categories: Categories | None) -> Array:
+    by_place = categories.by_column if categories else {}
+    values = [
+        _fit_category(column, by_place[place]) if place in by_place else _fit_numbers(column, spec)
+        for place, column in enumerate(columns)
+    ]
+    return np.stack(values, axis=1).reshape(-1, *spec.shape)
+
+
+def find_columns(table: Table, features: Sequence[str], width: int) -> list[int]:
+    """Return the number of each feature's column; raises InvalidInput for one that is not there, or is there twice."""
+    names = table.names
+    if not features or not names:
+        if table.width != width:
+            message = f"expected {width} columns, as many as a row has values; found {table.width}"
+            raise InvalidInput(message, field=FIELD, expected=width, found=table.width)
+        return list(range(width))
+    if missing := [name for name in features if name not in names]:
+        message = f"there is no column {missing[0]}; expected {shorten(features)}; found {shorten(names)}"
+        raise InvalidInput(message, field=missing[0], missing=missing)
+    if twice := [name for name in features if names.count(name) > 1]:
+        raise InvalidInput(f"more than one column is called {twice[0]}", field=twice[0])
+    return [names.index(name) for name in features]
+
+
+def _read(table: Table, wanted: dict[int, Wanted], rows: NDArray[Any] | None) -> list[Column]:
+    columns = table.read(wanted)
+    return columns if rows is None else [column.kept(rows) for column in columns]
+
+
+def _fit_numbers(column: Column, spec: TensorSpec) -> Array:
+    """(rows,) of numbers, none of them missing or too large."""
+    whole = "whole " * (not spec.dtype.startswith("float"))
+    if column.missing.any():
+        raise column.wrong(int(column.missing.argmax()), f"has no value; expected a {whole}number")
+    values = column.values
+    if not whole:
+        with np.errstate(over="ignore"):
+            fits = np.isfinite(values.astype(spec.dtype))
+    else:
+        limits = np.iinfo(spec.dtype)
+        fits = np.asarray((values >= limits.min) & (values <= limits.max), dtype=np.bool_)
+    if not fits.all():
+        row = int(fits.argmin())
+        raise column.wrong(row, f"expected a {whole}number that fits {spec.dtype}, found {values[row]}")
+    return np.asarray(values)
+
+
+def _fit_category(column: Column, category: Category) -> Array:
+    """(rows,) of the numbers of names; a number is that of a name, unless the names are numbers themselves."""
+    names = {name.strip(): number for name, number in category.numbers.items()} | category.numbers
+    values = ["" if no else value for value, no in zip(column.values.tolist(), column.missing.tolist(), strict=True)]
+    known: dict[tuple[type, Any], float] = {}
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        key = (type(value), value)  # True is not 1
+        if key not in known:
+            known[key] = _number_of(value, names, category, column, row)
+        numbers[row] = known[key]
+    return numbers
+
+
+def _number_of(value: Any, names: dict[str, int], category: Category, column: Column, row: int) -> float:
+    text = as_text(value)
+    for spelling in (text, text.lower()) if text.lower() in ("true", "false") else (text,):
+        if spelling in names and (isinstance(value, str | bool) or category.has_numeric_names):
+            return names[spelling]
+    position = read_numbers([text], ".") if isinstance(value, str) else None
+    if position is not None:
+        value = float(position[0])
+    return category.read(value, column.place(row, named=False), row=row)
+
+
+def _fit_lists(column: Column, spec: TensorSpec) -> Array:
+    """(rows, …) of lists, as nested as a row is or flat; of bare numbers, where a row is one."""
+    if column.odd:
+        raise InvalidInput(
+            f"column {column.name}: expected numbers, or lists of them; found {column.odd}", field=column.name
+        )
+    if column.missing.any():
+        raise column.wrong(int(column.missing.argmax()), f"has no value; expected {describe(spec)}")
+    values = column.values
+    if values.dtype.kind != "O" and values.ndim == 2 and values.shape[1] == math.prod(spec.shape):
+        return np.asarray(values.reshape(-1, *spec.shape))
+    return to_array(values.tolist(), spec, column.name, column.first)
+
+
+def is_header(cells: Sequence[str], features: Sequence[str], categories: Categories | None = None) -> bool:
+    """Whether the first line of a CSV file, stripped, names columns: the features, or anything but a number or a name.
+
+    A line of names alone may be a row where all features are categories.
+    """
+    if features and set(features) <= set(cells):
+        return True
+    if not any(cells) or any(possible_decimals([cell]) for cell in cells):
+        return False
+    by_column = categories.by_column if categories else {}
+    return not any(
+        cell in category.numbers for column, category in by_column.items() for cell in cells[column : column + 1]
+    )

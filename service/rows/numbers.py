@@ -1,0 +1,101 @@
+"""Numbers as people and spreadsheets write them: with a decimal point or comma, digits in groups or not."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Decimal = Literal[".", ","]
+OTHER: dict[Decimal, Decimal] = {".": ",", ",": "."}
+
+GROUPS = " \u00a0\u2009\u202f'\u2019"
+"""Marks between groups of three digits, beside the comma or the point that is no decimal mark."""
+MINUS = "\u2212"
+
+NOTHING = {
+    "", "nan", "-nan", "na", "n/a", "<na>", "null", "none", "#n/a", "#na", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind",
+}  # fmt: skip
+"""What people and libraries write for a number that is missing, in lower case."""
+
+
+def _grammar(decimal: Decimal) -> re.Pattern[str]:
+    mark, group = re.escape(decimal), f"(?P<group>[{re.escape(OTHER[decimal])}{GROUPS}])"
+    whole = rf"(?:[0-9]{{1,3}}{group}[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*|[0-9]+)"
+    value = rf"(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+    return re.compile(rf"[+{MINUS}-]?(?:{value}|inf(?:inity)?)", re.IGNORECASE)
+
+
+NUMBER: dict[Decimal, re.Pattern[str]] = {decimal: _grammar(decimal) for decimal in OTHER}
+"""A whole text that is a number, by the decimal mark. Python's own float would take 1_000, and no groups."""
+SPELLING: dict[Decimal, dict[int, str | None]] = {
+    decimal: str.maketrans({**dict.fromkeys(GROUPS), OTHER[decimal]: None, decimal: ".", MINUS: "-"})
+    for decimal in OTHER
+}
+"""From what is written to what Python reads."""
+UNUSUAL = re.compile(r"[^0-9eE+.\n-]")
+"""What most numbers have not: columns without it are read fast."""
+WITHOUT_FRACTION = re.compile(r"([+-]?[0-9]{1,20})(?:\.0*)?")
+CODE = re.compile(r"0[0-9]+")
+"""A whole number with a zero before it: a code, such as a postal one."""
+LARGEST = 2**63
+"""Whole numbers of 64 bits are below it."""
+
+Numbers = NDArray[np.float64] | NDArray[np.int64]
+
+
+def is_missing(text: str) -> bool:
+    """Whether a stripped cell of a column of numbers holds none."""
+    return text.lower() in NOTHING
+
+
+def read_numbers(texts: Sequence[str], decimal: Decimal) -> Numbers | None:
+    """Return stripped texts as numbers, (texts,): int64 where all are whole and fit; None where one is no number."""
+    joined = "\n".join(texts)
+    if decimal == "," or UNUSUAL.search(joined):
+        if first_wrong(texts, decimal) is not None:
+            return None
+        texts = [text.translate(SPELLING[decimal]) for text in texts]
+    try:
+        return _convert(texts)
+    except ValueError:  # such as «1-2»
+        return None
+
+
+def first_wrong(texts: Sequence[str], decimal: Decimal) -> int | None:
+    """Return which of the stripped texts is the first that is no number."""
+    return next((row for row, text in enumerate(texts) if not NUMBER[decimal].fullmatch(text)), None)
+
+
+def read_whole_number(text: str, decimal: Decimal) -> int | None:
+    """Return a whole number, which may be written as 3.0; None for what is none."""
+    match = WITHOUT_FRACTION.fullmatch(text.translate(SPELLING[decimal])) if NUMBER[decimal].fullmatch(text) else None
+    return int(match[1]) if match else None
+
+
+def possible_decimals(texts: Sequence[str]) -> set[Decimal]:
+    """Return the decimal marks by which all of the stripped texts are numbers."""
+    joined = "\n".join(texts)
+    point = _are_plain(texts) if not UNUSUAL.search(joined) else first_wrong(texts, ".") is None
+    comma = first_wrong(texts, ",") is None if "." in joined or "," in joined else point
+    fits: dict[Decimal, bool] = {".": point, ",": comma}
+    return {mark for mark in fits if fits[mark]}
+
+
+def _are_plain(texts: Sequence[str]) -> bool:
+    try:
+        _convert(texts)
+    except ValueError:
+        return False
+    return True
+
+
+def _convert(texts: Sequence[str]) -> Numbers:
+    try:
+        whole = list(map(int, texts))
+    except ValueError:
+        whole = []
+    if len(whole) == len(texts) and all(-LARGEST <= number < LARGEST for number in whole):
+        return np.array(whole, dtype=np.int64)
+    return np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
