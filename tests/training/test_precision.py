@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from service.csv_rows import read_csv
 from torch import nn
 from typer.testing import CliRunner, Result
 
 from service.api.rows import decode_inputs
 from service.engine import Engine
+from service.files import read_rows
 from service.loading import load_model
 from service.masks import MaskCache
 from training.cli import app
@@ -188,7 +188,7 @@ def test_a_row_keeps_its_milliseconds_whatever_it_is_sent_as(late: Engine, milli
     manifest = late.manifest
     row = [NOON + millisecond / 1000, 1e19, -1e-30, 14.62]
     by_json = decode_inputs(msgspec.Raw(msgspec.json.encode([row])), manifest, 9)["input"]
-    by_csv = read_csv(",".join(map(str, row)).encode(), manifest.inputs[0], manifest.features)
+    by_csv = read_rows(",".join(map(str, row)).encode(), "csv", manifest)["input"]
     assert by_json.tolist() == by_csv.tolist() == [row]
     probability = late.predict({"input": by_json}).values[0, manifest.labels.index("late")]
     assert (probability > 0.5) == (millisecond > 500)
