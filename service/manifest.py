@@ -140,7 +140,7 @@ class ConformalQuantile(Part):
 
     coverage: float = Field(gt=0, lt=1, description="share of such sets that contain the truth")
     quantile: float = Field(ge=0)
-    expected: tuple[Share, Share] | None = Field(
+    expected: Annotated[tuple[Share, ...], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
         description="lowest and highest coverage of the test rows, with 99 % probability, if they are exchangeable"
         " with the calibration rows",

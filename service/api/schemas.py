@@ -12,6 +12,7 @@ from service.api.requests import MAX_JSON_INTEGER
 from service.manifest import (
     AbstentionThreshold,
     AnyNoise,
+    ClassFigures,
     ConformalQuantile,
     DropoutSite,
     Seen,
@@ -317,6 +318,12 @@ class ModelDetail(ModelState):
     abstention: list[AbstentionThreshold]
     evaluation: dict[str, dict[str, float]]
     """Test figures by kind of answer: deterministic, mc."""
+    class_figures: list[ClassFigures]
+    """Test figures of each class, in the order of the labels; may be empty."""
+    class_weights: list[float]
+    """Weight of each class in the loss, in the order of the labels; empty: all 1."""
+    warnings: list[str]
+    """What calibration and evaluation found that callers should know."""
     training_data: TrainingData | None
     git_commit: str | None
     files: dict[str, str]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from service.api import schemas
@@ -128,7 +129,14 @@ def test_every_schema_is_used_and_every_reference_leads_somewhere(api: Json) -> 
 
 
 def test_lists_say_what_they_hold(api: Json) -> None:
-    assert all("items" in node or "prefixItems" in node for node in walk(api) if node.get("type") == "array")
+    assert all("items" in node for node in walk(api) if node.get("type") == "array")
+
+
+def test_every_example_fits_its_schema(api: Json) -> None:
+    for node in walk(api):
+        if "schema" in node and "example" in node:
+            schema = {"components": api["components"], **node["schema"]}
+            Draft202012Validator(schema).validate(node["example"])
 
 
 def test_no_schema_has_a_field_of_its_own_name(api: Json) -> None:
