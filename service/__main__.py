@@ -2,17 +2,17 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.text import Text
 
 from service import __version__
-from service.config import Settings, find_misspelt
+from service.config import InvalidSettings, Settings, explain, find_misspelt
 from service.errors import DropserveError, InvalidInput, InvalidRequest
 from service.extras import remedy
 from service.http.access import KeyScope, make_key
@@ -54,9 +54,12 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes. [DROPSERVE_WORKERS; 1]")] = None,
 ) -> None:
     """Answer HTTP requests. Every other setting is an environment variable: see docs/settings.md."""
-    settings = _settings(models=models, host=host, port=port, workers=workers)
+    given = {"models": models, "host": host, "port": port, "workers": workers}
+    settings = _settings(**given)
     try:
         run_server(settings)
+    except InvalidSettings as error:
+        _stop_for(error.reasons, given, code=1)
     except DropserveError as error:
         _stop(error.message)
 
@@ -213,25 +216,25 @@ def _read(file: str, dialect: Dialect) -> RowsFile:
 
 
 def _settings(**given: Any) -> Settings:
-    """From the environment, the command line first."""
-    for variable, near in find_misspelt(os.environ).items():
-        if near:
-            _stop(f"{variable}: there is no such setting; did you mean {near}?", code=2)
+    """From the environment, the command line first; all that is wrong is reported together."""
+    misspelt = {variable: near for variable, near in find_misspelt(os.environ).items() if near}
+    for variable, near in misspelt.items():
+        _say(err, "Error:", "red", f"{variable}: there is no such setting; did you mean {near}?")
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
-    except SettingsError as error:  # JSON is expected, and something else was found
-        name = str(error).partition('"')[2].partition('"')[0]
-        example = '{"digits": 1}' if name == "pins" else '["https://app.example.org"]'
-        _stop(f"DROPSERVE_{name.upper()}: expected JSON, such as {example}", code=2)
-    except RecursionError:
-        _stop("DROPSERVE_PINS or another setting in JSON is nested too deeply", code=2)
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        names = [
-            f"--{name}" if given.get(str(name)) is not None else f"DROPSERVE_{name!s}".upper() for name in first["loc"]
-        ]
-        found = f", found {first['input']!r}" if names else ""
-        _stop(f"{names[0] if names else 'settings'}: {first['msg'].removeprefix('Value error, ')}{found}", code=2)
+        _stop_for(explain(error), given, code=2)
+    if misspelt:
+        raise typer.Exit(2)
+    return settings
+
+
+def _stop_for(reasons: Mapping[str, str], given: Mapping[str, Any], code: int) -> NoReturn:
+    """A line for each setting that is wrong, by the name under which it was given."""
+    for name, reason in reasons.items():
+        shown = f"--{name}" if given.get(name) is not None else f"DROPSERVE_{name.upper()}"
+        _say(err, "Error:", "red", f"{shown}: {reason}")
+    raise typer.Exit(code)
 
 
 def _tell(checks: list[Check]) -> None:

@@ -2,13 +2,15 @@
 
 import difflib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.errors import DropserveError
 from service.manifest import MAX_MODEL_BYTES
 
 Count = Annotated[int, Field(ge=1)]
@@ -27,11 +29,46 @@ PathPrefix = Annotated[
 ]
 
 
+def _from_json(value: object) -> object:
+    """Return what a variable holds as JSON; what comes from elsewhere is no text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("expected JSON") from None
+
+
+def _lower(text: object) -> object:
+    return text.lower() if isinstance(text, str) else text
+
+
+def _without_brackets(host: object) -> object:
+    """Return an IPv6 address as sockets take it, where it is written as in a URL."""
+    return host[1:-1] if isinstance(host, str) and host.startswith("[") and host.endswith("]") else host
+
+
+class InvalidSettings(DropserveError):
+    """Settings that the service cannot start with."""
+
+    code = "invalid_settings"
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+        self.reasons = reasons
+        """What was expected and what was found, by the setting's name."""
+
+
 class Settings(BaseSettings):
     """Every setting has a default that works; the environment variable is `DROPSERVE_` and its name."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DROPSERVE_", frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True
+        env_prefix="DROPSERVE_",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+        enable_decoding=False,
     )
 
     models: Url | Path = Path("models")
@@ -40,7 +77,7 @@ class Settings(BaseSettings):
     default_model: str | None = None
     """The model that `/predict` and `/uncertainty` ask when none is named; unset: the first by name."""
 
-    pins: dict[str, Count] = {}
+    pins: Annotated[dict[str, Count], BeforeValidator(_from_json)] = {}
     """The version of a model that answers when none is named, as JSON: `{"digits": 1}`; else the highest does."""
 
     watch: bool = True
@@ -58,8 +95,8 @@ class Settings(BaseSettings):
     max_model_bytes: Count = MAX_MODEL_BYTES
     """The most bytes that the files of one version may have together."""
 
-    host: str = "127.0.0.1"
-    """The address to listen on; 0.0.0.0 for all of the machine's."""
+    host: Annotated[str, BeforeValidator(_without_brackets), Field(min_length=1)] = "127.0.0.1"
+    """The address to listen on, or a name of this machine; 0.0.0.0 for all its IPv4 addresses, :: for both families."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
@@ -75,13 +112,14 @@ class Settings(BaseSettings):
     """Processes that answer requests; each loads all models: as many as there are processors at the most, mostly."""
 
     api_keys: Path | None = None
-    """The file of API keys, read at the start; unset: everybody may do everything."""
+    """The file of API keys, read at the start and on SIGHUP; unset: everybody may do everything."""
 
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: Annotated[tuple[str, ...], BeforeValidator(_from_json)] = ()
     """Origins whose pages a browser lets ask, a JSON list such as `["https://app.example.org"]`."""
 
     ssl_certfile: Path | None = None
-    """The certificate, with those that vouch for it, in PEM; then HTTPS alone is spoken."""
+    """The certificate, with those that vouch for it, in PEM; then HTTPS alone is spoken. Read at the start and on
+    SIGHUP."""
 
     ssl_keyfile: Path | None = None
     """The key of the certificate, in PEM, where it is not in the same file."""
@@ -156,7 +194,7 @@ class Settings(BaseSettings):
     prediction_log_queue_bytes: Count = 64 * 2**20
     """Memory for answers that wait to be written, in each worker; what does not fit is dropped and counted."""
 
-    log_level: Annotated[str, BeforeValidator(str.lower), Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     """The least severe messages to log: debug, info, warning or error."""
 
     access_log: bool = False
@@ -176,16 +214,54 @@ class Settings(BaseSettings):
         }
 
 
+EXAMPLES = {"pins": '{"digits": 1}', "cors_origins": '["https://app.example.org"]'}
+"""Of settings in JSON."""
+
+WORDING = {
+    "bool_parsing": "expected true or false",
+    "float_parsing": "expected a number",
+    "greater_than": "expected more than {gt}",
+    "greater_than_equal": "expected at least {ge}",
+    "int_parsing": "expected a whole number",
+    "less_than_equal": "expected at most {le}",
+    "string_pattern_mismatch": "expected what matches {pattern}",
+}
+"""By pydantic's type of an error; others have pydantic's own."""
+
+SERVICE_LINK = re.compile(r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+"""What Kubernetes calls variables that it sets for each Service, after the Service's name."""
+LINK_URL = re.compile(r"(tcp|udp|sctp)://")
+LINK_REMEDY = (
+    "Kubernetes sets it for a Service of that name; in the pod's spec write enableServiceLinks: false, or set the "
+    "variable in the container's env, or rename the Service"
+)
+
+
+def explain(error: ValidationError) -> dict[str, str]:
+    """Return what was expected and what was found, by the setting's name."""
+    reasons: dict[str, str] = {}
+    for each in error.errors():
+        name = str(each["loc"][0]) if each["loc"] else "settings"
+        expected = WORDING.get(each["type"], "").format(**each.get("ctx", {})) or each["msg"]
+        expected = expected.removeprefix("Value error, ").replace("Input should be", "expected", 1)
+        expected += f", such as {EXAMPLES[name]}" if name in EXAMPLES else ""
+        reason = f"{expected}, found {each['input']!r}"
+        if LINK_URL.match(str(each["input"])):
+            reason = f"expected a number, found {each['input']!r}: {LINK_REMEDY}"
+        reasons.setdefault(name, reason)
+    return reasons
+
+
 def find_misspelt(variables: Iterable[str]) -> dict[str, str]:
     """Variables that look like settings but are none → the setting that each may mean, empty where none is near.
 
-    Not all are mistakes: Kubernetes gives its containers DROPSERVE_SERVICE_HOST for a service of that name.
+    Those that Kubernetes sets, such as DROPSERVE_SERVICE_HOST for a Service of that name, are none of them.
     """
     prefix = str(Settings.model_config["env_prefix"])
     known = [name.upper() for name in Settings.model_fields]
     found = {}
     for variable in variables:
         name = variable.upper().removeprefix(prefix)
-        if variable.upper().startswith(prefix) and name not in known:
+        if variable.upper().startswith(prefix) and name not in known and not SERVICE_LINK.fullmatch(name):
             found[variable] = "".join(prefix + near for near in difflib.get_close_matches(name, known, 1, cutoff=0.75))
     return found

@@ -64,6 +64,10 @@ class Access:
     def __init__(self, keys: tuple[Key, ...]) -> None:
         self._keys = keys
 
+    def replace(self, other: "Access") -> None:
+        """Know the other's keys from now on, and no longer one's own."""
+        self._keys = other._keys
+
     def check(self, needed: KeyScope, given: str | None) -> Key:
         """The caller's key, when it may do what is needed; raises Unauthenticated or Forbidden."""
         if not given:

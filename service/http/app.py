@@ -15,8 +15,9 @@ from service import __version__, errors
 from service.config import Settings
 from service.errors import DropserveError
 from service.extras import remedy
-from service.http.access import read_keys
 from service.http.admission import Admission, Tracer
+from service.http.certificate import Certificate
+from service.http.credentials import Credentials
 from service.http.documentation import Description, make_description_router
 from service.http.draining import listen_for_the_end
 from service.http.gate import ASGIApp, Gate
@@ -52,23 +53,27 @@ SECONDS_FOR_THE_LOG = 5.0
 """At the end, to write what is left of the prediction log."""
 
 
-def create_app(settings: Settings | None = None, crew: Crew | None = None) -> ASGIApp:
+def create_app(
+    settings: Settings | None = None, crew: Crew | None = None, credentials: Credentials | None = None
+) -> ASGIApp:
     """The service. It answers at once that it is alive; it is ready when the models have been verified.
 
-    Where there is a crew, it is asked for pieces of large requests.
+    Where there is a crew, it is asked for pieces of large requests. Without credentials those of the settings are read.
     """
     settings = settings or Settings()
+    credentials = credentials or Credentials(settings)
     masks = MaskCache(settings.mask_cache_bytes)
     repository = open_repository(settings, masks)
     scheduler = Scheduler(settings.queue_size, settings.inline_seconds, crew)
-    access = read_keys(settings.api_keys) if settings.api_keys else None
     traces = _make_traces()
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
     metrics = Metrics(slot.inherited if slot else None)
     exposition = Exposition(metrics, scheduler, repository, slot)
     store = open_store(settings.prediction_log) if settings.prediction_log else None
     predictions = _log_to(store, settings) if store else None
-    admission = Admission(metrics, access=access, traces=traces, predictions=predictions, log_all=settings.access_log)
+    admission = Admission(
+        metrics, access=credentials.access, traces=traces, predictions=predictions, log_all=settings.access_log
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -81,7 +86,7 @@ def create_app(settings: Settings | None = None, crew: Crew | None = None) -> AS
             asyncio.create_task(watch_repository(repository, settings)),
             asyncio.create_task(exposition.share()),
         ]
-        async with _grpc(repository, scheduler, settings, admission):
+        async with _grpc(repository, scheduler, settings, admission, credentials.certificate):
             yield
         for task in tasks:
             task.cancel()
@@ -176,7 +181,11 @@ def _make_traces() -> Tracer | None:
 
 
 def _grpc(
-    repository: Repository, scheduler: Scheduler, settings: Settings, admission: Admission
+    repository: Repository,
+    scheduler: Scheduler,
+    settings: Settings,
+    admission: Admission,
+    certificate: Certificate | None,
 ) -> AbstractAsyncContextManager[None]:
     """The gRPC server, where a port is set for it; what it needs is an extra, and only then imported."""
     if settings.grpc_port is None:
@@ -185,7 +194,7 @@ def _grpc(
         from service.oip.grpc_server import grpc_server
     except ModuleNotFoundError as error:
         raise RuntimeError(f"DROPSERVE_GRPC_PORT is set, and gRPC is not installed; {remedy('grpc')}") from error
-    return grpc_server(repository, scheduler, settings, admission)
+    return grpc_server(repository, scheduler, settings, admission, certificate)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

@@ -16,7 +16,9 @@ from service.engine import Engine
 from service.errors import DropserveError, MalformedBody, NotReady, UnknownModel
 from service.http.access import KeyScope
 from service.http.admission import NOBODY_THERE, Admission
+from service.http.certificate import Certificate
 from service.http.inference import parse_version
+from service.http.listening import format_host
 from service.http.refusals import MISTAKE, error_reply
 from service.oip import metadata
 from service.oip.http import READ_SECONDS_PER_BYTE
@@ -84,7 +86,11 @@ class Method(NamedTuple):
 
 @asynccontextmanager
 async def grpc_server(
-    repository: Repository, scheduler: Scheduler, settings: Settings, admission: Admission
+    repository: Repository,
+    scheduler: Scheduler,
+    settings: Settings,
+    admission: Admission,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[None]:
     """Listens on `settings.grpc_port`; at the end, calls in flight are given `drain_timeout` to finish."""
     server = grpc.aio.server(
@@ -96,8 +102,7 @@ async def grpc_server(
     methods = OpenInferenceGrpc(repository, scheduler, settings).methods()
     handlers = {name: _handler(name, method, admission) for name, method in methods.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    port = _listen(server, f"{host}:{settings.grpc_port}", settings)
+    port = _listen(server, f"{format_host(settings.host)}:{settings.grpc_port}", certificate)
     await server.start()
     log.info("gRPC listens", host=settings.host, port=port)
     try:
@@ -228,10 +233,12 @@ async def _refuse(call: Call, error: DropserveError) -> NoReturn:
     await call.context.abort(STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message)
 
 
-def _listen(server: grpc.aio.Server, address: str, settings: Settings) -> int:
-    """The port; with the certificate that HTTP has, if it has one."""
-    if not settings.ssl_certfile:
+def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | None) -> int:
+    """Listen, with the certificate that HTTP has, if it has one; return the port."""
+    if certificate is None:
         return server.add_insecure_port(address)
-    key = settings.ssl_keyfile or settings.ssl_certfile
-    pair = key.read_bytes(), settings.ssl_certfile.read_bytes()
-    return server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+
+    def newest() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([certificate.pair])
+
+    return server.add_secure_port(address, grpc.dynamic_ssl_server_credentials(newest(), newest))

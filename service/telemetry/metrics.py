@@ -71,6 +71,7 @@ LOGGED = Family(
 )
 LOG_FAILURES = Family("dropserve_log_failures", "Attempts to write the prediction log that failed.")
 STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
+WORKER_DEATHS = Family("dropserve_worker_deaths", "Workers that were killed, crashed or hung, and were replaced.")
 LOG_LINES_DROPPED = Family("dropserve_log_lines_dropped", "Log lines that stderr did not take.")
 
 COUNTED = (
@@ -86,6 +87,7 @@ COUNTED = (
     LOG_FAILURES,
     STEPS,
     LOG_LINES_DROPPED,
+    WORKER_DEATHS,
 )
 """Never fall, but when versions that are gone are forgotten: what a worker counted outlives it."""
 

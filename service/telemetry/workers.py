@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.telemetry.metrics import Key, Numbers, keep_counted
+from service.telemetry.metrics import WORKER_DEATHS, Family, Key, Numbers, keep_counted
 
 _decoder = msgspec.msgpack.Decoder(list[tuple[Key, list[float]]])
 
@@ -29,9 +29,7 @@ class Slot:
 
     def write(self, numbers: Numbers) -> None:
         """Let the others know; they see the old numbers or the new ones, never half of each."""
-        beside = self._file.with_suffix(".new")
-        beside.write_bytes(msgspec.msgpack.encode(list(numbers.items())))
-        beside.replace(self._file)
+        _write(self._file, numbers)
 
     def read_others(self) -> list[Numbers]:
         """What the other workers last wrote."""
@@ -41,6 +39,27 @@ class Slot:
         """Leave what was counted; what was only so for the moment is no longer."""
         self.write(keep_counted(numbers))
         os.close(self._lock)
+
+
+class SupervisorCount:
+    """What is counted of the workers by the process that keeps them, for the workers to show with their own numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "supervisor.counted"
+        self._numbers: Numbers = {(WORKER_DEATHS.name,): [0.0]}
+        _write(self._file, self._numbers)
+
+    def count(self, family: Family) -> None:
+        """A counter without labels rises."""
+        self._numbers[(family.name,)][0] += 1
+        _write(self._file, self._numbers)
+
+
+def _write(file: Path, numbers: Numbers) -> None:
+    beside = file.with_suffix(".new")
+    beside.write_bytes(msgspec.msgpack.encode(list(numbers.items())))
+    beside.replace(file)
 
 
 def _claim(folder: Path) -> tuple[int, int]:

@@ -71,6 +71,6 @@ def _address(process: subprocess.Popen[bytes]) -> str:
     said = []
     for line in process.stderr:
         said.append(line.decode())
-        if found := re.search(r"Uvicorn running on (\S+)", said[-1]):
+        if found := re.search(r"running on (\S+)", said[-1]):
             return found[1]
     raise AssertionError("".join(said))

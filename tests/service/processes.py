@@ -15,7 +15,7 @@ import httpx
 
 from tests.conftest import PATIENCE, wait_until
 
-LISTENS = re.compile(r"running on (https?)://[^:]+:(\d+)")
+LISTENS = re.compile(r"running on (https?)://(?:\[.*\]|[^:]+):(\d+)")
 
 
 class Service(NamedTuple):

@@ -312,7 +312,9 @@ def test_https(tmp_path: Path, published: Path, toy: ToyNet) -> None:
 def test_a_key_without_a_certificate_stops_the_service(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["serve"], env={"DROPSERVE_SSL_KEYFILE": str(tmp_path / "key.pem")})
     assert result.exit_code == 1
-    assert "ssl_certfile: expected one" in " ".join(result.output.split())
+    assert "DROPSERVE_SSL_CERTFILE: expected the certificate of the key in ssl_keyfile, found none" in " ".join(
+        result.output.split()
+    )
 
 
 def test_a_certificate_without_a_key_stops_the_service(tmp_path: Path) -> None:

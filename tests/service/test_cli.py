@@ -321,10 +321,11 @@ def test_a_misspelt_setting_is_told_the_right_one(
 
 
 def test_what_is_no_setting_and_like_none_is_logged(published: Path, tmp_path: Path) -> None:
-    """As Kubernetes sets them for a service of that name."""
-    with service(tmp_path, "--models", str(published), DROPSERVE_SERVICE_HOST="10.0.0.1") as running:
+    """What Kubernetes sets for a Service of that name is not."""
+    variables = {"DROPSERVE_COLOUR": "blue", "DROPSERVE_SERVICE_HOST": "10.0.0.1"}
+    with service(tmp_path, "--models", str(published), **variables) as running:
         [line] = running.said("there is no such setting")
-    assert line["variable"] == "DROPSERVE_SERVICE_HOST"
+    assert line["variable"] == "DROPSERVE_COLOUR"
 
 
 # as a user runs it

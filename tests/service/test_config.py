@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings, find_misspelt
+from service.config import Settings, explain, find_misspelt
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = ROOT / "docs" / "settings.md"
@@ -53,6 +53,7 @@ def test_nothing_else_is_documented() -> None:
         ("root_path", "/a/ml/", "/a/ml"),
         ("log_level", "warning", "warning"),
         ("log_level", "WARNING", "warning"),
+        ("host", "[::1]", "::1"),
     ],
 )
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any) -> None:
@@ -101,8 +102,44 @@ def test_an_unknown_setting_is_refused() -> None:
 
 
 def test_variables_that_are_no_settings_are_found() -> None:
-    variables = ["PATH", "DROPSERVE_SEED", "dropserve_port", "DROPSERVE_PROT", "DROPSERVE_PORT_8000_TCP_ADDR"]
-    assert find_misspelt(variables) == {"DROPSERVE_PROT": "DROPSERVE_PORT", "DROPSERVE_PORT_8000_TCP_ADDR": ""}
+    variables = ["PATH", "DROPSERVE_SEED", "dropserve_port", "DROPSERVE_PROT", "DROPSERVE_COLOUR"]
+    assert find_misspelt(variables) == {"DROPSERVE_PROT": "DROPSERVE_PORT", "DROPSERVE_COLOUR": ""}
+
+
+def test_what_kubernetes_sets_for_services_is_not_taken_for_settings() -> None:
+    """For Services named dropserve, dropserve-grpc and dropserve-models, with a port of a name."""
+    ends = ["PORT_8000_TCP", "PORT_8000_TCP_PROTO", "PORT_8000_TCP_PORT", "PORT_8000_TCP_ADDR"]
+    ends += ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP"]
+    names = ["DROPSERVE", "DROPSERVE_GRPC", "DROPSERVE_MODELS"]
+    assert find_misspelt(f"{name}_{end}" for name in names for end in ends) == {}
+
+
+def test_all_that_is_wrong_is_explained_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "PORT": "tcp://10.0.0.1:8000",
+        "GRPC_PORT": "http",
+        "WORKERS": "0",
+        "MAX_WAIT": "0",
+        "PINS": "{",
+        "CORS_ORIGINS": "https://app.example.org",
+        "LOG_LEVEL": "loud",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(f"DROPSERVE_{name}", value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    reasons = explain(caught.value)
+    link = reasons.pop("port")
+    assert link.startswith("expected a number, found 'tcp://10.0.0.1:8000': Kubernetes sets it")
+    assert "enableServiceLinks: false" in link
+    assert reasons == {
+        "grpc_port": "expected a whole number, found 'http'",
+        "workers": "expected at least 1, found '0'",
+        "max_wait": "expected more than 0.0, found '0'",
+        "pins": "expected JSON, such as {\"digits\": 1}, found '{'",
+        "cors_origins": "expected JSON, such as [\"https://app.example.org\"], found 'https://app.example.org'",
+        "log_level": "expected 'debug', 'info', 'warning' or 'error', found 'loud'",
+    }
 
 
 def test_settings_do_not_change() -> None:

@@ -1,0 +1,87 @@
+"""What the settings refer to, looked at before the service starts, so that all that is wrong is reported at once."""
+
+import socket
+import tempfile
+from importlib.util import find_spec
+from shutil import rmtree
+
+from service.config import InvalidSettings, Settings
+from service.errors import DropserveError
+from service.extras import remedy
+from service.http.access import read_keys
+from service.http.certificate import open_certificate
+from service.http.listening import bind
+from service.review.store import open_store
+
+
+def prepare(settings: Settings) -> list[socket.socket]:
+    """Look at all that the settings refer to, and bind the sockets of HTTP. Raises InvalidSettings."""
+    reasons: dict[str, str] = {}
+    sockets: list[socket.socket] = []
+    for name, check in CHECKS.items():
+        try:
+            check(settings)
+        except InvalidSettings as error:
+            reasons |= error.reasons
+        except DropserveError as error:
+            reasons[name] = error.message
+    try:
+        sockets = bind(settings.host, settings.port)
+    except InvalidSettings as error:
+        reasons |= error.reasons
+    if reasons:
+        for each in sockets:
+            each.close()
+        raise InvalidSettings(reasons)
+    return sockets
+
+
+def _check_certificate(settings: Settings) -> None:
+    open_certificate(settings)
+
+
+def _check_grpc(settings: Settings) -> None:
+    if settings.grpc_port is None:
+        return
+    if find_spec("grpc") is None:
+        raise InvalidSettings({"grpc_port": f"needs gRPC; {remedy('grpc')}"})
+    if settings.workers > 1 and settings.grpc_port == 0:
+        expected = "expected a port that all workers can share, found 0: each would take another"
+        raise InvalidSettings({"grpc_port": expected})
+    if settings.grpc_port == settings.port != 0:
+        raise InvalidSettings({"grpc_port": f"expected another port than that of HTTP, found {settings.grpc_port}"})
+    for each in bind(settings.host, settings.grpc_port, "grpc_port"):  # gRPC would share one that is taken
+        each.close()
+
+
+def _check_keys(settings: Settings) -> None:
+    if settings.api_keys:
+        read_keys(settings.api_keys)
+
+
+def _check_store(settings: Settings) -> None:
+    if settings.prediction_log:
+        open_store(settings.prediction_log)
+
+
+def _check_state(settings: Settings) -> None:
+    """Begin the counters anew, in a folder where something can be written."""
+    if settings.state is None or settings.workers == 1:
+        return
+    rmtree(settings.state / "metrics", ignore_errors=True)
+    try:
+        settings.state.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=settings.state).close()
+    except OSError as error:
+        expected = f"expected a folder that can be written, found {settings.state}: {error.strerror}"
+        raise InvalidSettings({"state": expected}) from None
+
+
+CHECKS = {
+    "ssl_certfile": _check_certificate,
+    "grpc_port": _check_grpc,
+    "api_keys": _check_keys,
+    "prediction_log": _check_store,
+    "state": _check_state,
+}
+"""By the setting that each reports where it names none itself."""
