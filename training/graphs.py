@@ -14,7 +14,8 @@ OLDEST_OPSET = 7
 WEIGHTS_APART_IR = 4
 """From here on initializers need not be inputs, too."""
 NEWEST_IR = 10
-"""Of onnxruntime 1.20, the oldest that the service supports."""
+NEWEST_OPSET = 21
+"""Both of onnxruntime 1.20, the oldest that the service supports."""
 
 ROWS = "rows"
 NUMBERS = {"value_float", "value_floats", "value_int", "value_ints"}

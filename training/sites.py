@@ -99,7 +99,7 @@ def _from_dropout(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layo
     layout = _data_layout(node.input[0], node, layouts)
     kept, dropped = Affine(1 / (1 - p)), Affine(0)
     before, after = layout.before, layout.after
-    return Site(_name(node), "dropout", p, before, after, node.input[0], node.output[0], layout, kept, dropped)
+    return Site(module_path(node), "dropout", p, before, after, node.input[0], node.output[0], layout, kept, dropped)
 
 
 def _from_noise(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site:
@@ -109,7 +109,9 @@ def _from_noise(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout
     before, after = _mask_dims(layouts.get(block.noise), layout, node)
     whole = (before, after) == (layout.before, layout.after)
     kind: Literal["dropout", "feature", "alpha"] = "alpha" if not block.plain else "dropout" if whole else "feature"
-    return Site(_name(node), kind, p, before, after, block.source, block.output, layout, block.kept, block.dropped)
+    return Site(
+        module_path(node), kind, p, before, after, block.source, block.output, layout, block.kept, block.dropped
+    )
 
 
 def _below_one(p: float, node: NodeProto) -> float:
@@ -144,12 +146,12 @@ def _mask_dims(noise: Layout | None, data: Layout, node: NodeProto) -> tuple[tup
     return dims[:axis] + (1,) * (data.major > 1), (1,) * (data.minor > 1) + dims[axis + 1 :]
 
 
-def _name(node: NodeProto) -> str:
-    """The path of the module that drops, where torch's exporter notes it, or the node's own name."""
+def module_path(node: NodeProto, whole: str = "dropout") -> str:
+    """Return the path of a node's module, where torch's exporter notes it (`whole` at the top), or the node's name."""
     for entry in node.metadata_props:
         if entry.key == "pkg.torch.onnx.name_scopes":
             scopes = [scope.strip(" '\"") for scope in entry.value.strip("[]").split(",")]
-            return scopes[-2] if len(scopes) > 1 and scopes[-2] else "dropout"
+            return scopes[-2] if len(scopes) > 1 and scopes[-2] else whole
     return node.name or node.output[0]
 
 

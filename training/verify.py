@@ -15,15 +15,12 @@ from service.runtime import Array, Graph
 from training.errors import TrainingError
 from training.export import Exported, example_rows
 from training.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
+from training.precision import may_differ, may_disagree
 from training.reference import Reference, TorchReference
 
 ROWS = (1, 3, 17)
 PASSES = (1, 32)
 SEED = 7
-AGREE = 1e-5
-"""Between the network and the graphs; this and the next relative to the largest output, or to 1 if that is larger."""
-EQUAL = 1e-6
-"""Between the two graphs."""
 
 _SEAL = object()
 
@@ -139,7 +136,7 @@ def _predict_agrees(subject: _Subject) -> Check:
         wanted = subject.reference.predict(subject.rows(rows))
         return _difference(wanted, subject.exported.ending.answer(subject.predict.run(subject.feeds(rows))))
 
-    return _largest("predict.onnx answers as the network does", difference, AGREE)
+    return _largest("predict.onnx answers as the network does", difference, may_disagree(subject.exported.predict))
 
 
 def _rows_are_independent(subject: _Subject) -> Check:
@@ -156,7 +153,7 @@ def _rows_are_independent(subject: _Subject) -> Check:
             _difference(subject.sample.run(together | masks), np.concatenate(sampled, axis=1)),
         )
 
-    check = _largest(name, difference, AGREE)
+    check = _largest(name, difference, may_disagree(subject.exported.predict))
     _check_variety(subject, name)
     return check
 
@@ -183,14 +180,15 @@ def _ones_change_nothing(subject: _Subject) -> Check:
         wanted = subject.predict.run(subject.feeds(rows))
         return _difference(np.stack([wanted, wanted]), subject.sample.run(subject.feeds(rows, ones)))
 
-    return _largest("masks of ones give what predict.onnx gives", difference, EQUAL)
+    return _largest("masks of ones give what predict.onnx gives", difference, may_differ(subject.exported.predict))
 
 
 def _sample_agrees(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
         return max(_pass_difference(subject, rows, passes) for passes in PASSES)
 
-    return _largest("sample.onnx answers as the network does with the same masks", difference, AGREE)
+    limit = may_disagree(subject.exported.sample)
+    return _largest("sample.onnx answers as the network does with the same masks", difference, limit)
 
 
 def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:

@@ -15,7 +15,7 @@ from service.errors import DropserveError
 from service.loading import load_model
 from service.masks import MaskCache, draw_masks
 from service.sampling import Sampling
-from tests.training.onnx_files import RNG, WEIGHTS, by_arithmetic, saved, two_layers
+from tests.training.onnx_files import RNG, WEIGHTS, by_arithmetic, node, saved, two_layers
 from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.importing.publishing import publish_onnx
 
@@ -68,6 +68,28 @@ WAYS: dict[str, tuple[Callable[[], ModelProto], float]] = {
         lambda: two_layers("d = Dropout (h, r, t)", more_inputs=", bool t", r=QUARTER),
         0.25,
     ),
+    "turned off by `deterministic`, as JAX has it": (
+        lambda: two_layers("t = Not (off) d = Dropout (h, r, t)", more_inputs=", bool off", r=QUARTER),
+        0.25,
+    ),
+    "turned on by a number, in an axis, by detours": (
+        lambda: two_layers(
+            "z = Constant <value_ints = [0]> () a = Identity (on) b = Cast <to = 9> (a) c = Squeeze (b, z)"
+            " e = Not (c) t = Not (e) d = Dropout (h, r, t)",
+            more_inputs=", int64[1] on",
+            r=QUARTER,
+        ),
+        0.25,
+    ),
+    "a switch that something else reads, too": (
+        lambda: two_layers(
+            "t = Not (off) c = Dropout (h, r, t) k = Constant <value_float = 9.0> () e = Mul (c, k)"
+            " d = Where (off, c, e)",
+            more_inputs=", bool off",
+            r=QUARTER,
+        ),
+        0.25,
+    ),
     "ratio from a Constant": (
         lambda: two_layers("r = Constant <value_float = 0.25> () d = Dropout (h, r)"),
         0.25,
@@ -87,10 +109,62 @@ def test_every_way_of_writing_dropout(way: str, tmp_path: Path) -> None:
     assert_drops(served(make(), tmp_path), p)
 
 
+def in_half(p: float) -> ModelProto:
+    """Weights and hidden layer in half precision, as converters write it: numbers are cast on the way in and out."""
+    model = two_layers(
+        end="z = MatMul (d, v) y = Cast <to = 1> (z)",
+        dropout="d = Dropout (h, r)",
+        weights={name: weight.astype(np.float16) for name, weight in WEIGHTS.items()},
+        r=np.array(p, dtype=np.float16),
+    )
+    node(model, "MatMul").input[0] = "x16"
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["x16"], to=TensorProto.FLOAT16))
+    return model
+
+
+@pytest.mark.parametrize("p", [0.5, 0.3, 0.1])
+def test_half_precision_is_held_to_what_it_can_tell(p: float, tmp_path: Path) -> None:
+    engine = served(in_half(p), tmp_path)
+    np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X), atol=0.02)
+    masks = draw_masks(SEED, 0, engine.manifest.sites[0].p, (8,), 0, PASSES)[:, 0]
+    wanted = [by_arithmetic(X, mask) for mask in masks]
+    np.testing.assert_allclose(engine.draw_all({"x": X}, Sampling(PASSES, SEED)), wanted, atol=0.05)
+
+
+def test_an_opset_that_the_oldest_onnxruntime_lacks_is_converted_or_told(tmp_path: Path) -> None:
+    """1.20 loads up to 21, and IR version 10."""
+    said: list[str] = []
+    model = two_layers(opset=25)
+    model.ir_version = 12
+    engine = served(model, tmp_path, say=said.append)
+    assert_drops(engine, 0.5)
+    graphs = [onnx.load(tmp_path / "m" / "net" / "1" / name) for name in ("predict.onnx", "sample.onnx")]
+    assert {(graph.ir_version, graph.opset_import[0].version) for graph in graphs} == {(10, 21)}
+    assert "import: opset 25: converted to 21" in said
+    assert sum("relative difference" in line and "untouched" in line for line in said) == 1
+    scaled = two_layers("n = RMSNormalization (h, s) d = Dropout (n)", opset=23, s=np.ones(8, dtype=np.float32))
+    served(scaled, tmp_path, say=said.append)
+    assert (
+        sum("warning: opset 23 cannot be converted to 21, the newest that onnxruntime 1.20" in li for li in said) == 1
+    )
+
+
+def test_attention_without_dropout_is_told_behind_a_mask_too(tmp_path: Path) -> None:
+    """A masked softmax is followed by what gives a query without keys no weight."""
+    weights = "q = Reshape (x, s) k = Transpose <perm = [0, 2, 1]> (q) e = MatMul (q, k) share = Softmax <axis = 2> (e)"
+    masked = "i = IsNaN (share) o = Constant <value_float = 0.0> () m = Where (i, o, share)"
+    shape = np.array([0, 3, 1], dtype=np.int64)
+    for between, told in ((masked, 1), ("m = Identity (share)", 1), ("m = Dropout (share)", 0)):
+        said: list[str] = []
+        attended = f"{weights} {between} a = MatMul (m, q) b = Flatten (a) g = MatMul (b, w2) d = Dropout (g)"
+        model = two_layers(attended, s=shape, w2=WEIGHTS["w"])
+        served(model, tmp_path, say=said.append)
+        assert sum("1 attentions have no dropout in the file (share)" in line for line in said) == told
+
+
 def test_no_name_of_a_foreign_file_breaks_the_card(tmp_path: Path) -> None:
     model = two_layers()
-    node = next(each for each in model.graph.node if each.op_type == "Dropout")
-    node.name = "drop|one`\n\n# Two <b>three</b> [four](http://five) \\"
+    node(model, "Dropout").name = "drop|one`\n\n# Two <b>three</b> [four](http://five) \\"
     model.producer_name = "pro|ducer`s\n| --- |"
     published, _ = publish_onnx(saved(model, tmp_path / "net.onnx"), [X], name="net", models=tmp_path / "m")
     card = (published / "MODEL_CARD.md").read_text()

@@ -15,8 +15,8 @@ from training.behaviour.served import Served, inputs_of, operators, weights
 from training.behaviour.settings import Settings
 from training.behaviour.statistics import ALARM
 from training.export import training_graph
+from training.precision import AGREE
 from training.sites import RANDOM
-from training.verify import AGREE
 
 
 def prediction(

@@ -3,15 +3,22 @@
 Dropout stays: it is what is to be sampled.
 """
 
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
+from collections.abc import Mapping
 
-from training.graphs import constants, describe, readers
+import numpy as np
+from onnx import ModelProto, NodeProto, numpy_helper
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from service.runtime import Array
+from training.graphs import constants, describe, producers, prune, real_inputs, shape_of
 from training.sites import drop_ratio
 
 MOVED = (
     "was in training mode, now uses its running statistics; torch's older exporter moves these by its example rows, so"
     " that the file's are not the network's: export with batch normalisation in evaluation mode (docs/import.md)"
 )
+HANDS_ON = {"Cast", "Identity", "Not", "Reshape", "Squeeze", "Unsqueeze"}
+"""What may stand between the input that switches dropout and the dropout."""
 
 
 def to_evaluation(model: ModelProto) -> list[str]:
@@ -20,16 +27,16 @@ def to_evaluation(model: ModelProto) -> list[str]:
     Returns what was changed, for the user to know. Raises CannotExport for dropout whose ratio is no constant.
     """
     notes = [_set_evaluation(node) for node in model.graph.node if node.op_type == "BatchNormalization"]
-    known = constants(model.graph)
+    known, off = constants(model.graph), switches_off(model)
     for node in model.graph.node:
         if node.op_type == "Dropout":
             drop_ratio(node, known)  # or it is refused
             del node.input[2:]  # whether it is on
-    switches = [value for value in model.graph.input if is_switch(value)]
-    for value in switches:
-        if not readers(model.graph, value.name):
-            model.graph.input.remove(value)
-            notes.append(f"input {value.name!r}, which turned dropout on and off, is gone")
+    for value in [value for value in model.graph.input if value.name in off]:
+        model.graph.input.remove(value)
+        model.graph.initializer.append(numpy_helper.from_array(off[value.name], value.name))
+        notes.append(f"input {value.name!r}, which turned dropout on and off, is gone")
+    prune(model.graph)
     return [note for note in notes if note]
 
 
@@ -47,7 +54,23 @@ def is_training(node: NodeProto) -> bool:
     return len(node.output) > 1 or any(modes)
 
 
-def is_switch(value: ValueInfoProto) -> bool:
-    """Whether an input turns dropout on and off."""
-    tensor = value.type.tensor_type
-    return bool(tensor.elem_type == TensorProto.BOOL) and not tensor.shape.dim
+def switches_off(model: ModelProto) -> dict[str, Array]:
+    """Return the inputs that turn dropout on and off, by name, each with its value that turns it off."""
+    inputs, made = {value.name: value for value in real_inputs(model.graph)}, producers(model.graph)
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "Dropout" and len(node.input) > 2:
+            name, value = _traced(node.input[2], made)
+            if name in inputs and (shape := shape_of(inputs[name])) in ((), (1,)):
+                kind = tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type)
+                found[name] = np.full(shape, value, dtype=kind)
+    return found
+
+
+def _traced(mode: str, made: Mapping[str, NodeProto]) -> tuple[str, bool]:
+    """The tensor that a Dropout's training mode comes from, and its value for which that is false."""
+    value = False
+    while mode in made and made[mode].op_type in HANDS_ON:
+        value ^= made[mode].op_type == "Not"
+        mode = made[mode].input[0]
+    return mode, value

@@ -1,21 +1,52 @@
 """What an exporter may have lost; it can only be suspected."""
 
-from onnx import ModelProto, NodeProto
+from collections.abc import Iterator, Mapping
 
-from training.graphs import readers
+from onnx import GraphProto, ModelProto, NodeProto
+
+from training.graphs import producers, readers
+from training.sites import module_path
+
+LEAVES_WEIGHTS = {"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
+"""What may stand between a softmax and its product with the values; Where: a query that may see no key has none."""
+COMPARES = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+"""What a dropout that is written as arithmetic decides by."""
+PRODUCTS = {"Einsum", "MatMul"}
 
 
 def lost_attention(model: ModelProto) -> list[str]:
-    """Whether attention weights go on without dropout, which some exporters lose."""
-    weights = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
-    plain = [name for name in weights if any(_multiplies(node, name) for node in readers(model.graph, name))]
+    """Return a note where attention weights go on without dropout, which some exporters lose."""
+    plain = list(_without_dropout(model.graph))
     if not plain:
         return []
+    names = ", ".join(module_path(node, node.name) for node in plain)
     return [
-        f"{len(plain)} attentions have no dropout in the file; if the network has some there, its exporter lost it, as"
-        " torch's newer one does; dynamo=False keeps it, and so does publishing the torch module itself"
+        f"warning: {len(plain)} attentions have no dropout in the file ({names}); if the network has some there, its"
+        " exporter lost it, as torch's newer one does; dynamo=False keeps it, and so does publishing the torch module"
+        " itself"
     ]
 
 
-def _multiplies(node: NodeProto, weights: str) -> bool:
-    return bool(node.op_type == "MatMul" and node.input[0] == weights)
+def _without_dropout(graph: GraphProto) -> Iterator[NodeProto]:
+    made = producers(graph)
+    for node in graph.node:
+        fused = node.op_type == "Attention"
+        if fused or (node.op_type == "Softmax" and _meets_values(graph, node.output[0], made)):
+            yield node
+
+
+def _meets_values(graph: GraphProto, weights: str, made: Mapping[str, NodeProto]) -> bool:
+    """Whether a softmax is a factor of a matrix product, and nothing drops from it before."""
+    for reader in readers(graph, weights):
+        if reader.op_type in PRODUCTS:
+            return True
+        if _leaves(reader, weights, made) and _meets_values(graph, reader.output[0], made):
+            return True
+    return False
+
+
+def _leaves(node: NodeProto, weights: str, made: Mapping[str, NodeProto]) -> bool:
+    if node.op_type == "Where":
+        condition = made.get(node.input[0])
+        return weights in node.input[1:] and (condition is None or condition.op_type not in COMPARES)
+    return node.op_type in LEAVES_WEIGHTS

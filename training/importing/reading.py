@@ -13,7 +13,7 @@ from onnx.version_converter import ConvertError, convert_version
 
 from service.errors import DropserveError
 from training.errors import CannotExport
-from training.graphs import OLDEST_OPSET, describe
+from training.graphs import NEWEST_OPSET, OLDEST_OPSET, describe
 
 STANDARD = {"", "ai.onnx"}
 MODERN_OPSET = 13
@@ -38,18 +38,31 @@ def read_onnx(file: Path) -> ModelProto:
     return model
 
 
-def modernised(model: ModelProto) -> ModelProto:
-    """The same model, converted where its opset is too old; raises CannotExport where that does not work."""
+def fitting(model: ModelProto) -> ModelProto:
+    """Return the same model, converted where its opset is too old, or newer than the oldest onnxruntime loads.
+
+    Raises CannotExport where it is too old and cannot be converted; what is too new is left then.
+    """
     version = opset_of(model)
-    if version >= OLDEST_OPSET:
+    if OLDEST_OPSET <= version <= NEWEST_OPSET:
         return model
     try:
+        if version > NEWEST_OPSET:
+            return _checked(convert_version(model, NEWEST_OPSET))
         return convert_version(_in_test_mode(model), MODERN_OPSET)
-    except (ConvertError, RuntimeError) as error:
+    except (ConvertError, RuntimeError, checker.ValidationError) as error:
+        if version > NEWEST_OPSET:
+            return model
         raise CannotExport(
             f"the file is of opset {version}, and {OLDEST_OPSET} or newer is needed; it cannot be converted:"
             f" {first_line(error)}"
         ) from None
+
+
+def _checked(model: ModelProto) -> ModelProto:
+    """The converter keeps operators that the older opset has not."""
+    checker.check_model(model)
+    return model
 
 
 def _in_test_mode(model: ModelProto) -> ModelProto:

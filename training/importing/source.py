@@ -1,5 +1,6 @@
 """An ONNX file → a flat graph in evaluation mode, and what there is to say of where it came from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,11 @@ from typing import Any
 from onnx import ModelProto
 
 from service.manifest import sha256
-from training.graphs import flattened, real_inputs, shape_of
+from training.graphs import NEWEST_OPSET, flattened, real_inputs, shape_of
 from training.importing.evaluation import to_evaluation
 from training.importing.lost import lost_attention
 from training.importing.output import check_output
-from training.importing.reading import making_sense, modernised, opset_of, read_onnx
+from training.importing.reading import fitting, making_sense, opset_of, read_onnx
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,17 @@ def open_source(file: Path) -> Source:
         "opset": opset,
     }
     with making_sense():
-        flat = flattened(modernised(model))
-        converted = [f"opset {opset}: converted to {opset_of(flat)}"] if opset_of(flat) != opset else []
-        notes = converted + to_evaluation(flat)
+        flat = flattened(fitting(model))
+        notes = [*_about_opset(opset, opset_of(flat)), *to_evaluation(flat)]
         check_output(flat)
         return Source(model, flat, origin, (*notes, *lost_attention(flat)))
+
+
+def _about_opset(found: int, made: int) -> Iterator[str]:
+    if made != found:
+        yield f"opset {found}: converted to {made}"
+    if made > NEWEST_OPSET:
+        yield (
+            f"warning: opset {made} cannot be converted to {NEWEST_OPSET}, the newest that onnxruntime 1.20 loads, the"
+            " oldest that the service supports; older services than this one's may not load the model"
+        )

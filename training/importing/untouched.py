@@ -15,15 +15,14 @@ from service.loading import Check
 from service.runtime import Array, Graph
 from training.errors import VerificationFailed
 from training.export import Exported
-from training.graphs import describe, real_inputs
+from training.graphs import NEWEST_IR, describe, real_inputs
 from training.importing.batches import in_batches
-from training.importing.evaluation import is_switch, is_training
+from training.importing.evaluation import is_training, switches_off
 from training.importing.reading import first_line
 from training.noise import UNIFORM
+from training.precision import may_disagree
 
 NAME = "predict.onnx answers as the untouched file does"
-AGREE = 1e-5
-"""Relative to the largest answer, or to 1 if that is larger."""
 
 
 def compare(model: ModelProto, exported: Exported, inputs: Sequence[Tensor], *, rows: int | None) -> Check:
@@ -41,8 +40,8 @@ def compare(model: ModelProto, exported: Exported, inputs: Sequence[Tensor], *, 
     predict = Graph(exported.predict.SerializeToString(), name="predict.onnx")
     feed = {spec.name: tensor.numpy() for spec, tensor in zip(exported.inputs, inputs, strict=True)}
     difference = _difference(wanted, exported.ending.answer(predict.run(feed)))
-    if not difference <= AGREE:
-        detail = f"a relative difference of {difference:.2e}; {AGREE:.0e} is allowed"
+    if not difference <= (limit := may_disagree(exported.predict)):
+        detail = f"a relative difference of {difference:.2e}; {limit:.0e} is allowed"
         raise VerificationFailed(f"{NAME}: {detail}", check=NAME)
     return Check(NAME, f"relative difference at most {difference:.1e} at {len(wanted)} rows")
 
@@ -65,6 +64,7 @@ def _not_in_training(model: ModelProto) -> ModelProto:
     """Without the inputs that turn Dropout on; without them it is off, and older ones are anyway."""
     copy = ModelProto()
     copy.CopyFrom(model)
+    copy.ir_version = min(copy.ir_version, NEWEST_IR)
     for node in copy.graph.node:
         if node.op_type == "Dropout":
             del node.input[2:]
@@ -72,11 +72,10 @@ def _not_in_training(model: ModelProto) -> ModelProto:
 
 
 def _answers(file: Graph, model: ModelProto, inputs: Sequence[Tensor], rows: int | None) -> Array:
-    values = real_inputs(model.graph)
-    switches = {value.name: np.array(False) for value in values if is_switch(value)}
-    names = [value.name for value in values if not is_switch(value)]
+    off = switches_off(model)
+    names = [value.name for value in real_inputs(model.graph) if value.name not in off]
     try:
-        batches = [file.run(feed | switches)[:count] for feed, count in in_batches(names, inputs, rows)]
+        batches = [file.run(feed | off)[:count] for feed, count in in_batches(names, inputs, rows)]
     except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
         raise VerificationFailed(f"{NAME}: the file cannot be run: {first_line(error)}", check=NAME) from None
     return np.concatenate(batches)
