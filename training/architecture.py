@@ -1,5 +1,6 @@
 """Which network is trained on a data set: one of ours, or the user's own."""
 
+import copy
 import importlib
 import inspect
 import os
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.data import Dataset
+from training.device import autocast, named, out_of_memory, random_states, restore_random
 from training.ending import are_probabilities
 from training.errors import TrainingError
 from training.inject import random_draws, sampling_copy
@@ -92,6 +94,30 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
     if not random_draws(sampling_copy(network), (rows[:3],)):
         raise TrainingError(f"module {place}: has no dropout (0 < p < 1), so that there would be nothing to sample")
     return network
+
+
+def check_trains(network: nn.Module, rows: Tensor, device: torch.device, precision: torch.dtype, name: str) -> None:
+    """Try a training step of the user's network where it is to be trained; raises TrainingError where it fails.
+
+    `make_network` tries it on the CPU and without gradients. A copy is tried: BatchNorm takes note of what it sees.
+    """
+    states = random_states(device)
+    try:
+        with autocast(device, precision):
+            answers = copy.deepcopy(network).train()(rows[:3].to(device))
+        answers.float().sum().backward()
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        advice = (
+            "; its tensors that are no parameters must be buffers (register_buffer), and those made in forward must be"
+            " made on the device of the rows"
+        )
+        raise TrainingError(
+            f"{name}: answers on the CPU, and fails in a training step on {device} in {named(precision)}:"
+            f" {type(error).__name__}: {error}{'' if device.type == 'cpu' else advice}"
+        ) from error
+    restore_random(states, device)
 
 
 def _build(place: str, data: Dataset) -> nn.Module:

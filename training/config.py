@@ -16,6 +16,8 @@ from training.flags import Delimiter, Encoding, ModelName, Names, explain, flag,
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 DropProbability = Annotated[float, Field(ge=0, lt=1)]
+DEVICE = r"^(auto|cpu|gpu|mps|(cuda|xpu)(:(0|[1-9]\d{0,3}))?)$"
+DEVICES = "auto, cpu, gpu, cuda, cuda:N, xpu, xpu:N or mps"
 
 
 def _height_and_width(value: object) -> object:
@@ -113,8 +115,8 @@ class TrainConfig(BaseModel):
     """Thinned networks a row, when uncertainty is calibrated and evaluated."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Of the split, first weights, order of rows and dropout; on the CPU, the same seed gives the same model."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
-    """Where to train: auto, cpu, cuda, cuda:N or mps."""
+    device: str = Field(default="auto", pattern=DEVICE)
+    """Where to train: auto, cpu, gpu, cuda, cuda:N, xpu, xpu:N or mps; gpu is the one that torch finds."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the products in training: auto is bfloat16 on a GPU that has it, else float32; all else is in float32."""
     compile: Literal["off", "on"] = "off"

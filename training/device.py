@@ -1,40 +1,84 @@
 """Where a network is trained, in which precision, and what a device's failures say in words."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
-from training.config import TrainConfig
+from training.config import DEVICE, DEVICES, TrainConfig
 from training.errors import TrainingError
 
 COMPILERS = ("torch._dynamo", "torch._inductor")
 """Modules whose errors are those of torch.compile."""
+ALONE = "mps"
+"""The kind of device that several processes cannot train on together."""
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|allocate memory|not enough memory|ALLOC(ATION)?_FAILED|Invalid buffer size"
+    r"|Storage size calculation overflowed|Overflow when unpacking",
+    re.IGNORECASE,
+)
+"""What torch, CUDA, cuBLAS, cuDNN, NCCL and MPS report where memory is too small; a type of its own has torch's CUDA
+allocator alone.
+"""
 
 
 def choose_device(name: str, local: int | None = None) -> torch.device:
-    """`auto` is CUDA when there is some, else Apple's MPS, else the CPU; raises TrainingError for one not there.
+    """Return the device of that name; raises TrainingError for one that is not there.
 
-    `local` is the number of this process where several train together on this machine: each takes a GPU.
+    `gpu` is the accelerator that torch finds, of whatever kind, and `auto` the same or else the CPU. `local` is the
+    number of this process where several train together on this machine: each takes a GPU.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if local is not None:
-        available["mps"] = False
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    device = torch.device(name)
-    if not available[device.type]:
-        raise TrainingError(f"device: this machine, or this build of torch, has no {device.type}; use cpu or auto")
-    if device.type != "cuda":
-        return device
-    if local is not None and device.index is not None:
-        raise TrainingError(f"device: {name} is one GPU, and several processes take one each; use cuda")
-    device = device if local is None else torch.device("cuda", local)
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise TrainingError(f"device: there is no {device}; the last one is cuda:{torch.cuda.device_count() - 1}")
-    return device
+    if not re.fullmatch(DEVICE, name):
+        raise TrainingError(f"device: expected {DEVICES}; found {name!r}")
+    found = accelerator(shared=local is not None)
+    kind, _, index = name.partition(":")
+    if kind == "cpu" or (kind == "auto" and not found):
+        return torch.device("cpu")
+    if not found or kind not in ("auto", "gpu", found):
+        wanted = "GPU" if kind == "gpu" else kind
+        raise TrainingError(f"device: there is no {wanted} here: {what_torch_finds()}; use {found or 'cpu'} or auto")
+    if local is not None and index:
+        raise TrainingError(f"device: {name} is one GPU, and several processes take one each; use {kind}")
+    number = local if local is not None else int(index) if index else None
+    if number is None:
+        return torch.device(found)
+    if number >= (count := torch.accelerator.device_count()):
+        raise TrainingError(f"device: there is no {found}:{number}; the last one is {found}:{count - 1}")
+    return torch.device(found, number)
+
+
+def accelerator(*, shared: bool) -> str:
+    """Return the kind of accelerator that torch finds, or that several processes can train on; empty without one."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return "" if found is None or (shared and found.type == ALONE) else found.type
+
+
+def what_torch_finds() -> str:
+    """Say which accelerators this build of torch knows, and whether there are any."""
+    built = torch.accelerator.current_accelerator()
+    if built is None:
+        return f"torch {torch.__version__} is a build for the CPU alone"
+    found = f"{torch.accelerator.device_count()} of them" if torch.accelerator.is_available() else "none"
+    return f"torch {torch.__version__} is a build for {built.type}, and finds {found}"
+
+
+def describe(device: torch.device, precision: torch.dtype) -> str:
+    """Say where, and in which precision, a network is trained: «cuda:0 (NVIDIA H200, 139.8 GiB), bfloat16»."""
+    about = ""
+    if device.type not in ("cpu", ALONE):
+        card = torch.get_device_module(device).get_device_properties(device)
+        about = f" ({card.name}, {card.total_memory / 2**30:.1f} GiB)"
+    elif device.type == "cpu" and torch.accelerator.current_accelerator():
+        about = f" ({what_torch_finds()})"  # such as a container that was given no GPU
+    return f"{device}{about}, {named(precision)}"
+
+
+def named(precision: torch.dtype) -> str:
+    """Return its name as settings have it, such as float32."""
+    return str(precision).removeprefix("torch.")
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -60,8 +104,8 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
 
     On a CPU LeNet's step takes 0.7 of the time then.
     """
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)  # for what torch allocates without being told where
+    if device.index is not None:
+        torch.accelerator.set_device_index(device.index)  # for what torch allocates without being told where
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and device.type != "mps":
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -69,20 +113,38 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def random_states(device: torch.device) -> list[torch.Tensor]:
-    """Of torch's generators on the CPU and, where that is another one, on the device."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+    """Return those of torch's generators on the CPU and, where the device has one of its own, on the device."""
+    own = [] if device.type in ("cpu", ALONE) else [torch.get_device_module(device).get_rng_state(device)]
+    return [torch.get_rng_state(), *own]
 
 
 def restore_random(states: list[torch.Tensor], device: torch.device) -> None:
-    """A run may go on where there is no such device, or on one that it did not begin on."""
+    """Set them again; a run may be resumed where there is no such device, or on one that it did not begin on."""
     torch.set_rng_state(states[0])
-    if device.type == "cuda" and len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)
+    if device.type not in ("cpu", ALONE) and len(states) > 1:
+        torch.get_device_module(device).set_rng_state(states[1], device)
 
 
 @contextmanager
-def told_plainly(config: TrainConfig) -> Iterator[None]:
-    """Memory that is too small, a compiler that fails, and batches of one row, in words: as TrainingError."""
+def ieee_float32() -> Iterator[None]:
+    """Have cuDNN compute in float32 what is float32: by default it rounds what it multiplies to the 10 bits of TF32."""
+    cudnn: Any = torch.backends.cudnn  # whose stubs do not know these settings
+    before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
+    try:
+        cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
+        yield
+    finally:
+        cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision = before
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether it reports a memory that is too small, of the host or of a device."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
+
+
+@contextmanager
+def explained(config: TrainConfig, device: torch.device) -> Iterator[None]:
+    """Turn memory that is too small, a compiler that fails, and batches of one row into a TrainingError saying so."""
     try:
         yield
     except ValueError as error:
@@ -91,16 +153,15 @@ def told_plainly(config: TrainConfig) -> Iterator[None]:
         raise TrainingError(
             f"batch_size: is {config.batch_size}, and the network has BatchNorm, which needs two rows a step or more"
         ) from error
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, TypeError) as error:
         if type(error).__module__.startswith(COMPILERS):
-            reason = next(line for line in reversed(str(error).splitlines()) if line.strip())
+            reason = next(line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:"))
             raise TrainingError(
                 f"compile: torch cannot compile this network here: {reason}; --compile off trains without"
             ) from error
-        # torch has a type for it on CUDA only
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        if not out_of_memory(error):
             raise
         raise TrainingError(
-            f"the memory of {config.device} is too small for this network and data; a batch_size below"
-            f" {config.batch_size}, fewer hidden units, or another device may help"
+            f"the memory of {device} is too small for this network and data; --batch-size below {config.batch_size},"
+            " fewer units (--hidden), or another --device may help"
         ) from error

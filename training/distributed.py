@@ -18,6 +18,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from training.device import accelerator
 from training.errors import TrainingError
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Ranks:
         """The network, whose gradients become the mean of all processes'; it starts with the first one's weights."""
         if self.size == 1:
             return network
-        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+        return DistributedDataParallel(network, device_ids=None if device.type == "cpu" else [device])
 
     def summed(self, value: Tensor) -> Tensor:
         """Over all processes, in place."""
@@ -86,15 +87,27 @@ def ranks() -> Ranks:
     return Ranks(distributed.get_rank(), distributed.get_world_size())
 
 
+def backends() -> str:
+    """Return what joins tensors on the CPU, gloo, and what joins those on GPUs where there are any, such as NCCL.
+
+    They are named because what torch takes by itself depends on its version: some builds for CUDA take NCCL where
+    there is no GPU, and where there is one NCCL alone, which cannot train on the CPU.
+    """
+    if not (kind := accelerator(shared=True)):
+        return "cpu:gloo"
+    usual = distributed.get_default_backend_for_device(kind)
+    return f"cpu:gloo,{kind}:{usual if distributed.is_backend_available(usual) else 'gloo'}"
+
+
 @contextmanager
 def joined() -> Iterator[None]:
-    """Meet the other processes, whom the environment names; NCCL joins what is on GPUs, and gloo all else.
+    """Meet the other processes, whom the environment names.
 
     When one of them fails, that one says why, and the others end without a word. Raises TrainingError.
     """
     try:
         store, rank, size = next(iter(rendezvous("env://")))
-        distributed.init_process_group(store=store, rank=rank, world_size=size)
+        distributed.init_process_group(backends(), store=store, rank=rank, world_size=size)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"the other processes were not met: {error}") from None
     try:

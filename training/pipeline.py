@@ -14,6 +14,7 @@ from training.class_weights import check_class_weights, class_weights
 from training.concrete import LEAST, MOST
 from training.config import TrainConfig
 from training.data import ColumnSeen, Dataset, Part, Split, load_data, split_data
+from training.device import choose_device, choose_precision, describe
 from training.distributed import ranks
 from training.network import LENET_HIDDEN
 from training.others import read_others
@@ -46,6 +47,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     config = resumed(config, load(config.resume)) if config.resume else config
     check_outputs(config)
     check_writable(config.models)
+    device = choose_device(config.device, ranks().local)
     config, data, split, reviewed = _prepared(config)
     everything = reviewed.joined(data) if reviewed else data
     others = () if config.others is None else (read_others(config.others, data),)
@@ -56,9 +58,10 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
 
     if reviewed:
         say(reviewed.told())
+    say(f"device: {describe(device, choose_precision(config.precision, device))}{_others()}")
     trained = train(config, everything, split, on_epoch)
     say(
-        f"train: on {trained.device}{_others()}; best epoch {trained.best.number} of {trained.best.of}, validation"
+        f"train: on {trained.device}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network
+from training.architecture import check_trains, make_network
 from training.batches import Tensors, batches, cut, near
 from training.checkpoint import load
 from training.class_weights import class_weights
@@ -21,8 +21,10 @@ from training.device import (
     choose_device,
     choose_precision,
     compiled,
+    explained,
+    ieee_float32,
+    named,
     placed,
-    told_plainly,
 )
 from training.distributed import ranks
 from training.dropout import cheap_masks
@@ -35,8 +37,6 @@ from training.tensorboard_log import to_tensorboard
 
 __all__ = ["Epoch", "Trained", "train"]
 
-CHUNK = 4096
-"""Rows that are validated at once."""
 NOT_VALIDATED = (0.0, 0.0, "")
 
 
@@ -57,12 +57,13 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
     whether or not the run was interrupted and gone on with. Where several processes train together, all call this.
     Raises TrainingError when the device is not there, its memory is too small, or the loss is not finite.
     """
-    with told_plainly(config):
-        run, scaling = begin(config, data, split.train)
+    device = choose_device(config.device, ranks().local)
+    with explained(config, device):
+        run, scaling = begin(config, data, split.train, device)
         best = run.fit(scaling.tensors(split.validation), _told(config, on_epoch))
         network = run.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network = scaling.around(with_learned_dropout(network)).eval()
-        return Trained(network, best, str(run.device), str(run.precision).removeprefix("torch."))
+        return Trained(network, best, str(device), named(run.precision))
 
 
 def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
@@ -72,13 +73,14 @@ def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[E
     return to_tensorboard(logged(on_epoch, config.log, anew=config.resume is None), config.tensorboard)
 
 
-def begin(config: TrainConfig, data: Dataset, rows: Part) -> tuple["Run", Scaling]:
+def begin(config: TrainConfig, data: Dataset, rows: Part, device: torch.device) -> tuple["Run", Scaling]:
     """A run over these rows that has not made its first pass, and what goes around its network."""
-    device = choose_device(config.device, ranks().local)
     torch.manual_seed(config.seed)
     scaling = Scaling(config, data, rows)
     tensors = scaling.tensors(rows)
     network = placed(make_network(config, data, tensors[0]), device)
+    if config.module:
+        check_trains(network, tensors[0], device, choose_precision(config.precision, device), f"module {config.module}")
     loss = Loss(config, scaling.unit, rows=len(rows.targets), class_weights=_weights(config, data, rows, device))
     return Run(config, data, network, loss, tensors, device), scaling
 
@@ -122,7 +124,7 @@ class Run:
 
     def fit(self, validation: Tensors, on_epoch: Callable[[Epoch], None]) -> Epoch:
         """Leave the network with the weights of its best epoch."""
-        state = self.state
+        state, validation = self.state, near(validation, self.device)
         if self.config.resume:
             state.restore(load(self.config.resume))
         state.keep()
@@ -144,6 +146,7 @@ class Run:
         found = self.validate(validation) if self.ranks.first else NOT_VALIDATED
         return self.ranks.of_first(Epoch(self.state.done + 1, self.config.epochs, loss, *found, rate))
 
+    @ieee_float32()
     def one_pass(self) -> float:
         """One pass over the rows in a new order; their mean loss, without what the weights cost."""
         order = torch.randperm(len(self.rows[0]), generator=self.order)
@@ -168,11 +171,16 @@ class Run:
         return cheap_masks(self.network) if cheaper else nullcontext()
 
     @torch.no_grad()
+    @ieee_float32()
     def validate(self, rows: Tensors) -> tuple[float, float, str]:
-        """Mean loss and score without dropout, and what the score is."""
+        """Mean loss and score without dropout, and what the score is.
+
+        So many rows at once as a step trains on, so that a smaller batch needs less memory here, too.
+        """
         inputs, targets = rows
         self.network.eval()
-        answers = torch.cat([self.network(chunk.to(self.device)) for chunk in torch.split(inputs, CHUNK)])
+        at_once = max(1, self.config.batch_size // self.ranks.size)
+        answers = torch.cat([self.network(chunk.to(self.device)) for chunk in cut(inputs, at_once)])
         targets = targets.to(self.device)
         return self.loss.of_answers(answers, targets).item(), *self.loss.score(answers, targets)
 

@@ -154,12 +154,3 @@ def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_weights(tmp_path: Pa
     assert code == 0, err
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no two GPUs")
-def test_two_gpus_publish_one_model(tmp_path: Path) -> None:
-    code, out, err = finished(start(tmp_path, "--epochs", "3", device="cuda"))
-    assert code == 0, err
-    assert "train: on cuda:0, in 2 processes" in out
-    assert out.count("Published") == 1

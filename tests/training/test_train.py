@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, load_data, split_data
-from training.device import choose_device
 from training.epochs import logged
 from training.errors import TrainingError
 from training.layers import Standardise
@@ -150,24 +149,8 @@ def test_it_stops_early_where_nothing_improves(digits: Dataset, split: Split) ->
 
 
 def test_memory_that_is_too_small_is_told(digits: Dataset, split: Split) -> None:
-    with pytest.raises(TrainingError, match="the memory of cpu is too small for this network and data; a batch_size"):
+    with pytest.raises(TrainingError, match="the memory of cpu is too small for this network and data; --batch-size"):
         quick(digits, split, hidden=(10**13,))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(TrainingError, match="has no cuda; use cpu or auto"):
-        choose_device("cuda:1")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
-def test_training_on_cuda(digits: Dataset, split: Split) -> None:
-    trained = quick(digits, split, epochs=20, device="auto")
-    assert trained.device == "cuda"
-    assert trained.best.validation_score > 0.9
-    with pytest.raises(TrainingError, match=r"there is no cuda:99; the last one is cuda:\d+"):
-        choose_device("cuda:99")
 
 
 def test_statistics_are_those_of_the_training_part(digits: Dataset, split: Split) -> None:
