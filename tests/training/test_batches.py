@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.batches import AT_ONCE, Tensors, batches, cut, fits, near
+from training.batches import AT_ONCE, Tensors, batches, cut, fits
 from training.distributed import Ranks
 
 CPU = torch.device("cpu")
@@ -45,17 +45,3 @@ def test_data_may_take_half_of_the_free_memory() -> None:
     rows = numbered(100)  # 8 bytes of inputs and 8 of the class, each
     assert fits(rows, 3200)
     assert not fits(rows, 3199)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA")
-def test_data_that_stay_on_the_host_come_in_the_same_batches() -> None:
-    device, rows, order = torch.device("cuda"), numbered(1000), torch.randperm(1000)
-    on_device = near(rows, device)
-    assert on_device[0].is_cuda
-    for host, card in zip(
-        batches(rows, order, 64, Ranks(), device), batches(on_device, order, 64, Ranks(), device), strict=True
-    ):
-        assert host.inputs.is_cuda
-        assert torch.equal(host.inputs, card.inputs)
-        assert torch.equal(host.targets, card.targets)
