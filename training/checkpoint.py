@@ -1,7 +1,7 @@
 """A training run's state after an epoch, in a file: what it takes to go on as if nothing had happened."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def save(checkpoint: Checkpoint, file: Path) -> None:
     """The whole file or the one before it, never a half; raises TrainingError."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        torch.save(asdict(checkpoint), beside)
+        # not by asdict, which would copy every tensor where it lies
+        torch.save({field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}, beside)
         beside.replace(file)
     except (OSError, RuntimeError) as error:
         raise TrainingError(f"checkpoint: {file}: cannot be written: {_first(error)}") from None

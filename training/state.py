@@ -2,10 +2,12 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from training.checkpoint import Checkpoint, save
@@ -15,6 +17,14 @@ from training.device import random_states, restore_random
 from training.distributed import ranks
 from training.epochs import Epoch
 from training.errors import TrainingError
+
+
+def on_host(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies on the host, where they take none of a GPU's memory."""
+    return {
+        name: value.to("cpu", copy=True) if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in weights.items()
+    }
 
 
 class State:
@@ -37,13 +47,13 @@ class State:
         self.optimizer, self.schedule, self.order = optimizer, schedule, order
         self.done = 0
         self.best = Epoch(0, config.epochs, math.inf, math.inf, 0.0)
-        self.best_weights = copy.deepcopy(network.state_dict())
+        self.best_weights = on_host(network.state_dict())
 
     def take(self, epoch: Epoch) -> None:
         """As done, and as the best if it is; the network is as it left it."""
         self.done = epoch.number
         if epoch.validation_loss < self.best.validation_loss:
-            self.best, self.best_weights = epoch, copy.deepcopy(self.network.state_dict())
+            self.best, self.best_weights = epoch, on_host(self.network.state_dict())
 
     def keep(self) -> None:
         """In the checkpoint, if there is to be one. All processes call this; the first one writes."""
