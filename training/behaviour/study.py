@@ -23,6 +23,9 @@ from training.data import NAMED, Dataset, Part, load_data
 from training.errors import ConfigError, TrainingError
 from training.pipeline import settled
 
+MEASURED = {"precision": "float32", "compile": "off"}
+"""How networks are trained for a report, however the model was: what goes into their layers is watched."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -56,6 +59,7 @@ def study(
     if published:
         _check_same(published, data)
     config = settled(config, data, len(split_of(data, config, config.seed).train.targets))
+    config = config.model_copy(update=MEASURED)
     _check_can(config)
     if config.network == "lenet" and not options.get("quick"):
         fewer: dict[str, Any] = {key: n for key, n in OF_CONVOLUTIONS.items() if key not in options}
