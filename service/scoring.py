@@ -69,7 +69,7 @@ def choose_model(given: str | None, settings: Settings) -> Path:
         return Path(given)
     if given and (folder := Path(given)).is_dir() and (versions := _versions(folder.parent, folder.name)):
         return versions[-1]
-    folders = list(find_models(models_folder(settings)))
+    folders = find_models(models_folder(settings))
     names = list(dict.fromkeys(folder.parent.name for folder in folders))
     wanted = given or settings.default_model or (names[0] if names else "")
     pinned = settings.pins.get(wanted)

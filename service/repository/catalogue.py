@@ -36,9 +36,13 @@ class Catalogue:
         pins: Mapping[str, int] | None = None,
         location: str = "",
         store_problem: str = "",
+        entries: Mapping[str, str] | None = None,
         strict: bool = True,
     ) -> None:
-        """`strict`: one model without a version that serves makes the whole not ready."""
+        """`entries`: other places in the folder of models than versions, and why nothing there serves.
+
+        `strict`: one model without a version that serves makes the whole not ready.
+        """
         self.versions = [_describe(identity, engines, reasons) for identity in sorted({*engines, *reasons})]
         self.names = list(dict.fromkeys(version.name for version in self.versions))
         self.default_model = default_model or _first(self.versions)
@@ -46,8 +50,10 @@ class Catalogue:
         self._pins = pins or {}
         self._location = location
         self._store_problem = store_problem
+        self._entries = entries or {}
         self._engines = self._by_question(engines)
         self.failures = {str(identity): reason for identity, reason in reasons.items() if _is_failure(reason)}
+        self.failures |= self._entries
         if store_problem:
             self.failures[location] = store_problem
         self.problem = self._find_problem(strict)
@@ -100,6 +106,8 @@ class Catalogue:
         """Why there is no such engine; raises UnknownModel when there is no such version."""
         if name is None or not self.versions:
             return NotReady(self.problem, failures=self.failures)
+        if name in self._entries and name not in self.names:
+            return NotReady(f"{name} {self._entries[name]}", failures={name: self._entries[name]})
         asked = self.of(name, version)
         failures = {place: reason for place, reason in self.failures.items() if place.startswith(f"{name}/")}
         if version is None:

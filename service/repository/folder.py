@@ -1,12 +1,15 @@
 """What lies in a folder of published models, `<name>/<version>/`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import InvalidModel
 from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, read_plain, sha256
+
+MAX_NAMED = 100
+"""Entries without a version that are named."""
 
 
 class Identity(NamedTuple):
@@ -28,15 +31,51 @@ class Fingerprint(NamedTuple):
     """Name, bytes and time of change: tells that a copy is still under way, or was mended."""
 
 
-def find_models(folder: Path) -> Iterator[Path]:
-    """The folders `<name>/<version>/`, by name and number; what is hidden is passed over.
+class Found(NamedTuple):
+    """What lies in a folder of models."""
 
-    Raises OSError when a folder cannot be listed: what is in it then is not known, which is not the same as nothing.
+    versions: list[Path]
+    """The folders `<name>/<version>/`, by name and number."""
+    unlisted: dict[str, str]
+    """Entries that cannot be listed, and why. What is in them is not known, which is not the same as nothing."""
+    odd: dict[str, str]
+    """Other entries in which there is no version, and why; the first of them, if there are many."""
+
+
+def find_models(folder: Path) -> list[Path]:
+    """Return the folders `<name>/<version>/`, by name and number. Raises OSError when the folder cannot be listed."""
+    return look_into(folder).versions
+
+
+def look_into(folder: Path) -> Found:
+    """Look at all entries of a folder of models but hidden ones; there may be no such folder.
+
+    Raises OSError when the folder itself cannot be listed.
     """
-    for name in sorted(filter(NAME.fullmatch, _list(folder))):
-        numbers = sorted(int(version) for version in _list(folder / name) if is_version(version))
-        for number in numbers:
-            yield folder / name / str(number)
+    found = Found([], {}, {})
+    for name in _visible(_list(folder)):
+        if NAME.fullmatch(name):
+            _look_into_model(folder / name, found)
+        else:
+            _note(found.odd, name, "is no name of a model: expected at most 100 of A-Z a-z 0-9 . _ -")
+    return found
+
+
+def _look_into_model(folder: Path, found: Found) -> None:
+    try:
+        entries = _visible(path.name for path in folder.iterdir())
+    except NotADirectoryError:
+        _note(found.odd, folder.name, "is no folder: expected one with a folder for each version")
+    except FileNotFoundError:
+        if folder.is_symlink():  # else it has just gone
+            _note(found.odd, folder.name, "is a link that leads nowhere")
+    except OSError as error:
+        found.unlisted[folder.name] = f"cannot be listed: {error.strerror}"
+    else:
+        found.versions.extend(folder / version for version in sorted(filter(is_version, entries), key=int))
+        for entry in entries:
+            if not is_version(entry):
+                _note(found.odd, f"{folder.name}/{entry}", "is no version: expected a folder 1, 2, 3, …")
 
 
 def is_version(name: str) -> bool:
@@ -57,10 +96,28 @@ def fingerprint(folder: Path) -> Fingerprint:
         manifest = ""
     try:
         with os.scandir(folder) as entries:
-            stats = [(entry.name, entry.stat()) for entry in entries]
+            stats = sorted(_describe(entry) for entry in entries)
     except OSError:
         stats = []
-    return Fingerprint(manifest, tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)))
+    return Fingerprint(manifest, tuple(stats))
+
+
+def _describe(entry: "os.DirEntry[str]") -> tuple[str, int, int]:
+    try:
+        stat = entry.stat()
+    except OSError:  # a link that leads nowhere
+        return entry.name, 0, 0
+    return entry.name, stat.st_size, stat.st_mtime_ns
+
+
+def _visible(names: Iterable[str]) -> list[str]:
+    """Return them sorted, without those that are hidden, and what file systems keep for themselves."""
+    return sorted(name for name in names if not name.startswith(".") and name != "lost+found")
+
+
+def _note(problems: dict[str, str], place: str, reason: str) -> None:
+    if len(problems) < MAX_NAMED:
+        problems[place if place.isprintable() else ascii(place)[1:-1]] = reason
 
 
 def _list(folder: Path) -> list[str]:

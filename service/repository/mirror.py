@@ -63,6 +63,8 @@ class Mirror:
         self.folder = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
         self.failures: dict[Identity, str] = {}
         """Versions that are in the store but could not be fetched whole, and why."""
+        self.unlisted: dict[str, str] = {}
+        """Models whose versions the store does not list, and why; what was fetched of them before stays."""
         self._url = url
         self._max_bytes = max_bytes
         self._checked: dict[Identity, Copy] = {}
@@ -81,9 +83,10 @@ class Mirror:
         with self._syncing:
             with self._reaching():
                 store = Store(self._url)
-                found = store.versions()
-            if not found:
-                raise StoreUnreachable("there is no model in it")  # a wrong page or an absent mount look the same
+                found, unlisted = store.versions()
+            self.unlisted = {name: _redact(reason, self._url) for name, reason in unlisted.items()}
+            if not found:  # a wrong page or an absent mount look the same
+                raise StoreUnreachable(next(iter(self.unlisted.values()), "there is no model in it"))
             failures = {identity: self._fetch(store, identity) for identity in found}
             self._tell(failures)
             self.failures = {identity: reason for identity, reason in failures.items() if reason}
@@ -162,8 +165,8 @@ class Mirror:
                 log.error("model not fetched", model=str(identity), store=self.location, reason=reason)
 
     def _drop_all_but(self, found: list[Identity]) -> None:
-        for folder in list(find_models(self.folder)):
-            if identify(folder) not in found:
+        for folder in find_models(self.folder):
+            if identify(folder) not in found and folder.parent.name not in self.unlisted:
                 (folder / MANIFEST).unlink(missing_ok=True)
                 shutil.rmtree(folder, ignore_errors=True)
                 for known in (self._checked, self._reports, self._unfetched):
@@ -190,15 +193,18 @@ class Store:
         self._root = root.rstrip("/")
         self._files.invalidate_cache()
 
-    def versions(self) -> list[Identity]:
-        """All `<name>/<version>/` of it."""
-        names = [name for name in self._folders(self._root) if NAME.fullmatch(name)]
-        return [
-            Identity(name, int(version))
-            for name in names
-            for version in self._folders(f"{self._root}/{name}")
-            if is_version(version)
-        ]
+    def versions(self) -> tuple[list[Identity], dict[str, str]]:
+        """All `<name>/<version>/` of it; and the names that cannot be listed, with the reason."""
+        found: list[Identity] = []
+        unlisted: dict[str, str] = {}
+        for name in filter(NAME.fullmatch, self._folders(self._root)):
+            try:
+                folders = self._folders(f"{self._root}/{name}")
+            except Exception as error:  # noqa: BLE001 - each kind of store raises errors of its own
+                unlisted[name] = f"cannot be listed: {str(error) or type(error).__name__}"
+                continue
+            found.extend(Identity(name, int(version)) for version in folders if is_version(version))
+        return found, unlisted
 
     def fetch(self, identity: Identity, name: str, into: Path, max_bytes: int) -> int:
         """Copy one file; how many bytes.

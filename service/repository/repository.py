@@ -20,7 +20,7 @@ from service.loading import load_model
 from service.manifest import MAX_MODEL_BYTES, NAME
 from service.masks import MaskCache
 from service.repository.catalogue import LOADING, UNLOADED, Catalogue, Version
-from service.repository.folder import Fingerprint, Identity, find_models, fingerprint, identify
+from service.repository.folder import Fingerprint, Found, Identity, fingerprint, identify, look_into
 from service.repository.mirror import Mirror, open_mirror
 from service.repository.unloaded import Unloaded, is_meant
 
@@ -84,6 +84,8 @@ class Repository:
         self._location = mirror.location if mirror else str(folder)
         self._store_problem = ""
         self._found: dict[Identity, Path] = {}
+        self._entries: dict[str, str] = {}
+        """Entries of the folder that are no versions, and why nothing there serves."""
         self._held: dict[Identity, Held] = {}
         self._catalogue: Catalogue | None = None
         self._was_ready = False
@@ -210,11 +212,22 @@ class Repository:
             if not self._mirror:
                 self._store_problem = ""
                 self.folder.stat()
-            return {identify(folder): folder for folder in find_models(self.folder)}
+            found = look_into(self.folder)
         except OSError as error:
             self._store_problem = f"cannot be read: {error.strerror}"
             log.error("the folder of models cannot be read", folder=str(self.folder), reason=str(error))
             return None
+        self._note_entries(found)
+        kept = {identity: folder for identity, folder in self._found.items() if identity.name in found.unlisted}
+        return kept | {identify(folder): folder for folder in found.versions}
+
+    def _note_entries(self, found: Found) -> None:
+        """Log each entry that is no version once."""
+        unlisted = self._mirror.unlisted if self._mirror else {}
+        before, self._entries = self._entries, unlisted | found.unlisted | found.odd
+        for place, reason in self._entries.items():
+            if before.get(place) != reason:
+                log.warning("nothing to serve in an entry of the folder of models", entry=place, reason=reason)
 
     def _load(self, folder: Path, held: Held) -> Held:
         """The version as its files are now; what was held, if they are still the same."""
@@ -250,6 +263,7 @@ class Repository:
             pins=self._pins,
             location=self._location,
             store_problem=self._store_problem,
+            entries=self._entries,
             strict=not self._was_ready,
         )
         self._was_ready = self._was_ready or not catalogue.problem

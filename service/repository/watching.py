@@ -42,7 +42,14 @@ async def changes(*folders: Path, poll_seconds: float, watch: bool = True) -> As
     while True:
         try:
             if watch and folders:
-                async for _ in awatch(*folders, watch_filter=None, rust_timeout=milliseconds, yield_on_timeout=True):
+                events = awatch(
+                    *folders,
+                    watch_filter=None,
+                    rust_timeout=milliseconds,
+                    yield_on_timeout=True,
+                    ignore_permission_denied=True,
+                )
+                async for _ in events:
                     yield
         except Exception as error:  # noqa: BLE001 - without events, of whatever reason, polling goes on
             log.info("no events of the folder of models; it is looked at from time to time", reason=str(error))

@@ -232,6 +232,28 @@ def test_a_disk_that_takes_no_more_is_no_fault_of_the_store(memory: Any, tmp_pat
     assert mirror.failures == {}
 
 
+def test_a_model_that_the_store_does_not_list_holds_up_no_other(
+    memory: Any, toy: ToyNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.put(str(toy.publish(tmp_path / "other", name="locked").parent), "/models/locked", recursive=True)
+    listed, denied = memory.ls, "locked"
+
+    def ls(_: Any, path: str, **options: Any) -> Any:
+        if path.endswith(f"/{denied}"):
+            raise PermissionError("access denied")
+        return listed(path, **options)
+
+    monkeypatch.setattr(type(memory), "ls", ls)
+    repository = open_mirrored(Mirror(URL, tmp_path / "cache"))
+    assert repository.models() == {"toy": [1]}
+    assert repository.status()["failures"] == {"locked": "cannot be listed: access denied"}
+    denied = "toy"  # what was fetched of it stays
+    repository.refresh()
+    assert repository.models() == {"locked": [1], "toy": [1]}
+    assert repository.status()["failures"] == {"toy": "cannot be listed: access denied"}
+    denied = ""
+
+
 def test_a_store_that_is_away_takes_nothing_away(web: Any, models: Path, tmp_path: Path) -> None:
     mirror = Mirror(address(web), tmp_path / "cache")
     repository = open_mirrored(mirror)

@@ -2,7 +2,11 @@
 
 import asyncio
 import gc
+import json
+import os
 import shutil
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ from service.errors import InvalidModel, NotReady, UnknownModel
 from service.manifest import MANIFEST, PREDICT_GRAPH
 from service.masks import MaskCache
 from service.repository.catalogue import Version
-from service.repository.folder import find_models
+from service.repository.folder import find_models, look_into
 from service.repository.repository import Repository
 from service.repository.unloaded import Unloaded
 from tests.toy import ToyNet
@@ -44,7 +48,26 @@ def test_the_models_are_found_in_order_and_nothing_else(tmp_path: Path) -> None:
     for folder in ("b/10", "b/9", "a/1", ".hidden/1", "a/.1.tmp", "a/latest", "a/1.bak", "a/01", "a/0", "a/²", "a b/1"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
-    assert [str(folder.relative_to(tmp_path)) for folder in find_models(tmp_path)] == ["a/1", "b/9", "b/10"]
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / os.fsdecode(b"\xff")).mkdir()
+    found = look_into(tmp_path)
+    assert [str(folder.relative_to(tmp_path)) for folder in found.versions] == ["a/1", "b/9", "b/10"]
+    assert found.unlisted == {"loop": "cannot be listed: Too many levels of symbolic links"}
+    assert {place: reason.partition(":")[0] for place, reason in found.odd.items()} == {
+        "README.md": "is no folder",
+        "a b": "is no name of a model",
+        "\\udcff": "is no name of a model",
+        "dangling": "is a link that leads nowhere",
+        **dict.fromkeys(["a/0", "a/01", "a/1.bak", "a/latest", "a/²"], "is no version"),
+    }
+
+
+def test_many_odd_entries_are_not_all_named(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"file-{number}").touch()
+    assert len(look_into(tmp_path).odd) == 100
 
 
 def test_no_folder_no_models(tmp_path: Path) -> None:
@@ -277,6 +300,71 @@ def test_a_folder_that_cannot_be_read_takes_nothing_away(models: Path, tmp_path:
     repository.refresh()
     assert repository.find() is before
     assert repository.status()["failures"] == {}
+
+
+def test_an_entry_of_no_use_is_named_and_the_others_serve(models: Path) -> None:
+    (models / "toy" / "2").symlink_to("nowhere")
+    (models / "toy" / "3").touch()
+    (models / "toy" / "4").symlink_to(".")
+    (models / "loop").symlink_to("loop")
+    (models / "notes.txt").touch()
+    repository = load(models)
+    assert repository.models() == {"toy": [1]}
+    failures = repository.status()["failures"]
+    assert sorted(failures) == ["loop", "notes.txt", "toy/2", "toy/3", "toy/4"]
+    with pytest.raises(NotReady, match="loop cannot be listed: Too many levels of symbolic links"):
+        repository.find("loop")
+    json.dumps(failures).encode()
+
+
+def test_a_folder_that_may_not_be_listed_holds_up_no_other(tmp_path: Path, models: Path) -> None:
+    """Neither at the start nor later; what served from it goes on."""
+    (models / "locked" / "1").mkdir(parents=True)
+    script = f"""
+import os, shutil
+from pathlib import Path
+from service.masks import MaskCache
+from service.repository.repository import Repository
+models = Path({str(models)!r})
+repository = Repository(models, MaskCache(0))
+def look():
+    repository.refresh()
+    failures = repository.catalogue.failures
+    print(repository.models(), {{name: failures[name] for name in failures if "/" not in name}})
+def lock(name, mode):
+    os.chmod(models / name, mode)
+    if os.getuid() == 0:
+        os.chown(models / name, 0 if mode else 1, -1)
+lock("locked", 0)
+look()
+shutil.copytree(models / "toy" / "1", models / "toy" / "2")
+manifest = models / "toy" / "2" / "manifest.json"
+manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2').replace('"version":1', '"version":2'))
+look()
+lock("toy", 0)
+look()
+lock("toy", 0o700)
+lock("locked", 0o700)
+look()
+"""
+    done = subprocess.run([*without_privileges(), sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    locked, toy = ({name: "cannot be listed: Permission denied"} for name in ("locked", "toy"))
+    assert [line for line in done.stdout.splitlines() if line.startswith("{")] == [
+        f"{{'toy': [1]}} {locked}",
+        f"{{'toy': [1, 2]}} {locked}",
+        f"{{'toy': [1, 2]}} {locked | toy}",
+        "{'locked': [], 'toy': [1, 2]} {}",
+    ]
+
+
+def without_privileges() -> list[str]:
+    """What to run a command with, so that it may read only what its user may."""
+    if os.getuid():
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("root may read everything, and setpriv is not here")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
