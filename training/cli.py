@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from service.errors import DropserveError
 from service.extras import remedy, this_python
 from service.manifest import Manifest
+from service.progress import progress
 from training.behaviour.cli import behaviour
 from training.config import TrainConfig, load_config
 from training.errors import ConfigError, TrainingError
@@ -108,17 +108,17 @@ def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
     if not ranks().first:
         assist(settings)
         return None
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=out, transient=True) as progress:
-        bar = progress.add_task("", total=settings.epochs, visible=False)
+    with progress("train", out) as position:
 
         def on_epoch(epoch: "Epoch") -> None:
             losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
-            text = f"{losses}, {epoch.score_name} {epoch.validation_score:.4f}"
-            visible = epoch.number < epoch.of
-            progress.update(bar, total=epoch.of, completed=epoch.number, description=text, visible=visible)
+            position.at(f"epochs, {losses}, {epoch.score_name} {epoch.validation_score:.4f}", epoch.number, epoch.of)
 
-        return run(settings, _say, on_epoch)
+        def say(text: str) -> None:
+            _say(text)
+            position.after(text)
+
+        return run(settings, say, on_epoch)
 
 
 def _say(text: str) -> None:

@@ -76,7 +76,7 @@ def with_flags(
         parameters = list(inspect.signature(command).parameters.values())[:-1]  # all but **flags
         for key, field in model.model_fields.items():
             if key not in but:
-                kind = list[str] | None if _is_of_names(field) else str | None
+                kind: Any = list[str] | None if _is_of_names(field) else str | None
                 annotation = Annotated[kind, _option(key, field, (metavars or {}).get(key))]
                 parameters.append(
                     inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

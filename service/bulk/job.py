@@ -7,7 +7,6 @@ from time import perf_counter
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import track
 
 from service.bulk.plan import Piece, Plan, Question, finish, make_plan, take_up
 from service.bulk.store import Store
@@ -18,6 +17,7 @@ from service.errors import InvalidInput
 from service.extras import remedy
 from service.loading import load_model
 from service.masks import MaskCache
+from service.progress import progress
 from service.scoring import choose_model
 
 
@@ -69,9 +69,12 @@ def score_files(
 def _run(plan: Plan, out: Store, do: Callable[[Sequence[Piece]], Iterator[Done]]) -> Tally:
     todo = take_up(plan, out)
     started = perf_counter()
-    screen = Console(stderr=True)
-    told = track(do(todo), total=len(todo), console=screen, transient=True, disable=not screen.is_terminal)
-    done = list(told) if todo else []
+    done: list[Done] = []
+    with progress("score", Console()) as position:
+        position.at("pieces", 0, len(todo))
+        for piece in do(todo) if todo else ():
+            done.append(piece)
+            position.at("pieces", len(done), len(todo))
     seconds = perf_counter() - started
     finish(plan, out)
     rows, processor = sum(piece.rows for piece in done), sum(piece.processor_seconds for piece in done)

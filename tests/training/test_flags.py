@@ -3,8 +3,12 @@
 import pytest
 from typer.testing import CliRunner
 
+from training import cli
 from training.config import TrainConfig
+from training.errors import TrainingError
 from training.flags import given, split_names
+from training.importing import cli as import_cli
+from training.importing.request import ImportRequest
 
 
 @pytest.mark.parametrize(
@@ -29,16 +33,14 @@ def test_a_flag_that_comes_again_adds_names() -> None:
 
 @pytest.mark.parametrize("command", ["train", "import"])
 def test_repeated_flags_reach_the_settings(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import cli
-    from training.importing import cli as import_cli
-
     seen: list[object] = []
 
-    def stop(settings: TrainConfig) -> None:
+    def stop(settings: TrainConfig | ImportRequest) -> None:
         seen.append(settings.ignore)
+        raise TrainingError("stopped")
 
     monkeypatch.setattr(cli, "_run", stop)
-    monkeypatch.setattr(import_cli, "_run", lambda request: (seen.append(request.ignore), 1 / 0))
+    monkeypatch.setattr(import_cli, "_run", stop)
     file = ["net.onnx", "--labels", "a,b"] if command == "import" else []
     arguments = [command, *file, "--data", "x.csv", "--ignore", "a,b", "--ignore", "c", "--target", "y"]
     CliRunner().invoke(cli.app, arguments)

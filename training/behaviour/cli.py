@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from service.errors import DropserveError
 from service.extras import remedy
+from service.progress import progress
 from training.behaviour.settings import QUICK, Settings
 from training.config import load_config
 from training.errors import ConfigError, TrainingError
@@ -105,10 +105,8 @@ def _behaviour(
 
 
 def _measured(make: Callable[[Callable[[str], None]], "Report"]) -> "Report":
-    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=out, transient=True) as progress:
-        step = progress.add_task("")
-        return make(lambda what: progress.update(step, description=what))
+    with progress("behaviour", out) as position:
+        return make(position.at)
 
 
 def _show(report: "Report", seconds: float) -> None:

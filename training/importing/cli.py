@@ -10,6 +10,7 @@ from rich.console import Console
 from service.errors import DropserveError
 from service.extras import remedy
 from service.manifest import Manifest
+from service.progress import progress
 from training.errors import ConfigError, TrainingError
 from training.flags import Flag, given, with_flags
 from training.importing.request import ImportRequest, make_request
@@ -60,8 +61,13 @@ def _run(request: ImportRequest) -> tuple[Path, Manifest]:
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; importing needs it; {remedy('training')}") from None
 
+    def say(text: str) -> None:
+        _say(text)
+        position.after(text)
+
     try:
-        return run(request, _say)
+        with progress("import", out) as position:
+            return run(request, say)
     except MemoryError:
         raise TrainingError(f"{request.file}: is too large for this machine's memory") from None
 

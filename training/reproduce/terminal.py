@@ -6,7 +6,6 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from service.errors import DropserveError
@@ -29,12 +28,6 @@ def refusals_told() -> Iterator[None]:
     except DropserveError as error:
         errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
         raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
-
-
-def bar() -> Progress:
-    """How far it is, for how long, and at what; gone when it is done."""
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    return Progress(*columns, console=out, transient=True)
 
 
 def show(

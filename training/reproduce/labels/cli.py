@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from service.extras import remedy
+from service.progress import Position, progress
 from training.errors import TrainingError
 from training.reproduce.records import Record, check, save
 from training.reproduce.terminal import out, refusals_told, show
@@ -47,10 +48,10 @@ def _run(source: str, seeds: int, numbers: tuple[int, int, int, int], results: P
     for seed in range(seeds):
         for way in SCORES:
             began = time.perf_counter()
-            with out.status(f"seed {seed}, {way}") as status:
+            with progress(f"seed {seed}, {way}", out) as position:
 
-                def on_round(count: int, accuracy: float, *, text: str = f"seed {seed}, {way}") -> None:
-                    status.update(f"{text}: {count} of {plan.last} labels, accuracy {accuracy:.3f}")
+                def on_round(count: int, accuracy: float, position: Position = position) -> None:
+                    position.at(f"labels, accuracy {accuracy:.3f}", count, plan.last)
 
                 accuracies = learn(data, way, seed, plan, on_round)
             record = {"data": data.name, "data_sha256": data.sha256, "way": way, "seed": seed, "passes": plan.passes}

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from service.extras import remedy
+from service.progress import progress
 from training.errors import ConfigError, TrainingError
 from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
 from training.reproduce.records import Record, check, save
-from training.reproduce.terminal import bar, out, refusals_told, show
+from training.reproduce.terminal import out, refusals_told, show
 
 
 def mnist(
@@ -80,26 +81,24 @@ def _run(
 
     digits = read_digits(data, *counts)
     place = choose_device(device)
-    with bar() as progress:
-        task = progress.add_task("", total=recipe.epochs)
+    with progress(f"mnist, {name}", out) as position:
         began = time.perf_counter()
 
         def on_epoch(loss: float) -> None:
-            progress.update(task, advance=1, description=f"{name}: training on {place}, loss {loss:.4f}")
+            position.at(f"epochs on {place}, loss {loss:.4f}", position.done + 1, recipe.epochs)
 
         network = fit(recipe, digits.images, digits.labels, place, seed, on_epoch)
         engine = study.serve(network, digits.test_images)
         rate = study.error(engine, digits.test_images, digits.test_labels)
 
         def on_rows(done: int) -> None:
-            text = f"{name}: test digits asked of {max(PASSES)} thinned networks"
-            progress.update(task, completed=done, total=len(digits.test_labels), description=text)
+            position.at(f"test digits by {max(PASSES)} thinned networks", done, len(digits.test_labels))
 
         on_rows(0)
         curve = study.curve(engine, digits.test_images, digits.test_labels, PASSES, seed, on_rows)
 
         def on_angle(done: int) -> None:
-            progress.update(task, completed=done, total=len(ANGLES), description=f"{name}: angles")
+            position.at("angles", done, len(ANGLES))
 
         on_angle(0)
         turned = study.turn(engine, digits.turned_images, digits.turned_labels, seed, on_angle)

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from service.extras import remedy
+from service.progress import progress
 from training.errors import ConfigError, TrainingError
 from training.reproduce.records import Record, check, save
-from training.reproduce.terminal import bar, out, refusals_told, show
+from training.reproduce.terminal import out, refusals_told, show
 from training.reproduce.uci.protocol import SPLITS
 from training.reproduce.uci.table import read_table
 
@@ -81,12 +82,10 @@ def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> N
         raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None
 
     study = Study(table=read_table(file), **settings)
-    with bar() as progress:
-        task = progress.add_task("")
+    with progress(f"{study.table.name}, layers: {study.layers}", out) as position:
 
         def on_progress(step: str, done: int, of: int) -> None:
-            text = f"{study.table.name}, layers: {study.layers}: {step}; {done // study.epochs} of {of // study.epochs}"
-            progress.update(task, completed=done, total=of, description=f"{text} trainings")
+            position.at(f"epochs; {step}; {done // study.epochs} of {of // study.epochs} trainings", done, of)
 
         began = time.perf_counter()
         outcome = run(study, workers, on_progress)
