@@ -197,7 +197,7 @@ class ErrorReply(Reply):
 class PredictBody(Body):
     """Rows to answer."""
 
-    inputs: list[Row] | RowsByInput = Field(examples=[[[5.1, 3.5, 1.4, 0.2]]])
+    inputs: list[Row] | RowsByInput
     """A list of rows; for a model of several inputs, an object with such a list for each, by name. A value of a
     categorical feature is the name of one of the model's `categories`."""
     coverage: Share | None = None

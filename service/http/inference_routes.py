@@ -22,6 +22,9 @@ PARAMETERS: dict[str, Json] = {
 }
 """Of the path."""
 
+EXAMPLE: Json = {"inputs": [[5.1, 3.5, 1.4, 0.2]]}
+"""Of a body, where no model may be told of whose rows it could be."""
+
 
 def make_inference_routes() -> APIRouter:
     """The routes, only to be described."""
@@ -65,5 +68,5 @@ def _describe(path: str, body: type[schemas.Body], reply: type[schemas.Reply]) -
         "methods": ["POST"],
         "response_model": reply,
         "responses": refusals(404, *OF_BODIES, 503, 504),
-        "openapi_extra": {"requestBody": json_body(body), "parameters": parameters},
+        "openapi_extra": {"requestBody": json_body(body, EXAMPLE), "parameters": parameters},
     }

@@ -39,10 +39,10 @@ def refusal(description: str) -> Json:
     return {"model": schemas.ErrorReply, "description": description}
 
 
-def json_body(body: type[schemas.Body]) -> Json:
+def json_body(body: type[schemas.Body], example: Json) -> Json:
     """The body of a request, whose schema stands among the components."""
-    content = {"application/json": {"schema": {"$ref": schemas.COMPONENT.format(model=body.__name__)}}}
-    return {"required": True, "content": content}
+    media = {"schema": {"$ref": schemas.COMPONENT.format(model=body.__name__)}, "example": example}
+    return {"required": True, "content": {"application/json": media}}
 
 
 def operation_name(route: APIRoute) -> str:

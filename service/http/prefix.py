@@ -25,4 +25,5 @@ class Prefixed:
         if scope["type"] == "http" and scope["path"].startswith(f"{self._prefix}/"):
             # in place: while a body comes, the connection goes on writing to this scope what it knows of it
             scope["path"] = scope["path"].removeprefix(self._prefix)
+            scope["root_path"] = ""  # a server may know the prefix too, and what is mounted would look for it
         await self._app(scope, receive, send)

@@ -67,7 +67,7 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
         response_model=schemas.ReviewRow,
         responses=UNKNOWN | refusals(*OF_BODIES),
         summary="What a row is in truth",
-        openapi_extra={"requestBody": json_body(schemas.LabelBody)},
+        openapi_extra={"requestBody": json_body(schemas.LabelBody, {"label": "4", "by": "Ada"})},
     )
     async def label_review_row(request: Request, id: Id) -> Response:  # noqa: A002
         """Keep a person's label. A later one corrects it, and the earlier stays in the history; the same again

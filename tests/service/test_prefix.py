@@ -1,5 +1,6 @@
 """A service that is reached below a path prefix which its proxy hands on."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +70,16 @@ def test_keys_are_asked_for_below_the_prefix_too(published: Path, tmp_path: Path
         for path in ("/v1/models", "/metrics", "/v1/models/toy/unload"):
             assert client.post(PREFIX + path).status_code == client.post(path).status_code == 401
         assert client.get(f"{PREFIX}/docs").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs", "/ui/js/main.js", "/static-offline-docs/swagger-ui.css", "/healthz"])
+def test_a_server_may_know_the_prefix_too(published: Path, path: str) -> None:
+    """As Ray Serve does of the `route_prefix` of an application."""
+    app = create_app(Settings(models=published, root_path=PREFIX))
+
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(app, root_path=PREFIX)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return await client.get(PREFIX + path)
+
+    assert asyncio.run(get()).status_code == 200
