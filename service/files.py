@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from service.api.decoding import decode_request
 from service.api.requests import PredictRequest, UncertaintyRequest
@@ -26,10 +28,19 @@ from service.runtime import Array
 Question = TypeVar("Question", PredictRequest, UncertaintyRequest)
 
 
-def read_rows(content: bytes | Path, kind: Format, manifest: Manifest, dialect: Dialect = PLAIN) -> dict[str, Array]:
-    """Return what the model takes of what a file of this format holds; raises InvalidRequest."""
-    table = as_table(content, kind, manifest, dialect)
-    arrays = fit_table(table, manifest) if table else _read_tensors(content, kind, manifest)
+def read_rows(
+    content: bytes | Path,
+    kind: Format,
+    manifest: Manifest,
+    dialect: Dialect = PLAIN,
+    rows: NDArray[np.int64] | None = None,
+) -> dict[str, Array]:
+    """Return what the model takes of all rows of a file of this format, or of some; raises InvalidRequest."""
+    if table := as_table(content, kind, manifest, dialect):
+        arrays = fit_table(table, manifest, rows)
+    else:
+        arrays = _read_tensors(content, kind, manifest)
+        arrays = arrays if rows is None else {name: array[rows] for name, array in arrays.items()}
     return check_inputs(arrays, manifest, max_rows=sys.maxsize)
 
 

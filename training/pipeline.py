@@ -28,6 +28,7 @@ from training.scaling import unvarying
 from training.seen import what_was_seen
 from training.target_noise import check_noise, known_noise
 from training.train import Epoch, Trained, train
+from training.trial import on_own_rows
 
 EXAMPLE_ROWS = 17
 REGRESSION_DROPOUT = 0.1
@@ -81,6 +82,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         passes=config.passes,
         seed=config.seed,
         say=say,
+        trial=on_own_rows(config.data, data, (data.inputs,)),
         description=config.description,
         features=data.features,
         categories=dict(data.categories),

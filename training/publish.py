@@ -4,18 +4,21 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
 from types import MappingProxyType
 
+from service.engine import Engine
 from service.loading import load_model
 from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
 from service.masks import MaskCache
 from training.card import model_card
 from training.errors import PublishFailed
 from training.verify import Verified
+
+Trial = Callable[[Engine], None]
 
 CARD = "MODEL_CARD.md"
 STAGING = ".publish-"
@@ -29,14 +32,20 @@ ENTERABLE_BY_ALL = 0o755
 
 
 def publish(
-    models: Path, draft: Manifest, graphs: Verified, golden: bytes, plots: Mapping[str, bytes] = NO_PLOTS
+    models: Path,
+    draft: Manifest,
+    graphs: Verified,
+    golden: bytes,
+    plots: Mapping[str, bytes] = NO_PLOTS,
+    trial: Trial = lambda _: None,
 ) -> tuple[Path, Manifest]:
     """Write the next version of the model: its files, its card, and last its manifest; folder and manifest of it.
 
     Plots go beside the card, by file name. The draft's version and digests are replaced. Only verified graphs are
-    taken, and a draft that describes them. Everything is written beside, loaded as the service would load it, and
-    then renamed into place, so that a reader sees a whole version or none; a number that another publisher takes
-    meanwhile is left to him. Raises PublishFailed or InvalidModel.
+    taken, and a draft that describes them. Everything is written beside, loaded as the service would load it, put to
+    a `trial`, which raises what is wrong with it, and then renamed into place, so that a reader sees a whole version
+    or none; a number that another publisher takes meanwhile is left to him. Raises PublishFailed or InvalidModel, and
+    what the trial raises.
     """
     if (draft.inputs, draft.output, draft.sites) != (graphs.inputs, graphs.output, graphs.sites):
         raise PublishFailed("the manifest's inputs, output and sites must be those of the verified graphs")
@@ -46,7 +55,7 @@ def publish(
             version = next_version(models / draft.name)
             folder = staging / draft.name / str(version)
             manifest = _write(folder, draft.model_copy(update={"version": version}), files)
-            load_model(folder, MaskCache(MASK_BYTES))
+            trial(load_model(folder, MaskCache(MASK_BYTES)))
             if _move(folder, models / draft.name / str(version)):
                 return models / draft.name / str(version), manifest
 

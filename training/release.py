@@ -18,7 +18,7 @@ from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError
 from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
 from training.export import example_rows, export
-from training.publish import publish
+from training.publish import Trial, publish
 from training.rows import Rows, named_inputs
 from training.verify import Verified, verify
 from training.work import measure_work
@@ -56,6 +56,7 @@ def publish_module(
     seed: int = 0,
     image: ImageRule | None = None,
     say: Say = lambda _: None,
+    trial: Trial = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish a trained network as the next version of `name`; the folder and manifest that came of it.
@@ -68,7 +69,7 @@ def publish_module(
     out is not fitted or told. `others`, inputs of another data set, are what the network should doubt beside the
     test rows; the figures tell whether it does. All of it asks the exported graphs through the service's engine, so
     that it holds for what is served. `image` states how pictures became the rows of the only input. `say` is told
-    each step's outcome.
+    each step's outcome. The model that would be published is put to the `trial`, which raises what is wrong with it.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
@@ -79,7 +80,9 @@ def publish_module(
         say(f"export: {exported.ending.note}")
     verified = verify(module, exported, example)
     evidence = Evidence(validation, calibration, test, others, passes, seed)
-    return publish_verified(verified, example, evidence, name=name, models=models, labels=labels, say=say, **facts)
+    return publish_verified(
+        verified, example, evidence, name=name, models=models, labels=labels, say=say, trial=trial, **facts
+    )
 
 
 def publish_verified(
@@ -91,6 +94,7 @@ def publish_verified(
     models: Path = Path("models"),
     labels: Sequence[str] = (),
     say: Say = lambda _: None,
+    trial: Trial = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish graphs that passed verification, wherever they come from; the rest is as in `publish_module`."""
@@ -105,7 +109,7 @@ def publish_verified(
     manifest = calibrated(manifest, asked, evidence, say)
     manifest, plots = evaluated(manifest, asked, evidence, say)
     answers = golden.record(asked.engine(manifest), shown, GOLDEN_PASSES, evidence.seed)
-    return publish(models, manifest, verified, answers, plots)
+    return publish(models, manifest, verified, answers, plots, trial)
 
 
 def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:

@@ -60,7 +60,7 @@ def find_pair(arrays: Mapping[str, Array]) -> tuple[str, str] | None:
 
 
 def fit_arrays(arrays: Mapping[str, Array], manifest: Manifest) -> dict[str, Array]:
-    """Return an array an input, by name: the only one needs no name, nor do the inputs of a file to learn from."""
+    """Return an array an input, by name, among others; the only one needs no name, nor that of a file to learn."""
     names = [spec.name for spec in manifest.inputs]
     if len(names) == 1 and names[0] not in arrays:
         if len(arrays) == 1:
@@ -68,8 +68,9 @@ def fit_arrays(arrays: Mapping[str, Array], manifest: Manifest) -> dict[str, Arr
         elif pair := find_pair(arrays):
             test = [arrays[TEST[0]]] if pair == PAIRS[0] and TEST[0] in arrays else []
             arrays = {names[0]: np.concatenate([arrays[pair[0]], *test])}
-    specs = {spec.name: spec for spec in manifest.inputs}
-    return {name: fit_array(array, specs[name]) if name in specs else array for name, array in arrays.items()}
+    if not set(names) <= set(arrays):
+        return dict(arrays)  # to be refused by name
+    return {spec.name: fit_array(arrays[spec.name], spec) for spec in manifest.inputs}
 
 
 def fit_array(array: Array, spec: TensorSpec) -> Array:

@@ -50,6 +50,7 @@ def make_array_dataset(
         one_unit=image or inputs.dtype == np.uint8,
         own_test_rows=int(kept[len(kept) - own_test_rows :].sum()) if own_test_rows else 0,
         notes=notes,
+        source_rows=np.flatnonzero(kept),
     )
 
 

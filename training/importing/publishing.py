@@ -15,6 +15,7 @@ from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
 from training.importing.untouched import compare
+from training.publish import Trial
 from training.release import Facts, publish_verified
 from training.rows import Rows
 from training.verify import Verified, verify
@@ -36,6 +37,7 @@ def publish_onnx(
     passes: int = 100,
     seed: int = 0,
     say: Say = lambda _: None,
+    trial: Trial = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
     """Publish a network that an ONNX file holds, as `training.release.publish_module` publishes a torch module.
@@ -61,7 +63,7 @@ def publish_onnx(
     facts["training"] = source.origin | facts.get("training", {})
     evidence = Evidence(validation, calibration, test, others, passes, seed)
     return publish_verified(
-        verified, network.example, evidence, name=name, models=models, labels=labels, say=say, **facts
+        verified, network.example, evidence, name=name, models=models, labels=labels, say=say, trial=trial, **facts
     )
 
 

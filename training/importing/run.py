@@ -16,6 +16,7 @@ from training.importing.rows import read_rows
 from training.importing.source import Source, open_source
 from training.publish import check_writable
 from training.seen import what_was_seen
+from training.trial import on_own_rows
 
 ADVICE = (
     "If it is no better than a constant answer: are the labels in the order of the network's outputs, and the rows as"
@@ -42,6 +43,7 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
         if request.others is not None:
             about["others"] = load_others(request.others, labelled, source.input_names)
             about["training"] |= {"others": Path(request.others).name}
+        about["trial"] = on_own_rows(request.data, labelled.data, labelled.inputs)
         rows = rows or [np.asarray(array) for array in parts.test.inputs]
     folder, manifest = publish_onnx(
         source,

@@ -1,0 +1,53 @@
+"""The last test of a model before it is published: whether the service reads the rows that it was made with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from service.engine import Engine
+from service.errors import InvalidRequest
+from service.files import read_rows
+from service.rows.formats import RowsFile, format_of_name, holds_parquet
+from service.runtime import Array
+from training.data import Dataset
+from training.errors import PublishFailed
+from training.publish import Trial
+
+MOST_ROWS = 1000
+
+
+def on_own_rows(source: str, data: Dataset, inputs: Sequence[Array]) -> Trial:
+    """Return a trial that reads rows of the source as `service predict` does, and has the model answer them.
+
+    `inputs` are the arrays (rows, …) that were made of the source's rows, one an input. Of what the service does not
+    read, as folders of pictures, nothing is tried. The trial raises PublishFailed that names what does not fit.
+    """
+
+    def trial(engine: Engine) -> None:
+        path = Path(source)
+        if not (holds_parquet(path) if path.is_dir() else path.exists() and format_of_name(path.name)):
+            return
+        _try(engine, RowsFile.of_path(path, data.dialect), data, inputs)
+
+    return trial
+
+
+def _try(engine: Engine, file: RowsFile, data: Dataset, inputs: Sequence[Array]) -> None:
+    rows = np.arange(len(inputs[0])) if data.source_rows is None else data.source_rows
+    try:
+        read = read_rows(file.content, file.kind, engine.manifest, file.dialect, rows[:MOST_ROWS])
+        engine.predict(read)
+    except InvalidRequest as error:
+        raise PublishFailed(
+            f"{file.name}: the service would refuse rows that the network learned from: {error.message}; nothing was"
+            " published"
+        ) from None
+    for (name, found), given in zip(read.items(), inputs, strict=True):
+        expected = given[: len(found)].astype(found.dtype)
+        for row, *place in np.argwhere((found != expected) & ~(np.isnan(found) & np.isnan(expected))).tolist():
+            feature = engine.manifest.features[place[0]] if engine.manifest.features else f"{name}{place}"
+            raise PublishFailed(
+                f"{file.name}: row {rows[row]}: the service would read {feature} as {found[(row, *place)]}, and the"
+                f" network learned from {expected[(row, *place)]}; nothing was published"
+            )
