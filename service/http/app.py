@@ -79,7 +79,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         if predictions:
             predictions.start(_on_this_loop(metrics))
-        listen_for_the_end(repository.stop, settings.drain_delay, alone=settings.workers == 1)
+        listen_for_the_end(repository.stop, settings.drain_delay, settings.drain_timeout, alone=settings.workers == 1)
         if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
             await refresh(repository)
         tasks = [

@@ -4,6 +4,8 @@ takes what has reached it already, and nothing more.
 
 import asyncio
 import ctypes
+import logging
+import os
 import signal
 import socket
 import struct
@@ -11,6 +13,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from queue import SimpleQueue
+from time import sleep
 from types import FrameType
 
 import structlog
@@ -20,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 LINGER = 0.2
 """Seconds for connections whose handshake was under way, and for requests on those that were just accepted."""
+
+SECONDS_TO_SPARE = 10.0
+"""Seconds that a process may take to end, beyond those that its requests are given: for logs and traces."""
 
 CLOSE = (b"connection", b"close")
 
@@ -34,9 +41,12 @@ DROP_SYN = (
 """Classic BPF, as in Linux's filter.rst: (operation, jump if true, jump if false, operand)."""
 
 
-def listen_for_the_end(begin: Callable[[], None], delay: float, *, alone: bool) -> None:
+def listen_for_the_end(begin: Callable[[], None], delay: float, drain_timeout: float, *, alone: bool) -> None:
     """From now on SIGTERM calls `begin`, and reaches the server `delay` seconds later and a little; it answers
     meanwhile, and lets go of each connection with the answer. `alone`: no other process listens to its sockets.
+
+    Where the process has not ended some seconds after `drain_timeout`, it is ended: Python waits without a bound for
+    threads, such as one that reads models from a file system that hangs.
 
     To be called in the event loop, once the server has set its own handler. Where the server runs in another
     than the main thread, signals are not its affair.
@@ -45,8 +55,12 @@ def listen_for_the_end(begin: Callable[[], None], delay: float, *, alone: bool) 
         return
     loop = asyncio.get_running_loop()
     stop = signal.getsignal(signal.SIGTERM)
+    stopping: SimpleQueue[None] = SimpleQueue()  # whose `put` a signal may interrupt
+    seconds = delay + LINGER + drain_timeout + SECONDS_TO_SPARE
+    threading.Thread(target=_end_at_last, args=(stopping, seconds), name="end", daemon=True).start()
 
     def end(number: int, frame: FrameType | None) -> None:
+        stopping.put(None)
         log.info("stopping", delay=delay)
         begin()
         loop.call_soon_threadsafe(wind_down, number, frame)
@@ -61,6 +75,14 @@ def listen_for_the_end(begin: Callable[[], None], delay: float, *, alone: bool) 
             loop.call_later(delay + LINGER, stop, number, frame)
 
     signal.signal(signal.SIGTERM, end)
+
+
+def _end_at_last(stopping: SimpleQueue[None], seconds: float) -> None:
+    stopping.get()
+    sleep(seconds)
+    log.error("the process did not end in its time, and is ended", seconds=seconds)
+    logging.shutdown()
+    os._exit(1)
 
 
 def close_the_door(listening: Iterable[socket.socket]) -> None:

@@ -344,6 +344,28 @@ run_server(Settings(port=0))
     assert (done.returncode, done.stdout) == (0, b"")
 
 
+def test_told_to_stop_it_ends_though_a_thread_hangs() -> None:
+    """As one that reads models from a file system that does not answer; Python would wait for it."""
+    script = """
+import signal, threading, time
+from service.config import Settings
+from service.http import draining
+from service.http.server import run_server
+from service.repository.repository import Repository
+
+def hang(_):
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(1000)
+
+draining.SECONDS_TO_SPARE = 0.5
+Repository.refresh = hang
+run_server(Settings(port=0, drain_timeout=0.5))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert b"the process did not end in its time, and is ended" in done.stderr
+
+
 def shell(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-W", "error", "-m", "service", *arguments]
     return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
