@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from service.errors import InvalidInput, LimitExceeded
-from service.manifest import Manifest, TensorSpec
+from service.manifest import INT64, Manifest, TensorSpec
 from service.runtime import Array
 
 FIELD = "inputs"
 
 
 def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int) -> dict[str, Array]:
-    """Arrays by input name → the same in the model's types, checked for names, shapes, rows, finite values, categories.
+    """Arrays by input name → the same in the model's types, checked for names, shapes, rows, finite values, categories,
+    and whole numbers for their range.
 
     Raises InvalidInput or LimitExceeded.
     """
@@ -28,6 +29,9 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
         raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=rows)
     if categories := manifest.categorical:
         categories.check(checked[manifest.inputs[0].name], FIELD)
+    for spec in manifest.inputs:
+        if spec.limits:
+            _check_limits(checked[spec.name], spec.limits, spec, field_name(spec, manifest))
     return checked
 
 
@@ -147,6 +151,29 @@ def _convert(array: Array, spec: TensorSpec, field: str) -> Array:
         place = np.argwhere(~fits)[0].tolist()
         raise not_fitting(array[tuple(place)], place, spec, field)
     return converted
+
+
+def _check_limits(array: Array, limits: tuple[Array, Array], spec: TensorSpec, field: str) -> None:
+    """Raises InvalidInput unless (rows, …) has whole numbers within the limits; of others the decimals are cut off."""
+    whole = np.trunc(array) if array.dtype.kind == "f" else array
+    wrong = (whole < limits[0]) | (whole > limits[1])
+    if wrong.any():
+        place = np.argwhere(wrong)[0].tolist()
+        lowest, highest = (_known(np.broadcast_to(limit, spec.shape)[tuple(place[1:])].item()) for limit in limits)
+        details = where(field, place) | {"lowest": lowest, "highest": highest}
+        message = f"expected a whole number {_within(lowest, highest)}, found {array[tuple(place)]}"
+        raise InvalidInput(f"{field}{subscripts(place)}: {message}", **details)
+
+
+def _within(lowest: int | None, highest: int | None) -> str:
+    if lowest is None:
+        return f"of at most {highest}"
+    return f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+
+
+def _known(limit: float) -> int | None:
+    """Return a limit that is not merely the end of the type."""
+    return int(limit) if INT64.min < limit < INT64.max else None
 
 
 def _misshapen(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0) -> InvalidInput:

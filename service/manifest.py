@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from service.categories import Categories
@@ -46,6 +48,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 DType = Literal["float32", "float64", "int32", "int64"]
 Share = Annotated[float, Field(ge=0, le=1)]
+INT64 = np.iinfo(np.int64)
+Int64 = Annotated[int, Field(ge=INT64.min, le=INT64.max)]
 CategoryNames = Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
 
 
@@ -60,8 +64,8 @@ class Part(BaseModel):
 class WholeNumbers(Part):
     """The whole numbers that the network takes in one place of a row, such as the numbers of a table's entries."""
 
-    lowest: int | None = Field(default=None, description="null: as low as the type goes")
-    highest: int | None = Field(default=None, description="null: as high as the type goes")
+    lowest: Int64 | None = Field(default=None, description="null: as low as the type goes")
+    highest: Int64 | None = Field(default=None, description="null: as high as the type goes")
 
     @model_validator(mode="after")
     def _ordered(self) -> "WholeNumbers":
@@ -116,6 +120,17 @@ class TensorSpec(Part):
         if self.image and (len(self.shape) != 3 or self.shape[0] != self.image.channels):
             raise ValueError(f"image of mode {self.image.mode} needs a shape ({self.image.channels}, height, width)")
         return self
+
+    @cached_property
+    def limits(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The lowest and the highest whole numbers of a row's values, shaped to be compared with rows; None: any."""
+        if not self.ranges:
+            return None
+        shape = self.shape if len(self.ranges) > 1 else (1,) * len(self.shape)
+        least, most = (-np.inf, np.inf) if self.dtype.startswith("float") else (INT64.min, INT64.max)
+        lowest = [least if one.lowest is None else one.lowest for one in self.ranges]
+        highest = [most if one.highest is None else one.highest for one in self.ranges]
+        return np.array(lowest).reshape(shape), np.array(highest).reshape(shape)
 
 
 class DropoutSite(Part):

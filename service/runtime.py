@@ -23,6 +23,8 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
+REFUSES = "refuses: "
+"""Begins the name of a node that is there to refuse what the network does; then come the reason, # and a number."""
 CANNOT_TAKE = "the network cannot take these values"
 SILENT = 4
 """Severity of what onnxruntime logs, in lines of its own that are not JSON; what it raises says the same."""
@@ -80,7 +82,9 @@ class Graph:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a run failed, without the node and the place in onnxruntime's code."""
+    """Return why a run failed, without the place in onnxruntime's code; of a node that is there to refuse, its own."""
+    if refused := re.search(rf"Name:'{REFUSES}([^'#]*) #", str(error)):
+        return refused[1]
     return SOURCE.sub("", str(error).rpartition("Status Message: ")[2]).partition("\n")[0]
 
 

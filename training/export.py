@@ -15,15 +15,17 @@ from torch import Tensor, nn
 
 from service.manifest import DropoutSite, TensorSpec
 from service.runtime import Array
-from training.attention import DECOMPOSITIONS
+from training import attention, one_hot
 from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
 from training.graphs import flattened
 from training.inject import BERNOULLI, Draw, random_draws, sampling_copy
+from training.refusals import add_refusals
 from training.sites import RANDOM, Site
 from training.surgery import find_sites, to_predict, to_sample
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
+DECOMPOSITIONS = {**attention.DECOMPOSITIONS, **one_hot.DECOMPOSITIONS}
 KNOWN_WARNINGS = (
     (r"The tensor attributes? self\..*_flat_weights", UserWarning),
     ("Exporting a model while it is in training mode", UserWarning),
@@ -75,6 +77,7 @@ def export(
     draws = _dropout_draws(network, example)
     _refuse_lasting_dropout(module, example)
     graph = flattened(_to_onnx(network, example, input_names, output_name))
+    inputs = add_refusals(graph, [_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)])
     sites = find_sites(graph)
     _compare(sites, draws)
     ending = to_logits(graph, _evaluated(module, example)) if classification else NOTHING
@@ -82,7 +85,7 @@ def export(
         predict=to_predict(graph),
         sample=to_sample(graph),
         sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
-        inputs=tuple(_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)),
+        inputs=inputs,
         output=output,
         rows_axes=tuple(len(site.before) for site in sites),
         ending=ending,
@@ -94,6 +97,28 @@ def training_graph(
 ) -> ModelProto:
     """The network as other exporters give it in training mode: dropout is an operator of the graph, switched on."""
     return _to_onnx(sampling_copy(module), example_rows(example, 3), input_names, "output")
+
+
+def as_tensors(example: object, module: nn.Module) -> tuple[Tensor, ...]:
+    """Return one tensor an input, of tensors or arrays in a tuple or of a lone one.
+
+    Real numbers of numpy become of the type that the network's weights have. Raises CannotExport for anything else.
+    """
+    real = next((weights.dtype for weights in module.parameters() if weights.is_floating_point()), torch.float32)
+    return tuple(_as_tensor(one, real) for one in (example if isinstance(example, tuple) else (example,)))
+
+
+def _as_tensor(rows: object, real: torch.dtype) -> Tensor:
+    if isinstance(rows, Tensor):
+        return rows
+    if not isinstance(rows, np.ndarray):
+        found = type(rows).__name__
+        raise CannotExport(f"example: expected a tensor or array, or a tuple of one for each input; found a {found}")
+    try:
+        tensor = torch.tensor(rows)
+    except TypeError:
+        raise CannotExport(f"example: expected an array of numbers; found {rows.dtype}") from None
+    return tensor.to(real) if tensor.is_floating_point() else tensor
 
 
 def example_rows(example: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:

@@ -44,7 +44,7 @@ class Folding:
         self.sites = {site.output: (i, site) for i, site in enumerate(sites)}
         self.layouts = find_layouts(model)
         self.made = producers(self.graph)
-        self.needs = _needs(self.graph)
+        self.needs = needs_of(self.graph)
         self.counting = _counting(self.graph, self.layouts)
         self.masked: set[str] = set()
         self.folded: dict[str, str] = {}
@@ -231,7 +231,8 @@ def _rename(node: NodeProto, old: str, new: str) -> None:
             names[i] = new if name == old else name
 
 
-def _needs(graph: GraphProto) -> dict[str, Needs]:
+def needs_of(graph: GraphProto) -> dict[str, Needs]:
+    """Return what each tensor of a graph depends on."""
     needs = {tensor.name: Needs.NOTHING for tensor in graph.initializer} | {
         value.name: Needs.VALUES for value in graph.input
     }

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from service.errors import InvalidModel
+from service.inputs import check_inputs
 from service.loading import Check, check_graphs
-from service.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, sha256
+from service.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, sha256
 from service.masks import draw_masks
 from service.runtime import Array, Graph
 from training.errors import TrainingError
@@ -21,6 +22,8 @@ from training.reference import Reference, TorchReference
 ROWS = (1, 3, 17)
 PASSES = (1, 32)
 SEED = 7
+RANGES_TRIED = 8
+"""Of an input whose values have ranges of their own."""
 
 _SEAL = object()
 
@@ -46,8 +49,8 @@ def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Te
     """Check the graphs against the network and each other; raises VerificationFailed at the first that fails.
 
     The network is a torch module, or whatever else can be run as a Reference. `example` is one tensor for each
-    input, of one row or more; larger batches repeat its rows, floating point numbers slightly changed. Rows of whole
-    numbers are not changed, so that they stay valid, and must not all be equal.
+    input, of one row or more; larger batches repeat its rows, floating point numbers slightly changed. Whole numbers
+    and masks are not changed, so that they stay valid; then the rows must not all be equal.
     """
     predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
     reference = TorchReference(network) if isinstance(network, nn.Module) else network
@@ -68,6 +71,7 @@ def _checks(subject: "_Subject") -> Iterator[Check]:
     yield _ones_change_nothing(subject)
     yield _sample_agrees(subject)
     yield _masks_matter(subject)
+    yield _refusals_agree(subject)
 
 
 class _Subject:
@@ -83,7 +87,11 @@ class _Subject:
         self.sample = sample
 
     def rows(self, rows: int) -> tuple[Tensor, ...]:
-        return tuple(_varied(tensor) for tensor in example_rows(self.example, rows))
+        given = example_rows(self.example, rows)
+        masks = [_may_be_mask(tensor) for tensor in self.example]
+        return tuple(
+            tensor if mask and not all(masks) else _varied(tensor) for tensor, mask in zip(given, masks, strict=True)
+        )
 
     def feeds(self, rows: int, masks: Sequence[Array] = ()) -> dict[str, Array]:
         names = [spec.name for spec in self.exported.inputs]
@@ -102,6 +110,11 @@ def _load(name: str, content: bytes) -> Graph:
         raise failed("the service can load the graphs", error.message) from None
 
 
+def _may_be_mask(rows: Tensor) -> bool:
+    """Whether all are 0 or 1, which other numbers may not be able to stand for."""
+    return bool(((rows == 0) | (rows == 1)).all())
+
+
 def _varied(rows: Tensor) -> Tensor:
     """No two rows alike: each number up to a tenth larger, keeping its sign, or from 0 to 1 where all are 0."""
     if not rows.is_floating_point():
@@ -114,21 +127,24 @@ def _service_takes(subject: _Subject) -> Check:
     """By the service's own rules, for the manifest that these graphs would have."""
     name = "the service can load the graphs"
     exported = subject.exported
-    files = dict.fromkeys(REQUIRED_FILES, sha256(b""))
-    draft = Manifest(
+    try:
+        check_graphs(_draft(exported), subject.predict, subject.sample)
+    except InvalidModel as error:
+        raise failed(name, error.message) from None
+    return Check(name, f"inputs {len(exported.inputs)}, masks {len(exported.sites)}, outputs 1")
+
+
+def _draft(exported: Exported) -> Manifest:
+    """Return a manifest that these graphs may have."""
+    return Manifest(
         name="draft",
         version=1,
         task="regression",
         inputs=exported.inputs,
         output=exported.output,
         sites=exported.sites,
-        files=files,
+        files=dict.fromkeys(REQUIRED_FILES, sha256(b"")),
     )
-    try:
-        check_graphs(draft, subject.predict, subject.sample)
-    except InvalidModel as error:
-        raise failed(name, error.message) from None
-    return Check(name, f"inputs {len(exported.inputs)}, masks {len(exported.sites)}, outputs 1")
 
 
 def _predict_agrees(subject: _Subject) -> Check:
@@ -159,11 +175,10 @@ def _rows_are_independent(subject: _Subject) -> Check:
 
 
 def _check_variety(subject: _Subject, name: str) -> None:
-    """Rows that are all alike, or get the same answer, would show nothing."""
+    """Rows that are all alike, or get the same answer, would show nothing; they may agree in some inputs."""
     feeds = subject.feeds(max(ROWS))
-    for spec in subject.exported.inputs:
-        if (feeds[spec.name] == feeds[spec.name][0]).all():
-            raise failed(name, f"the example's rows of {spec.name!r} are all the same; give rows that differ")
+    if all((rows == rows[0]).all() for rows in feeds.values()):
+        raise failed(name, "the example's rows are all the same; give rows that differ")
     answers = subject.predict.run(feeds)
     if (answers == answers[0]).all():
         raise failed(name, "all rows of the example get the same answer, which shows nothing; give rows that differ")
@@ -204,6 +219,54 @@ def _masks_matter(subject: _Subject) -> Check:
     if not (spread := float(np.ptp(answers, axis=0).max())) > 0:
         raise failed(name, f"32 passes all answer the same on {len(answers[0])} rows")
     return Check(name, f"32 passes lie up to {spread:.2g} apart")
+
+
+def _refusals_agree(subject: _Subject) -> Check:
+    """Whole numbers at the ends of their ranges, and beside them, are refused as the network refuses them.
+
+    A network may be less strict than the service only where it is a file: its operators answer for numbers that no
+    framework would ask them for (`training.lookups`).
+    """
+    name = "what the network refuses, the service refuses"
+    draft, tried = _draft(subject.exported), 0
+    for number, spec in enumerate(subject.exported.inputs):
+        for place, value in _edges(spec):
+            rows = list(subject.rows(1))
+            rows[number] = rows[number].clone()
+            rows[number].view(-1)[place] = value
+            taken = _takes(lambda rows=rows: subject.reference.predict(rows))  # type: ignore[misc]
+            served = _takes(lambda rows=rows: _serve(subject, draft, rows))  # type: ignore[misc]
+            tried += 1
+            if served and not taken:
+                raise failed(name, f"{value} in {spec.name!r}: the network refuses it, the service would not")
+            if taken and not served and spec.ranges and isinstance(subject.reference, TorchReference):
+                raise failed(name, f"{value} in {spec.name!r}: the network takes it, the service would not")
+    return Check(name, f"tried {tried} whole numbers")
+
+
+def _edges(spec: TensorSpec) -> Iterator[tuple[int, int]]:
+    """Yield places in a row, and whole numbers of which the range there has one or is the next to."""
+    if not spec.ranges and spec.dtype.startswith("float"):
+        return
+    ranges = spec.ranges or (WholeNumbers(lowest=0, highest=np.iinfo(np.int32).max - 1),)
+    first = {one: place for place, one in reversed(list(enumerate(ranges)))}
+    for one, place in list(first.items())[-RANGES_TRIED:]:
+        yield from ((place, one.lowest + step) for step in (0, -1) if one.lowest is not None)
+        yield from ((place, one.highest + step) for step in (0, 1) if one.highest is not None)
+
+
+def _serve(subject: _Subject, draft: Manifest, rows: Sequence[Tensor]) -> Array:
+    """Return what the service would answer; raises InvalidInput."""
+    feeds = {spec.name: tensor.numpy() for spec, tensor in zip(draft.inputs, rows, strict=True)}
+    return subject.predict.run(check_inputs(feeds, draft, max_rows=1))
+
+
+def _takes(ask: Callable[[], Array]) -> bool:
+    """Whether there is a finite answer."""
+    try:
+        return bool(np.isfinite(ask()).all())
+    except Exception:  # noqa: BLE001 - whatever a network may raise
+        return False
 
 
 def _largest(name: str, difference: Callable[[int], float], limit: float) -> Check:

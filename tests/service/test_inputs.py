@@ -128,3 +128,38 @@ def test_a_column_for_a_row_of_one_number() -> None:
         check_inputs({"input": np.ones(3)}, ToyNet(features=1).manifest(), 10)
     assert "expected 3 values, found 3" not in refusal.value.message
     assert "1 numbers" not in refusal.value.message
+
+
+def within(**limits: int) -> dict[str, int | None]:
+    return {"lowest": None, "highest": None} | limits
+
+
+@pytest.mark.parametrize(
+    ("spec", "ranges", "row", "place", "message"),
+    [
+        (TOKENS, [within(lowest=0, highest=8)], [3, 9], 1, "from 0 to 8, found 9"),
+        (TOKENS, [within(lowest=0, highest=8)], [-1, 9], 0, "from 0 to 8, found -1"),
+        (TOKENS, [within(lowest=0, highest=8)], [3, 2**63 - 1], 1, f"from 0 to 8, found {2**63 - 1}"),
+        (TOKENS, [within(lowest=0), within(highest=3)], [9, 4], 1, "of at most 3, found 4"),
+        (SMALL_TOKENS, [within(lowest=0), within()], [-(2**31), 4], 0, f"of at least 0, found {-(2**31)}"),
+        (TOKENS | {"dtype": "float32"}, [within(lowest=0, highest=8)], [8.9, 9], 1, "from 0 to 8, found 9.0"),
+        (TOKENS | {"dtype": "float32"}, [within(lowest=0, highest=8)], [-0.9, -1], 1, "from 0 to 8, found -1.0"),
+        (PRICE, [within(lowest=0, highest=8)], 8.999, None, ""),
+        (TOKENS, [within(lowest=0), within(highest=3)], [2**40, -(2**40)], None, ""),
+        (TOKENS, [within(), within()], [-(2**63), 2**63 - 1], None, ""),
+    ],
+)
+def test_whole_numbers_out_of_range_are_refused(
+    spec: dict[str, Any], ranges: list[dict[str, int | None]], row: object, place: int | None, message: str
+) -> None:
+    manifest = of(spec | {"ranges": ranges})
+    good = np.array([[0.5, 1] if spec["shape"] else 1] * 2).astype(spec["dtype"])
+    arrays = {spec["name"]: np.concatenate([good, np.array([row]).astype(spec["dtype"])])}
+    if place is None:
+        assert len(check_inputs(arrays, manifest, 10)[spec["name"]]) == 3
+        return
+    with pytest.raises(
+        InvalidInput, match=re.escape(f"inputs[2][{place}]: expected a whole number {message}")
+    ) as error:
+        check_inputs(arrays, manifest, 10)
+    assert error.value.details == {"field": f"inputs[2][{place}]", "row": 2} | ranges[place % len(ranges)]

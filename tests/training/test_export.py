@@ -30,7 +30,7 @@ def make(name: str) -> tuple[nn.Module, tuple[Tensor, ...], Exported]:
 @pytest.mark.parametrize("name", CASES)
 def test_every_network_is_exported_and_verified(name: str) -> None:
     module, example, exported = make(name)
-    assert len(verify(module, exported, example).checks) == 10
+    assert len(verify(module, exported, example).checks) == 11
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ Damage = Callable[[ModelProto], ModelProto]
 
 def test_every_check_is_named_and_measured(module: nn.Module, exported: Exported) -> None:
     verified = verify(module, exported, EXAMPLE)
-    assert len({check.name for check in verified.checks}) == len(verified.checks) == 10
+    assert len({check.name for check in verified.checks}) == len(verified.checks) == 11
     assert all(check.detail for check in verified.checks)
 
 
@@ -246,9 +246,9 @@ WORDS = torch.tensor([[1, 2, 3], [4, 5, 6], [7, 8, 0]])
     ("words", "reason"),
     [
         (WORDS, "a relative difference"),
-        (WORDS[:1], "the example's rows of 'input' are all the same; give rows that differ"),
-        (WORDS[:1].repeat(4, 1), "the example's rows of 'input' are all the same; give rows that differ"),
-        (torch.zeros(3, 3, dtype=torch.int64), "the example's rows of 'input' are all the same"),
+        (WORDS[:1], "the example's rows are all the same; give rows that differ"),
+        (WORDS[:1].repeat(4, 1), "the example's rows are all the same; give rows that differ"),
+        (torch.zeros(3, 3, dtype=torch.int64), "the example's rows are all the same"),
     ],
 )
 def test_whole_numbers_show_dependence_on_other_rows_or_are_refused(words: Tensor, reason: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from onnx import ModelProto
 from torch import Tensor
 
-from service.manifest import DropoutSite, TensorSpec
+from service.manifest import DropoutSite, TensorSpec, WholeNumbers
 from service.runtime import Array
 from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
@@ -17,6 +17,7 @@ from training.importing.axes import fix_axes, free_rows, input_specs
 from training.importing.original import Original
 from training.importing.ratios import drop_ratios
 from training.importing.source import Source
+from training.refusals import add_refusals
 from training.surgery import find_sites, to_predict, to_sample
 
 EXAMPLE_ROWS = 17
@@ -43,10 +44,11 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
     model.CopyFrom(source.model)
     fix_axes(model, rows)
     inputs = input_specs(model)
-    example = _as_tensors(inputs, rows or random_rows(inputs))
     before = ModelProto()
     before.CopyFrom(model)
     fixed = free_rows(model)
+    inputs = add_refusals(model, inputs)
+    example = _as_tensors(inputs, rows or random_rows(inputs))
     try:
         _refuse_without_dropout(model)
         original = Original(before, drop_ratios(source.untouched), fixed)
@@ -68,13 +70,27 @@ def freed_advice(fixed_rows: int | None) -> str:
 
 
 def random_rows(inputs: Sequence[TensorSpec]) -> list[Array]:
-    """Standard normal numbers, and for whole numbers 0 and 1, which most networks know."""
+    """Standard normal numbers; whole numbers of the range that is known, else 0 and 1, which most networks know."""
     rng = np.random.default_rng(SEED)
-    shapes = [(EXAMPLE_ROWS, *spec.shape) for spec in inputs]
     return [
-        rng.normal(size=shape) if spec.dtype.startswith("float") else rng.integers(0, 2, size=shape)
-        for spec, shape in zip(inputs, shapes, strict=True)
+        _random_whole(rng, spec)
+        if spec.ranges or spec.dtype.startswith("int")
+        else rng.normal(size=(EXAMPLE_ROWS, *spec.shape))
+        for spec in inputs
     ]
+
+
+def _random_whole(rng: np.random.Generator, spec: TensorSpec) -> Array:
+    ends = [_ends(one) for one in spec.ranges or (WholeNumbers(),)]
+    lowest, highest = (np.array(end).reshape(spec.shape if len(ends) > 1 else ()) for end in zip(*ends, strict=True))
+    return rng.integers(lowest, highest, size=(EXAMPLE_ROWS, *spec.shape), endpoint=True)
+
+
+def _ends(one: WholeNumbers) -> tuple[int, int]:
+    """Return the least number from 0 on, if there is one in the range, and the greatest."""
+    lowest = max(0, one.lowest or 0)
+    highest = lowest + 1 if one.highest is None else one.highest
+    return min(lowest, highest), highest
 
 
 def _as_tensors(inputs: Sequence[TensorSpec], rows: Sequence[Array]) -> tuple[Tensor, ...]:
