@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from service import golden
 from service.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TrainingData, sha256
+from service.runtime import Array
 from service.sampling import Sampling
 from training import provenance
 from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError
 from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
-from training.export import example_rows, export
+from training.export import as_tensors, example_rows, export
 from training.publish import Trial, publish
-from training.rows import Rows, named_inputs
+from training.rows import Rows, named_inputs, one_an_input
 from training.verify import Verified, verify
 from training.work import measure_work
 
@@ -42,16 +43,16 @@ class Facts(TypedDict, total=False):
 
 def publish_module(
     module: nn.Module,
-    example: tuple[Tensor, ...],
+    example: Tensor | Array | tuple[Tensor | Array, ...],
     *,
     name: str,
-    models: Path = Path("models"),
+    models: Path | str = Path("models"),
     labels: Sequence[str] = (),
     input_names: Sequence[str] = ("input",),
     validation: Rows | None = None,
     calibration: Rows | None = None,
     test: Rows | None = None,
-    others: Sequence[ArrayLike] = (),
+    others: ArrayLike | Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
     image: ImageRule | None = None,
@@ -61,25 +62,27 @@ def publish_module(
 ) -> tuple[Path, Manifest]:
     """Publish a trained network as the next version of `name`; the folder and manifest that came of it.
 
-    `example` is one tensor for each input, of several rows that callers may see: the first of them are
-    published as golden answers. With `labels`, one an output, the outputs are logits of classes, or probabilities:
-    a softmax at the end is taken off. Without, they are a regression's values, and behind them with a learned
-    `noise` that of each. `validation` rows fit the temperatures (of a regression the noise, unless it is known),
-    `calibration` rows the conformal quantiles and abstention thresholds, `test` rows give the figures; what is left
-    out is not fitted or told. `others`, inputs of another data set, are what the network should doubt beside the
-    test rows; the figures tell whether it does. All of it asks the exported graphs through the service's engine, so
-    that it holds for what is served. `image` states how pictures became the rows of the only input. `say` is told
-    each step's outcome. The model that would be published is put to the `trial`, which raises what is wrong with it.
+    `example` is one tensor or array for each input, in a tuple, or the one of the only input; of several rows that
+    callers may see: the first of them are published as golden answers. With `labels`, one an output, the outputs are
+    logits of classes, or probabilities: a softmax at the end is taken off. Without, they are a regression's values,
+    and behind them with a learned `noise` that of each. `validation` rows fit the temperatures (of a regression the
+    noise, unless it is known), `calibration` rows the conformal quantiles and abstention thresholds, `test` rows give
+    the figures; what is left out is not fitted or told. `others`, inputs of another data set, are what the network
+    should doubt beside the test rows; the figures tell whether it does. All of it asks the exported graphs through
+    the service's engine, so that it holds for what is served. `image` states how pictures became the rows of the
+    only input. `say` is told each step's outcome. The model that would be published is put to the `trial`, which
+    raises what is wrong with it.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
+    example = as_tensors(example, module)
     exported = export(module, example, input_names=input_names, classification=bool(labels))
     if image is not None:
         exported = replace(exported, inputs=(exported.inputs[0].model_copy(update={"image": image}),))
     if exported.ending.note:
         say(f"export: {exported.ending.note}")
     verified = verify(module, exported, example)
-    evidence = Evidence(validation, calibration, test, others, passes, seed)
+    evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
     return publish_verified(
         verified, example, evidence, name=name, models=models, labels=labels, say=say, trial=trial, **facts
     )
@@ -91,7 +94,7 @@ def publish_verified(
     evidence: Evidence,
     *,
     name: str,
-    models: Path = Path("models"),
+    models: Path | str = Path("models"),
     labels: Sequence[str] = (),
     say: Say = lambda _: None,
     trial: Trial = lambda _: None,
@@ -109,7 +112,7 @@ def publish_verified(
     manifest = calibrated(manifest, asked, evidence, say)
     manifest, plots = evaluated(manifest, asked, evidence, say)
     answers = golden.record(asked.engine(manifest), shown, GOLDEN_PASSES, evidence.seed)
-    return publish(models, manifest, verified, answers, plots, trial)
+    return publish(Path(models), manifest, verified, answers, plots, trial)
 
 
 def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:

@@ -3,33 +3,55 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from service.errors import InvalidInput
-from service.inputs import check_inputs
+from service.inputs import check_inputs, field_name
 from service.manifest import Manifest
 from service.runtime import Array
 from training.errors import TrainingError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Rows:
     """Rows that training did not learn from, and the truth about them."""
 
     inputs: tuple[ArrayLike, ...]
     """One array or tensor (rows, …) for each input of the network."""
     targets: ArrayLike
-    """Numbers of classes (rows,); of a regression the values (rows, outputs)."""
+    """Numbers of classes (rows,); of a regression the values (rows, outputs), of one output (rows,) too."""
+
+    def __init__(self, inputs: ArrayLike | tuple[ArrayLike, ...], targets: ArrayLike) -> None:
+        """A lone array, or lists of numbers, are the rows of the only input."""
+        object.__setattr__(self, "inputs", one_an_input(inputs))
+        object.__setattr__(self, "targets", targets)
+
+
+def one_an_input(inputs: Any) -> tuple[ArrayLike, ...]:
+    """Return arrays, one an input; what is neither a tuple nor a list of arrays is that of the only input."""
+    arrays = isinstance(inputs, list) and all(hasattr(each, "shape") for each in inputs)
+    return tuple(inputs) if arrays or isinstance(inputs, tuple) else (inputs,)
 
 
 def named_inputs(arrays: Sequence[ArrayLike], manifest: Manifest) -> dict[str, Array]:
     """By name, as the service would take them; raises InvalidInput."""
     if len(arrays) != len(manifest.inputs):
         raise InvalidInput(f"inputs: expected {len(manifest.inputs)} arrays, one an input; found {len(arrays)}")
-    given = {spec.name: np.asarray(array) for spec, array in zip(manifest.inputs, arrays, strict=True)}
+    given = {
+        spec.name: _array(array, field_name(spec, manifest))
+        for spec, array in zip(manifest.inputs, arrays, strict=True)
+    }
     return check_inputs(given, manifest, max_rows=sys.maxsize)
+
+
+def _array(rows: ArrayLike, field: str) -> Array:
+    try:
+        return np.asarray(rows)
+    except ValueError:
+        raise InvalidInput(f"{field}: expected rows of as many numbers each", field=field) from None
 
 
 def check_rows(part: str, rows: Rows, manifest: Manifest) -> tuple[dict[str, Array], Array]:
@@ -39,6 +61,8 @@ def check_rows(part: str, rows: Rows, manifest: Manifest) -> tuple[dict[str, Arr
     except InvalidInput as error:
         raise TrainingError(f"{part}: {error.message}") from None
     targets, count = np.asarray(rows.targets), len(next(iter(inputs.values())))
+    if manifest.task == "regression" and manifest.answers == 1 and targets.shape == (count,):
+        targets = targets[:, None]
     check = _check_values if manifest.task == "regression" else _check_classes
     if expected := check(targets, count, manifest.answers):
         raise TrainingError(f"{part}: targets: expected {expected}; found {targets.dtype} of shape {targets.shape}")

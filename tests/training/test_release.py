@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from service.errors import InvalidInput
 from service.loading import load_model
 from service.manifest import Manifest, Noise
 from service.masks import MaskCache
@@ -75,7 +76,7 @@ def test_a_classifier_of_two_inputs(tmp_path: Path) -> None:
     assert set(manifest.evaluation) == {"baseline", "deterministic", "mc"}
     assert {"reliability.svg", "risk_coverage.svg"} < set(manifest.files)
     assert len(engine.examples["left"]) == 8
-    assert [line.split(":")[0] for line in said[10:]] == ["fit", "fit", "calibrate", "evaluate"]
+    assert [line.split(":")[0] for line in said[11:]] == ["fit", "fit", "calibrate", "evaluate"]
     assert module.training
 
 
@@ -99,6 +100,63 @@ def test_a_regression(tmp_path: Path) -> None:
     assert "| root mean square error |" in card
     assert "](predicted_and_true.svg)" in card
     load_model(folder, MaskCache(2**20))
+
+
+def test_arrays_and_lists_are_taken_as_tensors_are(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.2), nn.Linear(8, 1))
+    rows = RNG.normal(size=(60, 3))
+    _, manifest = publish_module(
+        module,
+        rows,
+        name="plain",
+        models=str(tmp_path),
+        validation=Rows(rows[:20], rows[:20, 0]),
+        calibration=Rows([rows[20:40]], rows[20:40, :1].tolist()),
+        test=Rows(rows[40:].tolist(), rows[40:, 0].tolist()),
+        others=rows + 9,
+    )
+    assert [(spec.dtype, spec.shape) for spec in manifest.inputs] == [("float32", (3,))]
+    assert {"rmse", "auroc_other_std"} < set(manifest.evaluation["mc"])
+
+
+@pytest.mark.parametrize(
+    ("example", "reason"),
+    [
+        ([[1.0, 2.0]], "expected a tensor or array, or a tuple of one for each input; found a list"),
+        (([1.0, 2.0],), "expected a tensor or array, or a tuple of one for each input; found a list"),
+        (np.array([["a"]]), "expected an array of numbers; found <U1"),
+    ],
+)
+def test_an_example_that_is_no_array_is_refused(tmp_path: Path, example: Any, reason: str) -> None:
+    with pytest.raises(CannotExport, match=f"example: {reason}"):
+        publish_module(regressor(), example, name="none", models=tmp_path)
+
+
+class Masked(nn.Module):
+    """Attention to what a mask of 0 and 1 shows; without anything to see it answers NaN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.drop, self.head = nn.Embedding(9, 4), nn.Dropout(0.3), nn.Linear(4, 2)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        words = self.words(tokens)  # (rows, tokens, 4)
+        seen = words.sum(2).masked_fill(mask == 0, -float("inf")).softmax(1)
+        return self.head(self.drop((seen[:, :, None] * words).sum(1)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+def test_a_mask_of_ones_is_an_example(tmp_path: Path, dtype: torch.dtype) -> None:
+    example = (torch.arange(24).reshape(8, 3) % 9, torch.ones(8, 3, dtype=dtype))
+    folder, manifest = publish_module(
+        Masked(), example, name="masked", models=tmp_path, labels=("a", "b"), input_names=("tokens", "mask")
+    )
+    engine = load_model(folder, MaskCache(2**20))
+    assert [len(spec.ranges) for spec in manifest.inputs] == [1, 0]
+    assert engine.learned.rows_are_independent
+    nothing = {"tokens": np.zeros((1, 3), np.int64), "mask": np.zeros((1, 3), manifest.inputs[1].dtype)}
+    with pytest.raises(InvalidInput, match="not a finite number"):
+        engine.predict(nothing)
 
 
 def test_what_is_not_given_is_not_said(tmp_path: Path) -> None:

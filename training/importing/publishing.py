@@ -17,23 +17,23 @@ from training.importing.source import Source, open_source
 from training.importing.untouched import compare
 from training.publish import Trial
 from training.release import Facts, publish_verified
-from training.rows import Rows
+from training.rows import Rows, one_an_input
 from training.verify import Verified, verify
 
 RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
 
 
 def publish_onnx(
-    file: Path | Source,
-    rows: Sequence[ArrayLike] = (),
+    file: Path | str | Source,
+    rows: ArrayLike | Sequence[ArrayLike] = (),
     *,
     name: str,
-    models: Path = Path("models"),
+    models: Path | str = Path("models"),
     labels: Sequence[str] = (),
     validation: Rows | None = None,
     calibration: Rows | None = None,
     test: Rows | None = None,
-    others: Sequence[ArrayLike] = (),
+    others: ArrayLike | Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
     say: Say = lambda _: None,
@@ -47,8 +47,8 @@ def publish_onnx(
     verified against the file's own network, and predict.onnx against the untouched file. Raises CannotExport,
     VerificationFailed or another TrainingError, and leaves nothing then.
     """
-    source = file if isinstance(file, Source) else open_source(file)
-    arrays = [np.asarray(array) for array in rows]
+    source = file if isinstance(file, Source) else open_source(Path(file))
+    arrays = [np.asarray(array) for array in one_an_input(rows)]
     for note in source.notes:
         say(f"import: {note}")
     with making_sense():
@@ -61,7 +61,7 @@ def publish_onnx(
     check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows)
     say(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
-    evidence = Evidence(validation, calibration, test, others, passes, seed)
+    evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
     return publish_verified(
         verified, network.example, evidence, name=name, models=models, labels=labels, say=say, trial=trial, **facts
     )
