@@ -56,7 +56,7 @@ def _unlearned_classes(probabilities: Float64, targets: Int64, manifest: Manifes
         )
     missed = np.flatnonzero((rows > 0) & (recall(probabilities, targets) == 0))
     if len(missed):
-        named = ", ".join(f"{manifest.labels[i]!r} ({rows[i]} test rows)" for i in missed[:NAMED])
+        named = ", ".join(f"{manifest.labels[i]!r} ({rows[i]} test row{'s' * (rows[i] > 1)})" for i in missed[:NAMED])
         yield f"recall 0, so never recognised: {named}" + f" and {len(missed) - NAMED} more" * (len(missed) > NAMED)
 
 
