@@ -1,6 +1,9 @@
 """CSV and Parquet files: which role each column gets, and what is refused."""
 
 import datetime
+import gzip
+import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +107,9 @@ def test_rows_with_missing_values_are_left_out_when_it_is_said(tmp_path: Path) -
         ({"x": [f"t{i % 55}" for i in range(110)] + [f"u{i}" for i in range(10)]}, None),
         ({"x": [f"t{i % 110}" for i in range(120)]}, r"'x' has 110 different values; at most 100 .* --ignore x"),
         ({"x": [*range(119), "?"]}, r"'x' holds numbers, but text in 1 of 120 rows, the first in line 121: '\?'"),
+        ({"x": [f"{i / 4:.2f} €" for i in range(120)]}, r"'x' holds numbers with marks beside them, as '0.00 €'"),
+        ({"x": [f"{i}%" for i in range(60)] * 2}, None),
+        ({"x": [f"0{i}" for i in range(110)] + ["1"] * 10}, r"'x' has 111 .* text as some have zeros before"),
         ({"x": ["2024-01-01"] * 119 + ["2024-01-02"]}, r"'x' holds dates, which a network cannot learn from"),
         ({"x": ["1", "inf"] * 60}, r"'x' has 60 values that are no finite numbers, the first in line 3: inf"),
         ({"x": ["1", "1e400"] * 60}, r"'x' has 60 values that are no finite numbers"),
@@ -171,3 +177,39 @@ def test_dates_in_parquet_are_refused(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"day": days, "y": [i * 0.5 for i in range(20)]}), tmp_path / "x.parquet")
     with pytest.raises(TrainingError, match=r"'day' holds dates, .* or say --ignore day"):
         load_data(str(tmp_path / "x.parquet"), Choices("y"))
+
+
+def test_a_mark_at_the_end_of_each_line_is_no_column(tmp_path: Path) -> None:
+    lines = [f"{line},," for line in houses().splitlines()]
+    assert load_data(write(tmp_path, "\n".join(lines)), Choices("y")).features == ("size", "town")
+
+
+def test_codes_keep_their_zeros_and_what_is_called_categorical_its_text(tmp_path: Path) -> None:
+    """Postal codes became 501 and 2138, and a caller's "02138" was refused."""
+    codes: list[object] = ["00501", "02138", "10001"] * 20
+    file = write(tmp_path, houses(zip=codes, grade=["1.50", "2.00"] * 30))
+    data = load_data(file, Choices("y", categorical=("grade",)))
+    assert (data.categories["zip"], data.categories["grade"]) == (("00501", "02138", "10001"), ("1.50", "2.00"))
+    assert load_data(write(tmp_path, houses(zip=codes)), Choices("zip")).labels == ("00501", "02138", "10001")
+
+
+def test_json_lines_give_what_csv_gives(tmp_path: Path) -> None:
+    header, *lines = (line.split(",") for line in houses().splitlines())
+    kinds = (float, str, float)
+    rows = [{name: kind(cell) for name, kind, cell in zip(header, kinds, line, strict=True)} for line in lines]
+    once = load_data(write(tmp_path, "\n".join(map(json.dumps, rows)), "houses.jsonl"), Choices("y"))
+    other = load_data(write(tmp_path, houses()), Choices("y"))
+    assert (once.sha256, once.categories) == (other.sha256, other.categories)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_null_among_names_in_parquet_is_a_missing_value(tmp_path: Path, suffix: str) -> None:
+    towns: list[str | None] = [*TOWNS, None] * 15
+    numbers = [Decimal(i) / 4 for i in range(60)]
+    table = pa.table({"size": numbers, "town": towns, "y": [i * 1.25 for i in range(60)]})
+    with (tmp_path / f"x.parquet{suffix}").open("wb") as file:
+        parquet.write_table(table, gzip.GzipFile(fileobj=file, mode="wb") if suffix else file)
+    with pytest.raises(TrainingError, match=r"values are missing in 1 columns \(of 60 rows\): town \(15\)"):
+        load_data(str(tmp_path / f"x.parquet{suffix}"), Choices("y"))
+    data = load_data(str(tmp_path / f"x.parquet{suffix}"), Choices("y", missing="drop"))
+    assert data.inputs[:4].tolist() == [[0, 0], [0.25, 1], [0.5, 2], [1, 0]]

@@ -1,5 +1,6 @@
 """Columns as they were read, and what each is good for."""
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -16,6 +17,8 @@ from training.errors import TrainingError
 
 MAX_CATEGORIES = 100
 SHOWN = 5
+MARKS = re.compile(r"^[€$£¥₹]\s*|\s*(?:[€$£¥₹%‰])$")
+"""Of currencies and shares, beside a number."""
 CODES = ", which are text as some have zeros before them"
 ID_NAMES = {"", "id", "index", "uuid", "key", "rowid", "row_id", "unnamed: 0", "__index_level_0__"}
 
@@ -141,9 +144,15 @@ def sorted_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _nearly_numbers(column: Column) -> str | None:
-    """What is wrong with a column of texts most of which are numbers."""
+    """What is wrong with a column of texts most of which are numbers, or would be without a mark beside them."""
     if column.values.dtype.kind != "O":
         return None
+    bare = [MARKS.sub("", text) for text in column.values]
+    if bare != column.values.tolist() and possible_decimals(bare):
+        return (
+            f"holds numbers with marks beside them, as {column.values[0]!r}; take the marks away, or say"
+            f" --ignore {column.name}"
+        )
     others = [row for row, text in enumerate(column.values) if not possible_decimals([text])]
     if not others or len(others) > len(column.values) / 2:
         return None

@@ -36,7 +36,7 @@ def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column],
         raise TrainingError(
             f"{file.name}: its first line holds numbers ({', '.join(names)[:60]}); write the names of the columns there"
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted({name for name in names if name and names.count(name) > 1}):
         raise TrainingError(f"{file.name}: more than one column is called {listed(twice)}")
     target = check_choices(file.name, names, choices)
     if not table.rows:
@@ -46,16 +46,22 @@ def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column],
         for number, name in enumerate(names)
         if name not in choices.ignore
     }
-    columns = [_of_one_kind(file.name, column, choices) for column in table.read(wanted)]
+    columns = [_of_one_kind(file.name, column, choices) for column in table.read(wanted) if not _is_nothing(column)]
     return columns, target
+
+
+def _is_nothing(column: Column) -> bool:
+    """Whether a column is only a mark at the end of each line, as spreadsheets write it."""
+    return not column.name and bool(column.missing.all())
 
 
 def _of_one_kind(where: str, column: Column, choices: Choices) -> Column:
     """A column of numbers, of true and false, or of texts; raises TrainingError for any other."""
     if column.odd:
+        such = ", such as days since a day" * (column.odd == "dates")
         raise TrainingError(
             f"{where}: column {column.name!r} holds {column.odd}, which a network cannot learn from; turn it into"
-            f" numbers, such as days since a day, or say --ignore {column.name}"
+            f" numbers{such}, or say --ignore {column.name}"
         )
     if column.name in choices.categorical:
         texts = [as_text(value) for value in column.values.tolist()]
