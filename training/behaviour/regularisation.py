@@ -14,7 +14,7 @@ from training.behaviour.settings import WITH, WITHOUT, Settings
 from training.behaviour.statistics import mean_of
 from training.config import TrainConfig
 from training.data import Dataset, Part
-from training.device import choose_device
+from training.device import choose_device, explained
 from training.metrics import Float64
 from training.svg import Axis
 from training.train import begin
@@ -104,8 +104,9 @@ def _gap(run: Run) -> float:
 
 def watched_run(data: Dataset, config: TrainConfig, learned: Part, held_out: Part) -> Run:
     """Train on the one part, and look at both after every epoch."""
-    with one_thread(), torch.random.fork_rng(devices=[]):
-        run, scaling = begin(config, data, learned, choose_device(config.device))
+    device = choose_device(config.device)
+    with one_thread(), torch.random.fork_rng(devices=[]), explained(config, device):
+        run, scaling = begin(config, data, learned, device)
         parts = scaling.tensors(learned), scaling.tensors(held_out)
         found = []
         for _ in range(config.epochs):

@@ -33,9 +33,9 @@ def command(*arguments: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small published model with a report beside it, and one in `out`."""
+    """A small published model with a report beside it, which is in float32 though it is not, and one in `out`."""
     models = tmp_path_factory.mktemp("models")
-    small = ("--hidden", "24,16", "--epochs", "5", "--passes", "10", "--device", "cpu")
+    small = ("--hidden", "24,16", "--epochs", "5", "--passes", "10", "--device", "cpu", "--precision", "bfloat16")
     assert command("train", *small, "--models", models, "--name", "small").exit_code == 0
     folder = models / "small" / "1"
     result = command("behaviour", "--quick", "--model", folder, "--out", models / "out")
