@@ -100,7 +100,8 @@ def evaluated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) ->
     say(f"evaluate: with and without dropout, on {len(targets)} test rows")
     for warning in report.warnings:
         say(f"warning: {warning}")
-    found = {"evaluation": report.figures, "class_figures": report.classes, "warnings": report.warnings}
+    warnings = (*manifest.warnings, *report.warnings)
+    found = {"evaluation": report.figures, "class_figures": report.classes, "warnings": warnings}
     return manifest.model_copy(update=found), report.plots
 
 
