@@ -130,6 +130,8 @@ def _fit_category(column: Column, category: Category) -> Array:
 
 
 def _number_of(value: Any, names: dict[str, int], category: Category, column: Column, row: int) -> float:
+    if column.missing[row] and "" not in names:
+        raise category.refusal("no value", column.place(row, named=False), row=row)
     text = as_text(value)
     for spelling in (text, text.lower()) if text.lower() in ("true", "false") else (text,):
         if spelling in names and (isinstance(value, str | bool) or category.has_numeric_names):

@@ -1,5 +1,7 @@
 """Scoring of Parquet files: the answers of the service, each once, however often a job broke off."""
 
+import datetime
+import gzip
 import json
 import signal
 import subprocess
@@ -189,6 +191,30 @@ def test_images_may_be_nested_or_flat(tmp_path: Path) -> None:
     assert nested == flat
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.jsonl", "rows.npz"])
+def test_what_predict_takes_is_scored_too(
+    score: Any, toy: ToyNet, tmp_path: Path, out: Path, published: Path, name: str
+) -> None:
+    rows, file = toy.rows(30), tmp_path / name
+    lines = [
+        {"id": f"{row:03}", **{f"x{i}": value for i, value in enumerate(values)}}
+        for row, values in enumerate(rows.tolist())
+    ]
+    keep = () if name.endswith("npz") else ("--keep", "id")
+    if name == "rows.npz":
+        np.savez(file, x=rows, y=np.zeros(30))
+    elif name == "rows.jsonl":
+        file.write_text("\n".join(map(json.dumps, lines)))
+    else:
+        text = "\n".join([";".join(lines[0]), *(";".join(map(str, line.values())).replace(".", ",") for line in lines)])
+        file.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    assert (result := score(*keep, files=file)).exit_code == 0, result.stderr
+    predicted = run("predict", file, "--models", published)
+    expected = [row["probabilities"] for row in json.loads(predicted.stdout)["predictions"]]
+    np.testing.assert_allclose([row["probabilities"] for row in answers(out)], expected, rtol=1e-6)
+    assert not keep or [row["id"] for row in answers(out)] == [line["id"] for line in lines]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
@@ -201,6 +227,7 @@ def test_images_may_be_nested_or_flat(tmp_path: Path) -> None:
         ({"input": [[1.0, 2.0, 3.0]]}, "input[0]: expected 4 values, found 3"),
         ({"input": [[1.0, 2.0, 3.0, 4.0], None]}, "row 1, column input: has no value; expected 4 numbers"),
         ({"input": [[1.0, 2.0, None, 4.0]]}, "inputs[0][2]: expected a finite number"),
+        ({"x0": [1.0], "x1": [1.0], "x2": [1.0], "x3": [datetime.date(2024, 1, 1)]}, "expected a number, found dates"),
         ({"input": ["1 2 3 4"]}, "column input: expected numbers, or lists of them; found values of type string"),
         ({"input": [{"x0": 1.0}]}, "column input: expected numbers, or lists of them; found values of type struct"),
     ],

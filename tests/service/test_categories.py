@@ -275,7 +275,7 @@ def test_a_csv_of_names_alone_needs_no_header() -> None:
     [
         (b"0,Rome,0,1\n0,Roma,0,1\n", f'line 2, column 2: {CITY} "Roma"; did you mean "Rome"?'),
         (b"city,age,rooms,paid\n7,0,0,1\n", f"line 2, column 1: {CITY} 7"),
-        (b"0,,0,1\n", f'line 1, column 2: {CITY} ""'),
+        (b"0,,0,1\n", f"line 1, column 2: {CITY} no value"),
         (b"0,1e999,0,1\n", f"line 1, column 2: {CITY} inf"),
         (b"x,Rome,0,1\n", "line 1, column 1: expected a number, found 'x'"),
     ],

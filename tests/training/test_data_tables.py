@@ -74,12 +74,6 @@ def test_the_task_is_inferred(tmp_path: Path, target: str, task: str, labels: tu
     assert data.labels == labels
 
 
-def test_semicolons_tabs_and_a_byte_order_mark(tmp_path: Path) -> None:
-    for delimiter in ";\t":
-        data = load_data(write(tmp_path, "\ufeff" + houses().replace(",", delimiter)), Choices("y"))
-        assert data.features == ("size", "town")
-
-
 def test_parquet_gives_what_csv_gives(tmp_path: Path) -> None:
     rows = range(60)
     columns = {"size": [20 + 0.5 * i for i in rows], "town": pa.array([TOWNS[i % 3] for i in rows]).dictionary_encode()}
