@@ -1,10 +1,13 @@
 """A torch network with dropout → predict.onnx and sample.onnx, from one export, so that no weight can differ."""
 
 import logging
+import traceback
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from training import attention, one_hot
 from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
 from training.graphs import flattened
-from training.inject import BERNOULLI, Draw, random_draws, sampling_copy
+from training.inject import BERNOULLI, OWN_GENERATOR, Draw, random_draws, sampling_copy
 from training.refusals import add_refusals
 from training.sites import RANDOM, Site
 from training.surgery import find_sites, to_predict, to_sample
@@ -31,6 +34,15 @@ KNOWN_WARNINGS = (
     ("Exporting a model while it is in training mode", UserWarning),
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
 )
+EVALUATIONS = 3
+TORCH = str(Path(torch.__file__).parent)
+ABOUT_TORCH = "The error above occurred"
+"""Begins what torch adds to an error that says nothing itself."""
+MEANINGS = {
+    "data-dependent": "it branches on values of its input, which a graph cannot",
+    "Constraints violated": "it has a loop over the rows, or a number of rows that is written down",
+    ".numpy()": "it calculates outside torch",
+}
 CHATTER = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
 
 
@@ -67,6 +79,7 @@ def export(
     Raises CannotExport for a network that has no dropout, draws random numbers for anything else, or
     does something that ONNX or the masks cannot express.
     """
+    check_module(module)
     example = example_rows(example, 3)  # of one row, torch would take the number of rows for a constant
     if len(set(input_names)) != len(example):
         found = ", ".join(map(repr, input_names))
@@ -75,12 +88,12 @@ def export(
     output = _output(network, example, output_name)
     _refuse_certain_dropout(network)
     draws = _dropout_draws(network, example)
-    _refuse_lasting_dropout(module, example)
+    answers = _evaluated(module, example)
     graph = flattened(_to_onnx(network, example, input_names, output_name))
     inputs = add_refusals(graph, [_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)])
     sites = find_sites(graph)
     _compare(sites, draws)
-    ending = to_logits(graph, _evaluated(module, example)) if classification else NOTHING
+    ending = to_logits(graph, answers) if classification else NOTHING
     return Exported(
         predict=to_predict(graph),
         sample=to_sample(graph),
@@ -133,6 +146,18 @@ def example_rows(example: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
     return tuple(tensor.detach().cpu()[index] for tensor in example)
 
 
+def check_module(module: object) -> None:
+    """Raise CannotExport for what is no module of torch that can be run, copied and seen into."""
+    if not isinstance(module, nn.Module):
+        found = f"the class {module.__name__} itself" if isinstance(module, type) else type(module).__name__
+        raise CannotExport(f"module: expected a torch.nn.Module; found {found}")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise CannotExport("module: is compiled by torch.jit, which hides its dropout; give the module it was made of")
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if nn.parameter.is_lazy(tensor) or tensor.is_meta:
+            raise CannotExport(f"module: its {name} has no numbers yet; run it once, or load its weights")
+
+
 def _refuse_certain_dropout(network: nn.Module) -> None:
     """For p = 1 torch draws nothing, as if there were no dropout."""
     for name, part in network.named_modules():
@@ -140,22 +165,61 @@ def _refuse_certain_dropout(network: nn.Module) -> None:
             raise CannotExport(f"{name}: its p is 1, which drops everything; it must be at least 0 and below 1")
 
 
-def _refuse_lasting_dropout(module: nn.Module, example: tuple[Tensor, ...]) -> None:
-    if draws := random_draws(sampling_copy(module).eval(), example):
-        raise CannotExport(
-            f"the network drops units in evaluation mode too ({draws[0].operator}), so that it has no deterministic"
-            " answer; functional dropout stays on unless it is told training=self.training"
-        )
-
-
 def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Draw, ...]:
     draws = random_draws(network, example)
     for draw in draws:
         if draw.operator != BERNOULLI:
-            raise CannotExport(f"the network draws random numbers with {draw.operator}, which is not dropout")
+            what = "cannot be exported" if draw.operator.endswith(OWN_GENERATOR) else "is not dropout"
+            raise CannotExport(
+                f"the network draws random numbers with {draw.operator}, which {what}{_in_modules([draw])}"
+            )
     if not draws:
-        raise CannotExport("the network has no active dropout (0 < p < 1), so there is nothing to sample")
+        idle = [name for name, part in network.named_modules() if "dropout" in type(part).__name__.lower()]
+        hint = (
+            f"; {', '.join(idle)} draw nothing: they are not called, have p = 0, or are not told that this is training"
+            " (Keras: docs/import.md)"
+        )
+        reason = "the network has no active dropout (0 < p < 1), so there is nothing to sample"
+        raise CannotExport(reason + hint * bool(idle))
     return draws
+
+
+def _in_modules(draws: Sequence[Draw]) -> str:
+    names = dict.fromkeys(draw.module for draw in draws if draw.module)
+    return f" (in {', '.join(names)})" if names else ""
+
+
+def _evaluated(module: nn.Module, example: tuple[Tensor, ...]) -> Array:
+    """The network's outputs (rows, outputs) without dropout; raises CannotExport where they are not always the same."""
+    network = sampling_copy(module).eval()
+    outputs = []
+    for seed in range(EVALUATIONS):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            outputs.append(network(*example).numpy().copy())
+    if all(np.array_equal(outputs[0], other, equal_nan=True) for other in outputs):
+        _check_finite(module, outputs[0])
+        return np.asarray(outputs[0])
+    draws = random_draws(network, example)
+    if drops := [draw for draw in draws if draw.operator == BERNOULLI]:
+        raise CannotExport(
+            f"the network drops units in evaluation mode too{_in_modules(drops)}, so that it has no deterministic"
+            " answer; functional dropout stays on unless it is told training=self.training"
+        )
+    how = (
+        f"it draws random numbers with {draws[0].operator}{_in_modules(draws[:1])}"
+        if draws
+        else "it draws none of torch's random numbers; NumPy's, Python's, or does it keep a state?"
+    )
+    raise CannotExport(f"the network has no deterministic answer, for passes in evaluation mode differ: {how}")
+
+
+def _check_finite(module: nn.Module, outputs: Array) -> None:
+    if np.isfinite(outputs).all():
+        return
+    wrong = [name for name, tensor in module.state_dict().items() if not torch.isfinite(tensor).all()]
+    because = f"; its {wrong[0]} has such numbers, too" if wrong else ""
+    raise CannotExport(f"the network's outputs for the example have numbers that are not finite{because}")
 
 
 def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> TensorSpec:
@@ -165,7 +229,7 @@ def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> Tenso
             output = network(*example)
     except Exception as error:  # whatever the network's own code may raise
         reason = f"the network cannot be run on {len(example[0])} rows of the example, inputs of {shapes}"
-        raise CannotExport(f"{reason}: {_reason(error)}{_advice(example)}") from error
+        raise CannotExport(f"{reason}: {_reason(error)}{_place(error)}{_advice(example)}") from error
     if not isinstance(output, Tensor):
         raise CannotExport(f"the network must return one tensor; it returns a {type(output).__name__}")
     if output.ndim != 2 or len(output) != len(example[0]) or not output.numel():
@@ -174,12 +238,6 @@ def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> Tenso
     if output.dtype != torch.float32:
         raise CannotExport(f"the network's output must be torch.float32, which is served; it is {output.dtype}")
     return _spec(name, output)
-
-
-def _evaluated(module: nn.Module, example: tuple[Tensor, ...]) -> Array:
-    """The network's outputs (rows, outputs) without dropout."""
-    with torch.no_grad():
-        return np.asarray(sampling_copy(module).eval()(*example).numpy())
 
 
 def _advice(example: tuple[Tensor, ...]) -> str:
@@ -233,10 +291,20 @@ def _tell_apart(program: torch.onnx.ONNXProgram) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the first cause."""
+    """Kind and first line of the first cause, and what it means where that is known."""
     while error.__cause__:
         error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    lines = (line.strip() for line in str(error).splitlines())
+    first = next((line for line in lines if line and not line.startswith(ABOUT_TORCH)), "")
+    meaning = next((f" ({meaning})" for sign, meaning in MEANINGS.items() if sign in first), "")
+    return f"{type(error).__name__}{first and f': {first}'}{meaning}"
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the user's own code that led to an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames[1:] if not frame.filename.startswith((TORCH, "<"))]
+    return f", in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
 
 
 def _refuse_changing_state(program: torch.export.ExportedProgram) -> None:
@@ -266,9 +334,17 @@ def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
     if len(sites) != len(draws):
         found = f"{len(draws)} times, and the exported graph has {len(sites)} dropout sites"
         raise CannotExport(
-            f"the network draws dropout noise {found}: the rest does not reach the output, drops from weights, "
-            "has a p below 5e-8, or got lost in torch's exporter"
+            f"the network draws dropout noise {found}{_lost(sites, draws)}: the rest does not reach the output, drops"
+            " from weights, has a p below 5e-8, or got lost in torch's exporter"
         )
     for site, draw in zip(sites, draws, strict=True):
         if abs(1 - draw.keep - site.p) > 1e-6:
             raise CannotExport(f"{site.name}: p is {1 - draw.keep:.6f} in the network and {site.p} in the graph")
+
+
+def _lost(sites: Sequence[Site], draws: Sequence[Draw]) -> str:
+    """The modules whose draws have no site, where names tell."""
+    lost = Counter(draw.module for draw in draws if draw.module)
+    lost.subtract(site.name.partition(":")[0] for site in sites)
+    names = [f"{name} ({count})" for name, count in lost.items() if count > 0]
+    return f"; lost: {', '.join(names)}" if names else ""

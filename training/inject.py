@@ -5,28 +5,35 @@ can be seen, counted and replaced as they are dispatched, in order of execution.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training.errors import TrainingError
+from training.errors import CannotExport, TrainingError
 
 BERNOULLI = "aten.bernoulli_.float"
+OWN_GENERATOR = " and a generator of its own"
 DROPPING = {"torch.nn.modules.dropout", "torch.nn.modules.rnn", "torch.nn.modules.transformer"}
 """Where torch defines the layers that drop units in training mode, besides multi-head attention."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A random draw of a forward pass: the operator, the probability of a one, the shape of the noise."""
+    """A random draw of a forward pass: the operator, the probability of a one, the shape of the noise.
+
+    `module` is the path of the module that draws, empty for the network itself and for that of a file.
+    """
 
     operator: str
     keep: float
     shape: tuple[int, ...]
+    module: str = ""
 
 
 def sampling_copy(module: nn.Module) -> nn.Module:
@@ -34,9 +41,13 @@ def sampling_copy(module: nn.Module) -> nn.Module:
 
     torch's own layers other than dropout are in evaluation mode: BatchNorm, for one, must neither use nor
     move its batch's statistics. Modules of other origin are in training mode, for they may pass their mode
-    on to functional dropout.
+    on to functional dropout. Raises CannotExport for a module that cannot be copied.
     """
-    network = copy.deepcopy(module).cpu()
+    try:
+        network = copy.deepcopy(module).cpu()
+    except Exception as error:  # whatever the module's own attributes may raise
+        first = str(error).partition("\n")[0]
+        raise CannotExport(f"module: cannot be copied: {type(error).__name__}: {first}") from error
     for part in network.modules():
         part.training = _may_drop(part)
     return network
@@ -51,9 +62,10 @@ def _may_drop(part: nn.Module) -> bool:
 
 def random_draws(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
     """What one forward pass draws, in order of execution."""
-    draws = _Draws()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), draws:
-        network(*inputs)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _running_module(network) as module:
+        draws = _Draws(module=module)
+        with draws:
+            network(*inputs)
     return tuple(draws.seen)
 
 
@@ -70,26 +82,54 @@ def run_with_noise(network: nn.Module, inputs: Sequence[Tensor], noise: Sequence
     return output
 
 
+@contextmanager
+def _running_module(network: nn.Module) -> Iterator[Callable[[], str]]:
+    """Give a function that returns the path of the innermost module that runs."""
+    running = [""]
+    hooks = []
+    for name, part in network.named_modules():
+        if name:
+            hooks.append(part.register_forward_pre_hook(partial(_enter, running, name)))
+            hooks.append(part.register_forward_hook(partial(_leave, running), always_call=True))
+    try:
+        yield lambda: running[-1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _enter(running: list[str], name: str, *_: object) -> None:
+    running.append(name)
+
+
+def _leave(running: list[str], *_: object) -> None:
+    running.pop()
+
+
 class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every random draw, and replaces it when there is noise to replace it with."""
 
-    def __init__(self, noise: Iterator[Tensor] | None = None) -> None:
+    def __init__(self, noise: Iterator[Tensor] | None = None, module: Callable[[], str] = str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.noise = noise
+        self.module = module
         self.seen: list[Draw] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         name = str(func)
+        if (kwargs or {}).get("generator") is not None:
+            self.seen.append(Draw(f"{name}{OWN_GENERATOR}", 0.0, (), self.module()))
+            return func(*args, **(kwargs or {}))
         if name != BERNOULLI:  # not by operators' tags: these name many that are random in other modes only
             before = torch.get_rng_state()
             result = func(*args, **(kwargs or {}))
             if not torch.equal(before, torch.get_rng_state()):
-                self.seen.append(Draw(name, 0.0, ()))
+                self.seen.append(Draw(name, 0.0, (), self.module()))
             return result
         target, keep = args[0], args[1] if len(args) > 1 else 0.5
-        self.seen.append(Draw(name, keep, tuple(target.shape)))
+        self.seen.append(Draw(name, keep, tuple(target.shape), self.module()))
         if self.noise is None:
             return func(*args, **(kwargs or {}))
         noise = next(self.noise, None)

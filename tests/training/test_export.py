@@ -1,5 +1,7 @@
 """Networks of all kinds, exported and verified; what cannot be exported is refused with the reason."""
 
+import math
+import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -172,7 +174,7 @@ def branching(net: Lambda, x: Tensor) -> Tensor:
         (lambda net, x: net.drop(x).double(), "must be torch.float32, which is served; it is torch.float64"),
         (lambda net, x: net.drop(x).long(), "must be torch.float32, which is served; it is torch.int64"),
         (lambda net, x: net.drop(x).half(), "must be torch.float32, which is served; it is torch.float16"),
-        (lambda net, x: F.dropout(x, 0.3, True), "in evaluation mode too .*unless it is told training=self.training"),
+        (lambda net, x: F.dropout(x, 0.3, True), "in evaluation mode too.*unless it is told training=self.training"),
         (lambda net, x: F.dropout(x, 4e-8, net.training), "1 times, .* has 0 .* has a p below 5e-8"),
         (counting, "changes its buffer 'steps'"),
         (branching, "torch cannot export the network"),
@@ -182,6 +184,89 @@ def branching(net: Lambda, x: Tensor) -> Tensor:
 def test_refusals_say_why(between: Callable[[Lambda, Tensor], Tensor], reason: str) -> None:
     with pytest.raises(CannotExport, match=reason):
         export(Lambda(between), (torch.randn(3, 4),))
+
+
+def own_generator(net: Lambda, x: Tensor) -> Tensor:
+    """As Keras draws for a layer that has a seed of its own."""
+    return x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(3)) < 0.5) if net.training else x
+
+
+def fails(net: Lambda, x: Tensor) -> Tensor:
+    raise NotImplementedError
+
+
+def fails_in_export(net: Lambda, x: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():
+        raise ValueError
+    return net.drop(x)
+
+
+@pytest.mark.parametrize(
+    ("between", "reason"),
+    [
+        (own_generator, "with aten.rand.generator and a generator of its own, which cannot be exported"),
+        (lambda net, x: net.drop(x) * random.random(), "passes in evaluation mode differ: it draws none of torch's"),
+        (lambda net, x: net.drop(x) * math.nan, "outputs for the example have numbers that are not finite$"),
+        (
+            lambda net, x: net.drop(x) + net.missing,
+            "AttributeError: 'Lambda' object has no .*, in test_export.py, line",
+        ),
+        (lambda net, x: net._modules["key"], "KeyError: 'key', in test_export.py, line"),
+        (fails, "NotImplementedError, in test_export.py, line"),
+        (fails_in_export, "torch cannot export the network: ValueError$"),
+        (branching, "it branches on values of its input, which a graph cannot"),
+        (lambda net, x: net.drop(torch.stack(list(x))), "it has a loop over the rows, or a number of rows that is"),
+    ],
+)
+def test_reasons_help(between: Callable[[Lambda, Tensor], Tensor], reason: str) -> None:
+    with pytest.raises(CannotExport, match=reason):
+        export(Lambda(between), (torch.randn(3, 4),))
+
+
+def test_draws_in_evaluation_mode_that_change_nothing_are_no_reason_to_refuse() -> None:
+    module, example = Lambda(lambda net, x: net.drop(x) + 0 * F.dropout(x, 0.3, True)), (torch.randn(3, 4),)
+    assert len(verify(module, export(module, example), example).sites) == 2
+
+
+def not_a_number() -> nn.Module:
+    module = Mlp()
+    nn.init.constant_(module[0].bias, math.nan)  # type: ignore[arg-type]
+    return module
+
+
+def with_a_result() -> nn.Module:
+    module = Mlp()
+    module.last = module[0](torch.ones(1, 6))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (lambda: "net.pt", "module: expected a torch.nn.Module; found str"),
+        (lambda: Mlp().state_dict(), "module: expected a torch.nn.Module; found OrderedDict"),
+        (lambda: Mlp, "module: expected a torch.nn.Module; found the class Mlp itself"),
+        (lambda: nn.Sequential(nn.LazyLinear(4), nn.Dropout()), "its 0.weight has no numbers yet; run it once"),
+        (lambda: nn.Sequential(nn.Linear(6, 4, device="meta"), nn.Dropout()), "its 0.weight has no numbers yet"),
+        (with_a_result, "module: cannot be copied: RuntimeError: Only Tensors created explicitly by the user"),
+        (not_a_number, "numbers that are not finite; its 0.bias has such numbers, too"),
+        (lambda: nn.Sequential(nn.Linear(6, 4), nn.Dropout(0)), "no active dropout .*; 1 draw nothing: they are not"),
+        (
+            lambda: nn.Sequential(nn.Linear(6, 4), Lambda(lambda net, x: F.dropout(x, 0.3, True))),
+            r"mode too \(in 1\), so",
+        ),
+        (
+            lambda: nn.Sequential(
+                nn.Dropout(), nn.Linear(6, 4), Lambda(lambda net, x: net.two(x) if net.drop(x) is not x else x)
+            ),
+            r"draws dropout noise 2 times, .* has 1 dropout sites; lost: 2 \(1\): the rest",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_modules_are_checked(module: Callable[[], Any], reason: str) -> None:
+    with pytest.raises(CannotExport, match=reason):
+        export(module(), (torch.randn(3, 6),))
 
 
 def test_a_layer_that_drops_everything_is_named() -> None:
