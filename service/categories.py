@@ -6,6 +6,7 @@ A name's number is its position in the manifest. Where a name can itself be take
 
 import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from heapq import nlargest
@@ -26,10 +27,11 @@ MAX_COMPARED = 30
 class Category:
     """A categorical feature, by its column in a row."""
 
-    def __init__(self, feature: str, column: int, names: Sequence[str]) -> None:
+    def __init__(self, feature: str, column: int, names: Sequence[str], *, may_be_missing: bool = False) -> None:
         self.feature = feature
         self.column = column
         self.names = tuple(names)
+        self.may_be_missing = may_be_missing
         self.numbers = {name: number for number, name in enumerate(names)}
         self.has_numeric_names = any(is_number(name) for name in names)
 
@@ -39,9 +41,16 @@ class Category:
         more = len(self.names) - MAX_LISTED
         return f"{shown} and {more} more" if more > 0 else shown
 
-    def read(self, value: str | float, field: str, **details: Any) -> float:
-        """The number of a name, of true and false too; a number if it is that of a name. Raises InvalidInput."""
+    def read(self, value: str | float | None, field: str, **details: Any) -> float:
+        """The number of a name, of true and false too; a number if it is that of a name; NaN of a missing value.
+
+        Raises InvalidInput.
+        """
         name = str(value).lower() if isinstance(value, bool) else value
+        if name is None:
+            if self.may_be_missing:
+                return math.nan
+            raise self.refusal("null", field, **details)
         if isinstance(name, str) and name in self.numbers:
             return self.numbers[name]
         if isinstance(name, str) or self.has_numeric_names or not self._has_number(name):
@@ -50,7 +59,7 @@ class Category:
             raise self.refusal(quoted(found) if isinstance(value, str) else found, field, hint=hint, **details)
         return name
 
-    def read_all(self, values: Sequence[str | float], field: str, first: int) -> Sequence[float]:
+    def read_all(self, values: Sequence[str | float | None], field: str, first: int) -> Sequence[float]:
         """Those of rows from the number `first` on."""
         try:
             return [self.numbers[value] for value in values]  # type: ignore[index]  # a number is no key
@@ -88,10 +97,14 @@ class Category:
 class Categories:
     """The categorical features among those of a row."""
 
-    def __init__(self, features: Sequence[str], names: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, features: Sequence[str], names: Mapping[str, Sequence[str]], *, may_be_missing: bool = False
+    ) -> None:
+        """`may_be_missing`: whether values may be None, and are NaN then."""
         self.features = tuple(features)
+        self.may_be_missing = may_be_missing
         self.by_column = {
-            column: Category(feature, column, names[feature])
+            column: Category(feature, column, names[feature], may_be_missing=may_be_missing)
             for column, feature in enumerate(features)
             if feature in names
         }
@@ -110,18 +123,20 @@ class Categories:
             columns[column] = category.read_all(columns[column], field, first)
         return np.array(columns, dtype=np.float64).T
 
-    def to_names(self, rows: NDArray[Any]) -> list[list[str | float]]:
-        """(rows, features) → lists of numbers and names, as callers may write them."""
+    def to_names(self, rows: NDArray[Any]) -> list[list[str | float | None]]:
+        """(rows, features) → lists of numbers and names, as callers may write them; a category that is NaN is None."""
         named = rows.tolist()
         for row in named:
             for column, category in self.by_column.items():
-                row[column] = category.names[int(row[column])]
+                row[column] = None if math.isnan(row[column]) else category.names[int(row[column])]
         return named  # type: ignore[no-any-return]
 
     def check(self, rows: NDArray[Any], field: str) -> None:
         """Raises InvalidInput unless (rows, features) has numbers of categories in their columns."""
         values = rows.take(self.columns, axis=1)  # (rows, categories)
         wrong = values != np.minimum(np.maximum(np.rint(values), 0), self._last)
+        if self.may_be_missing:
+            wrong &= ~np.isnan(values)
         if wrong.any():
             row, place = np.argwhere(wrong)[0].tolist()
             column = self.columns[place]

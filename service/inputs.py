@@ -142,7 +142,7 @@ def _convert(array: Array, spec: TensorSpec, field: str) -> Array:
     if spec.dtype.startswith("float"):
         with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused as such
             converted = np.ascontiguousarray(array, dtype=spec.dtype)
-        fits = np.isfinite(converted)
+        fits = ~np.isinf(converted) if spec.imputation else np.isfinite(converted)
     else:
         limits = np.iinfo(spec.dtype)
         fits = np.asarray((array >= limits.min) & (array <= limits.max), dtype=bool)

@@ -115,6 +115,18 @@ class TensorSpec(Part):
             raise ValueError(f"ranges has one entry or {size}, not {len(self.ranges)}")
         return self
 
+    imputation: tuple[float, ...] = Field(
+        default=(),
+        description="what the network takes for a missing value (null, NaN), one a value of a row; of a category its"
+        " number; empty: no value may be missing",
+    )
+
+    @model_validator(mode="after")
+    def _imputation_fits(self) -> "TensorSpec":
+        if self.imputation and (len(self.imputation) != math.prod(self.shape) or not self.dtype.startswith("float")):
+            raise ValueError(f"imputation has one entry a value of a row of a float type, not {len(self.imputation)}")
+        return self
+
     @model_validator(mode="after")
     def _image_fits(self) -> "TensorSpec":
         if self.image and (len(self.shape) != 3 or self.shape[0] != self.image.channels):
@@ -341,7 +353,9 @@ class Manifest(Part):
     @cached_property
     def categorical(self) -> Categories | None:
         """How names become numbers, where there are categories."""
-        return Categories(self.features, self.categories) if self.categories else None
+        if not self.categories:
+            return None
+        return Categories(self.features, self.categories, may_be_missing=bool(self.inputs[0].imputation))
 
 
 def upgraded(fields: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ def _intro(manifest: Manifest) -> str:
     return (
         f"# {manifest.name}, version {manifest.version}\n\n{description}"
         f"A {manifest.task} network with dropout, published {manifest.created}. {labels}"
-        f"A row has {shapes}, as measured: preprocessing is in the graph.{_pictures(manifest)}\n\n"
+        f"A row has {shapes}, as measured: preprocessing is in the graph.{_pictures(manifest)}{_missing(manifest)}\n\n"
         f"It drops units at these places, and is sampled by leaving that on:\n\n{sites}"
     )
 
@@ -48,6 +48,21 @@ def _pictures(manifest: Manifest) -> str:
         f"\n\nPictures become rows so: upright by their EXIF, mode {spec.image.mode}, resized to"
         f" {_times(spec.shape[1:])} (height×width, {spec.image.resize}, {spec.image.resample}), on"
         f" {spec.image.background}; values from 0 to 255."
+    )
+
+
+def _missing(manifest: Manifest) -> str:
+    imputation = manifest.inputs[0].imputation
+    if not imputation:
+        return ""
+    names = manifest.features or tuple(str(place) for place in range(len(imputation)))
+    values = [
+        (name, manifest.categories[name][int(value)] if name in manifest.categories else f"{value:.10g}")
+        for name, value in zip(names, imputation, strict=True)
+    ]
+    return (
+        "\n\nA value may be missing: null in JSON, an empty field of CSV, NaN in arrays. The median of the training"
+        " rows stands for it then, of a category the most frequent one:\n\n" + table(("feature", "value"), values)
     )
 
 

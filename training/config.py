@@ -50,8 +50,8 @@ class TrainConfig(BaseModel):
     """Columns whose whole numbers are names, not amounts, separated by commas; texts are anyway."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """What is learned: auto is classification for texts and few whole numbers, else regression."""
-    missing: Literal["refuse", "drop"] = "refuse"
-    """Rows with missing values: refuse says where they are, drop leaves them out."""
+    missing: Literal["refuse", "drop", "median"] = "refuse"
+    """Missing values: refuse says where, drop leaves such rows out, median stands for them, in the service too."""
     delimiter: Delimiter | None = None
     """Mark between the cells of a CSV file, such as ; or tab; unless given, it is found in the file."""
     decimal: Literal[".", ","] | None = None

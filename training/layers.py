@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -36,6 +37,28 @@ def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     mean, spread = middle + sums / count * half, (squares / count - (sums / count).square()).clamp(min=0).sqrt() * half
     varies = spread > ROUNDING * torch.maximum(low.abs(), high.abs())
     return torch.where(half > 0, mean, low)[0], torch.where(varies, spread, 0.0)[0]
+
+
+class Impute(nn.Module):
+    """Put each feature's median where it has no value, NaN, and of a category the most frequent one.
+
+    Both are taken from the rows it is made with, which must be training rows that hold each feature at least once.
+    Categories are given by their places among the features.
+    """
+
+    values: Tensor
+
+    def __init__(self, rows: Tensor, categories: Sequence[int] = ()) -> None:
+        super().__init__()
+        values = torch.from_numpy(np.nanmedian(rows.numpy(), axis=0))
+        for place in categories:
+            found, counts = np.unique(rows[:, place].numpy(), return_counts=True, equal_nan=True)
+            values[place] = found[np.where(np.isnan(found), 0, counts).argmax()].item()
+        self.register_buffer("values", values.to(rows.dtype))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(rows, features) → the same."""
+        return torch.where(rows.isnan(), self.values, rows)
 
 
 class Standardise(nn.Module):

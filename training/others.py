@@ -5,9 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from service.categories import Categories
 from service.errors import DropserveError
-from service.manifest import TensorSpec
 from service.rows.fitting import fit_features
 from service.rows.formats import TABLES, RowsFile, format_of_name, holds_parquet
 from training.data import Dataset, Floats, ImageChoices, load_data
@@ -59,10 +57,8 @@ def _is_table(path: Path) -> bool:
 
 
 def _columns(path: Path, data: Dataset) -> Floats:
-    spec = TensorSpec(name="input", dtype=data.dtype, shape=data.inputs.shape[1:])
-    categories = Categories(data.features, data.categories) if data.categories else None
     table = RowsFile.of_path(path, data.dialect).table()
-    return fit_features(table, spec, data.features, categories).astype(data.inputs.dtype)
+    return fit_features(table, data.spec, data.features, data.categorical).astype(data.inputs.dtype)
 
 
 def _times(rows: Floats) -> str:

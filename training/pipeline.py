@@ -87,6 +87,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         features=data.features,
         categories=dict(data.categories),
         image=data.image,
+        imputation=trained.imputation,
         noise=known_noise(config),
         class_weights=class_weights(config, data, split.train),
         seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),

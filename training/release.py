@@ -56,6 +56,7 @@ def publish_module(
     passes: int = 100,
     seed: int = 0,
     image: ImageRule | None = None,
+    imputation: Sequence[float] = (),
     say: Say = lambda _: None,
     trial: Trial = lambda _: None,
     **facts: Unpack[Facts],
@@ -70,15 +71,17 @@ def publish_module(
     the figures; what is left out is not fitted or told. `others`, inputs of another data set, are what the network
     should doubt beside the test rows; the figures tell whether it does. All of it asks the exported graphs through
     the service's engine, so that it holds for what is served. `image` states how pictures became the rows of the
-    only input. `say` is told each step's outcome. The model that would be published is put to the `trial`, which
-    raises what is wrong with it.
+    only input, `imputation` what the network takes for a missing value, NaN, in each place of a row; without, none may
+    be missing. `say` is told each step's outcome. The model that would be published is put to the `trial`, which raises
+    what is wrong with it.
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
     example = as_tensors(example, module)
     exported = export(module, example, input_names=input_names, classification=bool(labels))
-    if image is not None:
-        exported = replace(exported, inputs=(exported.inputs[0].model_copy(update={"image": image}),))
+    if image is not None or imputation:
+        stated = {"image": image, "imputation": tuple(imputation)}
+        exported = replace(exported, inputs=(exported.inputs[0].model_copy(update=stated),))
     if exported.ending.note:
         say(f"export: {exported.ending.note}")
     verified = verify(module, exported, example)

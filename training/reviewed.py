@@ -7,10 +7,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.categories import Categories
 from service.errors import DropserveError, InvalidInput
 from service.inputs import FIELD, to_array
-from service.manifest import TensorSpec
 from service.review.rows import Row
 from service.review.store import Entry, open_store
 from training.data import Dataset, Part, Split
@@ -81,20 +79,20 @@ def _arrays(part: Part) -> tuple[Any, Any]:
 def _inputs(entries: Sequence[Entry], data: Dataset) -> Any:
     """(rows, …), in the data's own order of columns."""
     shape = data.inputs.shape[1:]
-    rows = [_row(entry.row, data, shape) for entry in entries]
+    rows = [_row(entry.row, data) for entry in entries]
     return np.concatenate([np.zeros((0, *shape), data.inputs.dtype), *rows])
 
 
-def _row(row: Row, data: Dataset, shape: tuple[int, ...]) -> Any:
+def _row(row: Row, data: Dataset) -> Any:
     """(1, …): a row as callers wrote it, checked as the service does."""
     sent = msgspec.json.decode(row.inputs or "null")
-    spec = TensorSpec(name=FIELD, dtype=data.dtype, shape=shape)
     try:
-        if data.categories:
-            return Categories(data.features, data.categories).to_numbers([sent], FIELD).astype(data.inputs.dtype)
         if not isinstance(sent, list):
             raise InvalidInput("expected a list of numbers, of a model of one input")
-        return to_array([sent], spec, FIELD).astype(data.inputs.dtype)
+        made = data.categorical.to_numbers([sent], FIELD) if data.categorical else to_array([sent], data.spec, FIELD)
+        if not data.imputed and np.isnan(made).any():
+            raise InvalidInput("a value is missing, and missing values are refused; say --missing median")
+        return made.astype(data.inputs.dtype)
     except (InvalidInput, ValueError) as error:
         reason = error.message if isinstance(error, InvalidInput) else str(error)
         raise TrainingError(f"with_reviewed: row {row.id} does not fit {data.name}: {reason}") from None

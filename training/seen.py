@@ -17,7 +17,7 @@ def what_was_seen(inputs: Floats, *, one_unit: bool) -> tuple[Seen, ...]:
     places = inputs.reshape(1, -1) if one_unit else inputs.reshape(len(inputs), -1).T  # (places, values)
     if len(places) > MOST_PLACES:
         return ()
-    found = zip(places.min(axis=1), np.median(places, axis=1), places.max(axis=1), strict=True)
+    found = zip(np.nanmin(places, axis=1), np.nanmedian(places, axis=1), np.nanmax(places, axis=1), strict=True)
     return tuple(Seen(lowest=_plain(low), median=_plain(median), highest=_plain(high)) for low, median, high in found)
 
 

@@ -48,6 +48,8 @@ class Trained:
     best: Epoch
     device: str
     precision: str
+    imputation: tuple[float, ...]
+    """What it takes for missing values, one a feature; () where none may be missing."""
 
 
 def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[Epoch], None]) -> Trained:
@@ -63,7 +65,7 @@ def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[
         best = run.fit(scaling.tensors(split.validation), _told(config, on_epoch))
         network = run.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network = scaling.around(with_learned_dropout(network)).eval()
-        return Trained(network, best, str(device), named(run.precision))
+        return Trained(network, best, str(device), named(run.precision), scaling.imputation)
 
 
 def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:

@@ -19,7 +19,8 @@ def decode_named_rows(
 ) -> Array:
     """Rows of numbers and names of categories."""
     try:
-        rows = _named_rows_decoder(len(categories.features), categories.columns).decode(text)
+        decoder = _named_rows_decoder(len(categories.features), categories.columns, categories.may_be_missing)
+        rows = decoder.decode(text)
     except msgspec.ValidationError as error:
         raise _invalid_named_value(str(error), text, spec, field, categories, first) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -30,9 +31,10 @@ def decode_named_rows(
 
 
 @cache
-def _named_rows_decoder(features: int, columns: tuple[int, ...]) -> msgspec.json.Decoder[Any]:
+def _named_rows_decoder(features: int, columns: tuple[int, ...], may_be_missing: bool) -> msgspec.json.Decoder[Any]:
     """Of rows of so many values, numbers but in the columns of categories; it ends at the first other value."""
-    values = [float | str | bool if column in columns else float for column in range(features)]
+    values: list[Any] = [float | str | bool if column in columns else float for column in range(features)]
+    values = [value | None for value in values] if may_be_missing else values
     return msgspec.json.Decoder(list[tuple[tuple(values)]])  # type: ignore[misc]
 
 

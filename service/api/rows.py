@@ -54,12 +54,18 @@ def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> 
 
 
 @cache
-def _rows_decoder(depth: int, floats: bool) -> msgspec.json.Decoder[Any]:
-    """Of a list of rows, each `depth` lists deep; that numbers are numbers is checked while they are read."""
-    kind: Any = float if floats else int
+def _rows_decoder(depth: int, kind: Any) -> msgspec.json.Decoder[Any]:
+    """Of a list of rows, each `depth` lists deep; that values are of their kind is checked while they are read."""
     for _ in range(depth + 1):
         kind = list[kind]
     return msgspec.json.Decoder(kind)
+
+
+def _kind(spec: TensorSpec) -> Any:
+    """What a value may be."""
+    if spec.imputation:
+        return float | None
+    return float if spec.dtype.startswith("float") else int
 
 
 def _is_short_list(text: memoryview) -> bool:
@@ -158,7 +164,7 @@ def _decode_rows(
     if categories is not None:
         return decode_named_rows(text, spec, field, categories, first)
     try:
-        rows = _rows_decoder(len(spec.shape), spec.dtype.startswith("float")).decode(text)
+        rows = _rows_decoder(len(spec.shape), _kind(spec)).decode(text)
     except msgspec.ValidationError as error:
         raise invalid_value(str(error), spec, field, first) from None
     except RecursionError:

@@ -16,12 +16,17 @@ from service.oip.datatypes import BF16, DTYPES
 from service.runtime import Array
 
 NESTED = re.compile(rb"\s*\[\s*\[")
-VALUES: dict[str, type] = {"f": float, "i": int, "u": int, "b": bool}
+VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}
 """What numpy's kinds of numbers are in JSON."""
 
 
-def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str) -> Array:
-    """JSON → an array of this shape; raises InvalidInput naming what does not fit."""
+def from_json(
+    data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, *, may_be_missing: bool = False
+) -> Array:
+    """JSON → an array of this shape, with NaN for null where values may be missing.
+
+    Raises InvalidInput naming what does not fit.
+    """
     if datatype == BF16:
         raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
     dtype = DTYPES[datatype]
@@ -29,7 +34,8 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
     text = bytes(data)
     if len(text) > CHUNK_BYTES and (values := count(text, b",") + 1) > math.prod(shape):
         raise _misfit(f"found {values}", datatype, shape, field)
-    decoder = _decoder(len(shape) if nested else 1, VALUES[dtype.kind])
+    value = float | None if may_be_missing and dtype.kind == "f" else VALUES[dtype.kind]
+    decoder = _decoder(len(shape) if nested else 1, value)
     try:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
             array = np.concatenate([np.array(decoder.decode(part), dtype=dtype) for part in _parts(text, nested)])
@@ -59,7 +65,7 @@ def _parts(text: bytes, nested: bool) -> Iterator[bytes]:
 
 
 @cache
-def _decoder(depth: int, value: type) -> msgspec.json.Decoder[Any]:
+def _decoder(depth: int, value: Any) -> msgspec.json.Decoder[Any]:
     """Of lists, so many deep; that values are of their type is checked while they are read."""
     kind: Any = value
     for _ in range(depth):

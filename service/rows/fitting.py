@@ -98,14 +98,14 @@ def _read(table: Table, wanted: dict[int, Wanted], rows: NDArray[Any] | None) ->
 
 
 def _fit_numbers(column: Column, spec: TensorSpec) -> Array:
-    """(rows,) of numbers, none of them missing or too large."""
+    """(rows,) of numbers, none of them too large, NaN where one is missing and may be."""
     whole = "whole " * (not spec.dtype.startswith("float"))
-    if column.missing.any():
+    if column.missing.any() and not spec.imputation:
         raise column.wrong(int(column.missing.argmax()), f"has no value; expected a {whole}number")
     values = column.values
     if not whole:
         with np.errstate(over="ignore"):
-            fits = np.isfinite(values.astype(spec.dtype))
+            fits = np.isfinite(values.astype(spec.dtype)) | column.missing
     else:
         limits = np.iinfo(spec.dtype)
         fits = np.asarray((values >= limits.min) & (values <= limits.max), dtype=np.bool_)
@@ -116,10 +116,16 @@ def _fit_numbers(column: Column, spec: TensorSpec) -> Array:
 
 
 def _fit_category(column: Column, category: Category) -> Array:
-    """(rows,) of the numbers of names; a number is that of a name, unless the names are numbers themselves."""
-    names = {name.strip(): number for name, number in category.numbers.items()} | category.numbers
-    values = ["" if no else value for value, no in zip(column.values.tolist(), column.missing.tolist(), strict=True)]
-    known: dict[tuple[type, Any], float] = {}
+    """(rows,) of the numbers of names; a number is that of a name, unless the names are numbers themselves.
+
+    NaN where one is missing and may be.
+    """
+    names = {name.strip(): number for number, name in enumerate(category.names)} | category.numbers
+    absent = None if category.may_be_missing else ""
+    values = [
+        absent if no else value for value, no in zip(column.values.tolist(), column.missing.tolist(), strict=True)
+    ]
+    known: dict[tuple[type, Any], float] = {(type(None), None): math.nan}
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
         key = (type(value), value)  # True is not 1

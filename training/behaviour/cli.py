@@ -42,7 +42,7 @@ def behaviour(
     ignore: Annotated[
         list[str] | None, typer.Option(help="Columns not to use, separated by commas; may come again.", metavar="A,B")
     ] = None,
-    missing: Annotated[str | None, typer.Option(help="Rows with missing values: refuse or drop.")] = None,
+    missing: Annotated[str | None, typer.Option(help="Missing values: refuse, drop or median.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Units of each hidden layer, separated by commas.")] = None,
     folder: Annotated[
         Path | None,

@@ -62,16 +62,22 @@ def train_networks(
 def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) -> Network:
     """Trained by the settings, watched in its first steps, and published for the while."""
     with watch_dropout(steps, f"p = {config.dropout}") as seen:
-        module = train(config, data, split, lambda _: None).network
-    if config.dropout == 0:
-        module = _with_dropout_layers(config, data, split, module)
+        trained = train(config, data, split, lambda _: None)
+    module = _with_dropout_layers(config, data, split, trained.network) if config.dropout == 0 else trained.network
     with tempfile.TemporaryDirectory() as models:
         example = (torch.from_numpy(split.test.inputs[:EXAMPLE_ROWS]),)
         name = f"p-{config.dropout}-seed-{config.seed}"
         known = known_noise(config)
         validation = None if data.labels or known else Rows((split.validation.inputs,), split.validation.targets)
         folder, _ = publish_module(
-            module, example, name=name, models=Path(models), labels=data.labels, noise=known, validation=validation
+            module,
+            example,
+            name=name,
+            models=Path(models),
+            labels=data.labels,
+            noise=known,
+            validation=validation,
+            imputation=trained.imputation,
         )
         served = open_served(folder)
     return Network(float(config.dropout), config.seed, module, served, tuple(seen), split.test)

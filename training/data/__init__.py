@@ -52,7 +52,8 @@ def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B0
         _no_columns(source, choices)
         return NAMED[source]()
     if path.is_dir() and not holds_parquet(path):
-        _no_columns(source, replace(choices, missing="refuse", images=ImageChoices()))
+        dropped = choices.missing == "drop"  # of damaged pictures
+        _no_columns(source, replace(choices, missing="refuse" if dropped else choices.missing, images=ImageChoices()))
         return read_folder(path, choices)
     if not path.exists():
         raise TrainingError(

@@ -29,16 +29,19 @@ def make_array_dataset(
         )
     if inputs.dtype.kind not in "iufb" or flat.dtype.kind not in "iufbU":
         raise TrainingError(f"{name}: expected numbers; found inputs of {inputs.dtype} and targets of {targets.dtype}")
-    kept = ~(_any_nan(inputs) | _any_nan(flat[:, None]))
+    imputed = choices.missing == "median"
+    if imputed and inputs.ndim != 2:
+        raise TrainingError(f"{name}: missing: median is for rows of features, and these have shape {inputs.shape[1:]}")
+    kept = ~_any_nan(flat[:, None]) if imputed else ~(_any_nan(inputs) | _any_nan(flat[:, None]))
     if not kept.all() and choices.missing == "refuse":
         raise TrainingError(
             f"{name}: {(~kept).sum()} of {len(kept)} rows have values that are not a number (NaN); leave such rows out"
-            " with --missing drop"
+            " with --missing drop" + ", or learn from them with --missing median" * (inputs.ndim == 2)
         )
     if not kept.any():
         raise TrainingError(f"{name}: no row is without NaN")
     numbers, labels, _ = make_target(name, Column("targets", flat[kept], np.zeros(kept.sum(), dtype=bool)), choices)
-    rows = shaped(name, _finite(name, inputs[kept]))
+    rows = shaped(name, _no_infinity(name, inputs[kept]))
     image = rows.ndim == 4
     notes = () if kept.all() else (f"{(~kept).sum()} of {len(kept)} rows left out, where there is NaN",)
     return Dataset(
@@ -48,6 +51,7 @@ def make_array_dataset(
         features=() if image else tuple(f"x{i}" for i in range(rows.shape[1])),
         labels=labels,
         one_unit=image or inputs.dtype == np.uint8,
+        imputed=imputed,
         own_test_rows=int(kept[len(kept) - own_test_rows :].sum()) if own_test_rows else 0,
         notes=notes,
         source_rows=np.flatnonzero(kept),
@@ -61,9 +65,9 @@ def _any_nan(array: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isnan(array).reshape(len(array), -1).any(axis=1))
 
 
-def _finite(name: str, inputs: NDArray[Any]) -> Floats:
+def _no_infinity(name: str, inputs: NDArray[Any]) -> Floats:
     rows = as_floats(inputs)
-    if not np.isfinite(rows).all():
+    if np.isinf(rows).any():
         raise TrainingError(f"{name}: the inputs hold numbers that are infinite, or too large for 64 bits")
     return rows
 

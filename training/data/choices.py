@@ -36,7 +36,7 @@ class Choices:
     ignore: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     task: Literal["auto", "classification", "regression"] = "auto"
-    missing: Literal["refuse", "drop"] = "refuse"
+    missing: Literal["refuse", "drop", "median"] = "refuse"
     images: ImageChoices = ImageChoices()
     dialect: Dialect = PLAIN
     """Of a file of text."""

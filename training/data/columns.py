@@ -1,7 +1,7 @@
 """Columns as they were read, and what each is good for."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -55,7 +55,22 @@ def check_choices(where: str, names: list[str], choices: Choices) -> str:
 
 
 def make_feature(where: str, column: Column, categorical: bool) -> Feature:
-    """The role of a column without missing values; raises TrainingError where it has none."""
+    """The role of a column, with NaN where it has no value; raises TrainingError where it has no role."""
+    if not column.missing.any():
+        return _complete_feature(where, column, categorical)
+    if column.missing.all():
+        return _ignored(column, "no value in any row")
+    present = _complete_feature(where, column.kept(~column.missing), categorical)
+    if present.values is None:
+        return present
+    values = np.full(len(column.values), np.nan, dtype=present.values.dtype)
+    values[~column.missing] = present.values
+    text = f"{present.seen.seen}; missing in {column.missing.sum()} of {len(values)} rows"
+    return replace(present, seen=replace(present.seen, seen=text), values=values)
+
+
+def _complete_feature(where: str, column: Column, categorical: bool) -> Feature:
+    """That of a column without missing values."""
     different = np.unique(column.values)
     if len(different) == 1:
         return _ignored(column, f"always {different[0]}")

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.manifest import ImageRule
+from service.categories import Categories
+from service.manifest import ImageRule, TensorSpec
 from service.rows.csv_table import PLAIN
 from service.rows.dialect import Dialect
 
@@ -49,6 +50,8 @@ class Dataset:
     """How pictures of any size and mode became the rows."""
     own_test_rows: int = 0
     """How many of the last rows are the test part that the source itself sets apart."""
+    imputed: bool = False
+    """Whether values may be missing, NaN, for the network to put the column's usual value there."""
     columns: tuple[ColumnSeen, ...] = ()
     """The role of every column of the source; of images and arrays ()."""
     notes: tuple[str, ...] = ()
@@ -64,6 +67,20 @@ class Dataset:
         targets = self.targets.astype("<i8" if self.labels else "<f4")
         inputs = self.inputs.astype(self.inputs.dtype.newbyteorder("<"))
         return hashlib.sha256(inputs.tobytes() + targets.tobytes()).hexdigest()
+
+    @property
+    def categorical(self) -> Categories | None:
+        """How names become numbers, where there are categories."""
+        if not self.categories:
+            return None
+        return Categories(self.features, self.categories, may_be_missing=self.imputed)
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Of rows like these, as callers of the service send them."""
+        shape = self.inputs.shape[1:]
+        imputation = (0.0,) * len(self.features) if self.imputed else ()
+        return TensorSpec(name="input", dtype=self.dtype, shape=shape, imputation=imputation)
 
     @property
     def dtype(self) -> Literal["float32", "float64"]:

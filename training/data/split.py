@@ -84,8 +84,9 @@ def deal(classes: Int64, cuts: tuple[float, ...], seed: int, groups: Int64 | Non
 def equal_rows(inputs: Floats) -> Int64:
     """(rows,): a number for each row, the same for rows of equal inputs."""
     numbers: dict[bytes, int] = {}
-    same_zeros = inputs + inputs.dtype.type(0)  # -0.0 becomes 0.0
-    digests = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in same_zeros)
+    alike = inputs + inputs.dtype.type(0)  # -0.0 becomes 0.0
+    alike[np.isnan(alike)] = np.nan  # of which there are many bit patterns
+    digests = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in alike)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)
 
 

@@ -96,6 +96,7 @@ def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Cho
         labels=labels,
         one_unit=False,
         categories={feature.seen.name: feature.categories for feature in used if feature.categories},
+        imputed=choices.missing == "median",
         columns=(*(feature.seen for feature in features), *unused, target_seen),
         notes=notes,
         dialect=choices.dialect,
@@ -106,16 +107,22 @@ def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Cho
 def _complete(
     name: str, columns: Sequence[Column], target: str, choices: Choices
 ) -> tuple[list[Column], Int64, tuple[str, ...]]:
-    """The columns with only the rows in which all have a value, the numbers of these, and what was left out."""
-    missing = {column.name: int(column.missing.sum()) for column in columns if column.missing.any()}
+    """The columns with only the rows that can be learned from, the numbers of these, and what was left out.
+
+    These have a value in every column; where missing values are imputed, in the target's.
+    """
+    needed = [column for column in columns if choices.missing != "median" or column.name == target]
+    missing = {column.name: int(column.missing.sum()) for column in needed if column.missing.any()}
     counts = listed([f"{column} ({count})" for column, count in missing.items()])
     rows = len(columns[0].values)
     if missing and choices.missing == "refuse":
         raise TrainingError(
             f"{name}: values are missing in {len(missing)} columns (of {rows} rows): {counts}; fill them in, or leave"
-            " such rows out with --missing drop" + ", or such columns with --ignore" * (set(missing) != {target})
+            " such rows out with --missing drop"
+            + ", or such columns with --ignore, or learn from them with --missing median"
+            * (set(missing) != {target})
         )
-    kept = ~np.logical_or.reduce([column.missing for column in columns])
+    kept = ~np.logical_or.reduce([column.missing for column in needed])
     if not kept.any():
         raise TrainingError(
             f"{name}: no row has a value in every column; missing: {counts or 'all, as it has no rows'}"

@@ -8,6 +8,7 @@ const STEPS = 200;
 
 /** An editor: {element, row(), picture(), describe(), outside(), altered()}. */
 export function fieldsEditor({ manifest, examples, onchange }) {
+  const optional = manifest.inputs[0].imputation.length > 0;
   const whole = manifest.inputs[0].dtype.startsWith("int");
   const limits = ranges(manifest, examples);
   let example = examples[0];
@@ -22,12 +23,13 @@ export function fieldsEditor({ manifest, examples, onchange }) {
   const fields = names.map((name, i) => {
     const categories = Object.hasOwn(manifest.categories, name) && manifest.categories[name];
     const column = examples.map((one) => one[i]);
-    const steps = whole || [...column, limits[i].low, limits[i].high].every(Number.isInteger);
-    return categories ? choice(name, categories, changed(i), i) : quantity(name, { ...limits[i], whole, steps }, changed(i), i);
+    const steps = whole || [...column.filter((value) => value !== null), limits[i].low, limits[i].high].every(Number.isInteger);
+    const settings = { ...limits[i], whole, steps, optional };
+    return categories ? choice(name, categories, optional, changed(i), i) : quantity(name, settings, changed(i), i);
   });
   const altered = () => row.some((value, i) => value !== example[i]);
   const mark = (i) => {
-    fields[i].mark(row[i] === example[i] ? null : example[i], outside(manifest, row).find((one) => one.place === i));
+    fields[i].mark(row[i] === example[i] ? undefined : example[i], outside(manifest, row).find((one) => one.place === i));
     undo.disabled = !altered();
   };
   const load = (chosen) => {
@@ -60,42 +62,45 @@ export function fieldsEditor({ manifest, examples, onchange }) {
   };
 }
 
-/** `steps`: the slider moves by whole numbers; `whole`: the model takes no others. */
-function quantity(name, { low, high, whole, steps }, onchange, place) {
+/** `steps`: the slider moves by whole numbers; `whole`: the model takes no others; `optional`: it may be left empty. */
+function quantity(name, { low, middle, high, whole, steps, optional }, onchange, place) {
   const [id, rangeId] = [freshId("field"), freshId("slider")];
   const step = steps ? Math.max(1, Math.round((high - low) / STEPS)) : stepOf(high - low);
   const range = h("input", { id: rangeId, type: "range", min: low, max: high > low ? high : low + 1, step: steps ? step : "any", "aria-label": `${name}, as a slider` });
   const input = h("input", { id, type: "number", step: whole ? 1 : "any" });
   range.addEventListener("input", () => {
-    const value = steps ? Number(range.value) : Number((Math.round(Number(range.value) / step) * step).toPrecision(7));
+    const value = steps ? Number(range.value) : Number((Math.round(Number(range.value) / step) * step).toPrecision(15));
     const within = Math.max(Number(range.min), Math.min(Number(range.max), value));
     set(within);
     onchange(within);
   });
   input.addEventListener("input", () => {
-    const valid = input.value !== "" && input.validity.valid;
+    const missing = optional && input.value === "" && !input.validity.badInput;
+    const valid = missing || (input.value !== "" && input.validity.valid);
     if (!check(field.error, valid ? null : `Expected a ${whole ? "whole " : ""}number.`)) return field.unmark();
-    slide(Number(input.value));
-    onchange(Number(input.value));
+    const value = missing ? null : Number(input.value);
+    slide(value);
+    onchange(value);
   });
   const set = (value) => {
-    input.value = value;
+    input.value = value ?? "";
     slide(value);
     check(field.error, null);
   };
   const slide = (value) => {
-    range.value = value;
-    range.setAttribute("aria-valuetext", exact(value)); // the slider itself may have no such step
+    range.value = value ?? middle;
+    range.setAttribute("aria-valuetext", written(value)); // the slider itself may have no such step
   };
   const field = framed(name, id, [input, range], set, place);
   return field;
 }
 
-function choice(name, categories, onchange, place) {
+function choice(name, categories, optional, onchange, place) {
   const id = freshId("field");
-  const options = categories.map((category) => h("option", {}, category));
-  const select = h("select", { id, onchange: () => onchange(select.value) }, ...options);
-  return framed(name, id, [select], (value) => (select.value = value), place);
+  const values = optional ? [...categories, null] : categories;
+  const options = values.map((value) => h("option", {}, written(value)));
+  const select = h("select", { id, onchange: () => onchange(values[select.selectedIndex]) }, ...options);
+  return framed(name, id, [select], (value) => (select.selectedIndex = values.indexOf(value)), place);
 }
 
 /** A label, what is set, what the example had where that differs, and what training saw where it is outside that. */
@@ -108,14 +113,14 @@ function framed(name, id, inputs, set, place) {
   const mark = (value, outside) => {
     beyond.textContent = outside ? `Outside what was seen in training: ${outside.range}` : "";
     beyond.hidden = !outside;
-    element.classList.toggle("changed", value !== null);
-    before.textContent = value === null ? "" : ` was ${written(value)}`;
+    element.classList.toggle("changed", value !== undefined);
+    before.textContent = value === undefined ? "" : ` was ${written(value)}`;
   };
   const unmark = () => (beyond.hidden = true);
   return { element, error, set, mark, unmark };
 }
 
-const written = (value) => (typeof value === "number" ? exact(value) : String(value));
+const written = (value) => (typeof value === "number" ? exact(value) : (value ?? "missing"));
 
 /** A round step that gives a slider about as many places as it can show. */
 function stepOf(width) {

@@ -47,7 +47,8 @@ export function imageRange(manifest, examples) {
 }
 
 /** The numbers of a row that training saw nothing like: [{place, name, value, range}], range in words. */
-export function outside({ seen, features }, row) {
+export function outside({ inputs, seen, features }, row) {
+  const isWithin = inputs[0].dtype === "float32" ? isWithin32 : isWithin64;
   return [row].flat(Infinity).flatMap((value, place) => {
     const range = seenAt(seen, place);
     if (!range || typeof value !== "number" || isWithin(value, range)) return [];
@@ -55,11 +56,13 @@ export function outside({ seen, features }, row) {
   });
 }
 
+const isWithin64 = (value, { low, high }) => value >= low && value <= high;
+
 /** As float32, which is what the network is given. */
-const isWithin = (value, { low, high }) => Math.fround(value) >= Math.fround(low) && Math.fround(value) <= Math.fround(high);
+const isWithin32 = (value, { low, high }) => Math.fround(value) >= Math.fround(low) && Math.fround(value) <= Math.fround(high);
 
 /** A number as it was set, where one that is rounded might tell of no difference. */
-export const exact = (value) => String(Number(value.toPrecision(6)));
+export const exact = (value) => String(Number(value.toPrecision(15)));
 
 function seenAt(seen, i) {
   const one = seen.length === 1 ? seen[0] : seen[i];
