@@ -56,7 +56,8 @@ def _unlearned_classes(probabilities: Float64, targets: Int64, manifest: Manifes
         )
     missed = np.flatnonzero((rows > 0) & (recall(probabilities, targets) == 0))
     if len(missed):
-        named = ", ".join(f"{manifest.labels[i]!r} ({rows[i]} test row{'s' * (rows[i] > 1)})" for i in missed[:NAMED])
+        counted = [(manifest.labels[i], int(rows[i])) for i in missed[:NAMED]]
+        named = ", ".join(f"{label!r} ({count} test row{'s' * (count > 1)})" for label, count in counted)
         yield f"recall 0, so never recognised: {named}" + f" and {len(missed) - NAMED} more" * (len(missed) > NAMED)
 
 
