@@ -2,14 +2,14 @@
 
 ONNX counts negative numbers from a table's end, and OneHot knows of no wrong number. torch is stricter: an
 embedding, `gather` and `scatter` refuse what is below 0. Where torch's exporter noted what a node was made
-of, that decides; in other files a Gather from rows of weights is an embedding, which no framework asks below 0.
+of, that decides. In other files a Gather from rows of weights is an embedding, which no framework asks below 0.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from training.graphs import constants
 from training.layout import Layout
@@ -35,6 +35,9 @@ STRICT = {
 }
 """What of torch refuses numbers below 0."""
 
+BY_ELEMENTS = {"GatherElements", "ScatterElements"}
+"""What torch's older exporter, which notes nothing, makes of `gather` and `scatter` alone."""
+TORCH = "pytorch"
 MADE_OF = re.compile(r"torch\.ops\.aten\.(\w+)")
 
 
@@ -58,15 +61,18 @@ class Lookup:
         return self.node.input[self.operand]
 
 
-def find_lookups(graph: GraphProto, layouts: Mapping[str, Layout]) -> Iterator[Lookup]:
+def find_lookups(model: ModelProto, layouts: Mapping[str, Layout]) -> Iterator[Lookup]:
     """Yield the lookups of a flat graph."""
-    known = constants(graph)
-    for node in graph.node:
+    known = constants(model.graph)
+    by_torch = model.producer_name == TORCH
+    for node in model.graph.node:
         made_of = _made_of(node)
         if node.op_type == "OneHot":
             yield Lookup(node, 0, (_depth(node, known),), from_end=False, made_of=made_of)
         elif node.op_type in OPERAND:
-            strict = made_of in STRICT or (not made_of and node.op_type == "Gather" and _is_table(node, known))
+            strict = (
+                made_of in STRICT if made_of else _is_table(node, known) or (by_torch and node.op_type in BY_ELEMENTS)
+            )
             yield Lookup(node, OPERAND[node.op_type], _sizes(node, layouts), from_end=not strict, made_of=made_of)
 
 
@@ -79,6 +85,8 @@ def _made_of(node: NodeProto) -> str:
 
 def _is_table(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
     """Whether it takes rows of weights."""
+    if node.op_type != "Gather":
+        return False
     return node.input[0] in known and len(known[node.input[0]].dims) > 1 and _attribute(node, "axis", 0) == 0
 
 

@@ -18,7 +18,7 @@ def add_refusals(model: ModelProto, specs: Sequence[TensorSpec]) -> tuple[Tensor
     The first axis of the inputs must be that of the rows, and free.
     """
     layouts = find_layouts(model)
-    lookups = list(find_lookups(model.graph, layouts))
+    lookups = list(find_lookups(model, layouts))
     trail = Trail(model, specs, layouts)
     ranged = with_ranges(specs, lookups, trail)
     add_guards(model.graph, lookups, trail, layouts)

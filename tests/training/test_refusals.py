@@ -187,6 +187,16 @@ def test_what_a_network_computes_itself_is_guarded() -> None:
 # files
 
 
+@pytest.mark.parametrize(("producer", "lowest"), [("pytorch", 0), ("by hand", -9)])
+def test_what_an_older_exporter_of_torch_made_is_strict_too(producer: str, lowest: int) -> None:
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["": 17], producer_name: "{producer}">'
+        " net (int64[N, 3] x, float[N, 9] y) => (float[N, 3] e) { e = GatherElements <axis = 1> (y, x) }"
+    )
+    specs = (TensorSpec(name="x", dtype="int64", shape=(3,)), TensorSpec(name="y", dtype="float32", shape=(9,)))
+    assert ranges_of(add_refusals(flattened(model), specs)[0]) == [(lowest, 8)]
+
+
 def test_a_file_that_torch_made_is_as_strict_as_torch(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 2))
     file = dynamo_export(module, (torch.randint(0, 9, (4, 3)),), tmp_path / "net.onnx")

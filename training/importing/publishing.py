@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from service.manifest import LearnedNoise, Manifest
 from service.runtime import Array
-from training.errors import CannotExport, VerificationFailed
+from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence import Evidence, Say
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
@@ -80,7 +80,7 @@ def _check_deviations(answers: Array) -> None:
 def _checked(network: Network, *, random: bool) -> Verified:
     try:
         return verify(network.original, network.exported, network.example)
-    except VerificationFailed as error:
+    except TrainingError as error:  # the file's own network may refuse the rows, too
         advice = freed_advice(network.fixed_rows) + random * f"; {RANDOM_ADVICE}"
         raise VerificationFailed(f"{error.message}{advice}", **error.details) from None
 
