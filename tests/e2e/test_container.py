@@ -69,6 +69,12 @@ def test_process_has_no_privileges(served: Project) -> None:
     assert fields["NoNewPrivs"] == "1"
 
 
+def test_memory_processes_and_logs_are_bounded(served: Project) -> None:
+    [bounds] = json.loads(_docker("inspect", "--format", "[{{json .HostConfig}}]", served.container()))
+    assert (bounds["Memory"], bounds["PidsLimit"]) == (4 * 2**30, 1024)
+    assert bounds["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "5"}
+
+
 @pytest.mark.parametrize("place", ["/file", "/app/file", "/models/file"])
 def test_nothing_can_be_written(served: Project, place: str) -> None:
     done = served.inside(f"open({place!r}, 'a')")
@@ -103,6 +109,12 @@ def test_settings_of_the_host_are_those_of_the_service(toy: ToyNet, tmp_path: Pa
         with one.client("https") as client:
             assert client.post("/uncertainty", json=asked).status_code == 401
             reply = client.post("/uncertainty", json=asked, headers={"x-api-key": secret})
+            # process 1 of the container, which signals without a handler do not reach
+            renewed, key = make_key("tester", "infer")
+            (tmp_path / "keys").write_text(key.line())
+            _docker("kill", "--signal", "HUP", one.container())
+            wait_until(lambda: client.get("/v1/models", headers={"x-api-key": renewed}).status_code == 200)
+            assert client.get("/v1/models", headers={"x-api-key": secret}).status_code == 401
     assert reply.raise_for_status().json()["seed"] == 5
 
 
