@@ -50,7 +50,7 @@ def feature_columns(
 
 def fit_table(table: Table, manifest: Manifest, rows: NDArray[Any] | None = None) -> dict[str, Array]:
     """Return an array (rows, …) for each input of the model, of all rows or some; raises InvalidInput."""
-    if not table.width:
+    if not table.width and not table.rows:
         return {spec.name: np.zeros((0, *spec.shape)) for spec in manifest.inputs}
     wanted = needed_columns(table, manifest)
     columns = _read(table, wanted, rows)
@@ -61,7 +61,7 @@ def fit_table(table: Table, manifest: Manifest, rows: NDArray[Any] | None = None
 
 def fit_features(table: Table, spec: TensorSpec, features: Sequence[str], categories: Categories | None) -> Array:
     """Return (rows, …) of the features by name, or where there are no names of all columns; raises InvalidInput."""
-    if not table.width:
+    if not table.width and not table.rows:
         return np.zeros((0, *spec.shape))
     columns = _read(table, feature_columns(table, spec, features, categories), None)
     return _stack(columns, spec, categories)

@@ -94,6 +94,7 @@ def test_a_header_of_columns_that_no_feature_names_is_as_wide_as_a_row(header: b
         (b'{"x0": 1, "x1": 2, "x3": 3}\n', "there is no column x2; expected x0, x1, x2, x3; found x0, x1, x3"),
         (b"[1, 2, 3, 4]\n[1, 2, 3]\n", "line 2: expected 4 values, found 3"),
         (b'{"x0": 1, "x1": 2, "x2": 3, "x3": null}\n', "line 1, column x3: has no value; expected a number"),
+        (b"{}", "expected 4 columns, as many as a row has values; found 0"),
         (b"", "inputs: is empty"),
     ],
 )
