@@ -130,7 +130,7 @@ def test_a_service_whose_log_nobody_reads_answers_and_ends(
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
-            wait_until(lambda: _is_ready(client))
+            wait_until(lambda: _is_ready(client), 3 * PATIENCE)  # two workers start on a busy machine
             for _ in range(FULL // 300):  # bytes of a line, at the least
                 assert client.get("/healthz", headers={"x-request-id": "x" * 128}).status_code == 200
         process.send_signal(signal.SIGTERM)
@@ -145,7 +145,7 @@ def test_a_service_without_stderr_serves(published: Path) -> None:
     process = subprocess.Popen(["sh", "-c", command])
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
-            wait_until(lambda: _is_ready(client))
+            wait_until(lambda: _is_ready(client), 3 * PATIENCE)  # two workers start on a busy machine
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
     finally:
