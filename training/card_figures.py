@@ -13,7 +13,7 @@ MOST_CLASSES = 50
 def figures(manifest: Manifest) -> str:
     """The section of the card."""
     if not manifest.evaluation:
-        return "## Figures\n\nNot evaluated."
+        return "\n\n".join(filter(None, ("## Figures", _warnings(manifest), "Not evaluated.")))
     parts = [_warnings(manifest), _main(manifest), _classes(manifest), *_plots(manifest), _detection(manifest)]
     parts += [_promises(manifest), _abstention(manifest)]
     return "\n\n".join(["## Figures", "On test rows that neither training nor calibration saw.", *filter(None, parts)])

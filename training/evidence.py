@@ -3,7 +3,7 @@
 Each step asks the exported graphs through the service's engine, so that what it finds holds for what is served.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,7 @@ def fitted(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Ma
     found = fit(manifest, asked.predict.run(inputs), samples, targets)
     for line in _what_was_fitted(found) if manifest.noise is None or manifest.noise != found.noise else ():
         say(f"{line}, on {len(targets)} validation rows")
-    return found
+    return _warned(found, _beyond_bounds(found), say)
 
 
 def calibrated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Manifest:
@@ -98,11 +98,16 @@ def evaluated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) ->
     strangers = _other_rows(evidence.others, manifest) if evidence.others else None
     report = make_report(asked.engine(manifest), inputs, targets, strangers, evidence.passes, evidence.seed)
     say(f"evaluate: with and without dropout, on {len(targets)} test rows")
-    for warning in report.warnings:
+    found = manifest.model_copy(update={"evaluation": report.figures, "class_figures": report.classes})
+    return _warned(found, report.warnings, say), report.plots
+
+
+def _warned(manifest: Manifest, warnings: Iterable[str], say: Say) -> Manifest:
+    """With these warnings as well, which are told."""
+    found = tuple(warnings)
+    for warning in found:
         say(f"warning: {warning}")
-    warnings = (*manifest.warnings, *report.warnings)
-    found = {"evaluation": report.figures, "class_figures": report.classes, "warnings": warnings}
-    return manifest.model_copy(update=found), report.plots
+    return manifest.model_copy(update={"warnings": (*manifest.warnings, *found)})
 
 
 def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
@@ -113,15 +118,27 @@ def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
 
 
 def _what_was_fitted(manifest: Manifest) -> Iterator[str]:
-    beyond = "; warning: the best one lies beyond, so the {} cannot be trusted"
     if manifest.task == "regression":
-        stopped = isinstance(manifest.noise, LearnedNoise) and at_bound(manifest.noise.scale, SCALES)
-        yield f"fit: {describe_noise(manifest.noise)}{beyond.format('deviations') * stopped}"
+        yield f"fit: {describe_noise(manifest.noise)}"
         return
-    temperatures = {"temperature": manifest.temperature, "sampled temperature": manifest.sampled_temperature}
-    for kind, temperature in temperatures.items():
-        assert temperature is not None
-        yield f"fit: {kind} {temperature:.3g}{beyond.format('probabilities') * at_bound(temperature, BOUNDS)}"
+    for kind, temperature in _temperatures(manifest).items():
+        yield f"fit: {kind} {temperature:.3g}"
+
+
+def _beyond_bounds(manifest: Manifest) -> Iterator[str]:
+    """Warnings of what was stopped by the bounds within which it is sought."""
+    if isinstance(manifest.noise, LearnedNoise) and at_bound(manifest.noise.scale, SCALES):
+        yield f"the best factor of the learned noise lies beyond {manifest.noise.scale:.3g}: trust no deviation"
+    for kind, temperature in _temperatures(manifest).items() if manifest.labels else ():
+        if at_bound(temperature, BOUNDS):
+            yield f"the best {kind} lies beyond {temperature:.3g}: trust no probability"
+
+
+def _temperatures(manifest: Manifest) -> dict[str, float]:
+    return {
+        "temperature": manifest.temperature,
+        "sampled temperature": manifest.sampled_temperature or manifest.temperature,
+    }
 
 
 def _what_was_calibrated(manifest: Manifest) -> str:

@@ -236,9 +236,12 @@ def test_a_scale_that_is_stopped_by_its_bounds_is_told(tmp_path: Path) -> None:
         )
         assert isinstance(manifest.noise, LearnedNoise)
         assert manifest.noise.scale == pytest.approx(min(factor, 10), rel=0.15)
-        (line,) = (line for line in said if line.startswith("fit: learned noise times "))
-        warned = "; warning: the best one lies beyond, so the deviations cannot be trusted, on" in line
-        assert warned == (factor == 30)
+        assert sum(line.startswith("fit: learned noise times ") for line in said) == 1
+        warned = [line for line in said if line.startswith("warning: ")]
+        assert warned == [f"warning: {warning}" for warning in manifest.warnings]
+        assert warned == ["warning: the best factor of the learned noise lies beyond 10: trust no deviation"] * (
+            factor == 30
+        )
 
 
 def test_a_noise_below_0_is_refused_without_any_rows_to_fit_it_to(tmp_path: Path) -> None:

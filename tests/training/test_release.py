@@ -229,10 +229,15 @@ def test_logits_that_are_no_log_probabilities_are_told(tmp_path: Path) -> None:
     with torch.no_grad():
         module[3].weight *= 1e5  # type: ignore[index]
     rows, said = Rows((torch.randn(200, 3),), torch.randint(0, 2, (200,))), []  # type: ignore[var-annotated]
-    publish_module(
+    folder, manifest = publish_module(
         module, (torch.randn(9, 3),), name="m", models=tmp_path, labels="ab", validation=rows, say=said.append
     )
-    assert sum("warning: the best one lies beyond" in line for line in said) == 2
+    assert [warning.partition(" lies beyond ")[0] for warning in manifest.warnings] == [
+        "the best temperature",
+        "the best sampled temperature",
+    ]
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert all(f"warning: {warning}" in said and warning in card for warning in manifest.warnings)
 
 
 ENDS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
