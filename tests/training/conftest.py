@@ -1,10 +1,11 @@
-"""Tests that need an accelerator say why they are skipped, or fail where REQUIRE_GPU is set."""
+"""The digits and their split; tests that need an accelerator say why they are skipped, or fail by REQUIRE_GPU."""
 
 import os
 
 import pytest
 import torch
 
+from training.data import Dataset, Split, load_data, split_data
 from training.device import what_torch_finds
 
 REQUIRED = bool(os.environ.get("REQUIRE_GPU"))
@@ -20,3 +21,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if REQUIRED and wanted == 1:
             pytest.fail(f"REQUIRE_GPU is set, and {what_torch_finds()}")
         pytest.skip(f"needs {wanted} GPU, and {what_torch_finds()}")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_data("digits")
+
+
+@pytest.fixture(scope="session")
+def split(digits: Dataset) -> Split:
+    return split_data(digits, 0.2, 0.2, 0.2, 0)

@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli
 from training.architecture import make_network
 from training.concrete import LEAST, MOST, START, ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig, load_config
-from training.data import Dataset, Split, load_data, split_data
+from training.data import Dataset, Split, split_data
 from training.errors import ConfigError, TrainingError
 from training.export import export
 from training.loss import Loss
@@ -88,16 +88,6 @@ def test_what_it_costs_is_the_papers_formula() -> None:
 
 
 # in training
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def split(digits: Dataset) -> Split:
-    return split_data(digits, 0.2, 0.2, 0.2, 0)
 
 
 def quick(data: Dataset, split: Split, seen: list[Epoch] | None = None, **settings: object) -> Trained:

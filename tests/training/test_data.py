@@ -10,11 +10,6 @@ from training.data import Dataset, deal, load_data, split_data
 from training.errors import TrainingError
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
 def test_digits_are_those_of_scikit_learn(digits: Dataset) -> None:
     bunch = load_digits()
     np.testing.assert_array_equal(digits.inputs, bunch.data)

@@ -13,23 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from training import architecture
 from training.batches import AT_ONCE, AT_ONCE_BYTES, gathered_together, one_ahead
 from training.config import TrainConfig
-from training.data import Dataset, Part, Split, load_data, split_data
+from training.data import Dataset, Part, Split
 from training.device import choose_device, describe, explained, ieee_float32
 from training.distributed import backends
 from training.errors import TrainingError
 from training.train import Trained, begin, train
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def split(digits: Dataset) -> Split:
-    return split_data(digits, 0.2, 0.2, 0.2, 0)
 
 
 class Machine:

@@ -16,7 +16,7 @@ from training.behaviour.settings import QUICK
 from training.behaviour.study import of_model, study
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
-from training.data import Dataset, Split, load_data, split_data
+from training.data import Dataset, Split, split_data
 from training.device import choose_device, describe
 from training.distributed import Ranks
 from training.errors import TrainingError
@@ -24,16 +24,6 @@ from training.pipeline import run
 from training.train import Epoch, Trained, begin, train
 
 pytestmark = pytest.mark.gpu
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def split(digits: Dataset) -> Split:
-    return split_data(digits, 0.2, 0.2, 0.2, 0)
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,6 @@ from training.reviewed import Reviewed, with_reviewed
 TABLE = "age,city,price\n" + "".join(f"{i}.5,{'Oslo' if i % 3 else 'Rome'},{i * 2.0}\n" for i in range(60))
 
 
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
 def keep(where: Path, *said: tuple[Any, Any], model: str = "digits") -> list[Row]:
     """Inputs and labels into a store, each as a row of its own; a label of None is none."""
     store = open_store(where)

@@ -16,21 +16,11 @@ from torch import nn
 from training.architecture import make_network
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
-from training.data import Dataset, Split, load_data, split_data
+from training.data import Dataset, Split, split_data
 from training.device import choose_precision, placed
 from training.errors import TrainingError
 from training.loss import Loss
 from training.train import Epoch, Run, Trained, train
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def split(digits: Dataset) -> Split:
-    return split_data(digits, 0.2, 0.2, 0.2, 0)
 
 
 def quick(digits: Dataset, split: Split, **settings: object) -> Trained:

@@ -9,22 +9,12 @@ from torch import Tensor, nn
 
 from training.checkpoint import load, resumed
 from training.config import TrainConfig
-from training.data import Dataset, Split, load_data, split_data
+from training.data import Dataset, Split
 from training.epochs import logged
 from training.errors import TrainingError
 from training.layers import Standardise
 from training.network import make_mlp
 from training.train import Epoch, Trained, train
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load_data("digits")
-
-
-@pytest.fixture(scope="module")
-def split(digits: Dataset) -> Split:
-    return split_data(digits, 0.2, 0.2, 0.2, 0)
 
 
 def quick(digits: Dataset, split: Split, seen: list[Epoch] | None = None, **settings: object) -> Trained:

@@ -5,13 +5,8 @@ import pytest
 from training.behaviour.networks import Network, capped, one_thread, split_of, train_network, with_rate
 from training.behaviour.settings import QUICK
 from training.config import TrainConfig
-from training.data import Dataset, load_data
+from training.data import Dataset
 from training.pipeline import settled
-
-
-@pytest.fixture(scope="session")
-def digits() -> Dataset:
-    return load_data("digits")
 
 
 @pytest.fixture(scope="session")
