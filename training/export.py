@@ -174,14 +174,16 @@ def _dropout_draws(network: nn.Module, example: tuple[Tensor, ...]) -> tuple[Dra
                 f"the network draws random numbers with {draw.operator}, which {what}{_in_modules([draw])}"
             )
     if not draws:
-        idle = [name for name, part in network.named_modules() if "dropout" in type(part).__name__.lower()]
-        hint = (
-            f"; {', '.join(idle)} draw nothing: they are not called, have p = 0, or are not told that this is training"
-            " (Keras: docs/import.md)"
-        )
         reason = "the network has no active dropout (0 < p < 1), so there is nothing to sample"
-        raise CannotExport(reason + hint * bool(idle))
+        raise CannotExport(reason + _why_idle(network))
     return draws
+
+
+def _why_idle(network: nn.Module) -> str:
+    if any(type(part).__module__.partition(".")[0] == "keras" for part in network.modules()):
+        return "; Keras drops only where it is called with training=True: wrap it as docs/import.md does"
+    idle = [name or "it" for name, part in network.named_modules() if "dropout" in type(part).__name__.lower()]
+    return f"; {', '.join(idle)} draw nothing: they are not called, have p = 0, or do not train" if idle else ""
 
 
 def _in_modules(draws: Sequence[Draw]) -> str:

@@ -26,6 +26,13 @@ def may_differ(model: ModelProto) -> float:
     return max(EQUAL, EQUAL_EPSILONS * _epsilon(model))
 
 
+def advice(model: ModelProto) -> str:
+    """Return what may be why onnxruntime cannot load a graph."""
+    if TensorProto.BFLOAT16 not in _kinds(model):
+        return ""
+    return "; it has bfloat16, for which onnxruntime has few operators on a CPU: make it float32 first"
+
+
 def _epsilon(model: ModelProto) -> float:
     return max((EPSILONS.get(kind, 0.0) for kind in _kinds(model)), default=0.0)
 

@@ -81,7 +81,10 @@ def drop_ratio(node: NodeProto, known: Mapping[str, TensorProto]) -> float:
         return 0.5
     if node.input[1] not in known:
         raise CannotExport(f"{describe(node)}: its ratio must be a constant")
-    return round(decimal(numpy_helper.to_array(known[node.input[1]]).item()), DIGITS)
+    ratio = numpy_helper.to_array(known[node.input[1]])
+    if ratio.size != 1:
+        raise CannotExport(f"{describe(node)}: its ratio must be one number; it has {ratio.size}")
+    return round(decimal(ratio.item()), DIGITS)
 
 
 def _site(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site | None:

@@ -16,7 +16,7 @@ from service.runtime import Array, Graph
 from training.errors import TrainingError
 from training.export import Exported, example_rows
 from training.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
-from training.precision import may_differ, may_disagree
+from training.precision import advice, may_differ, may_disagree
 from training.reference import Reference, TorchReference
 
 ROWS = (1, 3, 17)
@@ -54,7 +54,7 @@ def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Te
     """
     predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
     reference = TorchReference(network) if isinstance(network, nn.Module) else network
-    subject = _Subject(reference, exported, example, _load("predict.onnx", predict), _load("sample.onnx", sample))
+    subject = _Subject(reference, exported, example, *_load(exported, predict, sample))
     checks = tuple(_checks(subject))
     return Verified(predict, sample, exported.sites, exported.inputs, exported.output, checks, _SEAL)
 
@@ -103,11 +103,11 @@ class _Subject:
         return [draw_masks(SEED, i, site.p, site.shape, 0, passes) for i, site in enumerate(self.exported.sites)]
 
 
-def _load(name: str, content: bytes) -> Graph:
+def _load(exported: Exported, predict: bytes, sample: bytes) -> tuple[Graph, Graph]:
     try:
-        return Graph(content, name=name)
+        return Graph(predict, name="predict.onnx"), Graph(sample, name="sample.onnx")
     except InvalidModel as error:
-        raise failed("the service can load the graphs", error.message) from None
+        raise failed("the service can load the graphs", f"{error.message}{advice(exported.predict)}") from None
 
 
 def _may_be_mask(rows: Tensor) -> bool:

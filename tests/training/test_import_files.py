@@ -293,7 +293,21 @@ def without_weight(model: ModelProto) -> None:
     del model.graph.initializer[0]
 
 
+def sequence_input(model: ModelProto) -> None:
+    model.graph.input.append(helper.make_tensor_sequence_value_info("q", TensorProto.FLOAT, None))
+
+
+def no_output(model: ModelProto) -> None:
+    del model.graph.output[:]
+
+
 REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
+    "no output": (changed(no_output), "must have one output; the file has none"),
+    "two ratios": (
+        lambda: two_layers("d = Dropout (h, r)", r=np.array([0.1, 0.2], np.float32)),
+        "one number; it has 2",
+    ),
+    "an opset that nobody knows": (lambda: two_layers(opset=99), "the file is of opset 99; the newest that is known"),
     "no dropout": (lambda: two_layers("d = Identity (h)"), "no active dropout"),
     "only ratio 0": (lambda: two_layers("d = Dropout (h, z)", z=ZERO), "no active dropout"),
     "ratio 1": (lambda: two_layers("d = Dropout (h, z)", z=ONE), "its p is 1.0"),
@@ -322,7 +336,7 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
     "foreign operator": (changed(foreign), "Relu node 'h': is an operator of 'com.example'; only those of ONNX"),
     "unknown operator": (changed(unknown), "is no valid ONNX: No Op registered for NoSuchOperator"),
     "no opset": (changed(without_opset), "is no valid ONNX|names no version"),
-    "a node is missing": (changed(without_first_node), "is no valid ONNX"),
+    "a node is missing": (changed(without_first_node), "is no valid ONNX: .* however input 'p' of node: .*Relu"),
     "a weight is missing": (changed(without_weight), "is no valid ONNX"),
     "text in a Constant": (
         lambda: two_layers('s = Constant <value_string = "a"> () d = Dropout (h)'),
@@ -337,6 +351,22 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
         "the file is fixed at 2 rows, and freeing that may be why",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: two_layers(more_inputs=", string[N] s"), "input 's': string is not served; it must be one of float32"),
+        (changed(sequence_input), "input 'q': a sequence is not served; it must be one of float32"),
+        (
+            lambda: two_layers("k = Cast <to = 16> (h) e = Dropout (k) d = Cast <to = 1> (e)"),
+            "it has bfloat16, for which onnxruntime has few operators on a CPU",
+        ),
+    ],
+)
+def test_types_that_are_not_served(make: Callable[[], ModelProto], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotExport, match=reason):
+        served(make(), tmp_path, rows=())
 
 
 @pytest.mark.parametrize("case", REFUSED)

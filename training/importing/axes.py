@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from service.manifest import TensorSpec
 from service.runtime import Array
@@ -49,7 +49,7 @@ def input_specs(model: ModelProto) -> tuple[TensorSpec, ...]:
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:
-    kind = np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+    kind = _kind(value)
     if kind not in DTYPES.values():
         raise CannotExport(
             f"input {value.name!r}: {kind} is not served; it must be one of {', '.join(DTYPES.values())}"
@@ -63,6 +63,13 @@ def _spec(value: ValueInfoProto) -> TensorSpec:
             f"input {value.name!r}: its axis {axis} has no fixed size in the file; give --rows, whose size it then has"
         )
     return TensorSpec.model_validate({"name": value.name, "dtype": kind, "shape": shape[1:]})
+
+
+def _kind(value: ValueInfoProto) -> str:
+    if not value.type.HasField("tensor_type"):
+        return f"a {value.type.WhichOneof('value').removesuffix('_type')}"
+    kind = value.type.tensor_type.elem_type
+    return "string" if kind == TensorProto.STRING else np.dtype(helper.tensor_dtype_to_np_dtype(kind)).name
 
 
 def free_rows(model: ModelProto) -> int | None:

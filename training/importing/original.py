@@ -15,14 +15,15 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.shape_inference import infer_shapes
 from torch import Tensor
 
-from service.errors import DropserveError
+from service.errors import DropserveError, InvalidModel
 from service.runtime import Array, Graph
-from training.errors import TrainingError
+from training.errors import CannotExport, TrainingError
 from training.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
 from training.importing.batches import in_batches
 from training.importing.reading import first_line
 from training.inject import Draw
 from training.noise import UNIFORM, find_block
+from training.precision import advice
 from training.reference import noise_of_pass
 from training.sites import drop_idle
 
@@ -177,7 +178,10 @@ def _copy(model: ModelProto) -> ModelProto:
 
 
 def _load(model: ModelProto) -> Graph:
-    return Graph(model.SerializeToString(), name="the file", optimise=False)
+    try:
+        return Graph(model.SerializeToString(), name="the file", optimise=False)
+    except InvalidModel as error:
+        raise CannotExport(f"{error.message}{advice(model)}") from None
 
 
 def _run(graph: Graph, feed: dict[str, Array]) -> Array:

@@ -11,7 +11,8 @@ def check_output(model: ModelProto) -> None:
     outputs = model.graph.output
     if len(outputs) != 1:
         names = ", ".join(repr(output.name) for output in outputs)
-        raise CannotExport(f"the network must have one output; the file has {len(outputs)}: {names}")
+        found = f"{len(outputs)}: {names}" if names else "none"
+        raise CannotExport(f"the network must have one output; the file has {found}")
     kind, shape = outputs[0].type.tensor_type.elem_type, shape_of(outputs[0])
     if kind != TensorProto.FLOAT:
         found = TensorProto.DataType.Name(kind).lower()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+import onnx.defs
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, checker
 from onnx.external_data_helper import load_external_data_for_model
@@ -46,6 +47,8 @@ def fitting(model: ModelProto) -> ModelProto:
     version = opset_of(model)
     if OLDEST_OPSET <= version <= NEWEST_OPSET:
         return model
+    if version > (newest := onnx.defs.onnx_opset_version()):
+        raise CannotExport(f"the file is of opset {version}; the newest that is known here is {newest}")
     try:
         if version > NEWEST_OPSET:
             return _checked(convert_version(model, NEWEST_OPSET))
@@ -92,12 +95,14 @@ def making_sense() -> Iterator[None]:
     except DropserveError:
         raise
     except Exception as error:  # they raise a dozen unrelated types
-        raise CannotExport(f"no sense can be made of the file: {first_line(error)}") from error
+        raise CannotExport(f"no sense can be made of the file: {type(error).__name__}: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:
-    """ONNX's messages go on for pages."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """ONNX's messages go on for pages; a line that ends in a colon goes on in the next."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    end = next((number for number, line in enumerate(lines, start=1) if not line.endswith(":")), len(lines))
+    return " ".join(lines[:end]) or type(error).__name__
 
 
 def _parse(file: Path) -> ModelProto:
