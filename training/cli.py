@@ -20,6 +20,7 @@ from training.errors import ConfigError, TrainingError
 from training.flags import Flag, given, with_flags
 from training.glossary import COMPARED, FIGURES
 from training.importing.cli import add_import
+from training.markdown import number
 from training.reproduce.cli import app as reproduce
 
 if TYPE_CHECKING:
@@ -129,9 +130,9 @@ def _show(folder: Path, manifest: Manifest) -> None:
     models = folder.parent.parent
     table = Table("figure", *COMPARED.values())
     for figure, title in FIGURES.items():
-        numbers = [manifest.evaluation.get(kind, {}).get(figure) for kind in COMPARED]
-        if any(number is not None for number in numbers):
-            table.add_row(title, *("" if number is None else f"{number:.4f}" for number in numbers))
+        found = [manifest.evaluation.get(kind, {}).get(figure) for kind in COMPARED]
+        if any(value is not None for value in found):
+            table.add_row(title, *map(number, found))
     if manifest.evaluation:
         out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
