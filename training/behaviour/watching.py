@@ -29,7 +29,8 @@ class Seen:
 @contextmanager
 def watch_dropout(steps: int, title: str) -> Iterator[list[Seen]]:
     """While it is entered, the first training steps of every dropout layer; the list is filled at its end. Steps of
-    fewer rows than the first are passed over, and so is a pass without gradients, which trains nothing.
+    fewer rows than the first are passed over, and so is a pass without gradients, which trains nothing, and a network
+    that takes fewer steps than another, as one that is only tried.
     """
     layers: dict[int, tuple[float, list[tuple[Float32, Float32]]]] = {}
 
@@ -47,7 +48,9 @@ def watch_dropout(steps: int, title: str) -> Iterator[list[Seen]]:
         yield seen
     finally:
         handle.remove()
-    for number, (p, noted) in enumerate(layers.values(), start=1):
+    most = max((len(noted) for _, noted in layers.values()), default=0)
+    trained = [layer for layer in layers.values() if len(layer[1]) == most]
+    for number, (p, noted) in enumerate(trained, start=1):
         inputs, outputs = (np.stack(side) for side in zip(*noted, strict=True))
         seen.append(Seen(f"{title}, layer {number}", p, inputs, outputs))
 
