@@ -19,6 +19,7 @@ from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError
 from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
 from training.export import as_tensors, example_rows, export
+from training.precision import may_disagree
 from training.publish import Trial, publish
 from training.rows import Rows, named_inputs, one_an_input
 from training.verify import Verified, verify
@@ -114,7 +115,8 @@ def publish_verified(
     manifest = fitted(manifest, asked, evidence, say)
     manifest = calibrated(manifest, asked, evidence, say)
     manifest, plots = evaluated(manifest, asked, evidence, say)
-    answers = golden.record(asked.engine(manifest), shown, GOLDEN_PASSES, evidence.seed)
+    tolerance = max(golden.TOLERANCE, may_disagree(onnx.load_model_from_string(verified.sample)))
+    answers = golden.record(asked.engine(manifest), shown, GOLDEN_PASSES, evidence.seed, tolerance)
     return publish(Path(models), manifest, verified, answers, plots, trial)
 
 

@@ -43,6 +43,15 @@ def test_the_inputs_become_the_examples(toy: ToyNet, content: bytes) -> None:
     np.testing.assert_array_equal(engine.examples["input"], toy.rows(5))
 
 
+def test_a_publisher_may_state_how_far_answers_may_lie_apart(engine: Engine, toy: ToyNet) -> None:
+    coarse = golden.record(engine, {"input": toy.rows(5)}, PASSES, SEED, tolerance=1e-2)
+    with np.load(io.BytesIO(coarse)) as file:
+        apart = file["predict"] + 5e-3
+    assert golden.replay(engine, changed(coarse, predict=apart)) == pytest.approx(5e-3)
+    with pytest.raises(InvalidModel, match=r"relative error 0\.005, at most 0\.0001 is allowed"):
+        golden.replay(engine, changed(coarse, predict=apart, tolerance=None))  # as files of earlier publishers
+
+
 def test_another_model_answers_otherwise(content: bytes) -> None:
     with pytest.raises(InvalidModel, match="answers otherwise than when it was published: relative error"):
         golden.replay(ToyNet(seed=1).engine(), content)
@@ -65,6 +74,8 @@ def test_a_model_of_another_dropout_rate_answers_otherwise(toy: ToyNet, content:
         ({"sample": None}, "does not fit the model: .*sample"),
         ({"seed": None}, "does not fit the model: .*seed"),
         ({"seed": np.uint64(SEED + 1)}, "sample: the model answers otherwise"),
+        ({"tolerance": 0.5}, r"a tolerance of 0\.5; it is at most 0\.1"),
+        ({"tolerance": np.nan}, "a tolerance of nan"),
         ({"input.input": None}, "does not fit the model: inputs.input: is missing"),
         ({"input.input": np.zeros((5, 9))}, "expected 4 values, found 9"),
         ({"input.input": np.full((5, 4), np.nan)}, "expected a finite number"),

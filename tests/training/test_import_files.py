@@ -129,6 +129,9 @@ def test_half_precision_is_held_to_what_it_can_tell(p: float, tmp_path: Path) ->
     masks = draw_masks(SEED, 0, engine.manifest.sites[0].p, (8,), 0, PASSES)[:, 0]
     wanted = [by_arithmetic(X, mask) for mask in masks]
     np.testing.assert_allclose(engine.draw_all({"x": X}, Sampling(PASSES, SEED)), wanted, atol=0.05)
+    [file] = tmp_path.rglob("golden.npz")
+    with np.load(file) as golden:
+        assert golden["tolerance"] == 10 * 2.0**-10  # another processor rounds otherwise
 
 
 def test_an_opset_that_the_oldest_onnxruntime_lacks_is_converted_or_told(tmp_path: Path) -> None:
