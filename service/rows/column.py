@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.rows.numbers import LARGEST
+from service.rows.numbers import LARGEST, are_merged
 
 Wanted = Literal["any", "number", "whole", "text", "lists"]
 """What a column is read as. any: numbers, true and false, or text, whichever it holds; number: refused where it is
@@ -37,6 +38,8 @@ class Column:
     """The number of the first row in its file."""
     odd: str = ""
     """What it holds, in words, where neither numbers nor text can be made of it."""
+    merged: bool = False
+    """Whether different whole numbers in the file are equal here, as float64 cannot tell them apart."""
 
     @property
     def text(self) -> bool:
@@ -96,7 +99,8 @@ def of_values(name: str, values: Sequence[Any], lines: NDArray[np.int64] | None 
     if kinds <= {int} and all(-LARGEST <= value < LARGEST for value in values if value is not None):
         return make(np.array([0 if value is None else value for value in values], dtype=np.int64))
     if kinds <= {int, float}:
-        return make(np.array([math.nan if value is None else _to_float(value) for value in values]))
+        numbers = np.array([math.nan if value is None else _to_float(value) for value in values])
+        return make(numbers, merged=are_merged(compress(values, ~missing), numbers[~missing]))
     if kinds == {bool}:
         return make(np.array([bool(value) for value in values]))
     odd = "objects" if dict in kinds else "lists" if list in kinds else ""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput, MalformedBody
 from service.rows.column import Column, Wanted, whole_numbers
 from service.rows.dialect import Dialect, Marks, find_decimal, find_delimiter, marks_of
-from service.rows.numbers import CODE, OTHER, Decimal, is_missing, read_numbers, read_whole_number
+from service.rows.numbers import CODE, OTHER, Decimal, are_merged, is_missing, read_numbers, read_whole_number
 
 Cells = list[str]
 Line = tuple[int, Cells]
@@ -124,7 +124,7 @@ def _of_any_kind(make: Make, cells: Cells, decimal: Decimal) -> Column:
     there = _there(cells, missing)
     numbers = None if any(map(CODE.fullmatch, there)) else read_numbers(there, decimal)
     if numbers is not None:
-        return make(_spread(numbers, missing), missing)
+        return make(_spread(numbers, missing), missing, merged=are_merged(there, numbers, decimal))
     if all(cell.lower() in BOOLEANS for cell in there):
         return make(_spread(np.array([BOOLEANS[cell.lower()] for cell in there]), missing), missing)
     if all(map(DATE.fullmatch, there)):

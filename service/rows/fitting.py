@@ -142,7 +142,8 @@ def _number_of(value: Any, names: dict[str, int], category: Category, column: Co
     for spelling in (text, text.lower()) if text.lower() in ("true", "false") else (text,):
         if spelling in names and (isinstance(value, str | bool) or category.has_numeric_names):
             return names[spelling]
-    position = read_numbers([text], ".") if isinstance(value, str) else None
+    by_number = isinstance(value, str) and not category.has_numeric_names
+    position = read_numbers([text], ".") if by_number else None
     if position is not None:
         value = float(position[0])
     return category.read(value, column.place(row, named=False), row=row)

@@ -1,7 +1,8 @@
 """Numbers as people and spreadsheets write them: with a decimal point or comma, digits in groups or not."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal as Exact
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ NOTHING = {
 
 def _grammar(decimal: Decimal) -> re.Pattern[str]:
     mark, group = re.escape(decimal), f"(?P<group>[{re.escape(OTHER[decimal])}{GROUPS}])"
-    whole = rf"(?:[0-9]{{1,3}}{group}[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*|[0-9]+)"
+    whole = rf"(?:[1-9][0-9]{{0,2}}{group}[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*|[0-9]+)"
     value = rf"(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
     return re.compile(rf"[+{MINUS}-]?(?:{value}|inf(?:inity)?)", re.IGNORECASE)
 
@@ -41,6 +42,8 @@ CODE = re.compile(r"0[0-9]+")
 """A whole number with a zero before it: a code, such as a postal one."""
 LARGEST = 2**63
 """Whole numbers of 64 bits are below it."""
+APART_BELOW = 2.0**53
+"""The whole numbers that are nearer to 0 are all different in float64."""
 
 Numbers = NDArray[np.float64] | NDArray[np.int64]
 
@@ -72,6 +75,15 @@ def read_whole_number(text: str, decimal: Decimal) -> int | None:
     """Return a whole number, which may be written as 3.0; None for what is none."""
     match = WITHOUT_FRACTION.fullmatch(text.translate(SPELLING[decimal])) if NUMBER[decimal].fullmatch(text) else None
     return int(match[1]) if match else None
+
+
+def are_merged(values: Iterable[str | float | Exact], numbers: Numbers, decimal: Decimal = ".") -> bool:
+    """Whether different whole numbers among the values became equal numbers of float64."""
+    if numbers.dtype.kind != "f" or not APART_BELOW <= np.abs(numbers).max(initial=0) < np.inf:
+        return False
+    exact = {Exact(value.translate(SPELLING[decimal]) if isinstance(value, str) else value) for value in values}
+    whole = [value for value in exact if value == value.to_integral_value()]
+    return len(set(map(float, whole))) < len(whole)
 
 
 def possible_decimals(texts: Sequence[str]) -> set[Decimal]:

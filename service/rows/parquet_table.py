@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from service.errors import InvalidInput, MalformedBody
 from service.rows.column import Column, Wanted, as_wanted, to_objects
+from service.rows.numbers import are_merged
 
 
 class ArrowTable:
@@ -38,7 +39,9 @@ class ArrowTable:
             missing = missing | np.isnan(values)
         elif values.dtype.kind == "O" and not odd:
             missing = missing | np.fromiter((value == "" for value in values), np.bool_, len(values))
-        return as_wanted(Column(self.names[number], values, missing, first=self._first, odd=odd), wanted)
+        merged = pa.types.is_decimal(array.type) and are_merged(array.drop_null().to_pylist(), values[~missing])
+        column = Column(self.names[number], values, missing, first=self._first, odd=odd, merged=merged)
+        return as_wanted(column, wanted)
 
 
 class ParquetTable:
@@ -46,12 +49,13 @@ class ParquetTable:
 
     def __init__(self, sources: Sequence[Path | IO[bytes]]) -> None:
         """Read what the files say of themselves. Raises MalformedBody or InvalidInput that names the file."""
-        self._files = [_open(source) for source in sources]
+        places = [_place(source) if len(sources) > 1 else "" for source in sources]
+        self._files = [_open(source, place) for source, place in zip(sources, places, strict=True)]
         self.names: list[str] = self._files[0].schema_arrow.names
-        for source, file in zip(sources, self._files, strict=True):
+        for place, file in zip(places, self._files, strict=True):
             if sorted(file.schema_arrow.names) != sorted(self.names):
                 odd = sorted(set(file.schema_arrow.names) ^ set(self.names))
-                raise InvalidInput(f"{_name(source)}has other columns than the file before: {', '.join(odd[:8])}")
+                raise InvalidInput(f"{place}has other columns than the file before: {', '.join(odd[:8])}")
         self.rows: int = sum(file.metadata.num_rows for file in self._files)
         self.width = len(self.names)
 
@@ -92,14 +96,14 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _open(source: Path | IO[bytes]) -> parquet.ParquetFile:
+def _open(source: Path | IO[bytes], place: str) -> parquet.ParquetFile:
     try:
         return parquet.ParquetFile(source)
     except (pa.ArrowException, OSError) as error:
-        raise MalformedBody(f"{_name(source)}is not a Parquet file: {first_line(error)}") from None
+        raise MalformedBody(f"{place}is not a Parquet file: {first_line(error)}") from None
 
 
-def _name(source: Path | IO[bytes]) -> str:
+def _place(source: Path | IO[bytes]) -> str:
     return f"{source.name}: " if isinstance(source, Path) else ""
 
 

@@ -81,6 +81,7 @@ def test_names_and_the_delimiter_are_found(text: str, names: list[str]) -> None:
         ("x;y\n1.234.567;a\n2.000.000;b\n", [1234567, 2000000]),
         ('x,y\n"1,007",1.5\n"2,100",2.5\n', [1007, 2100]),
         ('x,y\n"1,007","1,5"\n"2,100","2,5"\n', [1.007, 2.1]),
+        ("x;y\n0,126;a\n-0,063;b\n", [0.126, -0.063]),
         ("x\n1'234\n2\u2019000\n", [1234, 2000]),
         ("x\n9007199254740993\n3\n", [9007199254740993, 3]),
         ("x\n1\ninf\n", [1.0, float("inf")]),
@@ -200,6 +201,27 @@ def test_types_of_parquet() -> None:
         "price": [1.5, None], "town": ["Bonn", None], "code": ["00501", None], "count": [3, None],
         "half": [0.5, None], "paid": [True, None], "nothing": [None, None],
     }  # fmt: skip
+
+
+LONG = 12345678901234567890
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "merged"),
+    [
+        (f"x\n{LONG}\n{LONG + 1}\n", "csv", True),
+        (f'x\n"{LONG:,}"\n"{LONG + 1:,}"\n', "csv", True),
+        (f"x\n{2**53}\n{2**53 + 1}\n1.5\n", "csv", True),
+        (f"x\n{LONG}\n{LONG}.0\n{2 * LONG}\n", "csv", False),
+        ("x\n1e300\n-2e300\n", "csv", False),
+        (f'{{"x": {LONG}}}\n{{"x": {LONG + 1}}}\n{{"x": null}}\n', "jsonl", True),
+        (f'{{"x": {2**53}}}\n{{"x": {2**53 + 1}}}\n{{"x": 0.5}}\n', "jsonl", True),
+        (packed(x=pa.array([Decimal(LONG), Decimal(LONG + 1), None])), "parquet", True),
+        (packed(x=pa.array([Decimal(LONG), Decimal(2 * LONG), None])), "parquet", False),
+    ],
+)
+def test_whole_numbers_that_float64_merges_are_noticed(content: str | bytes, kind: Format, merged: bool) -> None:
+    assert [column.merged for column in columns_of(content, kind).values()] == [merged]
 
 
 def test_columns_that_are_no_numbers_are_named() -> None:

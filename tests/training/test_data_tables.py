@@ -108,6 +108,8 @@ def test_rows_with_missing_values_are_left_out_when_it_is_said(tmp_path: Path) -
         ({"x": ["1", "inf"] * 60}, r"'x' has 60 values that are no finite numbers, the first in line 3: inf"),
         ({"x": ["1", "1e400"] * 60}, r"'x' has 60 values that are no finite numbers"),
         ({"x": [2**53, 2**53 + 1] * 60}, r"'x' holds whole numbers that 64-bit floating point cannot tell apart"),
+        ({"x": [10**20, 10**20 + 1] * 60}, r"'x' holds whole numbers that 64-bit floating point cannot tell apart"),
+        ({"x": [f"{i} {'kg' if i % 2 else 'g'}" for i in range(120)]}, r"numbers with marks beside them, as '0 g'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learned_from(tmp_path: Path, columns: dict[str, list[object]], message: str | None) -> None:
@@ -164,6 +166,18 @@ def test_bytes_that_are_no_text_and_files_of_no_known_kind(tmp_path: Path) -> No
     ):
         with pytest.raises(TrainingError, match=message):
             load_data(str(tmp_path / f"x.{name}"), Choices("y"))
+
+
+def test_classes_are_named_by_whole_numbers_of_any_size(tmp_path: Path) -> None:
+    file = write(tmp_path, "x,y\n" + "".join(f"{i / 4},{(1e20, -3.0)[i % 2]}\n" for i in range(40)))
+    assert load_data(file, Choices("y")).labels == ("-3", "100000000000000000000")
+
+
+def test_a_name_that_comes_twice_must_be_ignored(tmp_path: Path) -> None:
+    file = write(tmp_path, "x,a,a,y\n" + "".join(f"{i / 4},{i},{i},{'yn'[i % 2]}\n" for i in range(40)))
+    with pytest.raises(TrainingError, match=r"more than one column is called a; .* --ignore"):
+        load_data(file, Choices("y"))
+    assert load_data(file, Choices("y", ignore=("a",))).features == ("x",)
 
 
 def test_dates_in_parquet_are_refused(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from training.errors import TrainingError
 
 MAX_CATEGORIES = 100
 SHOWN = 5
-MARKS = re.compile(r"^[€$£¥₹]\s*|\s*(?:[€$£¥₹%‰])$")
-"""Of currencies and shares, beside a number."""
+MARKS = re.compile(r"^[€$£¥₹]\s*|\s*[€$£¥₹%‰]$|\s+[^\W\d_][^\s\d]{0,7}$")
+"""Of currencies, shares and units, beside a number."""
 CODES = ", which are text as some have zeros before them"
 ID_NAMES = {"", "id", "index", "uuid", "key", "rowid", "row_id", "unnamed: 0", "__index_level_0__"}
 
@@ -72,6 +72,8 @@ def make_feature(where: str, column: Column, categorical: bool) -> Feature:
 def _complete_feature(where: str, column: Column, categorical: bool) -> Feature:
     """That of a column without missing values."""
     different = np.unique(column.values)
+    if column.merged and not categorical:
+        raise merged(where, column)
     if len(different) == 1:
         return _ignored(column, f"always {different[0]}")
     if categorical or column.text:
@@ -80,13 +82,18 @@ def _complete_feature(where: str, column: Column, categorical: bool) -> Feature:
         return _ignored(column, "a different whole number in each row: an id")
     values = finite(where, column)
     if column.values.dtype.kind in "iu" and len(np.unique(values)) < len(different):
-        raise TrainingError(
-            f"{where}: column {column.name!r} holds whole numbers that 64-bit floating point cannot tell apart, such as"
-            f" {np.abs(column.values).max()}; say --ignore {column.name}, or subtract a constant from them"
-        )
+        raise merged(where, column)
     kind = "whole numbers" if column.values.dtype.kind in "iu" else "numbers"
     text = f"{kind} {span(values)}, {len(different)} different"
     return Feature(ColumnSeen(column.name, "number", text), values)
+
+
+def merged(where: str, column: Column, *, target: bool = False) -> TrainingError:
+    """The error of whole numbers that are too large to be told apart."""
+    return TrainingError(
+        f"{where}: column {column.name!r} holds whole numbers that 64-bit floating point cannot tell apart, such as"
+        f" {np.abs(column.values).max():.17g}; subtract a constant from them" + _or_ignore(column, target=target)
+    )
 
 
 def finite(where: str, column: Column, *, target: bool = False) -> Floats:
@@ -114,7 +121,7 @@ def _or_ignore(column: Column, *, target: bool) -> str:
 
 def category_names(values: NDArray[Any]) -> tuple[str, ...]:
     """Of different values, as they are written: true and false in lower case, as in JSON."""
-    return tuple(str(value).lower() if values.dtype.kind == "b" else str(value) for value in values)
+    return tuple(map(as_text, values.tolist()))
 
 
 def listed(names: list[str] | tuple[str, ...], most: int = 20) -> str:

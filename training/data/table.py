@@ -36,8 +36,10 @@ def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column],
         raise TrainingError(
             f"{file.name}: its first line holds numbers ({', '.join(names)[:60]}); write the names of the columns there"
         )
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        raise TrainingError(f"{file.name}: more than one column is called {listed(twice)}")
+    if twice := sorted({name for name in names if name and names.count(name) > 1} - set(choices.ignore)):
+        raise TrainingError(
+            f"{file.name}: more than one column is called {listed(twice)}; give each a name of its own, or say --ignore"
+        )
     target = check_choices(file.name, names, choices)
     if not table.rows:
         raise TrainingError(f"{file.name}: has no rows")
@@ -72,8 +74,9 @@ def _of_one_kind(where: str, column: Column, choices: Choices) -> Column:
         if other := next((row for row, kind in enumerate(kinds) if kind is not kinds[0]), None):
             raise TrainingError(
                 f"{where}: column {column.name!r} holds {column.values[0]!r} and, in {column.where(other)},"
-                f" {column.values[other]!r}, which are of different types; write them alike, or say --categorical"
-                f" {column.name}"
+                f" {column.values[other]!r}, which are of different types; write them alike"
+                + f", or say --categorical {column.name}"
+                * (column.name != choices.target)
             )
     return column
 

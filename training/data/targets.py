@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from service.rows.column import Column
 from training.data.choices import Choices
-from training.data.columns import SHOWN, category_names, finite, listed, span
+from training.data.columns import SHOWN, category_names, finite, listed, merged, span
 from training.data.dataset import ColumnSeen, Float32, Int64, Task
 from training.errors import TrainingError
 
@@ -19,14 +19,14 @@ ROUNDED = 1e-4
 def make_target(where: str, column: Column, choices: Choices) -> tuple[Int64 | Float32, tuple[str, ...], ColumnSeen]:
     """Targets, names of classes (of a regression none), and what was seen; raises TrainingError."""
     different = np.unique(column.values)
+    if column.merged:
+        raise merged(where, column, target=True)
     if len(different) < 2:
         raise TrainingError(f"{where}: target {column.name!r} is always {different[0]}, so there is nothing to learn")
     if infer_task(column, len(different), choices) == "regression":
         return _values(where, column)
-    if column.values.dtype.kind == "f":
-        if not (different == np.round(different)).all():
-            raise TrainingError(f"{where}: target {column.name!r} holds numbers with a fraction; they are no classes")
-        different = different.astype(np.int64)
+    if column.values.dtype.kind == "f" and not (different == np.round(different)).all():
+        raise TrainingError(f"{where}: target {column.name!r} holds numbers with a fraction; they are no classes")
     if len(different) > MAX_CLASSES or len(different) > len(column.values) / 2:
         raise TrainingError(
             f"{where}: target {column.name!r} has {len(different)} classes in {len(column.values)} rows, which is too"
