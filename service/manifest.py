@@ -334,6 +334,13 @@ class Manifest(Part):
         return self
 
     @model_validator(mode="after")
+    def _features_fit(self) -> "Manifest":
+        size = math.prod(self.inputs[0].shape)
+        if self.features and len(self.inputs) == 1 and len(self.features) != size:
+            raise ValueError(f"features names {len(self.features)} values, but a row has {size}")
+        return self
+
+    @model_validator(mode="after")
     def _seen_fits(self) -> "Manifest":
         size = math.prod(self.inputs[0].shape)
         if self.seen and (len(self.inputs) > 1 or len(self.seen) not in (1, size)):

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from service import golden
-from service.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TrainingData, sha256
+from service.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TensorSpec, TrainingData, sha256
 from service.runtime import Array
 from service.sampling import Sampling
 from training import provenance
 from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError
 from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
-from training.export import as_tensors, example_rows, export
+from training.export import as_tensors, check_module, example_rows, export
 from training.precision import may_disagree
 from training.publish import Trial, publish
 from training.rows import Rows, named_inputs, one_an_input
@@ -78,11 +78,11 @@ def publish_module(
 
     Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
     """
+    check_module(module)
     example = as_tensors(example, module)
     exported = export(module, example, input_names=input_names, classification=bool(labels))
     if image is not None or imputation:
-        stated = {"image": image, "imputation": tuple(imputation)}
-        exported = replace(exported, inputs=(exported.inputs[0].model_copy(update=stated),))
+        exported = replace(exported, inputs=(_stated(exported.inputs, image, imputation),))
     if exported.ending.note:
         say(f"export: {exported.ending.note}")
     verified = verify(module, exported, example)
@@ -139,6 +139,20 @@ def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> 
             **facts,
         )
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = "".join(f"{part}: " for part in first["loc"])
-        raise TrainingError(f"{field}{first['msg'].removeprefix('Value error, ')}") from None
+        raise _first_wrong(error) from None
+
+
+def _stated(inputs: Sequence[TensorSpec], image: ImageRule | None, imputation: Sequence[float]) -> TensorSpec:
+    """The only input, with what is said of it; raises TrainingError where that does not fit."""
+    if len(inputs) > 1:
+        raise TrainingError(f"image and imputation are of an only input; the network has {len(inputs)}")
+    try:
+        return TensorSpec(**{**dict(inputs[0]), "image": image, "imputation": tuple(imputation)})
+    except ValidationError as error:
+        raise _first_wrong(error) from None
+
+
+def _first_wrong(error: ValidationError) -> TrainingError:
+    first = error.errors(include_url=False)[0]
+    field = "".join(f"{part}: " for part in first["loc"])
+    return TrainingError(f"{field}{first['msg'].removeprefix('Value error, ')}")

@@ -56,6 +56,8 @@ def _array(rows: ArrayLike, field: str) -> Array:
 
 def check_rows(part: str, rows: Rows, manifest: Manifest) -> tuple[dict[str, Array], Array]:
     """Inputs by name and targets, of a part of the data; raises TrainingError naming the part and the field."""
+    if not isinstance(rows, Rows):
+        raise TrainingError(f"{part}: expected Rows(inputs, targets); found a {type(rows).__name__}")
     try:
         inputs = named_inputs(rows.inputs, manifest)
     except InvalidInput as error:

@@ -177,6 +177,8 @@ def test_names_that_are_numbers_are_written_as_strings() -> None:
     message = refusal_of([[0, 1, 0, 0]], manifest).message
     assert message.startswith('inputs[0][1]: city: expected one of "5", "1", "2"; found 1; did you mean "1"?')
     np.testing.assert_array_equal(read_rows(b"0,5,0,0\n0,2,0,0\n", "csv", manifest)["input"][:, 1], [0, 2])
+    with pytest.raises(InvalidInput, match=r'found "5\.0"'):
+        read_rows(b"0,5.0,0,0\n", "csv", manifest)
     with pytest.raises(InvalidInput, match="line 1, column 2: city: expected one of"):
         read_rows(b"0,0,0,0\n", "csv", manifest)
     array = np.array([[0, 1.0, 0, 0], [0, 3, 0, 0]])

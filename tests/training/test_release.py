@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from service.errors import InvalidInput
 from service.loading import load_model
-from service.manifest import Manifest, Noise
+from service.manifest import ImageRule, Manifest, Noise
 from service.masks import MaskCache
 from tests.training.networks import TwoInputs
 from training import release
@@ -210,6 +210,10 @@ def test_a_wrong_export_leaves_nothing(mistake: Any, tmp_path: Path, monkeypatch
             {"labels": ("a", "b"), "test": Rows((values(9, 3),), np.ones(9))},
             "test: targets: expected 9 whole numbers from 0 to 1; found float64",
         ),
+        ({"test": (values(9, 3), values(9, 2))}, r"test: expected Rows\(inputs, targets\); found a tuple"),
+        ({"features": ("a", "b")}, "features names 2 values, but a row has 3"),
+        ({"imputation": (0.0, 1.0)}, "imputation has one entry a value of a row of a float type, not 2"),
+        ({"image": ImageRule(mode="L", resize="crop", background="#ffffff")}, "image of mode L needs a shape"),
     ],
 )
 def test_what_does_not_fit_is_named_and_leaves_nothing(changes: Any, reason: str, tmp_path: Path) -> None:
