@@ -1,9 +1,12 @@
-"""Training rows → how much each class weighs in the loss."""
+"""Training rows → how much each class weighs in the loss, and which classes are not among them."""
+
+from collections.abc import Iterator
 
 import numpy as np
 
 from training.config import TrainConfig
 from training.data import Dataset, Part
+from training.data.columns import listed
 from training.errors import TrainingError
 from training.metrics import Float64, Int64
 
@@ -29,3 +32,10 @@ def balanced(targets: Int64, classes: int) -> Float64:
     That is rows / (classes · rows of the class) (King & Zeng 2001, "Logistic regression in rare events data").
     """
     return len(targets) / (classes * np.maximum(np.bincount(targets, minlength=classes), 1))
+
+
+def untaught(data: Dataset, rows: Part) -> Iterator[str]:
+    """A warning of the classes that are not among the rows to train on; none of a regression."""
+    taught = set(rows.targets.tolist()) if data.labels else set()
+    if names := [name for number, name in enumerate(data.labels) if number not in taught]:
+        yield f"warning: no row to train on is of {listed(names)}; a class needs a row in each part of the data"

@@ -10,7 +10,7 @@ from torch import nn
 from service.manifest import Manifest, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
-from training.class_weights import check_class_weights, class_weights
+from training.class_weights import check_class_weights, class_weights, untaught
 from training.concrete import LEAST, MOST
 from training.config import TrainConfig
 from training.data import ColumnSeen, Dataset, Part, Split, load_data, split_data
@@ -52,7 +52,9 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     config, data, split, reviewed = _prepared(config)
     everything = reviewed.joined(data) if reviewed else data
     others = () if config.others is None else (read_others(config.others, data),)
-    for line in (*_table(data.columns), *data.notes, *_left_out(everything, split), *unvarying(data, split.train)):
+    for line in (*_table(data.columns), *data.notes, *_left_out(everything, split)):
+        say(line)
+    for line in (*unvarying(data, split.train), *untaught(data, split.train)):
         say(line)
     say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
     say(_what(config, data))
@@ -94,7 +96,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained) | (reviewed.facts(data) if reviewed else {}),
     )
-    if config.class_weights == "none" and any(of.recall.get("deterministic") == 0 for of in manifest.class_figures):
+    if config.class_weights == "none" and _misses_rare(manifest):
         say("A class that is rare is recognised more often with --class-weights balanced: docs/training.md.")
     return folder, manifest
 
@@ -174,6 +176,12 @@ def _table(columns: Sequence[ColumnSeen]) -> Iterator[str]:
 def _left_out(data: Dataset, split: Split) -> Iterator[str]:
     if left := len(data.targets) - sum(_counts(split).values()):
         yield f"{left} rows left out that are equal to one of the source's own test rows"
+
+
+def _misses_rare(manifest: Manifest) -> bool:
+    """Whether a class is never recognised that has less than half as many rows as the classes have on average."""
+    few = sum(each.rows for each in manifest.class_figures) / max(1, 2 * len(manifest.labels))
+    return any(each.recall.get("deterministic") == 0 and each.rows < few for each in manifest.class_figures)
 
 
 def _rows(part: Part) -> Rows:

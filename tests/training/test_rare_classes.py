@@ -10,9 +10,10 @@ from torch.nn.functional import cross_entropy
 from typer.testing import CliRunner, Result
 
 from service.manifest import read_manifest
-from training.class_weights import balanced
+from training.class_weights import balanced, untaught
 from training.cli import app
 from training.config import TrainConfig
+from training.data import Choices, Part, load_data
 from training.loss import Loss
 
 QUICK = ("--epochs", "10", "--passes", "8", "--hidden", "16", "--device", "cpu")
@@ -84,3 +85,11 @@ def test_weights_are_those_of_scikit_learn_and_the_loss_is_a_mean_over_all_rows(
     torch.testing.assert_close(whole, of_rows.mean().float())
     halves = [loss.of_answers(answers[half], truth[half]) for half in (slice(0, 5), slice(5, 10))]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)  # whatever classes a batch happens to have
+
+
+def test_a_class_without_a_row_to_train_on_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i / 4},{'ab'[i % 2]}\n" for i in range(40)) + "9.9,c\n")
+    data = load_data(str(tmp_path / "rows.csv"), Choices("y"))
+    assert list(untaught(data, Part(data.inputs, data.targets))) == []
+    (warning,) = untaught(data, Part(data.inputs[:40], data.targets[:40]))
+    assert warning.startswith("warning: no row to train on is of c;")
