@@ -12,6 +12,7 @@ import numpy as np
 from service.api.chunks import CHUNK_BYTES, SPLIT, chunks, count
 from service.api.wording import in_words
 from service.errors import InvalidInput
+from service.manifest import TensorSpec
 from service.oip.datatypes import BF16, DTYPES
 from service.runtime import Array
 
@@ -20,21 +21,22 @@ VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}
 """What numpy's kinds of numbers are in JSON."""
 
 
-def from_json(
-    data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, *, may_be_missing: bool = False
-) -> Array:
-    """JSON → an array of this shape, with NaN for null where values may be missing.
+def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, spec: TensorSpec) -> Array:
+    """JSON → an array of this shape, with NaN for null where the model's input may have missing values.
 
+    Floating-point numbers are read as precisely as the model takes them, though the datatype be a shorter one.
     Raises InvalidInput naming what does not fit.
     """
     if datatype == BF16:
         raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
     dtype = DTYPES[datatype]
+    if dtype.kind == "f" and spec.dtype.startswith("float"):
+        dtype = np.promote_types(dtype, spec.dtype)
     nested = NESTED.match(data) is not None
     text = bytes(data)
     if len(text) > CHUNK_BYTES and (values := count(text, b",") + 1) > math.prod(shape):
         raise _misfit(f"found {values}", datatype, shape, field)
-    value = float | None if may_be_missing and dtype.kind == "f" else VALUES[dtype.kind]
+    value = float | None if spec.imputation and dtype.kind == "f" else VALUES[dtype.kind]
     decoder = _decoder(len(shape) if nested else 1, value)
     try:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such

@@ -105,8 +105,7 @@ def _read_inputs(
         check_tensor(tensor.datatype, tensor.shape, spec, max_rows)
         size = _binary_size(parameters, bool(bytes(tensor.data)), len(body) - start, field)
         if size is None:
-            missing = bool(spec.imputation)
-            arrays[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, may_be_missing=missing)
+            arrays[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, spec)
         else:  # a slice is a copy, which starts at an address that suits every type
             arrays[spec.name] = from_bytes(body[start : start + size], tensor.datatype, tensor.shape, field)
             start += size

@@ -75,6 +75,14 @@ def test_every_datatype_becomes_the_models_own(datatype: str, manifest: Manifest
         np.testing.assert_array_equal(request.inputs["input"], row.astype(np.float32), strict=True)
 
 
+def test_json_keeps_the_digits_that_the_model_takes() -> None:
+    """Whatever the datatype, which clients of older versions of a model may still send."""
+    manifest = of({"name": "seconds", "dtype": "float64", "shape": (2,)})
+    seconds = [1700000000.25, 1700000000.75]
+    described = tensor(name="seconds", shape=[1, 2], datatype="FP32", data=seconds)
+    np.testing.assert_array_equal(read(manifest, described).inputs["seconds"], [seconds], strict=True)
+
+
 def test_truth_values_are_numbers(manifest: Manifest) -> None:
     expected = np.array([[0, 1, 1, 0]], np.float32)
     as_json = read(manifest, tensor(datatype="BOOL", data=[False, True, True, False]))
