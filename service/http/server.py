@@ -18,13 +18,14 @@ from service.http.checks import prepare
 from service.http.listening import find_port, format_host, is_loopback
 from service.http.process import configure_process
 from service.http.workers import Workers
-from service.telemetry.logs import configure_logging
+from service.telemetry.logs import configure_logging, open_standard_descriptors
 
 log = structlog.get_logger(__name__)
 
 
 def run_server(settings: Settings) -> None:
     """Serve until told to stop. Raises InvalidSettings."""
+    open_standard_descriptors()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be read again
     sockets = prepare(settings)
     configure_logging(settings.log_level)

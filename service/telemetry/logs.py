@@ -17,6 +17,8 @@ REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
 """Of the request that is being answered; set by `service.http.gate`."""
 
 STDERR = 2
+STANDARD = (0, 1, STDERR)
+"""Descriptors of stdin, stdout and stderr."""
 
 log = structlog.get_logger("service.http.access")
 
@@ -72,7 +74,6 @@ def configure_logging(level: str, descriptor: int = STDERR) -> None:
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if os.isatty(descriptor) else structlog.processors.JSONRenderer()
     )
-    _ensure_open(descriptor)
     handler = LogWriter(descriptor)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -88,6 +89,18 @@ def configure_logging(level: str, descriptor: int = STDERR) -> None:
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what a change means is told by who looks at it
 
 
+def open_standard_descriptors() -> None:
+    """Open to nothing those that were closed when the process began.
+
+    Else a socket or a database that is opened later has such a number, and gets log lines.
+    """
+    for descriptor in STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number, which is this
+
+
 def log_what_python_prints() -> None:
     """Log warnings, and exceptions that nobody can catch, which Python would write to stderr and wait for it."""
     logging.captureWarnings(capture=True)
@@ -98,11 +111,3 @@ def log_what_python_prints() -> None:
 def log_lost(error: BaseException | None, place: str) -> None:
     """Log an exception that nobody can catch."""
     log.error("exception ignored", place=place, exc_info=error)
-
-
-def _ensure_open(descriptor: int) -> None:
-    """Open a descriptor that was closed when the process began: the next file to be opened would have its number."""
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
