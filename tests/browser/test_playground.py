@@ -16,7 +16,7 @@ from service.config import Settings
 from service.http.access import make_key
 from service.http.app import create_app
 from tests.browser.axe import barriers
-from tests.browser.conftest import PATIENCE_MS, TOWNS, Watched
+from tests.browser.conftest import PATIENCE_MS, ROOT, TOWNS, Watched
 from tests.browser.playground import Playground
 from tests.conftest import running_server
 from tests.service.processes import Service, service
@@ -333,18 +333,28 @@ def test_a_slider_says_what_its_field_says(playground: Playground) -> None:
         assert slider.input_value() == age.input_value() == slider.get_attribute("aria-valuetext")
 
 
-def test_an_error_is_shown_where_it_belongs(playground: Playground, watched: Watched) -> None:
+def test_an_error_is_shown_where_it_belongs(watched: Watched, tmp_path: Path) -> None:
+    with service(tmp_path, "--models", str(ROOT / "models")) as running:
+        playground = Playground(watched.page, str(running.client.base_url))
+        playground.model("strength")
+        before = playground.shown()
+        field = playground.page.locator(".field", has_text="cement")
+        field.locator("input[type=number]").fill("1e300")
+        expect(field.locator(".control-error")).to_contain_text("expected a finite number that fits float32")
+        expect(playground.page.locator("#answer-body")).to_have_class("stale")
+        watched.complaints.clear()  # the browser itself tells of the status 422
+        playground.press("Undo changes")
+        expect(field.locator(".control-error")).to_be_hidden()
+        expect(playground.page.locator("#answer-body")).not_to_have_class("stale")
+        assert playground.shown() == before
+
+
+def test_a_value_that_the_network_has_no_answer_to_is_refused(playground: Playground, watched: Watched) -> None:
     playground.model("houses")
-    before = playground.shown()
-    field = playground.page.locator(".field", has_text="size")
-    field.locator("input[type=number]").fill("1e300")
-    expect(field.locator(".control-error")).to_contain_text("expected a finite number that fits float32")
+    playground.page.locator(".field", has_text="size").locator("input[type=number]").fill("1e300")
+    expect(playground.page.get_by_text("the network's answer is not a finite number")).to_be_visible()
     expect(playground.page.locator("#answer-body")).to_have_class("stale")
-    watched.complaints.clear()  # the browser itself tells of the status 422
-    playground.press("Undo changes")
-    expect(field.locator(".control-error")).to_be_hidden()
-    expect(playground.page.locator("#answer-body")).not_to_have_class("stale")
-    assert playground.shown() == before
+    watched.complaints.clear()
 
 
 @pytest.mark.parametrize(
