@@ -122,6 +122,13 @@ def test_links_are_followed_and_loops_are_not(folder: Path) -> None:
     assert len(load_data(str(folder)).inputs) == 98
 
 
+def test_a_folder_is_of_classes_which_may_be_said(folder: Path) -> None:
+    """As `import` says it where labels are given."""
+    assert load_data(str(folder), Choices(task="classification")).labels == load_data(str(folder)).labels
+    with pytest.raises(TrainingError, match="has no columns to choose and is of classes"):
+        load_data(str(folder), Choices(task="regression"))
+
+
 def test_the_rule_is_published(folder: Path, tmp_path: Path) -> None:
     quick = ["--epochs", "2", "--passes", "8", "--hidden", "8", "--device", "cpu", "--network", "mlp"]
     how = ["--size", "8x6", "--mode", "L", "--resize", "pad", "--background", "#00FF00"]

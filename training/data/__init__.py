@@ -86,7 +86,8 @@ def _is_idx(path: Path) -> bool:
 
 
 def _no_columns(source: str, choices: Choices) -> None:
-    if choices != Choices():
+    """Raise TrainingError for choices that only files have; that it is of classes may be said."""
+    if choices.task == "regression" or replace(choices, task="auto") != Choices():
         raise TrainingError(
             f"{source}: has no columns to choose and is of classes; target, ignore, categorical, task and missing"
             " are for files; size, resize, mode and background for folders of pictures"

@@ -36,7 +36,7 @@ def make_array_dataset(
     if not kept.all() and choices.missing == "refuse":
         raise TrainingError(
             f"{name}: {(~kept).sum()} of {len(kept)} rows have values that are not a number (NaN); leave such rows out"
-            " with --missing drop" + ", or learn from them with --missing median" * (inputs.ndim == 2)
+            " with --missing drop" + ", or in training learn from them with --missing median" * (inputs.ndim == 2)
         )
     if not kept.any():
         raise TrainingError(f"{name}: no row is without NaN")

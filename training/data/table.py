@@ -122,7 +122,7 @@ def _complete(
         raise TrainingError(
             f"{name}: values are missing in {len(missing)} columns (of {rows} rows): {counts}; fill them in, or leave"
             " such rows out with --missing drop"
-            + ", or such columns with --ignore, or learn from them with --missing median"
+            + ", or such columns with --ignore, or in training learn from them with --missing median"
             * (set(missing) != {target})
         )
     kept = ~np.logical_or.reduce([column.missing for column in needed])
