@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from service.manifest import ClassFigures, Manifest
@@ -32,13 +34,16 @@ def class_figures(answers: Answers, targets: Array, labels: Sequence[str]) -> tu
 
 
 def unlearned(answers: Answers, targets: Array, manifest: Manifest) -> Iterator[str]:
-    """Warnings of deterministic answers that are no better than a constant, and of classes that are never recognised.
+    """Warn of deterministic answers that are no better than a constant, and of classes never recognised or not tested.
 
     Targets are classes (rows,), or a regression's values (rows, outputs).
     """
     if not manifest.labels:
         return _unlearned_values(answers.deterministic, targets)
-    return _unlearned_classes(answers.deterministic, targets, manifest)
+    return chain(
+        _unlearned_classes(answers.deterministic, targets, manifest),
+        _missed_classes(answers, targets, manifest.labels),
+    )
 
 
 def _unlearned_classes(probabilities: Float64, targets: Int64, manifest: Manifest) -> Iterator[str]:
@@ -54,11 +59,25 @@ def _unlearned_classes(probabilities: Float64, targets: Int64, manifest: Manifes
             f"{found:.4f} of the {len(targets)} test rows are given the right class, no more than by always answering"
             f" {commonest!r}, {of_commonest:.4f}"
         )
-    missed = np.flatnonzero((rows > 0) & (recall(probabilities, targets) == 0))
-    if len(missed):
-        counted = [(manifest.labels[i], int(rows[i])) for i in missed[:NAMED]]
-        named = ", ".join(f"{label!r} ({count} test row{'s' * (count > 1)})" for label, count in counted)
-        yield f"recall 0, so never recognised: {named}" + f" and {len(missed) - NAMED} more" * (len(missed) > NAMED)
+
+
+def _missed_classes(answers: Answers, targets: Int64, labels: Sequence[str]) -> Iterator[str]:
+    rows = np.bincount(targets, minlength=len(labels))
+    missed = recall(answers.deterministic, targets) == 0
+    if missed.any():
+        yield f"recall 0, so never recognised: {_named(missed, labels, rows)}"
+    missed_by_mean = (recall(answers.uncertainty.mean, targets) == 0) & ~missed
+    if missed_by_mean.any():
+        yield f"recall 0 with MC dropout, so not recognised by it: {_named(missed_by_mean, labels, rows)}"
+    if (rows == 0).any():
+        yield f"no test row has the class, so nothing is known of it: {_named(rows == 0, labels, rows)}"
+
+
+def _named(which: NDArray[np.bool_], labels: Sequence[str], rows: Int64) -> str:
+    """«'yes' (4 test rows), 'maybe' (0 test rows) and 3 more»."""
+    places = np.flatnonzero(which)
+    named = ", ".join(f"{labels[i]!r} ({rows[i]} test row{'s' * int(rows[i] != 1)})" for i in places[:NAMED])
+    return named + f" and {len(places) - NAMED} more" * int(len(places) > NAMED)
 
 
 def agreement_beyond_chance(answered: Int64, targets: Int64) -> float:

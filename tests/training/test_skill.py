@@ -1,5 +1,7 @@
 """Whether a model is better than a constant answer, by numbers that can be computed by hand or by another library."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score
@@ -54,6 +56,23 @@ def test_always_the_commonest_class_is_a_warning(two: Manifest) -> None:
     assert chance.startswith("0.9900 of the 400 test rows are given the right class, which is not shown to be better")
     assert chance.endswith("always answering 'no' is right for 0.9900")
     assert missed == "recall 0, so never recognised: 'yes' (4 test rows)"
+
+
+def test_a_class_that_mc_dropout_alone_misses_is_a_warning(two: Manifest) -> None:
+    targets = np.repeat([0, 1], [396, 4])
+    by_mean = answering(np.zeros(400, np.int64), 2).uncertainty
+    answers = replace(answering(targets, 2), uncertainty=by_mean)
+    assert list(unlearned(answers, targets, two)) == [
+        "recall 0 with MC dropout, so not recognised by it: 'yes' (4 test rows)"
+    ]
+
+
+def test_a_class_without_test_rows_is_a_warning(manifest: Manifest) -> None:
+    targets = np.repeat([0, 1], [30, 30])
+    three = manifest.model_copy(update={"labels": ("cat", "dog", "unicorn")})
+    assert warned(targets, targets, three) == [
+        "no test row has the class, so nothing is known of it: 'unicorn' (0 test rows)"
+    ]
 
 
 def test_a_rare_class_that_is_recognised_is_none(two: Manifest) -> None:

@@ -78,7 +78,7 @@ function split({ blind }, row, i, width) {
     { class: "split" },
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.total_std[i])), " standard deviation in all; the bar shows shares of the variance"),
     splitBar({ label: "Uncertainty", parts, width }),
-    meaning("neutral", "Noise", format(noise), noise ? "How far the target itself scatters: no network could tell it." : "The model was published without: it expects none of the target."),
+    meaning("neutral", "Noise", format(noise), noise ? "How far targets lie from the answer: noise, and what the network leaves unexplained." : "The model was published without: it expects none of the target."),
     meaning("accent", "Between networks", format(unknown), blind ? BLIND : "How far the networks disagree, as a standard deviation. High where the model has learned too little of inputs like this; low is no proof that it has not."),
   );
 }
