@@ -93,6 +93,8 @@ def test_rows_with_missing_values_are_left_out_when_it_is_said(tmp_path: Path) -
     assert len(data.inputs) == 58
     assert data.notes == ("2 of 60 rows left out, where values are missing: age (2), kind (1)",)
     assert len(load_data(file, Choices("y", ignore=("age", "kind"))).inputs) == 60
+    with pytest.raises(TrainingError, match=r"no row has a value in every column; missing: age \(60\); .* --ignore"):
+        load_data(write(tmp_path, houses(age=["NA"] * 60)), Choices("y", missing="drop"))
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def _complete_feature(where: str, column: Column, categorical: bool) -> Feature:
     if column.merged and not categorical:
         raise merged(where, column)
     if len(different) == 1:
-        return _ignored(column, f"always {different[0]}")
+        return _ignored(column, f"always {category_names(different)[0] if column.text else different[0]}")
     if categorical or column.text:
         return _category(where, column, different, categorical)
     if column.values.dtype.kind in "iu" and len(different) == len(column.values) and _counts_rows(column):

@@ -128,7 +128,8 @@ def _complete(
     kept = ~np.logical_or.reduce([column.missing for column in needed])
     if not kept.any():
         raise TrainingError(
-            f"{name}: no row has a value in every column; missing: {counts or 'all, as it has no rows'}"
+            f"{name}: no row has a value in every column; missing: {counts}"
+            + "; leave columns without values out with --ignore" * (set(missing) != {target})
         )
     notes = (f"{rows - kept.sum()} of {rows} rows left out, where values are missing: {counts}",) if missing else ()
     return [column.kept(kept) for column in columns], np.flatnonzero(kept), notes
