@@ -118,6 +118,7 @@ def test_versions_with_their_states_and_reasons(context: BrowserContext, serve: 
         folder = ToyNet(seed=version).publish(tmp_path, version=version, description=f"the {version}.")
     (folder / PREDICT_GRAPH).write_bytes(b"damaged")
     ToyNet().publish(tmp_path, name="silent")
+    (tmp_path / "readme.txt").touch()
     with serve(models=tmp_path, pins={"toy": 1}, watch=False) as client:
         client.post("/v1/models/silent/unload")
         page = open_status(context.new_page(), client.base_url)
@@ -127,7 +128,9 @@ def test_versions_with_their_states_and_reasons(context: BrowserContext, serve: 
         expect(rows.nth(1)).to_contain_text("ready")
         expect(rows.nth(2)).to_contain_text("unavailable")
         expect(rows.nth(2)).to_contain_text("predict.onnx: is damaged")
-        expect(page.locator("#problem")).to_contain_text("toy/3")
+        problem = page.locator("#problem")
+        expect(problem).to_contain_text("toy/3")
+        expect(problem).to_contain_text(re.compile(r"\nreadme\.txt: is no folder"), use_inner_text=True)
         expect(model(page, "silent")).to_contain_text("does not serve")
         expect(model(page, "silent")).to_contain_text("unloaded")
         expect(model(page, "toy")).to_contain_text("the 1.")

@@ -57,7 +57,7 @@ function showReady(readiness, samples) {
   tag.className = good ? "tag good" : "tag bad";
   const told = Object.entries((good ? readiness.failures : readiness.details.failures) ?? {});
   const why = [...(good ? [] : [`${readiness.message}.`]), ...told.map(([place, reason]) => `${place}: ${reason}`)];
-  write(at("problem"), why.join(" "));
+  write(at("problem"), why.join("\n"));
   at("problem").className = good ? "notice warn" : "notice bad";
   at("problem").hidden = !why.length;
   const workers = valuesOf(samples, "process_start_time_seconds", "worker").length;
