@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import DropserveError
@@ -20,13 +20,18 @@ MAX_WORKERS = 256
 Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 
 
-def _without_slash_at_the_end(path: object) -> object:
-    return path.rstrip("/") if isinstance(path, str) else path
+PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
 
-PathPrefix = Annotated[
-    str, BeforeValidator(_without_slash_at_the_end), Field(pattern=r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$")
-]
+def _path_prefix(path: str) -> str:
+    """Return a path prefix without the slash at its end."""
+    prefix = path.rstrip("/")
+    if not PREFIX.fullmatch(prefix):
+        raise ValueError("expected a path such as /ml, of A-Z a-z 0-9 . _ ~ -")
+    return prefix
+
+
+PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 
 
 def _from_json(value: object) -> object:
@@ -224,7 +229,6 @@ WORDING = {
     "greater_than_equal": "expected at least {ge}",
     "int_parsing": "expected a whole number",
     "less_than_equal": "expected at most {le}",
-    "string_pattern_mismatch": "expected what matches {pattern}",
 }
 """By pydantic's type of an error; others have pydantic's own."""
 

@@ -80,7 +80,7 @@ class SqlStore:
         try:
             parsed = sa.make_url(url)
         except ArgumentError:
-            raise InvalidStore("prediction_log: is no URL of a database") from None
+            raise InvalidStore("expected a URL of a database") from None
         kind = parsed.get_backend_name()
         self._name = parsed.render_as_string(hide_password=True)
         is_file = kind == "sqlite" and parsed.database and not parsed.database.startswith((":", "file:"))

@@ -78,7 +78,7 @@ def open_store(where: str | Path) -> Store:
     """
     kind, is_database, _ = str(where).partition("://")
     if is_database and kind.partition("+")[0] not in DATABASES:
-        raise InvalidStore(f"prediction_log: expected a folder, or a URL of sqlite or postgresql; found {kind}")
+        raise InvalidStore(f"expected a folder, or a URL of sqlite or postgresql; found {kind}")
     try:
         if is_database:
             from service.review.sql import SqlStore  # what they need is an extra, and only then imported
@@ -88,4 +88,4 @@ def open_store(where: str | Path) -> Store:
 
         return ParquetStore(Path(where))
     except ModuleNotFoundError as error:
-        raise InvalidStore(f"prediction_log: needs {error.name}; {remedy('log')}") from None
+        raise InvalidStore(f"needs {error.name}; {remedy('log')}") from None

@@ -123,6 +123,7 @@ def test_all_that_is_wrong_is_explained_at_once(monkeypatch: pytest.MonkeyPatch)
         "PINS": "{",
         "CORS_ORIGINS": "https://app.example.org",
         "LOG_LEVEL": "loud",
+        "ROOT_PATH": "ml",
     }
     for name, value in wrong.items():
         monkeypatch.setenv(f"DROPSERVE_{name}", value)
@@ -139,6 +140,7 @@ def test_all_that_is_wrong_is_explained_at_once(monkeypatch: pytest.MonkeyPatch)
         "pins": "expected JSON, such as {\"digits\": 1}, found '{'",
         "cors_origins": "expected JSON, such as [\"https://app.example.org\"], found 'https://app.example.org'",
         "log_level": "expected 'debug', 'info', 'warning' or 'error', found 'loud'",
+        "root_path": "expected a path such as /ml, of A-Z a-z 0-9 . _ ~ -, found 'ml'",
     }
 
 

@@ -202,7 +202,7 @@ def test_a_missing_extra_is_told(where: str, package: str, tmp_path: Path) -> No
     )
     assert done.returncode == 1
     said = " ".join(done.stderr.split())
-    assert f"prediction_log: needs {package}; in the repository's folder: " in said
+    assert f"DROPSERVE_PREDICTION_LOG: needs {package}; in the repository's folder: " in said
     assert " -m pip install -e '.[log]' -c constraints.txt" in said
 
 
