@@ -18,7 +18,7 @@ from rich.text import Text
 EVERY = 10.0
 """Seconds between two lines, at first."""
 SHARE = 0.02
-"""Of the time that has passed, between two lines: a day's work is not told in thousands of them."""
+"""Of the time that has passed, between two lines: a day's work does not fill the log."""
 WIDTH = 40
 
 
@@ -30,7 +30,7 @@ class Position:
     text: str = ""
     done: int = 0
     of: int | None = None
-    """None: nobody knows how much there is."""
+    """None: the total is not known."""
     began: float = field(default_factory=monotonic)
 
     def at(self, text: str, done: int = 0, of: int | None = None) -> None:

@@ -43,7 +43,7 @@ def main() -> None:
         answer = connection.getresponse()
         content = answer.read().decode()
     except (OSError, HTTPException, ValueError) as error:
-        sys.exit(f"the service cannot be asked: {error}")
+        sys.exit(f"the service cannot be reached: {error}")
     if answer.status != 200:
         sys.exit(content)
 

@@ -1,4 +1,4 @@
-"""What the operations of an OpenAPI description have in common: where they are, who may ask, what any may refuse."""
+"""What the operations of an OpenAPI description have in common: addresses, authorisation, refusals."""
 
 from typing import Any
 

@@ -83,8 +83,8 @@ def _add_example_rows(router: APIRouter, repository: Repository) -> None:
         engine = repository.catalogue.find(name, version)
         return json_response(encode_examples(engine.manifest, engine.examples))
 
-    add("/{name}/examples", get_model_examples, "Rows that a model may be asked")
-    add("/{name}/versions/{version}/examples", get_version_examples, "Rows that a version may be asked")
+    add("/{name}/examples", get_model_examples, "Example rows of a model")
+    add("/{name}/versions/{version}/examples", get_version_examples, "Example rows of a version")
 
 
 def _add_refresh(router: APIRouter, repository: Repository) -> None:

@@ -29,7 +29,7 @@ def configure_process(settings: Settings) -> uvicorn.Config:
         http=Timed,
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # nothing here asks who a caller is but by his key
+        proxy_headers=False,  # callers are known by their keys alone
         server_header=False,
         limit_concurrency=room_for(settings.max_connections),
         timeout_keep_alive=settings.idle_timeout,

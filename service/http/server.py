@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def run_server(settings: Settings) -> None:
-    """Serve until told to stop. Raises InvalidSettings."""
+    """Serve until a signal to stop. Raises InvalidSettings."""
     open_standard_descriptors()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be read again
     sockets = prepare(settings)
@@ -49,7 +49,7 @@ def _run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
 
 
 def _run_alone(settings: Settings, sockets: list[socket.socket]) -> None:
-    # uvicorn drains and then raises the signal again, to die of it; a service that was told to stop did well
+    # uvicorn drains and then raises the signal again, to die of it; a service that ends on request did well
     signal.signal(signal.SIGTERM, _end_well)
     server = AnnouncedServer(configure_process(settings), settings)
     with suppress(KeyboardInterrupt):

@@ -107,7 +107,7 @@ class Workers(supervisor.Multiprocess):
             self.processes[-1].start()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace who died or hangs; stop where a worker cannot start, as no other could."""
+        """Replace each worker that died or hangs; stop where a worker cannot start, as no other could."""
         for index, worker in enumerate(self.processes):
             assert isinstance(worker, Worker)
             if self.should_exit.is_set() or worker.is_alive():

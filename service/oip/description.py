@@ -92,8 +92,8 @@ OPERATIONS = (
     Operation(
         "oip_version_metadata", VERSION, "A version of a model", INPUTS, schemas.ModelMetadata, FOUND, example="model"
     ),
-    Operation("oip_model_ready", f"{MODEL}/ready", "Can a model be asked?", READY, schemas.ModelReady, FOUND),
-    Operation("oip_version_ready", f"{VERSION}/ready", "Can a version be asked?", READY, schemas.ModelReady, FOUND),
+    Operation("oip_model_ready", f"{MODEL}/ready", "Is a model ready?", READY, schemas.ModelReady, FOUND),
+    Operation("oip_version_ready", f"{VERSION}/ready", "Is a version ready?", READY, schemas.ModelReady, FOUND),
     Operation(
         "oip_model_infer",
         f"{MODEL}/infer",

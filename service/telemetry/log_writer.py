@@ -1,4 +1,4 @@
-"""The way of log lines to stderr: through a bounded queue and a thread, so that nobody who logs waits for who reads."""
+"""Log lines to stderr, through a bounded queue and a thread: logging never waits for a reader."""
 
 import logging
 import os
@@ -50,7 +50,7 @@ class LogWriter(logging.Handler):
         """Queue a line, or drop it; never wait."""
         try:
             line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
-        except Exception:  # noqa: BLE001 - whatever cannot be formatted must not stop who logs it
+        except Exception:  # noqa: BLE001 - a line that cannot be formatted must not stop its caller
             self.handleError(record)
             return
         with self._changed:

@@ -59,7 +59,7 @@ SHARED: tuple[Processor, ...] = (
 def configure_logging(level: str, descriptor: int = STDERR) -> None:
     """Send our own events and those of other packages, at least as severe as `level`, to a file descriptor.
 
-    Nobody who logs waits for it: see LogWriter.
+    Logging never waits for it: see LogWriter.
     """
     structlog.configure(
         processors=[
@@ -102,12 +102,12 @@ def open_standard_descriptors() -> None:
 
 
 def log_what_python_prints() -> None:
-    """Log warnings, and exceptions that nobody can catch, which Python would write to stderr and wait for it."""
+    """Log warnings, and exceptions that no code can catch, which Python would write to stderr and wait for it."""
     logging.captureWarnings(capture=True)
     sys.unraisablehook = lambda lost: log_lost(lost.exc_value, place=repr(lost.object))
     threading.excepthook = lambda lost: log_lost(lost.exc_value, place=lost.thread.name if lost.thread else "")
 
 
 def log_lost(error: BaseException | None, place: str) -> None:
-    """Log an exception that nobody can catch."""
+    """Log an exception that no code can catch."""
     log.error("exception ignored", place=place, exc_info=error)

@@ -93,4 +93,4 @@ def test_it_says_why_a_service_is_not_ready(tmp_path: Path) -> None:
 
 def test_it_says_where_nobody_listens() -> None:
     done = ask(DROPSERVE_PORT=str(free_port()))
-    assert (done.returncode, done.stderr) == (1, "the service cannot be asked: [Errno 111] Connection refused\n")
+    assert (done.returncode, done.stderr) == (1, "the service cannot be reached: [Errno 111] Connection refused\n")
