@@ -5,6 +5,8 @@ Each step asks the exported graphs through the service's engine, so that what it
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +44,12 @@ class Evidence:
     seed: int = 0
 
     @property
+    def parts(self) -> dict[str, Rows]:
+        """Those that are given, by name."""
+        parts = {"validation": self.validation, "calibration": self.calibration, "test": self.test}
+        return {name: rows for name, rows in parts.items() if rows is not None}
+
+    @property
     def test_rows(self) -> int:
         return len(np.asarray(self.test.targets)) if self.test else 0
 
@@ -65,6 +73,24 @@ def check_noise_told(manifest: Manifest, asked: Asked, inputs: Inputs, sampling:
     if isinstance(manifest.noise, LearnedNoise):
         outputs = asked.predict.run(inputs)[None], asked.engine(manifest).draw_all(inputs, sampling)
         check_above_0(np.split(np.concatenate(outputs), 2, axis=-1)[1])
+
+
+def checked(manifest: Manifest, evidence: Evidence, say: Say) -> Manifest:
+    """Warn of rows that two parts share; raises TrainingError for a part that does not fit the model."""
+    rows = {name: _distinct(check_rows(name, part, manifest)[0]) for name, part in evidence.parts.items()}
+    shared = {(one, other): len(rows[one] & rows[other]) for one, other in combinations(rows, 2)}
+    warnings = (
+        f"{one} and {other} rows share {count} rows, so that what was chosen by them is measured on them"
+        for (one, other), count in shared.items()
+        if count
+    )
+    return _warned(manifest, warnings, say)
+
+
+def _distinct(inputs: Inputs) -> set[bytes]:
+    """Digests of the rows of all inputs together."""
+    rows = zip(*inputs.values(), strict=True)
+    return {blake2b(b"".join(value.tobytes() for value in row), digest_size=16).digest() for row in rows}
 
 
 def fitted(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Manifest:

@@ -17,7 +17,7 @@ from service.sampling import Sampling
 from training import provenance
 from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError
-from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, evaluated, fitted
+from training.evidence import Asked, Evidence, Say, calibrated, check_noise_told, checked, evaluated, fitted
 from training.export import as_tensors, check_module, example_rows, export
 from training.precision import may_disagree
 from training.publish import Trial, publish
@@ -112,6 +112,7 @@ def publish_verified(
     if not labels and are_probabilities(asked.predict.run(shown)):
         say(f"export: {UNNAMED}")
     check_noise_told(manifest, asked, shown, Sampling(GOLDEN_PASSES, evidence.seed))
+    manifest = checked(manifest, evidence, say)
     manifest = fitted(manifest, asked, evidence, say)
     manifest = calibrated(manifest, asked, evidence, say)
     manifest, plots = evaluated(manifest, asked, evidence, say)

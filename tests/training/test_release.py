@@ -102,6 +102,16 @@ def test_a_regression(tmp_path: Path) -> None:
     load_model(folder, MaskCache(2**20))
 
 
+def test_rows_in_two_parts_are_warned_of(tmp_path: Path) -> None:
+    inputs, targets = torch.randn(90, 3), torch.randn(90, 2)
+    one, other = Rows((inputs[:60],), targets[:60]), Rows((inputs[50:],), targets[50:])
+    _, manifest = publish_module(
+        regressor(), (inputs,), name="yield", models=tmp_path, calibration=one, test=other, passes=8
+    )
+    shared = [warning for warning in manifest.warnings if "share" in warning]
+    assert shared == ["calibration and test rows share 10 rows, so that what was chosen by them is measured on them"]
+
+
 def test_arrays_and_lists_are_taken_as_tensors_are(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.2), nn.Linear(8, 1))
     rows = RNG.normal(size=(60, 3))
