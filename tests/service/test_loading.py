@@ -229,6 +229,6 @@ def test_loading_asks_no_rows_but_the_golden_ones(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Graph, "run", noting)
     engine = load(folder)
     assert {tuple(row) for rows in asked for row in rows} == {tuple(row) for row in net.rows(5)}
-    assert engine.learned.row_cost.each > 0
+    assert engine.learned.row_cost.seconds(1) > 0
     with pytest.raises(InvalidInput, match="not a finite number"):
         engine.predict({"input": np.zeros((1, 4), np.float32)})
