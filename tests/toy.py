@@ -80,14 +80,14 @@ class ToyNet:
         return bytes(model.SerializeToString())
 
     def manifest(self, **changes: object) -> Manifest:
-        """What the toy says of itself."""
+        """What the toy says of itself; the features have names unless other inputs are given."""
         says: dict[str, object] = {
             "name": "toy",
             "version": 1,
             "task": "classification",
             "inputs": (TensorSpec(name="input", dtype="float32", shape=(self.features,)),),
             "output": TensorSpec(name="output", dtype="float32", shape=(self.outputs,)),
-            "features": tuple(f"x{i}" for i in range(self.features)),
+            "features": () if "inputs" in changes else tuple(f"x{i}" for i in range(self.features)),
             "labels": tuple("abcdefghij"[: self.outputs]),
             "sites": (DropoutSite(name="hidden", kind="dropout", p=P, shape=(self.hidden,)),),
             "temperature": 1.5,
