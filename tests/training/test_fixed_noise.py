@@ -47,7 +47,7 @@ def test_it_minimises_twice_the_papers_objective_in_variances_of_the_target() ->
         (weight / (1 - p)).square().sum() for weight in matrices(net)
     )
     ours = loss.of_answers(answers, standardised) + loss.of_network(net)
-    torch.testing.assert_close(ours, 2 * papers / unit.spread.square()[0])
+    torch.testing.assert_close(ours, (2 * papers / unit.spread.square()[0]).float())
 
 
 def test_fixed_and_learned_dropout_have_one_prior() -> None:

@@ -85,7 +85,7 @@ def fresh() -> Drawn:
 
 
 def spread(model: Published, rows: Drawn) -> RegressionUncertainty:
-    found = ask(model.engine, {"input": rows.inputs.astype(np.float32)}, passes=20, seed=0).uncertainty
+    found = ask(model.engine, {"input": rows.inputs}, passes=20, seed=0).uncertainty
     assert isinstance(found, RegressionUncertainty)
     return found
 
@@ -121,7 +121,7 @@ def test_normal_intervals_cover_nearly_as_often_on_either_side(
 
 def test_conformal_intervals_cover_as_often_as_they_say(learned: Published, fresh: Drawn) -> None:
     """The law of what split-conformal sets of so many calibration rows cover of so many fresh ones; its 99 %."""
-    prediction = learned.engine.predict({"input": fresh.inputs.astype(np.float32)})
+    prediction = learned.engine.predict({"input": fresh.inputs})
     rows = learned.manifest.training["calibration_rows"]
     assert [quantile.coverage for quantile in learned.manifest.conformal] == list(COVERAGES)
     for quantile in learned.manifest.conformal:
@@ -133,7 +133,7 @@ def test_conformal_intervals_cover_as_often_as_they_say(learned: Published, fres
 
 
 def test_they_are_narrower_where_there_is_less_noise(learned: Published, fitted: Published, fresh: Drawn) -> None:
-    inputs = {"input": fresh.inputs.astype(np.float32)}
+    inputs = {"input": fresh.inputs}
     predictions = (model.engine.predict(inputs) for model in (learned, fitted))
     ours, theirs = (
         half_widths(each.values, each.noise_std, model.manifest.conformal[1])
@@ -163,9 +163,9 @@ def test_means_and_noise_return_to_the_targets_unit() -> None:
     unit = NoisyInTargetsUnit(targets)
     told = torch.tensor([[0.5, -40.0], [0.0, 3.0]])
     answers = unit(told)
-    torch.testing.assert_close(answers[:, :1], unit.mean + unit.spread * told[:, :1])
-    torch.testing.assert_close(answers[0, 1], unit.spread[0] * LEAST_NOISE)
-    torch.testing.assert_close(answers[1, 1], unit.spread[0] * (math.log1p(math.exp(3)) + LEAST_NOISE))
+    torch.testing.assert_close(answers[:, :1], (unit.mean + unit.spread * told[:, :1]).float())
+    torch.testing.assert_close(answers[0, 1], (unit.spread[0] * LEAST_NOISE).float())
+    torch.testing.assert_close(answers[1, 1], (unit.spread[0] * (math.log1p(math.exp(3)) + LEAST_NOISE)).float())
     mean, noise = mean_and_noise(torch.arange(12.0).reshape(2, 6))
     assert (mean.tolist(), noise.shape) == ([[0, 1, 2], [6, 7, 8]], (2, 3))
 
