@@ -26,6 +26,7 @@ from tests.abuse.mutations import mutate
 from tests.toy import ToyNet
 
 MEMORY = 4 * 2**30
+"""Beside what the process has already, of whose parent other tests may have left much."""
 SECONDS = 30
 """For one file."""
 OUTCOMES = ("loaded", "refused", "odd")
@@ -158,7 +159,9 @@ def _in_a_process(folder: Path, number: int, seed: int) -> str:
 
 
 def _bound() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    bound = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
