@@ -64,6 +64,13 @@ READ = (400, 408, 413, 415)
 """What an operation with a body may refuse."""
 ASKED = (*READ, 404, 503, 504)
 
+
+def _infer(name: str, path: str, title: str) -> Operation:
+    """Inference by a model, or by one of its versions."""
+    body = schemas.InferRequest
+    return Operation(name, f"{path}/infer", title, INFER, schemas.InferReply, ASKED, body, example="infer")
+
+
 OPERATIONS = (
     Operation(
         "oip_server_metadata",
@@ -94,26 +101,8 @@ OPERATIONS = (
     ),
     Operation("oip_model_ready", f"{MODEL}/ready", "Is a model ready?", READY, schemas.ModelReady, FOUND),
     Operation("oip_version_ready", f"{VERSION}/ready", "Is a version ready?", READY, schemas.ModelReady, FOUND),
-    Operation(
-        "oip_model_infer",
-        f"{MODEL}/infer",
-        "Ask a model",
-        INFER,
-        schemas.InferReply,
-        ASKED,
-        schemas.InferRequest,
-        example="infer",
-    ),
-    Operation(
-        "oip_version_infer",
-        f"{VERSION}/infer",
-        "Ask a version of a model",
-        INFER,
-        schemas.InferReply,
-        ASKED,
-        schemas.InferRequest,
-        example="infer",
-    ),
+    _infer("oip_model_infer", MODEL, "Ask a model"),
+    _infer("oip_version_infer", VERSION, "Ask a version of a model"),
     Operation(
         "oip_repository_index",
         "/v2/repository/index",
