@@ -105,7 +105,7 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
     On a CPU LeNet's step takes 0.7 of the time then.
     """
     if device.index is not None:
-        torch.accelerator.set_device_index(device.index)  # for what torch allocates without being told where
+        torch.accelerator.set_device_index(device.index)  # for what torch allocates without a device named
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and device.type != "mps":
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

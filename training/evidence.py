@@ -129,7 +129,7 @@ def evaluated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) ->
 
 
 def _warned(manifest: Manifest, warnings: Iterable[str], say: Say) -> Manifest:
-    """With these warnings as well, which are told."""
+    """Return the manifest with these warnings as well, and report them."""
     found = tuple(warnings)
     for warning in found:
         say(f"warning: {warning}")

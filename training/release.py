@@ -69,7 +69,7 @@ def publish_module(
     logits of classes, or probabilities: a softmax at the end is taken off. Without, they are a regression's values,
     and behind them with a learned `noise` that of each. `validation` rows fit the temperatures (of a regression the
     noise, unless it is known), `calibration` rows the conformal quantiles and abstention thresholds, `test` rows give
-    the figures; what is left out is not fitted or told. `others`, inputs of another data set, are what the network
+    the figures; what is left out is not fitted or reported. `others`, inputs of another data set, are what the network
     should doubt beside the test rows; the figures tell whether it does. All of it asks the exported graphs through
     the service's engine, so that it holds for what is served. `image` states how pictures became the rows of the
     only input, `imputation` what the network takes for a missing value, NaN, in each place of a row; without, none may

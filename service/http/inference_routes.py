@@ -23,7 +23,7 @@ PARAMETERS: dict[str, Json] = {
 """Of the path."""
 
 EXAMPLE: Json = {"inputs": [[5.1, 3.5, 1.4, 0.2]]}
-"""Of a body, where no model may be told of whose rows it could be."""
+"""Of a body, where no model is known whose rows it could hold."""
 
 
 def make_inference_routes() -> APIRouter:

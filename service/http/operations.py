@@ -1,4 +1,4 @@
-"""What FastAPI is told of an operation for its description: the name, the body, the refusals."""
+"""What FastAPI takes of an operation for its description: the name, the body, the refusals."""
 
 from typing import Any
 

@@ -96,7 +96,7 @@ class Workers(supervisor.Multiprocess):
         self._failed = False
 
     def serve(self) -> bool:
-        """Run until told to stop; False where a worker could not start."""
+        """Run until a signal ends it; False where a worker could not start."""
         self.run()
         return not self._failed
 
