@@ -11,7 +11,10 @@ import pytest
 from service.extras import remedy, this_python
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md")])
+# docs/clients.md speaks of a caller's environment, where Dropserve itself is not installed
+DOCUMENTS = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md")} - {ROOT / "docs/clients.md"}
+)
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 LINE = re.compile(r"([^\s`(]*pip install [^`\n]*)")
 RIGHT = re.compile(r"\.venv/bin/pip install -e '\.\[(\w+)\]' -c constraints\.txt")
