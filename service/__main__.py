@@ -12,17 +12,17 @@ from rich.console import Console
 from rich.text import Text
 
 from service import __version__
+from service.access.keys import KeyScope, make_key
+from service.bulk.scoring import ask, choose_model, read_options, to_csv
+from service.bulk.scoring import predict as answer_file
 from service.config import InvalidSettings, Settings, explain, find_misspelt
+from service.engine.masks import MaskCache
 from service.errors import DropserveError, InvalidInput, InvalidRequest
 from service.extras import remedy
-from service.http.access import KeyScope, make_key
 from service.http.server import run_server
-from service.loading import Check, load_model
-from service.masks import MaskCache
+from service.loading.load import Check, load_model
 from service.rows.dialect import Dialect
 from service.rows.formats import RowsFile
-from service.scoring import ask, choose_model, read_options, to_csv
-from service.scoring import predict as answer_file
 
 cli = typer.Typer(
     name="python -m service",

@@ -29,7 +29,7 @@
     ├── InvalidModel              a model's files are damaged or break the contract
     └── InvalidStore              there can be no prediction log at the place named
 
-What each means to an HTTP caller is decided in one table, in `service.http.refusals`; nothing here knows of HTTP.
+What each means to an HTTP caller is decided in one table, in `service.access.refusals`; nothing here knows of HTTP.
 """
 
 from typing import Any, ClassVar

@@ -15,7 +15,7 @@ from service.config import Settings
 from service.http.app import create_app
 from service.http.gate import ASGIApp
 from service.http.waiting import Timed
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from tests.toy import ToyNet
 
 # the machine may be busy: how long an input takes to make, or a test to run, says nothing

@@ -12,9 +12,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service import golden
-from service.engine import Engine
-from service.manifest import (
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.loading import golden
+from service.model.manifest import (
     GOLDEN,
     PREDICT_GRAPH,
     SAMPLE_GRAPH,
@@ -24,8 +25,7 @@ from service.manifest import (
     sha256,
     write_manifest,
 )
-from service.masks import MaskCache
-from service.runtime import Graph
+from service.model.runtime import Graph
 
 Floats = NDArray[np.float32]
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.engine import Engine
-from service.sampling import Sampling
-from service.steps import Inputs
-from service.uncertainty import ClassUncertainty, Uncertainty, entropy
+from service.engine.engine import Engine
+from service.engine.sampling import Sampling
+from service.engine.steps import Inputs
+from service.engine.uncertainty import ClassUncertainty, Uncertainty, entropy
 from training.metrics import Float64
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.stats import beta, betabinom
 
-from service.manifest import AbstentionThreshold, AnyNoise, ConformalQuantile, LearnedNoise, Manifest, Noise
-from service.runtime import Array
-from service.uncertainty import ClassUncertainty, Float64, summarise_regression
+from service.engine.uncertainty import ClassUncertainty, Float64, summarise_regression
+from service.model.manifest import AbstentionThreshold, AnyNoise, ConformalQuantile, LearnedNoise, Manifest, Noise
+from service.model.runtime import Array
 from training.errors import TrainingError
 from training.evaluate import Answers, Int64, of_truth, row_weights
 from training.metrics.values import gaussian_nll

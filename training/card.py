@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from service.manifest import LearnedNoise, Manifest
+from service.model.manifest import LearnedNoise, Manifest
 from training.card_figures import figures
 from training.glossary import FIGURES, KINDS
 from training.markdown import table

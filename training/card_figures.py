@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from training.glossary import COMPARED, DOUBTFUL, DOUBTS, GLOSSARY, KINDS, PLOTS, SETS
 from training.markdown import escaped, number, table
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from service.errors import DropserveError
 from service.extras import remedy, this_python
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.progress import progress
 from training.behaviour.cli import behaviour
 from training.config import TrainConfig, load_config

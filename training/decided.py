@@ -2,9 +2,9 @@
 
 import math
 
-from service.decisions import accept, half_widths, prediction_sets
-from service.manifest import AbstentionThreshold, ConformalQuantile
-from service.uncertainty import ClassUncertainty
+from service.engine.decisions import accept, half_widths, prediction_sets
+from service.engine.uncertainty import ClassUncertainty
+from service.model.manifest import AbstentionThreshold, ConformalQuantile
 from training.metrics import Float64, Int64
 from training.metrics.classes import right, set_coverage, set_size
 from training.metrics.values import interval_coverage

@@ -10,8 +10,8 @@ from math import prod
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from service.runtime import Array
-from service.uncertainty import softmax
+from service.engine.uncertainty import softmax
+from service.model.runtime import Array
 from training.errors import CannotExport
 from training.graphs import bypass, describe, opset, producers, prune, shape_of
 from training.layout import PROBES, infer_shapes

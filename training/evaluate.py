@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from service.manifest import Manifest
-from service.runtime import Array
-from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
+from service.engine.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
+from service.model.manifest import Manifest
+from service.model.runtime import Array
 from training.answers import Answers, ask, doubts
 from training.decided import of_interval, of_set, of_threshold
 from training.glossary import BASELINE

@@ -11,13 +11,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.engine.steps import Inputs
 from service.errors import InvalidInput
-from service.manifest import LearnedNoise, Manifest
-from service.masks import MaskCache
-from service.runtime import Graph
-from service.sampling import Sampling
-from service.steps import Inputs
+from service.model.manifest import LearnedNoise, Manifest
+from service.model.runtime import Graph
 from training.answers import ask
 from training.calibrate import SCALES, calibrate, check_above_0, describe_noise, fit
 from training.errors import TrainingError

@@ -16,8 +16,8 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from service.manifest import DropoutSite, TensorSpec
-from service.runtime import Array
+from service.model.manifest import DropoutSite, TensorSpec
+from service.model.runtime import Array
 from training import attention, one_hot
 from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport

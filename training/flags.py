@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from service.errors import InvalidInput
-from service.manifest import NAME
+from service.model.manifest import NAME
 from service.rows.dialect import Dialect
 
 METAVARS: dict[type, str] = {int: "N", float: "X"}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from service.runtime import REFUSES
+from service.model.runtime import REFUSES
 from training.graphs import constants
 from training.layout import Layout
 from training.lookups import STRICT, Lookup

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, ModelProto, numpy_helper
 
-from service.loading import Check
-from service.runtime import Array
+from service.loading.load import Check
+from service.model.runtime import Array
 from training.errors import VerificationFailed
 from training.export import Exported
 from training.folding import OWN

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from service.manifest import Manifest, TrainingData
+from service.model.manifest import Manifest, TrainingData
 from training.architecture import choose_network
 from training.checkpoint import load, resumed
 from training.class_weights import check_class_weights, class_weights, untaught

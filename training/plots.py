@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.stats import norm
 
-from service.runtime import Array
-from service.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
+from service.engine.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
+from service.model.runtime import Array
 from training.answers import Answers
 from training.glossary import INTERVAL_COVERAGE, INTERVALS, KINDS, RELIABILITY, RISK_COVERAGE
 from training.metrics import Float64, Int64

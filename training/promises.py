@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from scipy.stats import binom
 
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from training.calibrate import EXPECTED
 from training.evaluate import Figures
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from time import time
 from types import MappingProxyType
 
-from service.engine import Engine
-from service.loading import load_model
-from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
-from service.masks import MaskCache
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
 from training.card import model_card
 from training.errors import PublishFailed
 from training.verify import Verified

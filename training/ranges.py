@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.manifest import TensorSpec, WholeNumbers
+from service.model.manifest import TensorSpec, WholeNumbers
 from training.lookups import Lookup
 from training.trail import Followed, Trail
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.runtime import Array
+from service.model.runtime import Array
 from training.inject import Draw, random_draws, run_with_noise, sampling_copy
 
 

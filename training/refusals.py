@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from onnx import ModelProto
 
-from service.manifest import TensorSpec
+from service.model.manifest import TensorSpec
 from training.guards import add_guards
 from training.layout import find_layouts
 from training.lookups import find_lookups

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from service import golden
-from service.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TensorSpec, TrainingData, sha256
-from service.runtime import Array
-from service.sampling import Sampling
+from service.engine.sampling import Sampling
+from service.loading import golden
+from service.model.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TensorSpec, TrainingData, sha256
+from service.model.runtime import Array
 from training import provenance
 from training.ending import UNNAMED, are_probabilities
 from training.errors import TrainingError

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.steps import Inputs, count_rows
 from service.errors import InvalidInput
-from service.manifest import ClassFigures
-from service.runtime import Array
-from service.steps import Inputs, count_rows
+from service.model.manifest import ClassFigures
+from service.model.runtime import Array
 from training.answers import ask
 from training.evaluate import Figures, evaluate, evaluate_strange, join
 from training.plots import plot

@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from service.errors import DropserveError, InvalidInput
-from service.inputs import FIELD, to_array
+from service.review.opening import open_store
 from service.review.rows import Row
-from service.review.store import Entry, open_store
+from service.review.store import Entry
+from service.rows.inputs import FIELD, to_array
 from training.data import Dataset, Part, Split
 from training.data.split import equal_rows
 from training.errors import TrainingError

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from service.errors import InvalidInput
-from service.inputs import check_inputs, field_name
-from service.manifest import Manifest
-from service.runtime import Array
+from service.model.manifest import Manifest
+from service.model.runtime import Array
+from service.rows.inputs import check_inputs, field_name
 from training.errors import TrainingError
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from service.manifest import Seen
+from service.model.manifest import Seen
 from training.data import Floats
 
 MOST_PLACES = 1000

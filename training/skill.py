@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from service.manifest import ClassFigures, Manifest
-from service.runtime import Array
+from service.model.manifest import ClassFigures, Manifest
+from service.model.runtime import Array
 from training.answers import Answers
 from training.glossary import KINDS
 from training.metrics import Float64, Int64

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from service.runtime import Array
-from service.steps import Inputs
+from service.engine.steps import Inputs
+from service.model.runtime import Array
 
 MIN_SIDE = 4
 """Of what may be an image."""

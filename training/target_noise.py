@@ -2,7 +2,7 @@
 
 import math
 
-from service.manifest import AnyNoise, LearnedNoise, Noise
+from service.model.manifest import AnyNoise, LearnedNoise, Noise
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from service.uncertainty import Float64, softmax
+from service.engine.uncertainty import Float64, softmax
 from training.evaluate import Int64, nll
 
 Float32 = NDArray[np.float32]

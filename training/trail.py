@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from service.errors import DropserveError
-from service.manifest import TensorSpec
-from service.runtime import Array, Graph
+from service.model.manifest import TensorSpec
+from service.model.runtime import Array, Graph
 from training.folding import Needs, needs_of
 from training.graphs import NEWEST_IR, producers
 from training.layout import Layout

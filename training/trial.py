@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from service.engine import Engine
+from service.bulk.files import read_rows
+from service.engine.engine import Engine
 from service.errors import InvalidRequest
-from service.files import read_rows
+from service.model.runtime import Array
 from service.rows.formats import RowsFile, format_of_name, holds_parquet
-from service.runtime import Array
 from training.data import Dataset
 from training.errors import PublishFailed
 from training.publish import Trial

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from service.engine.masks import draw_masks
 from service.errors import InvalidModel
-from service.inputs import check_inputs
-from service.loading import Check, check_graphs
-from service.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, sha256
-from service.masks import draw_masks
-from service.runtime import Array, Graph
+from service.loading.load import Check, check_graphs
+from service.model.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, sha256
+from service.model.runtime import Array, Graph
+from service.rows.inputs import check_inputs
 from training.errors import TrainingError
 from training.export import Exported, example_rows
 from training.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights

@@ -5,7 +5,7 @@ import math
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from service.manifest import Work
+from service.model.manifest import Work
 from training.layout import infer_shapes
 
 PRODUCTS = {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU"}

@@ -16,11 +16,11 @@ from benchmarks.serving.contenders import Request
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import put, write_requests
 from benchmarks.serving.servers import dropserve, free_port, started
-from service.engine import Engine
-from service.loading import load_model
-from service.masks import MaskCache
-from service.sampling import Sampling
-from service.steps import Inputs
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.engine.steps import Inputs
+from service.loading.load import load_model
 from training.release import publish_module
 
 Points = Iterator[tuple[int, float]]

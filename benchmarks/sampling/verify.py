@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.sampling.torch_network import dropout_on, load
-from service.manifest import read_manifest
-from service.masks import draw_masks
+from service.engine.masks import draw_masks
+from service.model.manifest import read_manifest
 
 Float64 = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.serving.subjects import CLASSES, PASSES, ROWS, SUBJECTS, Subject
-from service.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest
-from service.masks import draw_masks
+from service.engine.masks import draw_masks
+from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest
 from training.release import publish_module
 
 SEED = 0

@@ -16,9 +16,9 @@ from rich.table import Table
 from benchmarks.trials.models import Model, diabetes, digits
 from benchmarks.trials.schemes import SCHEMES, Scheme, independent
 from benchmarks.trials.trial import record
-from service.masks import keep_scale
-from service.runtime import Array, Graph
-from service.uncertainty import softmax, summarise_classes, summarise_regression
+from service.engine.masks import keep_scale
+from service.engine.uncertainty import softmax, summarise_classes, summarise_regression
+from service.model.runtime import Array, Graph
 
 ROWS, REPETITIONS, PASSES = 32, 300, (20, 100)
 REFERENCE, GROUP = 20_000, 100

@@ -17,9 +17,9 @@ from rich.table import Table
 from benchmarks.trials import quantise
 from benchmarks.trials.models import Model, digits, large
 from benchmarks.trials.trial import record, turns
-from service.masks import draw_masks
-from service.runtime import Array, Graph
-from service.uncertainty import softmax, summarise_classes
+from service.engine.masks import draw_masks
+from service.engine.uncertainty import softmax, summarise_classes
+from service.model.runtime import Array, Graph
 
 TIMED_ROWS, ROUNDS = (1, 32), 15
 PASSES, ROWS, GROUPS = 100, 64, 64

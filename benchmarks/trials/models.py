@@ -12,8 +12,8 @@ from torch import nn
 
 from benchmarks.sampling.networks import NETWORKS
 from benchmarks.sampling.torch_network import build
-from service.manifest import SAMPLE_GRAPH, DropoutSite, read_manifest
-from service.runtime import Array
+from service.model.manifest import SAMPLE_GRAPH, DropoutSite, read_manifest
+from service.model.runtime import Array
 from training.config import TrainConfig
 from training.data import load_data, split_data
 from training.export import export

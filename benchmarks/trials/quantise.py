@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from service.runtime import Array, Graph
+from service.model.runtime import Array, Graph
 
 MOST_U8, MOST_S8 = 255, 127
 Feeds = Mapping[str, Array]

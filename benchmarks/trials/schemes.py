@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from service.manifest import DropoutSite
+from service.model.manifest import DropoutSite
 
 Scheme = Callable[[np.random.Generator, DropoutSite, int], NDArray[np.bool_]]
 

@@ -7,7 +7,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from benchmarks.trials.trial import make_graph
-from service.runtime import Array, Graph
+from service.model.runtime import Array, Graph
 
 MULTIPLE = 16
 """Units of a padded pass: a vector of float32."""

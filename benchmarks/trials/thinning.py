@@ -20,9 +20,9 @@ from rich.table import Table
 
 from benchmarks.trials.thinned import Network, full_graph, gather, layers, packed_graph, take_units
 from benchmarks.trials.trial import make_graph, record, turns
-from service.cuts import MULTIPLY_ADDS_PER_RUN
-from service.masks import draw_masks
-from service.runtime import Array
+from service.engine.cuts import MULTIPLY_ADDS_PER_RUN
+from service.engine.masks import draw_masks
+from service.model.runtime import Array
 
 P, T, OUTPUTS = 0.5, 100, 10
 WIDTHS, ROWS, ROUNDS = (256, 1024), (1, 8, 32, 128, 512), 7

@@ -11,7 +11,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from benchmarks.machine import conditions
-from service.runtime import Array, Graph
+from service.model.runtime import Array, Graph
 
 BUILD = Path("build/trials")
 

@@ -9,7 +9,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from service.pieces import Piece
+from service.engine.pieces import Piece
 
 PIECES_PER_SAMPLER = 2
 """At a time: one that it does, and the next, which is there when that is done."""

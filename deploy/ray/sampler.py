@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 from service.config import Settings
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.pieces import ModelKey, Piece
 from service.errors import DropserveError, NotReady
-from service.masks import MaskCache
-from service.pieces import ModelKey, Piece
 from service.repository.repository import open_repository
 from service.telemetry.logs import configure_logging
 

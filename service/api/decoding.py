@@ -1,6 +1,6 @@
 """The JSON of a request → what was asked, or an error that names the field and what was expected.
 
-The rows in it stay JSON, for `service.api.rows`.
+The rows in it stay JSON, for `service.rows.json_rows`.
 """
 
 import difflib
@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from service.api.requests import MAX_JSON_INTEGER, Ablate, AdaptiveSamples
-from service.api.wording import in_words, quoted
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.inputs import FIELD, not_fitting
+from service.rows.inputs import FIELD, not_fitting
+from service.rows.json_errors import in_words, quoted
 
 MAX_OPTION_BYTES = 2**18
 """Of all fields but `inputs` together. Bodies no longer than this are told exactly where they hold a NaN."""

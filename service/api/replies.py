@@ -7,14 +7,14 @@ import msgspec
 import numpy as np
 import orjson
 
-from service.answers import Prediction, Sampled
 from service.api.requests import UncertaintyRequest
-from service.decisions import Decision, choose_quantile, half_widths, prediction_sets
-from service.manifest import Manifest
-from service.runtime import Array
-from service.sampling import Sampling
-from service.steps import Inputs
-from service.uncertainty import Float64, RegressionUncertainty, Uncertainty
+from service.engine.answers import Prediction, Sampled
+from service.engine.decisions import Decision, choose_quantile, half_widths, prediction_sets
+from service.engine.sampling import Sampling
+from service.engine.steps import Inputs
+from service.engine.uncertainty import Float64, RegressionUncertainty, Uncertainty
+from service.model.manifest import Manifest
+from service.model.runtime import Array
 
 Columns = dict[str, Sequence[Any]]
 """Fields of an answer, each with one entry a row."""

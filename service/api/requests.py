@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from service.config import Settings
+from service.engine.sampling import Ablation, Sampling, StopRule, share_of_units
 from service.errors import InvalidInput, LimitExceeded
-from service.manifest import Manifest
-from service.sampling import Ablation, Sampling, StopRule, share_of_units
+from service.model.manifest import Manifest
 
 MAX_JSON_INTEGER = 2**63 - 1
 MAX_QUANTILES = 100

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypeAliasType
 
 from service.api.requests import MAX_JSON_INTEGER
-from service.manifest import (
+from service.model.manifest import (
     AbstentionThreshold,
     AnyNoise,
     ClassFigures,

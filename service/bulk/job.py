@@ -9,16 +9,16 @@ from typing import NamedTuple
 from rich.console import Console
 
 from service.bulk.plan import Piece, Plan, Question, finish, make_plan, take_up
+from service.bulk.scoring import choose_model
 from service.bulk.store import Store
 from service.bulk.work import Done, score_piece
 from service.config import Settings
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
 from service.errors import InvalidInput
 from service.extras import remedy
-from service.loading import load_model
-from service.masks import MaskCache
+from service.loading.load import load_model
 from service.progress import progress
-from service.scoring import choose_model
 
 
 class Tally(NamedTuple):

@@ -12,13 +12,13 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext, from_items
 
 from service.bulk.plan import Piece, Plan
+from service.bulk.scoring import choose_model
 from service.bulk.store import Store
 from service.bulk.work import Done, score_piece
 from service.config import Settings
+from service.engine.masks import MaskCache
 from service.errors import DropserveError, InvalidInput
-from service.loading import load_model
-from service.masks import MaskCache
-from service.scoring import choose_model
+from service.loading.load import load_model
 
 
 class Worker:

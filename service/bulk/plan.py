@@ -12,12 +12,12 @@ import msgspec
 
 from service.bulk.sources import Reader
 from service.bulk.store import Store, find
+from service.engine.pieces import ModelKey
+from service.engine.sampling import Sampling
 from service.errors import InvalidInput, InvalidRequest
-from service.manifest import Manifest
-from service.pieces import ModelKey
+from service.model.manifest import Manifest
 from service.rows.csv_table import PLAIN
 from service.rows.dialect import Dialect
-from service.sampling import Sampling
 
 PLAN = "_plan.json"
 SUCCESS = "_SUCCESS"

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from service.bulk.files import as_table, read_rows
 from service.bulk.store import open_file
+from service.engine.steps import Inputs, count_rows
 from service.errors import InvalidInput
-from service.files import as_table, read_rows
-from service.inputs import check_inputs
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.rows.dialect import Dialect
 from service.rows.fitting import fit_table, needed_columns
 from service.rows.formats import RowsFile, format_of_name
+from service.rows.inputs import check_inputs
 from service.rows.parquet_table import ParquetTable
-from service.steps import Inputs, count_rows
 
 
 class Batch(NamedTuple):

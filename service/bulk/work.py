@@ -12,10 +12,10 @@ from service.api.replies import Columns, answer_columns, decision_column, spread
 from service.bulk.plan import Piece, Question
 from service.bulk.sources import Reader
 from service.bulk.store import Store
-from service.decisions import decide
-from service.engine import Engine
+from service.engine.decisions import decide
+from service.engine.engine import Engine
+from service.engine.steps import Inputs, count_rows
 from service.errors import InvalidInput, InvalidRequest
-from service.steps import Inputs, count_rows
 
 ROWS_AT_A_TIME = 4096
 """Of a row group: part of what the answers depend on, as some kernels round otherwise for few rows than for many."""

@@ -12,37 +12,38 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, errors
+from service.access.admission import Admission, Tracer
+from service.access.certificate import Certificate
+from service.access.credentials import Credentials
+from service.access.refusals import MISTAKE, error_reply
 from service.config import Settings
+from service.engine.masks import MaskCache
 from service.errors import DropserveError
 from service.extras import remedy
-from service.http.admission import Admission, Tracer
-from service.http.certificate import Certificate
-from service.http.credentials import Credentials
-from service.http.documentation import Description, make_description_router
+from service.http.allowed_methods import find_allowed
 from service.http.draining import listen_for_the_end
 from service.http.gate import ASGIApp, Gate
 from service.http.inference import Inference
-from service.http.methods import find_allowed
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
-from service.http.operations import operation_name
+from service.http.openapi.document import Description, make_description_router
+from service.http.openapi.operations import operation_name
 from service.http.pages import add_docs
 from service.http.prefix import Prefixed
-from service.http.refusals import MISTAKE, error_reply
 from service.http.review_api import make_refusing_router, make_review_router
 from service.http.routes import make_health_router, make_metrics_router
 from service.http.ui import add_pages
-from service.masks import MaskCache
 from service.oip.http import OpenInference
 from service.repository.repository import Repository, open_repository
 from service.repository.watching import refresh, watch_repository
 from service.review.log import PredictionLog
+from service.review.opening import open_store
 from service.review.review import Review
-from service.review.store import Store, open_store
-from service.scheduling import Crew, Scheduler
+from service.review.store import Store
 from service.telemetry.exposition import Exposition
 from service.telemetry.metrics import LOG_FAILURES, LOGGED, Metrics
 from service.telemetry.workers import Slot
+from service.work.scheduling import Crew, Scheduler
 
 log = structlog.get_logger(__name__)
 

@@ -5,13 +5,13 @@ import tempfile
 from importlib.util import find_spec
 from shutil import rmtree
 
+from service.access.certificate import open_certificate
+from service.access.keys import read_keys
+from service.access.listening import bind
 from service.config import InvalidSettings, Settings
 from service.errors import DropserveError
 from service.extras import remedy
-from service.http.access import read_keys
-from service.http.certificate import open_certificate
-from service.http.listening import bind
-from service.review.store import open_store
+from service.review.opening import open_store
 
 
 def prepare(settings: Settings) -> list[socket.socket]:

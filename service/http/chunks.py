@@ -4,7 +4,7 @@ too long is refused at once, as a Content-Length is.
 
 import re
 
-from service.http.calls import ANNOUNCED
+from service.access.calls import ANNOUNCED
 from service.http.refusing import Refusing
 
 LAST_LINE = re.compile(rb"\n([0-9a-fA-F]{1,16})(?:;[^\n]*)?\r\n\Z")

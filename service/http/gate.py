@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from service.access.admission import NOBODY_THERE, Admission
+from service.access.calls import Call, Receive, Scope, Send
+from service.access.keys import needed_scope
+from service.access.methods import as_get, expect_method
+from service.access.refusals import MISTAKE, error_reply
 from service.errors import CallerGone, DropserveError, NotReady, Unauthenticated, UnknownPath
-from service.http.access import needed_scope
-from service.http.admission import NOBODY_THERE, Admission
-from service.http.calls import Call, Receive, Scope, Send
 from service.http.inference import Inference, read_path
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
-from service.http.methods import as_get, expect_method
-from service.http.refusals import MISTAKE, error_reply
 from service.http.waiting import check_wait
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER

@@ -1,6 +1,6 @@
 """The two questions that a model answers, what and how sure: from the bytes of a request to those of the answer.
 
-This is the hot path, on bare ASGI: `service.http.gate` calls it, FastAPI never sees it, `service.http.documentation`
+This is the hot path, on bare ASGI: `service.http.gate` calls it, FastAPI never sees it, `service.http.openapi.document`
 describes it.
 """
 
@@ -8,22 +8,22 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from service.api.chunks import CHUNK_BYTES, decode_seconds
+from service.access.calls import Call
+from service.access.compression import decompress_steps
 from service.api.decoding import decode_request
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
-from service.api.rows import decode_inputs_steps
 from service.config import Settings
-from service.decisions import decide
-from service.engine import Engine
+from service.engine.decisions import decide
+from service.engine.engine import Engine
+from service.engine.stages import Stopwatch
+from service.engine.steps import Steps, count_rows
 from service.errors import InvalidInput
-from service.http.calls import Call
-from service.http.compression import decompress_steps
 from service.repository.repository import Repository
-from service.scheduling import Scheduler
-from service.stages import Stopwatch
-from service.steps import Steps, count_rows
+from service.rows.json_chunks import CHUNK_BYTES, decode_seconds
+from service.rows.json_rows import decode_inputs_steps
 from service.telemetry.outcomes import Answered, Outcome, describe
+from service.work.scheduling import Scheduler
 
 PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertainty)")
 

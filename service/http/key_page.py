@@ -4,10 +4,10 @@ import re
 from html import escape
 from urllib.parse import quote
 
-from service.http.access import MODEL
+from service.access.keys import MODEL
+from service.access.refusals import Header
 from service.http.cards import STYLE
 from service.http.model_files import HARMLESS, HTML, prefers_html
-from service.http.refusals import Header
 from service.telemetry.records import Record
 
 FILE = re.compile(rf"/{MODEL}/(behaviour|card)")

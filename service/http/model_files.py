@@ -14,7 +14,7 @@ from service.api import schemas
 from service.api.replies import encode
 from service.http.cards import render_card
 from service.http.models_api import Name, Version
-from service.http.operations import refusal, refusals
+from service.http.openapi.operations import refusal, refusals
 from service.http.routes import json_response
 from service.repository.documents import Documents
 from service.repository.repository import Repository

@@ -3,7 +3,7 @@
 Of the manifest all is told but `training` and `libraries`: how a model was made belongs in its card, and may name
 paths and software of the machine it was made on. Digests stay: they prove which files answer and give nothing away.
 
-Loading, unloading and refreshing are an administrator's: `service.http.access` knows them by their paths.
+Loading, unloading and refreshing are an administrator's: `service.access.keys` knows them by their paths.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from fastapi import APIRouter, Path, Response
 
 from service.api import schemas
 from service.api.replies import as_sent, encode, encode_examples
-from service.engine import Engine
-from service.http.operations import refusals
+from service.engine.engine import Engine
+from service.http.openapi.operations import refusals
 from service.http.routes import json_response
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
 from service.repository.repository import Repository
 

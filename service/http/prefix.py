@@ -2,7 +2,7 @@
 
 from starlette.responses import RedirectResponse
 
-from service.http.calls import Receive, Scope, Send
+from service.access.calls import Receive, Scope, Send
 from service.http.gate import ASGIApp
 
 

@@ -5,9 +5,9 @@ from functools import partial
 
 import uvicorn
 
+from service.access.credentials import Credentials, reload_on_hangup
 from service.config import Settings
 from service.http.app import create_app
-from service.http.credentials import Credentials, reload_on_hangup
 from service.http.crowding import room_for
 from service.http.gate import ASGIApp
 from service.http.waiting import Timed

@@ -7,9 +7,9 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from service.access.refusals import error_reply
 from service.errors import DropserveError, MalformedHead
 from service.http.joining import Joining
-from service.http.refusals import error_reply
 
 log = structlog.get_logger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any, cast
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from service.access.calls import Call
 from service.api import schemas
 from service.api.decoding import decode_request
 from service.errors import InvalidInput, UnknownPath
-from service.http.calls import Call
-from service.http.operations import OF_BODIES, Responses, json_body, refusal, refusals
+from service.http.openapi.operations import OF_BODIES, Responses, json_body, refusal, refusals
 from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
 from service.review.store import Decided, Order, State

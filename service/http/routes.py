@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 
 from service.api import schemas
 from service.api.replies import encode
-from service.http.operations import refusal
+from service.http.openapi.operations import refusal
 from service.repository.repository import Repository
 from service.telemetry.exposition import Exposition
 

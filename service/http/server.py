@@ -13,9 +13,9 @@ import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
+from service.access.listening import find_port, format_host, is_loopback
 from service.config import Settings, find_misspelt
 from service.http.checks import prepare
-from service.http.listening import find_port, format_host, is_loopback
 from service.http.process import configure_process
 from service.http.workers import Workers
 from service.telemetry.logs import configure_logging, open_standard_descriptors

@@ -6,8 +6,8 @@ import socket
 import struct
 import sys
 
+from service.access.calls import WAITED, Scope
 from service.errors import Overloaded
-from service.http.calls import WAITED, Scope
 from service.http.crowding import Counted
 
 LAST_DATA_RECEIVED = 52

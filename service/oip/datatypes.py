@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.errors import InvalidInput
-from service.runtime import Array
+from service.model.runtime import Array
 
 DTYPES = {
     "BOOL": np.dtype("?"),

@@ -11,15 +11,16 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from service import errors
+from service.access.admission import NOBODY_THERE, Admission
+from service.access.certificate import Certificate
+from service.access.keys import KeyScope
+from service.access.listening import format_host
+from service.access.refusals import MISTAKE, error_reply
 from service.config import Settings
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.steps import Steps
 from service.errors import DropserveError, MalformedBody, NotReady, UnknownModel
-from service.http.access import KeyScope
-from service.http.admission import NOBODY_THERE, Admission
-from service.http.certificate import Certificate
 from service.http.inference import parse_version
-from service.http.listening import format_host
-from service.http.refusals import MISTAKE, error_reply
 from service.oip import metadata
 from service.oip.http import READ_SECONDS_PER_BYTE
 from service.oip.infer import infer_steps
@@ -27,9 +28,8 @@ from service.oip.proto import open_inference_pb2 as pb
 from service.oip.protobuf import read_request, write_reply
 from service.oip.repository import check_load, index, versions_of
 from service.repository.repository import Repository
-from service.scheduling import Scheduler
-from service.steps import Steps
 from service.telemetry.records import Record
+from service.work.scheduling import Scheduler
 
 SERVICE = "inference.GRPCInferenceService"
 

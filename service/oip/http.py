@@ -4,25 +4,25 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from service.api.chunks import CHUNK_BYTES, decode_seconds
+from service.access.calls import JSON, Call, Header
+from service.access.compression import decompress_steps
+from service.access.methods import expect_method
+from service.access.refusals import error_reply
 from service.api.decoding import decode_request
 from service.api.replies import encode
 from service.config import Settings
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.stages import Stopwatch
+from service.engine.steps import Steps
 from service.errors import DropserveError, UnknownPath, UnsupportedMediaType
-from service.http.calls import JSON, Call, Header
-from service.http.compression import decompress_steps
 from service.http.inference import parse_version
-from service.http.methods import expect_method
-from service.http.refusals import error_reply
 from service.oip import metadata
 from service.oip.infer import infer_steps
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
 from service.repository.repository import Repository
-from service.scheduling import Scheduler
-from service.stages import Stopwatch
-from service.steps import Steps
+from service.rows.json_chunks import CHUNK_BYTES, decode_seconds
+from service.work.scheduling import Scheduler
 
 PREFIX = "/v2"
 

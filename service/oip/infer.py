@@ -8,15 +8,15 @@ import msgspec
 from service.api.decoding import decode_request
 from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
-from service.decisions import decide
-from service.engine import Engine
+from service.engine.decisions import decide
+from service.engine.engine import Engine
+from service.engine.sampling import Sampling
+from service.engine.stages import Stopwatch
+from service.engine.steps import Steps, count_rows
 from service.errors import InvalidInput
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.oip.messages import InferReply, InferRequest, Parameter, Parameters, RequestedOutput
 from service.oip.outputs import choose_outputs, needs_sampling, read_outputs
-from service.sampling import Sampling
-from service.stages import Stopwatch
-from service.steps import Steps, count_rows
 from service.telemetry.outcomes import Answered, Outcome, describe
 
 SAMPLING = ("samples", "seed", "dropout_rate", "tolerance", "confidence")

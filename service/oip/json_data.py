@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.api.chunks import CHUNK_BYTES, SPLIT, chunks, count
-from service.api.wording import in_words
 from service.errors import InvalidInput
-from service.manifest import TensorSpec
+from service.model.manifest import TensorSpec
+from service.model.runtime import Array
 from service.oip.datatypes import BF16, DTYPES
-from service.runtime import Array
+from service.rows.json_chunks import CHUNK_BYTES, SPLIT, chunks, count
+from service.rows.json_errors import in_words
 
 NESTED = re.compile(rb"\s*\[\s*\[")
 VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}

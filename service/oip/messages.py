@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.runtime import Array
-from service.steps import Inputs
+from service.engine.steps import Inputs
+from service.model.runtime import Array
 from service.telemetry.outcomes import Outcome
 
 Parameter = bool | int | float | str

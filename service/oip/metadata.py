@@ -3,7 +3,7 @@
 from typing import Any
 
 from service import __version__
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.oip.datatypes import NAMES
 from service.oip.outputs import outputs_of
 

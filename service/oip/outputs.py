@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from service.answers import Prediction, Sampled
 from service.api.replies import labels
+from service.engine.answers import Prediction, Sampled
+from service.engine.uncertainty import Float64
 from service.errors import InvalidInput
-from service.manifest import Manifest
+from service.model.manifest import Manifest
+from service.model.runtime import Array
 from service.oip.datatypes import BYTES, DTYPES
 from service.oip.messages import OutputTensor, RequestedOutput
-from service.runtime import Array
-from service.uncertainty import Float64
 
 Axis = Literal["passes", "outputs"]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from service.errors import InvalidInput
-from service.inputs import FIELD, check_inputs
-from service.manifest import Manifest
+from service.model.manifest import Manifest
+from service.model.runtime import Array
 from service.oip.datatypes import DTYPES, from_bytes, to_bytes
 from service.oip.messages import InferReply, InferRequest, Parameter, RequestedOutput
 from service.oip.proto import open_inference_pb2 as pb
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
-from service.runtime import Array
+from service.rows.inputs import FIELD, check_inputs
 
 InputTensor = pb.ModelInferRequest.InferInputTensor
 

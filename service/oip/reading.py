@@ -6,9 +6,9 @@ So the size of what is read is known, and bounded by the model and the service's
 from collections.abc import Mapping, Sequence
 
 from service.errors import InvalidInput, LimitExceeded
-from service.inputs import FIELD
-from service.manifest import Manifest, TensorSpec
+from service.model.manifest import Manifest, TensorSpec
 from service.oip.datatypes import check_datatype
+from service.rows.inputs import FIELD
 
 UNSUPPORTED = ("shared_memory_region", "classification")
 """Parameters of a tensor that change where or what its data is, and must not be passed over."""

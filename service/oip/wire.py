@@ -7,17 +7,17 @@ from typing import Annotated, Any
 
 import msgspec
 
+from service.access.calls import Header
 from service.api.decoding import decode_request
 from service.api.replies import encode
 from service.errors import InvalidInput, MalformedBody
-from service.http.calls import Header
-from service.inputs import FIELD, check_inputs
-from service.manifest import Manifest
+from service.model.manifest import Manifest
+from service.model.runtime import Array
 from service.oip.datatypes import BYTES, from_bytes, to_bytes
 from service.oip.json_data import from_json
 from service.oip.messages import InferReply, InferRequest, OutputTensor, RequestedOutput
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
-from service.runtime import Array
+from service.rows.inputs import FIELD, check_inputs
 
 JSON_LENGTH = b"inference-header-content-length"
 OCTETS = b"application/octet-stream"

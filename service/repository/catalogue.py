@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import NotReady, UnknownModel
 from service.repository.folder import Identity
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import InvalidModel, NotReady, UnknownFile
-from service.manifest import Manifest, read_file, read_plain
+from service.model.manifest import Manifest, read_file, read_plain
 
 CARD = "MODEL_CARD.md"
 BEHAVIOUR = "behaviour.html"

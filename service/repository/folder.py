@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import InvalidModel
-from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, read_plain, sha256
+from service.model.manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, read_plain, sha256
 
 MAX_NAMED = 100
 """Entries without a version that are named."""

@@ -25,7 +25,7 @@ import structlog
 from service.config import Settings
 from service.errors import InvalidModel
 from service.extras import remedy
-from service.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest, sha256
+from service.model.manifest import MANIFEST, MAX_MANIFEST_BYTES, MAX_MODEL_BYTES, NAME, Manifest, read_manifest, sha256
 from service.repository.documents import BEHAVIOUR, MAX_DOCUMENT_BYTES
 from service.repository.folder import Identity, find_models, fingerprint, identify, is_version
 

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import structlog
 
 from service.config import Settings
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
 from service.errors import InvalidModel, NotReady, UnknownModel
-from service.loading import load_model
-from service.manifest import MAX_MODEL_BYTES, NAME
-from service.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import MAX_MODEL_BYTES, NAME
 from service.repository.catalogue import LOADING, UNLOADED, Catalogue, Version
 from service.repository.folder import Fingerprint, Found, Identity, fingerprint, identify, look_into
 from service.repository.mirror import Mirror, open_mirror

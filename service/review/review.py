@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from service.errors import InvalidInput, UnknownModel, UnknownPrediction
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.repository.repository import Repository
 from service.review.rows import Label
 from service.review.store import Entry, Query, Store

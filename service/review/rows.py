@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.answers import Prediction
 from service.api.replies import answer_rows, encode, sent_rows
-from service.manifest import Manifest
+from service.engine.answers import Prediction
+from service.engine.uncertainty import Float64, join_rows
+from service.model.manifest import Manifest
 from service.telemetry.outcomes import Answered, Outcome
-from service.uncertainty import Float64, join_rows
 
 
 class Row(NamedTuple):

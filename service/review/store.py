@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from service.errors import InvalidInput, InvalidStore
-from service.extras import remedy
+from service.errors import InvalidInput
 from service.review.rows import Label, Row
-
-DATABASES = ("sqlite", "postgresql")
 
 Order = Literal["newest", "information"]
 State = Literal["open", "labelled", "all"]
@@ -69,23 +65,3 @@ class Store(Protocol):
 def unknown_place(after: str) -> InvalidInput:
     """The refusal of a page behind a row that is not there."""
     return InvalidInput(f"after: expected the id of a row in the prediction log; found {after[:100]!r}", field="after")
-
-
-def open_store(where: str | Path) -> Store:
-    """A folder, or a database by its URL; nothing is read or written yet.
-
-    Raises InvalidStore for a URL that is none of SQLite's or PostgreSQL's, and where what it needs is not installed.
-    """
-    kind, is_database, _ = str(where).partition("://")
-    if is_database and kind.partition("+")[0] not in DATABASES:
-        raise InvalidStore(f"expected a folder, or a URL of sqlite or postgresql; found {kind}")
-    try:
-        if is_database:
-            from service.review.sql import SqlStore  # what they need is an extra, and only then imported
-
-            return SqlStore(str(where))
-        from service.review.parquet import ParquetStore
-
-        return ParquetStore(Path(where))
-    except ModuleNotFoundError as error:
-        raise InvalidStore(f"needs {error.name}; {remedy('log')}") from None

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from service.manifest import Manifest, TensorSpec
-from service.runtime import Array
+from service.model.manifest import Manifest, TensorSpec
+from service.model.runtime import Array
 
 MAGIC_OF_ZIP, MAGIC_OF_NPY = b"PK\x03\x04", b"\x93NUMPY"
 PAIRS = (("x_train", "y_train"), ("x", "y"), ("X", "y"), ("inputs", "targets"), ("data", "target"))

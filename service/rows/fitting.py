@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.categories import Categories, Category
 from service.errors import InvalidInput
-from service.inputs import FIELD, describe, shorten, to_array
-from service.manifest import Manifest, TensorSpec
+from service.model.categories import Categories, Category
+from service.model.manifest import Manifest, TensorSpec
+from service.model.runtime import Array
 from service.rows.column import Column, Table, Wanted, as_text
+from service.rows.inputs import FIELD, describe, shorten, to_array
 from service.rows.numbers import possible_decimals, read_numbers
-from service.runtime import Array
 
 
 def needed_columns(table: Table, manifest: Manifest) -> dict[int, Wanted]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.manifest import ImageRule
+from service.model.manifest import ImageRule
 
 if TYPE_CHECKING:
     from PIL.Image import Image

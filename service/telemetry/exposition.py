@@ -13,10 +13,10 @@ from prometheus_client.utils import floatToGoString
 
 from service.repository.catalogue import LOADING, UNLOADED
 from service.repository.repository import Repository
-from service.scheduling import Scheduler
 from service.telemetry.log_writer import count_dropped
 from service.telemetry.metrics import COUNTED, LOG_LINES_DROPPED, STEPS, Family, Key, Metrics, Numbers, add_up
 from service.telemetry.workers import Slot
+from service.work.scheduling import Scheduler
 
 QUEUE_DEPTH = Family("dropserve_queue_depth", "Long requests waiting or being worked on.", (), "gauge")
 QUEUE_SECONDS = Family("dropserve_queue_seconds", "Estimated work that these still need.", (), "gauge")

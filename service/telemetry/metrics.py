@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.stages import STAGES
+from service.engine.stages import STAGES
+from service.engine.uncertainty import Float64
 from service.telemetry.outcomes import Outcome
 from service.telemetry.records import Record
-from service.uncertainty import Float64
 
 Key = tuple[str, ...]
 """A family's name, then the values of its labels."""

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from service.answers import Prediction, Sampled
-from service.decisions import Decision
-from service.sampling import Sampling
-from service.steps import Inputs
-from service.uncertainty import ClassUncertainty, Float64, Uncertainty
+from service.engine.answers import Prediction, Sampled
+from service.engine.decisions import Decision
+from service.engine.sampling import Sampling
+from service.engine.steps import Inputs
+from service.engine.uncertainty import ClassUncertainty, Float64, Uncertainty
 
 
 class Answered(NamedTuple):

@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Mapping
 from time import perf_counter
 
-from service.manifest import Manifest
-from service.stages import Stopwatch
+from service.engine.stages import Stopwatch
+from service.model.manifest import Manifest
 from service.telemetry.outcomes import Outcome
 
 OTHER = "other"

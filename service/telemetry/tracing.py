@@ -16,7 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from service import __version__
-from service.stages import Intervals
+from service.engine.stages import Intervals
 from service.telemetry.records import Record
 
 

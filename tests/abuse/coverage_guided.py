@@ -18,7 +18,7 @@ PARSER = "v2, JSON and binary"
 
 def main(runs: int, corpus: Path) -> None:
     """Does not return."""
-    with atheris.instrument_imports(include=["service.oip", "service.api", "service.inputs", "service.categories"]):
+    with atheris.instrument_imports(include=["service.oip", "service.api", "service.rows", "service.model.categories"]):
         from tests.abuse.parsers import PARSERS, survives
     parser = PARSERS[PARSER]
     for seed in parser.seeds:

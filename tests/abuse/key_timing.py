@@ -4,7 +4,7 @@ import random
 from statistics import median
 from time import perf_counter_ns
 
-from service.http.access import Access, make_key
+from service.access.keys import Access, make_key
 
 KEYS = 50
 REPEATS = 20

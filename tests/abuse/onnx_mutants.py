@@ -18,10 +18,10 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from service.engine.masks import MaskCache
 from service.errors import InvalidModel
-from service.loading import load_model
-from service.manifest import MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, sha256
-from service.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, sha256
 from tests.abuse.mutations import mutate
 from tests.toy import ToyNet
 

@@ -14,18 +14,19 @@ from typing import NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from service.access.compression import decompress
+from service.access.keys import given_key, make_key, needed_scope, read_keys
 from service.api.decoding import decode_request
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
-from service.api.rows import decode_inputs
+from service.bulk.files import read_rows
 from service.config import Settings
+from service.engine.steps import count_rows
 from service.errors import DropserveError, InvalidRequest
-from service.external_data import refuse_external_data
-from service.files import read_rows
-from service.golden import record, replay
-from service.http.access import given_key, make_key, needed_scope, read_keys
-from service.http.compression import decompress
 from service.http.inference import parse_version, read_path
-from service.manifest import MANIFEST, Manifest, read_manifest
+from service.loading.golden import record, replay
+from service.model.external_data import refuse_external_data
+from service.model.manifest import MANIFEST, Manifest, read_manifest
+from service.model.runtime import Array
 from service.oip.infer import sampling_parameters
 from service.oip.outputs import choose_outputs
 from service.oip.proto import open_inference_pb2 as pb
@@ -33,8 +34,7 @@ from service.oip.protobuf import read_request
 from service.oip.repository import IndexBody, LoadBody
 from service.oip.wire import decode_infer
 from service.rows.formats import Format, find_format
-from service.runtime import Array
-from service.steps import count_rows
+from service.rows.json_rows import decode_inputs
 from tests.service.archives import npy, npz
 from tests.toy import ToyNet
 

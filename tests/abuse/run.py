@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from tests.abuse.grpc_storm import grpc_storm
 from tests.abuse.key_timing import BOUND, spread_of_medians
 from tests.abuse.mutations import mutate

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.http.compression import FORMATS, decompress
+from service.access.compression import FORMATS, decompress
 from tests.abuse.parsers import MAX_BYTES, PARSERS, TO_THE_END, WHOLE, survives
 from tests.abuse.run import fuzz_by_coverage, fuzz_parser
 

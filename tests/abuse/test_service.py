@@ -9,7 +9,7 @@ from threading import Thread
 import grpc
 import pytest
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from service.http.heads import MAX_HEAD_BYTES
 from tests.abuse.onnx_mutants import load_mutants
 from tests.abuse.run import attack_service, guarded_service

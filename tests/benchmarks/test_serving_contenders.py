@@ -10,7 +10,7 @@ from benchmarks.serving.contenders import CONTENDERS, Contender, from_list, from
 from benchmarks.serving.load import Load, on_the_wire, outcome, write_requests
 from benchmarks.serving.measuring import same
 from benchmarks.serving.subjects import CLASSES, PASSES
-from service.masks import draw_masks
+from service.engine.masks import draw_masks
 from tests.conftest import Serve
 from tests.toy import P, ToyNet
 

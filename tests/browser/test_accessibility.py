@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from tests.browser.axe import barriers
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.playground import Playground

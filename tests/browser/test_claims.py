@@ -10,7 +10,7 @@ import torch
 from playwright.sync_api import Browser, Locator, expect
 from torch import Tensor, nn
 
-from service.manifest import ClassFigures, read_manifest, write_manifest
+from service.model.manifest import ClassFigures, read_manifest, write_manifest
 from tests.browser.conftest import PATIENCE_MS, ROOT, Watched
 from tests.browser.playground import Playground
 from tests.service.processes import Service, service

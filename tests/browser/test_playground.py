@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Request, expect
 
+from service.access.keys import make_key
 from service.config import Settings
-from service.http.access import make_key
 from service.http.app import create_app
 from tests.browser.axe import barriers
 from tests.browser.conftest import PATIENCE_MS, ROOT, TOWNS, Watched

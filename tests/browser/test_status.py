@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.http.access import make_key
-from service.manifest import PREDICT_GRAPH, read_manifest, sha256, write_manifest
+from service.access.keys import make_key
+from service.model.manifest import PREDICT_GRAPH, read_manifest, sha256, write_manifest
 from service.repository.documents import BEHAVIOUR, CARD
 from tests.browser.axe import barriers
 from tests.browser.conftest import PATIENCE_MS, Watched

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from tests.conftest import PATIENCE, wait_until
 from tests.deploy.monitoring import (
     CONFIGURATION,

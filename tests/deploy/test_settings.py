@@ -6,8 +6,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.access.keys import make_key
 from service.config import Settings, find_misspelt
-from service.http.access import make_key
 from tests.deploy.conftest import BASE, EXAMPLE, KSERVE, LOG, Rendered, Resource, container_of, environment_of, pod_of
 from tests.service.processes import service
 

@@ -13,7 +13,7 @@ import pytest
 import trustme
 from tritonclient.grpc import InferenceServerClient
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from tests.conftest import wait_until
 from tests.e2e.containers import REQUIRED, Project, project, require_engine
 from tests.toy import ToyNet

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.manifest import read_manifest
+from service.model.manifest import read_manifest
 from tests.conftest import wait_until
 from tests.service.processes import Service, service
 from training.data import load_data

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.manifest import LearnedNoise, Manifest, Noise, read_manifest
+from service.model.manifest import LearnedNoise, Manifest, Noise, read_manifest
 from tests.service.processes import Service, service
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.manifest import read_manifest
+from service.model.manifest import read_manifest
 from tests.conftest import wait_until
 from tests.e2e.test_docs import at, blocks
 from tests.e2e.test_journey import train

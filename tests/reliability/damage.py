@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service.golden import MAX_UNPACKED_BYTES
-from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
+from service.loading.golden import MAX_UNPACKED_BYTES
+from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from tests.service.test_limits import replace
 from tests.toy import ToyNet
 

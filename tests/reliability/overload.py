@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import httpx
 
-from service.cuts import MAX_ROW_PASSES_PER_RUN
+from service.engine.cuts import MAX_ROW_PASSES_PER_RUN
 from tests.reliability.memory import FLAT, growth, is_flat, over_time, resident_mb, watched
 from tests.reliability.processors import halves, only_on
 from tests.reliability.questions import ASKED, ROWS, learn_answers, publish_canary

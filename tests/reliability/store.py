@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from service.review.store import Query, open_store
+from service.review.opening import open_store
+from service.review.store import Query
 from tests.conftest import wait_until
 from tests.reliability.memory import Samples, watched
 from tests.reliability.overload import canary_service

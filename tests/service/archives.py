@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 
-from service.runtime import Array
+from service.model.runtime import Array
 
 
 def npy(array: Array) -> bytes:

@@ -15,9 +15,9 @@ import trustme
 from typer.testing import CliRunner
 
 from service.__main__ import cli
+from service.access.keys import InvalidKeyFile, given_key, make_key, needed_scope, read_keys
 from service.config import Settings
 from service.errors import Forbidden, Unauthenticated
-from service.http.access import InvalidKeyFile, given_key, make_key, needed_scope, read_keys
 from service.http.app import create_app
 from tests.conftest import Serve, running_server
 from tests.service.processes import service

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import structlog
 
-from service.answers import Prediction, Sampled
-from service.batching import Batches
-from service.costs import Cost
-from service.engine import Engine
+from service.engine.answers import Prediction, Sampled
+from service.engine.costs import Cost
+from service.engine.engine import Engine
+from service.engine.sampling import Sampling, StopRule
+from service.engine.stages import Intervals, Stopwatch
+from service.engine.steps import Answer, Inputs, Question
 from service.errors import InvalidInput
-from service.sampling import Sampling, StopRule
-from service.scheduling import Scheduler
-from service.stages import Intervals, Stopwatch
-from service.steps import Answer, Inputs, Question
-from service.warmup import warm_up
+from service.loading.warmup import warm_up
+from service.work.batching import Batches
+from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE
 from tests.toy import Floats, LookupNet, ToyNet
 

@@ -19,18 +19,18 @@ from typer.testing import CliRunner, Result
 
 from service.__main__ import cli
 from service.api import schemas
-from service.api.chunks import CHUNK_BYTES
 from service.api.decoding import decode_request
 from service.api.requests import PredictRequest
-from service.api.rows import decode_inputs, decode_inputs_steps
+from service.bulk.files import read_rows
 from service.config import Settings
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.files import read_rows
 from service.http.app import create_app
-from service.inputs import check_inputs
-from service.manifest import Manifest, read_manifest
+from service.model.manifest import Manifest, read_manifest
+from service.model.runtime import Array
 from service.rows.formats import Format
-from service.runtime import Array
+from service.rows.inputs import check_inputs
+from service.rows.json_chunks import CHUNK_BYTES
+from service.rows.json_rows import decode_inputs, decode_inputs_steps
 from tests.conftest import running_server
 from tests.service.archives import npy, npz
 from tests.service.test_grpc import grpc_service, refused, request

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from service import __version__
 from service.__main__ import cli
-from service.manifest import SAMPLE_GRAPH
+from service.model.manifest import SAMPLE_GRAPH
 from tests.service.processes import service
 from tests.service.test_loading import replace
 from tests.toy import HIDDEN, Floats, ToyNet

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from service.access.certificate import InvalidCertificate, open_certificate
+from service.access.keys import make_key
 from service.config import Settings
-from service.http.access import make_key
-from service.http.certificate import InvalidCertificate, open_certificate
 from tests.conftest import wait_until
 from tests.ports import free_port
 from tests.service.processes import Service, service

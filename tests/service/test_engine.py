@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from scipy import special
 
-from service import cuts
-from service.answers import Sampled
-from service.engine import Engine
+from service.engine import cuts
+from service.engine.answers import Sampled
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache, draw_masks
+from service.engine.sampling import Ablation, Sampling, StopRule
+from service.engine.stages import Stopwatch
+from service.engine.steps import finish, seconds_left
+from service.engine.uncertainty import Float64
 from service.errors import InvalidInput
-from service.manifest import Manifest
-from service.masks import MaskCache, draw_masks
-from service.runtime import Array, Graph
-from service.sampling import Ablation, Sampling, StopRule
-from service.stages import Stopwatch
-from service.steps import finish, seconds_left
-from service.uncertainty import Float64
-from service.warmup import warm_up
+from service.loading.warmup import warm_up
+from service.model.manifest import Manifest
+from service.model.runtime import Array, Graph
 from tests.toy import HIDDEN, Floats, LookupNet, P, ToyNet
 
 TEMPERATURE = 1.5

@@ -5,8 +5,8 @@ import inspect
 import pytest
 
 from service import errors
+from service.access.refusals import STATUS
 from service.errors import DropserveError
-from service.http.refusals import STATUS
 
 ALL = [error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, DropserveError)]
 LEAVES = [error for error in ALL if not error.__subclasses__()]

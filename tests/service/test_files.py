@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from service.bulk.files import read_rows
 from service.errors import InvalidInput, InvalidRequest, MalformedBody
-from service.files import read_rows
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.rows.formats import Format, find_format
 from tests.service.archives import deflate_damaged, npy, npz, stored
 from tests.toy import ToyNet

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import golden
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import InvalidModel
+from service.loading import golden
 from tests.toy import CLASSES, ToyNet
 
 PASSES, SEED = 6, 3

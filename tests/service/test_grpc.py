@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from tests.conftest import PATIENCE, wait_until
 from tests.service.processes import Service, service
 from tests.toy import ToyNet

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from pydantic import ValidationError
 
 from service.errors import InvalidInput
-from service.manifest import ImageRule, TensorSpec
+from service.model.manifest import ImageRule, TensorSpec
 from service.rows.images import open_image, to_pixels, upright_size
 
 GREY = ImageRule(mode="L", resize="crop", background="#ffffff")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from service.errors import InvalidInput, LimitExceeded
-from service.inputs import check_inputs
-from service.manifest import Manifest
-from service.runtime import Array
+from service.model.manifest import Manifest
+from service.model.runtime import Array
+from service.rows.inputs import check_inputs
 from tests.toy import FEATURES, ToyNet
 
 TOKENS = {"name": "tokens", "dtype": "int64", "shape": (2,)}

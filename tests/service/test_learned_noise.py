@@ -9,19 +9,19 @@ import httpx
 import numpy as np
 import pytest
 
-from service import golden
 from service.api import schemas
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import UncertaintyRequest
-from service.decisions import half_widths
-from service.engine import Engine
+from service.bulk.scoring import to_csv
+from service.engine.decisions import half_widths
+from service.engine.engine import Engine
+from service.engine.masks import draw_masks
+from service.engine.sampling import Sampling, StopRule
+from service.engine.uncertainty import RegressionUncertainty, summarise_regression
 from service.errors import InvalidModel
-from service.manifest import ConformalQuantile, LearnedNoise, Noise, read_manifest
-from service.masks import draw_masks
-from service.sampling import Sampling, StopRule
-from service.scoring import to_csv
-from service.uncertainty import RegressionUncertainty, summarise_regression
-from service.warmup import warm_up
+from service.loading import golden
+from service.loading.warmup import warm_up
+from service.model.manifest import ConformalQuantile, LearnedNoise, Noise, read_manifest
 from tests.conftest import Serve
 from tests.toy import HIDDEN, Floats, P, ToyNet
 

@@ -11,12 +11,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from service.engine.masks import MaskCache
 from service.errors import InvalidModel
-from service.external_data import refuse_external_data
-from service.golden import MAX_UNPACKED_BYTES
-from service.loading import load_model
-from service.manifest import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, PREDICT_GRAPH, SAMPLE_GRAPH, sha256
-from service.masks import MaskCache
+from service.loading.golden import MAX_UNPACKED_BYTES
+from service.loading.load import load_model
+from service.model.external_data import refuse_external_data
+from service.model.manifest import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, PREDICT_GRAPH, SAMPLE_GRAPH, sha256
 from tests.toy import ToyNet
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -10,8 +10,8 @@ from tritonclient.grpc import InferenceServerClient
 from typer.testing import CliRunner
 
 from service.__main__ import cli
+from service.access.listening import bind, find_port, is_loopback
 from service.config import InvalidSettings
-from service.http.listening import bind, find_port, is_loopback
 from tests.ports import free_port
 from tests.service.processes import service
 

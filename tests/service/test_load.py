@@ -12,9 +12,9 @@ import httpx
 import orjson
 import pytest
 
-from service.costs import measure
+from service.engine.costs import measure
 from service.errors import DeadlineExceeded, Overloaded
-from service.scheduling import Scheduler
+from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE, Serve, wait_until
 from tests.service.test_metrics import value
 from tests.toy import ToyNet
@@ -137,8 +137,8 @@ def test_costs_are_the_line_through_what_was_measured(monkeypatch: pytest.Monkey
         nonlocal now
         now += 3.0 + 0.5 * count
 
-    monkeypatch.setattr("service.costs.perf_counter", lambda: now)
-    monkeypatch.setattr("service.costs.process_time", lambda: now)
+    monkeypatch.setattr("service.engine.costs.perf_counter", lambda: now)
+    monkeypatch.setattr("service.engine.costs.process_time", lambda: now)
     cost = measure(take, 2, 10)
     assert (cost.run, cost.each) == pytest.approx((3.0, 0.5))
     assert cost.seconds(7) == pytest.approx(6.5)

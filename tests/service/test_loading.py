@@ -10,14 +10,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from service import golden
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
 from service.errors import InvalidInput, InvalidModel
-from service.loading import Check, load_model
-from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, REQUIRED_FILES, SAMPLE_GRAPH, sha256
-from service.masks import MaskCache
+from service.loading import golden
+from service.loading.load import Check, load_model
+from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, REQUIRED_FILES, SAMPLE_GRAPH, sha256
+from service.model.runtime import Array, Graph
 from service.repository.repository import Repository
-from service.runtime import Array, Graph
 from tests.service.archives import deflate_damaged, npy
 from tests.service.test_golden import changed
 from tests.toy import HIDDEN, Floats, ToyNet, serialised

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.http.access import make_key
+from service.access.keys import make_key
 from service.telemetry.logs import REQUEST_ID, configure_logging
 from tests.conftest import Serve
 from tests.service.processes import service

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import InvalidModel
-from service.manifest import (
+from service.model.manifest import (
     GOLDEN,
     MANIFEST,
     PREDICT_GRAPH,

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from service import masks as masks_module
-from service.manifest import DropoutSite
-from service.masks import LEAD, MAX_SEED, PASSES_PER_BLOCK, MaskCache, draw_masks, keep_scale, passes_per_block
+from service.engine import masks as masks_module
+from service.engine.masks import LEAD, MAX_SEED, PASSES_PER_BLOCK, MaskCache, draw_masks, keep_scale, passes_per_block
+from service.model.manifest import DropoutSite
 
 Bools = NDArray[np.bool_]
 
@@ -103,7 +103,7 @@ def test_the_stream_never_changes(draw: tuple[int, int, float, tuple[int, ...], 
 
 def test_another_process_draws_the_same_bytes() -> None:
     draw = "draw_masks(2**63, 3, 0.3, (17, 5), 90, 140)"
-    script = f"import sys; from service.masks import *; sys.stdout.buffer.write({draw}.tobytes())"
+    script = f"import sys; from service.engine.masks import *; sys.stdout.buffer.write({draw}.tobytes())"
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert other.stdout == draw_masks(2**63, 3, 0.3, (17, 5), 90, 140).tobytes()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.stages import STAGES
+from service.engine.stages import STAGES
 from service.telemetry.exposition import GONE_KEPT
 from service.telemetry.metrics import ENTROPY, STAGE, Metrics, Numbers, add_up, keep_counted
 from tests.conftest import Serve, wait_until

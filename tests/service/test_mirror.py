@@ -13,9 +13,9 @@ from typing import Any
 import fsspec
 import pytest
 
+from service.engine.masks import MaskCache
 from service.errors import NotReady
-from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
-from service.masks import MaskCache
+from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from service.repository.documents import BEHAVIOUR, MAX_DOCUMENT_BYTES
 from service.repository.folder import Identity
 from service.repository.mirror import Mirror, StoreUnreachable, without_secrets

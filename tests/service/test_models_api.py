@@ -11,10 +11,10 @@ import httpx
 import numpy as np
 import pytest
 
+from service.access.keys import needed_scope
 from service.api import schemas
-from service.http.access import needed_scope
 from service.http.models_api import UNTOLD
-from service.manifest import PREDICT_GRAPH, Manifest, read_manifest
+from service.model.manifest import PREDICT_GRAPH, Manifest, read_manifest
 from tests.conftest import Serve
 from tests.service.conftest import refusal
 from tests.toy import Floats, ToyNet

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.oip.description import OPERATIONS, Operation
+from service.http.openapi.inference_protocol import OPERATIONS, Operation
 
 HERE = {"name": "toy", "version": 2}
 

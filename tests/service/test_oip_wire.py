@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.access.compression import decompress
 from service.errors import BodyTooLarge, InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.http.compression import decompress
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.oip.datatypes import DTYPES, NUMERIC, to_bytes
 from service.oip.messages import InferRequest
 from service.oip.wire import decode_infer

@@ -14,9 +14,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from service.access.keys import needed_scope
 from service.api import schemas
 from service.config import Settings
-from service.http.access import needed_scope
 from service.http.app import create_app
 from tests.conftest import running_server
 

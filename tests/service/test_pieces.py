@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.costs import Cost
-from service.engine import Engine, Learned
+from service.engine.costs import Cost
+from service.engine.engine import Engine, Learned
+from service.engine.pieces import PIECE_SECONDS, PassesPiece, Piece, RowsPiece, cut_evenly
+from service.engine.sampling import Ablation, Sampling, StopRule
+from service.engine.stages import Stopwatch
 from service.errors import CallerGone, DeadlineExceeded, InvalidInput
-from service.manifest import LearnedNoise
-from service.pieces import PIECE_SECONDS, PassesPiece, Piece, RowsPiece, cut_evenly
-from service.sampling import Ablation, Sampling, StopRule
-from service.scheduling import Scheduler
-from service.stages import Stopwatch
+from service.model.manifest import LearnedNoise
+from service.work.scheduling import Scheduler
 from tests.toy import ToyNet
 
 SLOW = Learned(Cost(1e-6), Cost(1e-4))

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from service.api import schemas
 from service.api.replies import encode, encode_prediction, encode_uncertainty
-from service.engine import Engine
-from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, RegressionUncertainty
+from service.engine.engine import Engine
+from service.engine.sampling import Sampling
+from service.engine.uncertainty import ClassUncertainty, RegressionUncertainty
 from tests.toy import ToyNet
 
 SEED = 3

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from service.engine.masks import MaskCache
 from service.errors import InvalidModel, NotReady, UnknownModel
-from service.manifest import MANIFEST, PREDICT_GRAPH
-from service.masks import MaskCache
+from service.model.manifest import MANIFEST, PREDICT_GRAPH
 from service.repository.catalogue import Version
 from service.repository.folder import find_models, look_into
 from service.repository.repository import Repository
@@ -323,7 +323,7 @@ def test_a_folder_that_may_not_be_listed_holds_up_no_other(tmp_path: Path, model
     script = f"""
 import os, shutil
 from pathlib import Path
-from service.masks import MaskCache
+from service.engine.masks import MaskCache
 from service.repository.repository import Repository
 models = Path({str(models)!r})
 repository = Repository(models, MaskCache(0))

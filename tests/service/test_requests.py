@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.chunks import CHUNK_BYTES, decode_seconds
 from service.api.decoding import decode_request
 from service.api.requests import (
     MAX_DRAWN_SEED,
@@ -21,11 +20,12 @@ from service.api.requests import (
     choose_seed,
     plan_sampling,
 )
-from service.api.rows import decode_inputs, decode_inputs_steps
 from service.config import Settings
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
-from service.manifest import Manifest
-from service.runtime import Array
+from service.model.manifest import Manifest
+from service.model.runtime import Array
+from service.rows.json_chunks import CHUNK_BYTES, decode_seconds
+from service.rows.json_rows import decode_inputs, decode_inputs_steps
 from tests.toy import ToyNet
 
 MAX_ROWS = 5

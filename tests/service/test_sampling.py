@@ -7,11 +7,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import draw_masks
+from service.engine.sampling import (
+    BETS,
+    FIRST_LOOK,
+    Ablation,
+    Sampling,
+    StopRule,
+    is_precise,
+    is_settled,
+    share_of_units,
+)
+from service.engine.uncertainty import ClassUncertainty
 from service.errors import InvalidInput
-from service.masks import draw_masks
-from service.sampling import BETS, FIRST_LOOK, Ablation, Sampling, StopRule, is_precise, is_settled, share_of_units
-from service.uncertainty import ClassUncertainty
 from tests.toy import HIDDEN, Floats, ToyNet
 
 SEED = 11

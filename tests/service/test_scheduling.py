@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.answers import Prediction
-from service.costs import Cost
+from service.engine.answers import Prediction
+from service.engine.costs import Cost
+from service.engine.stages import Stopwatch
+from service.engine.steps import Answer, Inputs, Question
 from service.errors import DeadlineExceeded, InvalidInput, Overloaded
-from service.scheduling import Scheduler
-from service.stages import Stopwatch
-from service.steps import Answer, Inputs, Question
+from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE
 
 Work = Generator[float, None, str]

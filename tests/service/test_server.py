@@ -24,7 +24,7 @@ from service.api.requests import MAX_JSON_INTEGER
 from service.config import Settings
 from service.http.app import create_app
 from service.http.gate import Gate
-from service.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
+from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
 from tests.conftest import Serve, running_server
 from tests.toy import HIDDEN, ToyNet, serialised
 

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from service.manifest import PREDICT_GRAPH
+from service.model.manifest import PREDICT_GRAPH
 from tests.conftest import PATIENCE, Serve, wait_until
 from tests.toy import ToyNet
 

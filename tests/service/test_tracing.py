@@ -112,7 +112,7 @@ def test_without_a_collector_nothing_that_sends_is_imported() -> None:
     code = "import sys; from service.http.app import create_app; create_app(); print(*sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"service.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter"} & set(found)
-    assert "service.http.admission" in found
+    assert "service.access.admission" in found
 
 
 def test_a_collector_that_is_away_stops_nobody(tmp_path: Path, published: Path, toy: ToyNet) -> None:

@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from service import uncertainty
-from service.uncertainty import Float64, join_rows, softmax, summarise_classes, summarise_regression
+from service.engine import uncertainty
+from service.engine.uncertainty import Float64, join_rows, softmax, summarise_classes, summarise_regression
 
 SURE = 200.0
 """A logit so far above the others that its probability is 1 in float64."""

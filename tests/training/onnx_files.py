@@ -12,7 +12,7 @@ import torch
 from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 
-from service.runtime import Array
+from service.model.runtime import Array
 
 RNG = np.random.default_rng(3)
 

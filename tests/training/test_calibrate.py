@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from service.uncertainty import summarise_classes, summarise_regression
+from service.engine.uncertainty import summarise_classes, summarise_regression
 from training.calibrate import (
     CONFIDENCE,
     SHARES,

@@ -7,8 +7,8 @@ from mapie.regression import SplitConformalRegressor  # type: ignore[import-unty
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from service.decisions import prediction_sets
-from service.uncertainty import summarise_classes, summarise_regression
+from service.engine.decisions import prediction_sets
+from service.engine.uncertainty import summarise_classes, summarise_regression
 from training.answers import Answers
 from training.calibrate import COVERAGES, conformal_quantiles, scores
 

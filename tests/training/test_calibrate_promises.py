@@ -9,10 +9,10 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from service.decisions import prediction_sets
-from service.loading import load_model
-from service.manifest import ConformalQuantile
-from service.masks import MaskCache
+from service.engine.decisions import prediction_sets
+from service.engine.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import ConformalQuantile
 from training.calibrate import CONFIDENCE, COVERAGES, abstention_thresholds, conformal_quantiles
 from training.decided import of_interval, of_set
 from training.metrics import Float64

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from service.manifest import Manifest, TrainingData, sha256
-from service.uncertainty import softmax, summarise_classes, summarise_regression
+from service.engine.uncertainty import softmax, summarise_classes, summarise_regression
+from service.model.manifest import Manifest, TrainingData, sha256
 from training.answers import Answers
 from training.calibrate import calibrate
 from training.card import model_card

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from service.uncertainty import entropy, softmax, summarise_classes, summarise_regression
+from service.engine.uncertainty import entropy, softmax, summarise_classes, summarise_regression
 from training.answers import Answers
 from training.metrics.classes import ece, reliability
 from training.metrics.selective import aurc

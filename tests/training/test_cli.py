@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner, Result
 
-from service.loading import load_model
-from service.manifest import read_manifest
-from service.masks import MaskCache
-from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.engine.uncertainty import ClassUncertainty
+from service.loading.load import load_model
+from service.model.manifest import read_manifest
 from training.cli import app
 from training.config import TrainConfig
 from training.data import load_data, split_data

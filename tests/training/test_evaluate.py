@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from service.manifest import Manifest
-from service.uncertainty import ClassUncertainty, Float64, softmax, summarise_classes, summarise_regression
+from service.engine.uncertainty import ClassUncertainty, Float64, softmax, summarise_classes, summarise_regression
+from service.model.manifest import Manifest
 from training.calibrate import abstention_thresholds, calibrate
 from training.evaluate import Answers, Int64, accuracy, brier, ece, evaluate, figures, join, nll
 from training.metrics import Bool

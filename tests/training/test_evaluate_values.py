@@ -13,7 +13,7 @@ from scipy import integrate, stats
 from sklearn import metrics
 from torchmetrics.functional.regression import continuous_ranked_probability_score
 
-from service.uncertainty import RegressionUncertainty
+from service.engine.uncertainty import RegressionUncertainty
 from training.evaluate import selective_errors
 from training.metrics import Float64
 from training.metrics.values import (

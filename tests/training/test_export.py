@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from service.masks import draw_masks
-from service.runtime import Graph
+from service.engine.masks import draw_masks
+from service.model.runtime import Graph
 from tests.training.networks import CASES, Cnn, Mlp, Tokens, tokens
 from training.errors import CannotExport
 from training.export import Exported, export

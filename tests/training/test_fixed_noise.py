@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.manifest import Noise
+from service.model.manifest import Noise
 from training.concrete import START, ConcreteDropout
 from training.config import TrainConfig, load_config
 from training.data import Dataset, load_data, split_data

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from service.manifest import read_manifest
+from service.model.manifest import read_manifest
 from tests.training.test_device import Buffered, Scaled
 from tests.training.test_distributed import finished, start
 from training.batches import batches, near

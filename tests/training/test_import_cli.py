@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from service.loading import load_model
-from service.manifest import LearnedNoise, Noise, read_manifest
-from service.masks import MaskCache
+from service.engine.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import LearnedNoise, Noise, read_manifest
 from tests.training.onnx_files import saved, script_export, two_layers
 from tests.training.test_import_torch import pair
 from training.cli import app

@@ -10,11 +10,11 @@ import pytest
 from onnx import ModelProto, TensorProto, helper
 from onnx.external_data_helper import convert_model_to_external_data
 
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache, draw_masks
+from service.engine.sampling import Sampling
 from service.errors import DropserveError
-from service.loading import load_model
-from service.masks import MaskCache, draw_masks
-from service.sampling import Sampling
+from service.loading.load import load_model
 from tests.training.onnx_files import RNG, WEIGHTS, by_arithmetic, node, saved, two_layers
 from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.importing.publishing import publish_onnx

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from service.loading import load_model
-from service.masks import MaskCache
-from service.sampling import Sampling
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.loading.load import load_model
 from training.importing.publishing import publish_onnx
 from training.rows import Rows
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.engine import Engine
-from service.loading import load_model
-from service.manifest import Manifest
-from service.masks import MaskCache, draw_masks
-from service.sampling import Sampling
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache, draw_masks
+from service.engine.sampling import Sampling
+from service.loading.load import load_model
+from service.model.manifest import Manifest
 from tests.training.networks import CASES, Case, Mlp
 from tests.training.onnx_files import dynamo_export, script_export
 from training.errors import CannotExport, VerificationFailed

@@ -15,12 +15,12 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 from torch import nn
 
-from service.decisions import half_widths
-from service.engine import Engine
-from service.loading import load_model
-from service.manifest import LearnedNoise, Manifest, Noise
-from service.masks import MaskCache
-from service.uncertainty import RegressionUncertainty, summarise_regression
+from service.engine.decisions import half_widths
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.uncertainty import RegressionUncertainty, summarise_regression
+from service.loading.load import load_model
+from service.model.manifest import LearnedNoise, Manifest, Noise
 from training.answers import Answers, ask
 from training.architecture import make_network
 from training.calibrate import COVERAGES, conformal_quantiles, describe_noise, fit_scale, noise_of, scores

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from service.api.rows import decode_inputs
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
 from service.errors import InvalidInput
-from service.inputs import check_inputs
-from service.loading import load_model
-from service.manifest import Manifest
-from service.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import Manifest
 from service.rows.fitting import fit_table
 from service.rows.formats import RowsFile
+from service.rows.inputs import check_inputs
+from service.rows.json_rows import decode_inputs
 from tests.service.processes import service
 from training.cli import app
 from training.config import TrainConfig

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from service.manifest import read_manifest
+from service.model.manifest import read_manifest
 from training.cli import app
 from training.data import Choices, Dataset, load_data
 from training.errors import TrainingError

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from service.engine import Engine
-from service.loading import load_model
-from service.masks import MaskCache
-from service.sampling import Sampling
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.loading.load import load_model
 from training.architecture import make_network
 from training.cli import app
 from training.config import TrainConfig

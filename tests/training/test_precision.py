@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from service.api.rows import decode_inputs
-from service.engine import Engine
-from service.files import read_rows
-from service.loading import load_model
-from service.masks import MaskCache
+from service.bulk.files import read_rows
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.loading.load import load_model
+from service.rows.json_rows import decode_inputs
 from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Dataset, Part, load_data

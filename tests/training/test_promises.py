@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.manifest import AbstentionThreshold, Manifest
+from service.model.manifest import AbstentionThreshold, Manifest
 from training.calibrate import conformal_quantiles
 from training.promises import unkept
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from service import golden
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
 from service.errors import InvalidModel
-from service.loading import load_model
-from service.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_manifest, sha256
-from service.masks import MaskCache
-from service.runtime import Graph
+from service.loading import golden
+from service.loading.load import load_model
+from service.model.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_manifest, sha256
+from service.model.runtime import Graph
 from tests.toy import P, ToyNet
 from training.errors import PublishFailed
 from training.export import export

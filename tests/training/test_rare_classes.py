@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 from typer.testing import CliRunner, Result
 
-from service.manifest import read_manifest
+from service.model.manifest import read_manifest
 from training.class_weights import balanced, untaught
 from training.cli import app
 from training.config import TrainConfig

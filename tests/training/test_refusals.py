@@ -13,8 +13,8 @@ from onnx.utils import Extractor
 from torch import Tensor, nn
 
 from service.errors import InvalidInput
-from service.manifest import TensorSpec, WholeNumbers
-from service.runtime import Graph
+from service.model.manifest import TensorSpec, WholeNumbers
+from service.model.runtime import Graph
 from tests.training.onnx_files import dynamo_export
 from training.errors import VerificationFailed
 from training.export import Exported, export

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from service.engine.masks import MaskCache
 from service.errors import InvalidInput
-from service.loading import load_model
-from service.manifest import ImageRule, Manifest, Noise
-from service.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import ImageRule, Manifest, Noise
 from tests.training.networks import TwoInputs
 from training import release
 from training.errors import CannotExport, TrainingError, VerificationFailed

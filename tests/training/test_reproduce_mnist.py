@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 from typer.testing import CliRunner, Result
 
-from service.engine import Engine
-from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, softmax
+from service.engine.engine import Engine
+from service.engine.sampling import Sampling
+from service.engine.uncertainty import ClassUncertainty, softmax
 from training.errors import TrainingError
 from training.reproduce.cli import app
 from training.reproduce.mnist import study

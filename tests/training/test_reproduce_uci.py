@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
-from service.sampling import Sampling
+from service.engine.sampling import Sampling
 from training.errors import TrainingError
 from training.reproduce.cli import app
 from training.reproduce.uci.experiment import Study, choose, serve, to_module

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.review.opening import open_store
 from service.review.rows import Label, Row
-from service.review.store import open_store
 from training.data import Choices, Dataset, Split, load_data, split_data
 from training.errors import TrainingError
 from training.reviewed import Reviewed, with_reviewed

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.manifest import Seen
+from service.model.manifest import Seen
 from training.seen import MOST_PLACES, what_was_seen
 
 ROWS = np.array([[0.1, 7], [0.3, 9], [0.2, 80]], dtype=np.float32)

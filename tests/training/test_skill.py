@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
-from service.manifest import Manifest
-from service.uncertainty import Float64, summarise_classes, summarise_regression
+from service.engine.uncertainty import Float64, summarise_classes, summarise_regression
+from service.model.manifest import Manifest
 from training.answers import Answers
 from training.evaluate import evaluate
 from training.metrics import Int64

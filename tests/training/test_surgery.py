@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import ModelProto, helper, numpy_helper, parser
 
-from service.runtime import Array, Graph
+from service.model.runtime import Array, Graph
 from training.errors import CannotExport
 from training.surgery import find_sites, to_predict, to_sample
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize
 
-from service.uncertainty import softmax
+from service.engine.uncertainty import softmax
 from training.evaluate import nll
 from training.temperature import BOUNDS, PRIOR, at_bound, fit_temperature, loss
 

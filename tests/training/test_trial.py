@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.__main__ import cli
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.rows.dialect import Dialect
 from tests.toy import ToyNet
 from training.cli import app

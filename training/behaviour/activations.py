@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.masks import draw_masks
+from service.engine.masks import draw_masks
 from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.served import Served
 from training.behaviour.statistics import ALARM, Interval, bernstein, clopper_pearson

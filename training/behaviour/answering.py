@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.runtime import Array
+from service.model.runtime import Array
 
 
 def largest_relative(one: Array, other: Array) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from service.sampling import Sampling
+from service.engine.sampling import Sampling
 from training.behaviour.bounds import BOUNDS, above, within
 from training.behaviour.claim import Claim, Finding, Plot
 from training.behaviour.disagreement import (

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from service.engine import Engine
-from service.uncertainty import ClassUncertainty
+from service.engine.engine import Engine
+from service.engine.uncertainty import ClassUncertainty
 from training.behaviour.charts import PUBLISHED, Curve, curves, rounded_up
 from training.behaviour.claim import Table
 from training.behaviour.groups import Groups

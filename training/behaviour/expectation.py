@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.runtime import Array
+from service.model.runtime import Array
 from training.behaviour.answering import largest_relative, run
 from training.behaviour.claim import Finding, Table
 from training.behaviour.classic import classic_twin, scaled_down

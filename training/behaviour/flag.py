@@ -12,8 +12,8 @@ import torch
 from onnx import ModelProto, numpy_helper
 from torch import nn
 
-from service.runtime import Array, Graph
-from service.sampling import Sampling
+from service.engine.sampling import Sampling
+from service.model.runtime import Array, Graph
 from training.behaviour.answering import distinct, run
 from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.networks import Network

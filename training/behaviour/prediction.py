@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from service.runtime import Array, Graph
+from service.model.runtime import Array, Graph
 from training.behaviour.answering import distinct, largest_relative, run
 from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.expectation import EXPECTED_PASSES, EXPECTED_ROWS, of_classic, predictions

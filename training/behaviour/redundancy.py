@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.masks import Float32, draw_masks
-from service.sampling import ABLATION_STREAM
+from service.engine.masks import Float32, draw_masks
+from service.engine.sampling import ABLATION_STREAM
 from training.behaviour.bounds import BOUNDS, above, bounded
 from training.behaviour.charts import Curve, curves, rounded_up, styles
 from training.behaviour.claim import Claim, Finding, Plot, Table

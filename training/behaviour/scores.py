@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from service.manifest import Manifest, Noise
-from service.runtime import Array
+from service.model.manifest import Manifest, Noise
+from service.model.runtime import Array
 from training.data import Dataset
 from training.metrics import Float64
 from training.metrics.classes import nll

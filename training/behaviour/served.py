@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from service.engine import Engine
-from service.loading import load_model
-from service.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file
-from service.masks import Float32, MaskCache
-from service.runtime import Array, Graph
-from service.steps import Inputs, count_rows
+from service.engine.engine import Engine
+from service.engine.masks import Float32, MaskCache
+from service.engine.steps import Inputs, count_rows
+from service.loading.load import load_model
+from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file
+from service.model.runtime import Array, Graph
 
 MASK_BYTES = 2**28
 MAX_RUN = 2**26

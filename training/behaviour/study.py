@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from service.manifest import read_manifest
+from service.model.manifest import read_manifest
 from training import provenance
 from training.behaviour.activations import activations, served_masks
 from training.behaviour.claim import Claim

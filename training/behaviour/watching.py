@@ -10,7 +10,7 @@ from torch import Tensor, is_grad_enabled, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.module import register_module_forward_hook
 
-from service.masks import Float32
+from service.engine.masks import Float32
 
 UNITS = 512
 """Of a layer, the first of them."""

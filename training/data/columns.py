@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.categories import is_number
+from service.model.categories import is_number
 from service.rows.column import Column, as_text
 from service.rows.numbers import CODE, possible_decimals
 from training.data.choices import Choices

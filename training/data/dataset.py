@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.categories import Categories
-from service.manifest import ImageRule, TensorSpec
+from service.model.categories import Categories
+from service.model.manifest import ImageRule, TensorSpec
 from service.rows.csv_table import PLAIN
 from service.rows.dialect import Dialect
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model.runtime import Array
 from service.rows import arrays as numpy_files
 from service.rows.arrays import PAIRS, TEST, find_pair
 from service.rows.formats import RowsFile
-from service.runtime import Array
 from training.data.arrays import make_array_dataset
 from training.data.choices import Choices
 from training.data.dataset import Dataset

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidInput
-from service.manifest import ImageRule
+from service.model.manifest import ImageRule
 from service.rows.images import common_mode, open_image, to_pixels, upright_size
 from training.data.choices import ImageChoices
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from service.manifest import TensorSpec
-from service.runtime import Array
+from service.model.manifest import TensorSpec
+from service.model.runtime import Array
 from training.errors import CannotExport
 from training.export import DTYPES
 from training.graphs import ROWS, constants, real_inputs, shape_of

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from service.runtime import Array
+from service.model.runtime import Array
 
 
 def in_batches(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from service.errors import DropserveError
 from service.extras import remedy
-from service.manifest import Manifest
+from service.model.manifest import Manifest
 from service.progress import progress
 from training.errors import ConfigError, TrainingError
 from training.flags import Flag, given, with_flags

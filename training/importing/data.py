@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from service.model.runtime import Array
 from service.rows.column import Column
 from service.rows.formats import format_of_name
-from service.runtime import Array
 from training.data import Choices, Dataset, Int64, deal, load_data
 from training.data.dataset import as_floats
 from training.data.npz import named_arrays

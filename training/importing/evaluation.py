@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from service.runtime import Array
+from service.model.runtime import Array
 from training.graphs import constants, describe, producers, prune, real_inputs, shape_of
 from training.sites import drop_ratio
 

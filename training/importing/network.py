@@ -8,8 +8,8 @@ import torch
 from onnx import ModelProto
 from torch import Tensor
 
-from service.manifest import DropoutSite, TensorSpec, WholeNumbers
-from service.runtime import Array
+from service.model.manifest import DropoutSite, TensorSpec, WholeNumbers
+from service.model.runtime import Array
 from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
 from training.export import Exported

@@ -16,7 +16,7 @@ from onnx.shape_inference import infer_shapes
 from torch import Tensor
 
 from service.errors import DropserveError, InvalidModel
-from service.runtime import Array, Graph
+from service.model.runtime import Array, Graph
 from training.errors import CannotExport, TrainingError
 from training.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
 from training.importing.batches import in_batches

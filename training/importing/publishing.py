@@ -7,8 +7,8 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.manifest import LearnedNoise, Manifest
-from service.runtime import Array
+from service.model.manifest import LearnedNoise, Manifest
+from service.model.runtime import Array
 from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence import Evidence, Say
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from service.errors import InvalidRequest
-from service.manifest import TensorSpec
+from service.model.manifest import TensorSpec
+from service.model.runtime import Array
 from service.rows.arrays import read_npy
 from service.rows.csv_table import PLAIN
 from service.rows.dialect import Dialect
 from service.rows.fitting import fit_features, is_header
 from service.rows.formats import TABLES, RowsFile, format_of_name, open_table
-from service.runtime import Array
 from training.data.npz import named_arrays
 from training.errors import TrainingError
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from service.manifest import LearnedNoise, Manifest
+from service.model.manifest import LearnedNoise, Manifest
 from training.data import Choices, ImageChoices
 from training.errors import TrainingError
 from training.importing.data import Labelled, Parts, load_labelled, load_others, split_labelled, with_labels

@@ -11,8 +11,8 @@ from onnx import ModelProto, NodeProto
 from torch import Tensor
 
 from service.errors import DropserveError
-from service.loading import Check
-from service.runtime import Array, Graph
+from service.loading.load import Check
+from service.model.runtime import Array, Graph
 from training.errors import VerificationFailed
 from training.export import Exported
 from training.graphs import NEWEST_IR, describe, real_inputs

@@ -8,10 +8,11 @@ import httpx
 import numpy as np
 import orjson
 
-from service.answers import Prediction
-from service.manifest import Manifest
+from service.engine.answers import Prediction
+from service.model.manifest import Manifest
 from service.review.log import PredictionLog
-from service.review.store import Entry, Query, Store, open_store
+from service.review.opening import open_store
+from service.review.store import Entry, Query, Store
 from service.telemetry.outcomes import Answered, Outcome
 from service.telemetry.records import Record
 from tests.conftest import Serve, wait_until

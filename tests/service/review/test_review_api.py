@@ -9,9 +9,9 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
+from service.access.keys import SCOPES, make_key, needed_scope
 from service.api import schemas
-from service.http.access import SCOPES, make_key, needed_scope
-from service.review.store import open_store
+from service.review.opening import open_store
 from tests.conftest import Serve, wait_until
 from tests.service.review.places import Place, Postgres
 from tests.service.review.test_log import EVERYTHING, logged

@@ -13,8 +13,9 @@ import pytest
 import sqlalchemy
 
 from service.errors import InvalidInput, InvalidStore, StoreAway
+from service.review.opening import open_store
 from service.review.rows import Label, Row
-from service.review.store import Query, Store, open_store
+from service.review.store import Query, Store
 from tests.service.review.places import Place, Postgres
 
 DAY = 86400.0

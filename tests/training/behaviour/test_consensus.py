@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.manifest import Noise
-from service.sampling import Sampling
+from service.engine.sampling import Sampling
+from service.model.manifest import Noise
 from tests.toy import ToyNet
 from training.behaviour.consensus import Measured, claim, measure
 from training.behaviour.disagreement import Disagreement, error_by_part

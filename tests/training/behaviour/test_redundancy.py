@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.sampling import Ablation, Sampling, share_of_units
+from service.engine.sampling import Ablation, Sampling, share_of_units
 from tests.toy import ToyNet
 from training.behaviour.groups import Groups
 from training.behaviour.redundancy import SHARES, Measured, claim, measure

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.loading import load_model
-from service.masks import MaskCache
+from service.engine.masks import MaskCache
+from service.loading.load import load_model
 from tests.toy import ToyNet
 from training.cli import app
 

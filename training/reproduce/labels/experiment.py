@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, Float64
+from service.engine.sampling import Sampling
+from service.engine.uncertainty import ClassUncertainty, Float64
 from training.data import Dataset, Floats, Int64, Part, deal
 from training.data.split import equal_rows
 from training.errors import TrainingError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
-from service.uncertainty import Float64
+from service.engine.uncertainty import Float64
 from training.reproduce.labels.experiment import SCORES
 from training.reproduce.records import Record
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from service.engine import Engine
-from service.loading import load_model
-from service.masks import MaskCache
-from service.sampling import Sampling
-from service.uncertainty import ClassUncertainty, softmax
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.engine.uncertainty import ClassUncertainty, softmax
+from service.loading.load import load_model
 from training.data import Float32, Int64
 from training.release import publish_module
 from training.reproduce.mnist.protocol import ANGLES, CLASSES, ROTATED_PASSES

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from service.engine import Engine
-from service.loading import load_model
-from service.masks import MaskCache
-from service.sampling import Sampling
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.engine.sampling import Sampling
+from service.loading.load import load_model
 from training.layers import Standardise
 from training.release import publish_module
 from training.reproduce.uci.figures import log_likelihood, rmse

@@ -1,0 +1,98 @@
+"""What an engine answers: the deterministic answer, and that of many thinned networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.engine.uncertainty import Float64, Int64, Uncertainty, join_rows, take_rows
+
+Rows = NDArray[np.intp]
+"""Numbers of rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The deterministic answer, dropout gone."""
+
+    values: Float64
+    """(rows, outputs): calibrated probabilities of the classes, or a regression's answers."""
+    noise_std: Float64 | None = None
+    """(rows, outputs): of a regression whose noise is learned, the standard deviation of that of each answer."""
+
+    def take(self, rows: slice) -> Self:
+        """What concerns these rows."""
+        return type(self)(self.values[rows], None if self.noise_std is None else self.noise_std[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The answer of an ensemble of thinned networks, with the deterministic one beside it."""
+
+    uncertainty: Uncertainty
+    deterministic: Prediction
+    passes: Int64
+    """(rows,): how many networks were asked about each row."""
+    stopped: tuple[str, ...]
+    """Why no more were asked about each row: see `Sampling.stops`."""
+    quantiles: Float64
+    """(rows, quantiles, outputs): those asked for."""
+    values: tuple[Float64, ...]
+    """Each row's (passes, outputs), every network's probabilities or answers, where asked for; else none."""
+
+    def take(self, rows: slice) -> Self:
+        """What concerns these rows."""
+        return type(self)(
+            uncertainty=take_rows(self.uncertainty, rows),  # type: ignore[type-var]  # mypy cannot split the union
+            deterministic=self.deterministic.take(rows),
+            passes=self.passes[rows],
+            stopped=self.stopped[rows],
+            quantiles=self.quantiles[rows],
+            values=self.values[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the rows of a question, all asked of as many networks."""
+
+    rows: Rows
+    uncertainty: Uncertainty
+    passes: int
+    stopped: str
+    quantiles: Float64
+    """(rows, quantiles, outputs)."""
+    values: Float64 | None
+    """(passes, rows, outputs), where they are to be kept."""
+
+
+def join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:
+    """The parts, back in the order of the rows."""
+    uncertainties: list[Any] = [part.uncertainty for part in parts]
+    joined = Sampled(
+        uncertainty=join_rows(uncertainties),
+        deterministic=deterministic,
+        passes=np.array([part.passes for part in parts for _ in part.rows]),
+        stopped=tuple(part.stopped for part in parts for _ in part.rows),
+        quantiles=np.concatenate([part.quantiles for part in parts]) if len(parts) > 1 else parts[0].quantiles,
+        values=tuple(part.values[:, i] for part in parts if part.values is not None for i in range(len(part.rows))),
+    )
+    return joined if len(parts) == 1 else _sort(joined, np.concatenate([part.rows for part in parts]))
+
+
+def _sort(sampled: Sampled, rows: Rows) -> Sampled:
+    """Answers to rows of these numbers, by their numbers."""
+    order = np.argsort(rows)
+    if (order[1:] > order[:-1]).all():
+        return sampled
+    uncertainty: Any = sampled.uncertainty
+    return Sampled(
+        uncertainty=take_rows(uncertainty, order),
+        deterministic=sampled.deterministic,
+        passes=sampled.passes[order],
+        stopped=tuple(sampled.stopped[i] for i in order),
+        quantiles=sampled.quantiles[order],
+        values=tuple(sampled.values[i] for i in order) if sampled.values else (),
+    )

@@ -1,0 +1,1 @@
+"""The OpenAPI description, with examples that the served models answer."""

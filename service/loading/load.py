@@ -1,0 +1,132 @@
+"""A model folder → an engine, after everything about it was verified."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.errors import InvalidModel
+from service.loading import golden
+from service.loading.warmup import warm_up
+from service.model.external_data import refuse_external_data
+from service.model.manifest import (
+    GOLDEN,
+    MAX_MODEL_BYTES,
+    PREDICT_GRAPH,
+    SAMPLE_GRAPH,
+    Manifest,
+    read_file,
+    read_manifest,
+)
+from service.model.runtime import Graph, TensorInfo
+
+Dimensions = tuple[int | None, ...]
+
+
+class Check(NamedTuple):
+    """Something that was verified, and what was found."""
+
+    name: str
+    detail: str
+
+
+def load_model(
+    folder: Path,
+    masks: MaskCache,
+    *,
+    threads: int = 1,
+    max_bytes: int = MAX_MODEL_BYTES,
+    checks: list[Check] | None = None,
+) -> Engine:
+    """Verify size, digests, graph contract and golden answers, in this order, and warm the engine up.
+
+    What passed is added to `checks`. Raises InvalidModel with the reason of the first that did not.
+    """
+    passed = [] if checks is None else checks
+    manifest = read_manifest(folder)
+    passed.append(Check("manifest", _describe(manifest)))
+
+    check_size(manifest, folder, max_bytes)
+    files = {name: read_file(manifest, folder, name, max_bytes) for name in manifest.files}
+    passed.append(Check("digests", f"{len(files)} files agree with their SHA-256"))
+
+    for name in (PREDICT_GRAPH, SAMPLE_GRAPH):
+        refuse_external_data(files[name], name)
+    predict = Graph(files[PREDICT_GRAPH], name=PREDICT_GRAPH, threads=threads)
+    sample = Graph(files[SAMPLE_GRAPH], name=SAMPLE_GRAPH, threads=threads)
+    check_graphs(manifest, predict, sample)
+    passed.append(Check("graphs", _describe_graphs(manifest)))
+
+    engine = Engine(manifest, predict, sample, masks)
+    try:
+        largest = golden.replay(engine, files[GOLDEN])
+        engine.learned = warm_up(engine)
+    except InvalidModel:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the model's
+        raise InvalidModel(f"{folder}: cannot answer: {error}") from None
+    passed.append(Check("golden answers", f"replayed; largest relative error {largest:.1e}"))
+    return engine
+
+
+def check_size(manifest: Manifest, folder: Path, max_bytes: int) -> None:
+    """A model too large to hold is refused before a byte of it is read; what is missing is told later."""
+    paths = [folder / name for name in manifest.files]
+    size = sum(path.stat().st_size for path in paths if path.exists())
+    if size > max_bytes:
+        raise InvalidModel(f"{folder}: has {size} bytes; at most {max_bytes} are loaded", limit=max_bytes)
+
+
+def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:
+    """Both graphs must have the inputs and outputs that the manifest promises, masks included."""
+    rows = {spec.name: (spec.dtype, (None, *spec.shape)) for spec in manifest.inputs}
+    masks = {f"mask_{i}": ("float32", (None, 1, *site.shape)) for i, site in enumerate(manifest.sites)}
+    _check_inputs(predict, rows)
+    _check_inputs(sample, rows | masks)
+    _check_output(predict, (None, *manifest.output.shape))
+    _check_output(sample, (None, None, *manifest.output.shape))
+
+
+def _check_inputs(graph: Graph, expected: Mapping[str, tuple[str, Dimensions]]) -> None:
+    given = {tensor.name: tensor for tensor in graph.inputs}
+    if odd := sorted(set(given) ^ set(expected)):
+        raise InvalidModel(
+            f"{graph.name}: has inputs {sorted(given)}, the manifest says {sorted(expected)}: {odd[0]} is not in both",
+            file=graph.name,
+        )
+    for name, (dtype, shape) in expected.items():
+        _check_tensor(graph, given[name], dtype, shape)
+
+
+def _check_output(graph: Graph, shape: Dimensions) -> None:
+    if len(graph.outputs) != 1:
+        raise InvalidModel(f"{graph.name}: has {len(graph.outputs)} outputs; expected one", file=graph.name)
+    _check_tensor(graph, graph.outputs[0], "float32", shape)
+
+
+def _check_tensor(graph: Graph, tensor: TensorInfo, dtype: str, shape: Dimensions) -> None:
+    """None in `shape` must be free in the graph, so that any number of rows or passes can be asked."""
+    fits = len(tensor.shape) == len(shape) and all(
+        not isinstance(found, int) if wanted is None else found == wanted
+        for found, wanted in zip(tensor.shape, shape, strict=True)
+    )
+    if tensor.dtype != dtype or not fits:
+        wanted_shape = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InvalidModel(
+            f"{graph.name}: {tensor.name} is {tensor.dtype} {list(tensor.shape)}; expected {dtype} [{wanted_shape}]",
+            file=graph.name,
+        )
+
+
+def _describe(manifest: Manifest) -> str:
+    sites = ", ".join(f"{site.name} (p = {site.p:g}, {'×'.join(map(str, site.shape))})" for site in manifest.sites)
+    categories = ", ".join(f"{feature} ({len(names)})" for feature, names in manifest.categories.items())
+    told = f"; categories of {categories}" if categories else ""
+    return f"{manifest.name}/{manifest.version}, {manifest.task}; dropout at {sites}{told}"
+
+
+def _describe_graphs(manifest: Manifest) -> str:
+    inputs = ", ".join(f"{spec.name} (rows, {', '.join(map(str, spec.shape))})" for spec in manifest.inputs)
+    outputs = manifest.output.shape[0]
+    return f"{inputs} → (rows, {outputs}), and with {len(manifest.sites)} masks → (passes, rows, {outputs})"

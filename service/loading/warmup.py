@@ -1,0 +1,72 @@
+"""What is learned of a model by trying it, once it is loaded: what it costs, and what may be computed together."""
+
+import numpy as np
+
+from service.engine.costs import Cost, measure
+from service.engine.cuts import cut_rows
+from service.engine.engine import SHARED_SECONDS, Engine, Learned, take
+from service.engine.sampling import Sampling
+from service.engine.steps import Inputs, count_rows
+
+ROWS_TRIED = 256
+"""Enough to tell what one more costs, and few, as onnxruntime keeps the memory of the largest run."""
+EXAMPLES_TRIED = 8
+PASSES = 32
+
+
+def warm_up(engine: Engine) -> Learned:
+    """Ask the examples a few times, so that the first caller need not wait; without any, nothing is learned.
+
+    Other rows, such as zeros, may be none that the network can answer.
+    Small networks, which gain by it, are tried for what may be computed together without changing a bit: some
+    kernels of matrix products add in another order for one row than for many.
+    """
+    if not engine.examples:
+        return Learned()
+    per_run = engine.row_passes_per_run
+    passes, rows = min(PASSES, per_run), min(ROWS_TRIED, per_run)
+    sampling = Sampling(passes, seed=0)
+    row_cost = measure(lambda count: engine.predict(_examples(engine, count)), 1, rows)._replace(per_run=per_run)
+    rows = max(1, rows // passes)
+    cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, rows)
+    learned = Learned(row_cost, Cost(cost.each / passes, cost.run, per_run))
+    if row_cost.seconds(1) > SHARED_SECONDS:
+        return learned
+    examples = {name: array[:EXAMPLES_TRIED] for name, array in engine.examples.items()}
+    return learned._replace(
+        rows_are_independent=_rows_are_independent(engine, examples, sampling),
+        lead_is_prediction=_lead_is_prediction(engine, examples),
+    )
+
+
+def _rows_are_independent(engine: Engine, inputs: Inputs, sampling: Sampling) -> bool:
+    """Whether rows get, to the last bit, the same answers by ones, twos and threes as all together."""
+    if not _differ(inputs):
+        return False  # nothing could be seen
+    predicted, drawn = engine.predict(inputs).values, engine.draw_all(inputs, sampling)
+    return all(
+        np.array_equal(engine.predict(take(inputs, some)).values, predicted[some])
+        and np.array_equal(engine.draw_all(take(inputs, some), sampling), drawn[:, some])
+        for together in (1, 2, 3)
+        for some in cut_rows(len(predicted), together)
+    )
+
+
+def _lead_is_prediction(engine: Engine, inputs: Inputs) -> bool:
+    """Whether the pass that keeps all units answers, to the last bit, as the network without dropout."""
+    return all(
+        np.array_equal(engine.lead(take(inputs, some), passes).values, engine.predict(take(inputs, some)).values)
+        for together in (1, EXAMPLES_TRIED)
+        for some in cut_rows(count_rows(inputs), together)
+        for passes in (1, PASSES)
+    )
+
+
+def _differ(inputs: Inputs) -> bool:
+    """Whether there are two rows at least that are not the same."""
+    return any(len(array) > 1 and (array != array[:1]).any() for array in inputs.values())
+
+
+def _examples(engine: Engine, rows: int) -> Inputs:
+    """Return so many rows: the examples, over and over."""
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in engine.examples.items()}

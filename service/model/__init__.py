@@ -1,0 +1,1 @@
+"""The contract of a published model, and the door to onnxruntime."""

@@ -1,0 +1,448 @@
+"""The contract of a published model: what `manifest.json` says, and whether the files beside it agree.
+
+A published model is a folder `<name>/<version>/` with
+
+    manifest.json   this contract
+    predict.onnx    the network without dropout: inputs (rows, …) → output (rows, outputs)
+    sample.onnx     the network with its dropout masks as inputs: inputs (rows, …) and, for each site i,
+                    mask_<i> (passes, 1, …) → output (passes, rows, outputs)
+    golden.npz      inputs, a seed and the answers to them, replayed when the model is loaded
+
+Of a regression whose noise is learned, the output has the answers first and then the noise of each.
+"""
+
+import hashlib
+import math
+import os
+import re
+import stat
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from service.errors import InvalidModel
+from service.model.categories import Categories
+
+MANIFEST = "manifest.json"
+PREDICT_GRAPH = "predict.onnx"
+SAMPLE_GRAPH = "sample.onnx"
+GOLDEN = "golden.npz"
+REQUIRED_FILES = (PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN)
+
+MAX_MANIFEST_BYTES = 2**20
+MAX_MODEL_BYTES = 2**30
+"""What is read of a model unless a setting says otherwise."""
+
+SCHEMA: Literal[2] = 2
+"""Of the manifests that are written; older ones are read through `upgraded`."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""What a model may be called: safe in a path and in a URL."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+DType = Literal["float32", "float64", "int32", "int64"]
+Share = Annotated[float, Field(ge=0, le=1)]
+INT64 = np.iinfo(np.int64)
+Int64 = Annotated[int, Field(ge=INT64.min, le=INT64.max)]
+CategoryNames = Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
+
+
+class Part(BaseModel):
+    """A piece of the manifest: immutable, and strict about what it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
+    )
+
+
+class WholeNumbers(Part):
+    """The whole numbers that the network takes in one place of a row, such as the numbers of a table's entries."""
+
+    lowest: Int64 | None = Field(default=None, description="null: as low as the type goes")
+    highest: Int64 | None = Field(default=None, description="null: as high as the type goes")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WholeNumbers":
+        if self.lowest is not None and self.highest is not None and self.lowest > self.highest:
+            raise ValueError(f"lowest must be at most highest; {self.lowest} is more than {self.highest}")
+        return self
+
+
+class ImageRule(Part):
+    """How a picture became a row in training: upright as its EXIF says, then mode, then size; values 0 to 255.
+
+    The size is that of the input's shape, (channels, height, width).
+    """
+
+    mode: Literal["L", "RGB"] = Field(description="L: one channel, grey; RGB: three")
+    resize: Literal["crop", "pad", "stretch"] = Field(
+        description="crop: cover the size and cut what is over; pad: fit in, on the background; stretch: to the size"
+    )
+    resample: Literal["bilinear"] = Field(default="bilinear", description="with antialiasing, as Pillow does it")
+    background: str = Field(
+        pattern="^#[0-9a-f]{6}$", description="under what is transparent, and beside what is padded"
+    )
+
+    @property
+    def channels(self) -> int:
+        """How many values a pixel has."""
+        return len(self.mode)
+
+
+class TensorSpec(Part):
+    """An input or the output of the network; the rows axis comes first and is not part of `shape`."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="of one row")
+    ranges: tuple[WholeNumbers, ...] = Field(
+        default=(),
+        description="whole numbers that the network takes: one entry a value of a row, or one for all; of floating"
+        " point numbers, what is left when their decimals are cut off; empty: all that the type holds",
+    )
+    image: ImageRule | None = Field(default=None, description="how pictures become rows; null: it takes none")
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> "TensorSpec":
+        size = math.prod(self.shape)
+        if len(self.ranges) not in (0, 1, size):
+            raise ValueError(f"ranges has one entry or {size}, not {len(self.ranges)}")
+        return self
+
+    imputation: tuple[float, ...] = Field(
+        default=(),
+        description="what the network takes for a missing value (null, NaN), one a value of a row; of a category its"
+        " number; empty: no value may be missing",
+    )
+
+    @model_validator(mode="after")
+    def _imputation_fits(self) -> "TensorSpec":
+        if self.imputation and (len(self.imputation) != math.prod(self.shape) or not self.dtype.startswith("float")):
+            raise ValueError(f"imputation has one entry a value of a row of a float type, not {len(self.imputation)}")
+        return self
+
+    @model_validator(mode="after")
+    def _image_fits(self) -> "TensorSpec":
+        if self.image and (len(self.shape) != 3 or self.shape[0] != self.image.channels):
+            raise ValueError(f"image of mode {self.image.mode} needs a shape ({self.image.channels}, height, width)")
+        return self
+
+    @cached_property
+    def limits(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """The lowest and the highest whole numbers of a row's values, shaped to be compared with rows; None: any."""
+        if not self.ranges:
+            return None
+        shape = self.shape if len(self.ranges) > 1 else (1,) * len(self.shape)
+        least, most = (-np.inf, np.inf) if self.dtype.startswith("float") else (INT64.min, INT64.max)
+        lowest = [least if one.lowest is None else one.lowest for one in self.ranges]
+        highest = [most if one.highest is None else one.highest for one in self.ranges]
+        return np.array(lowest).reshape(shape), np.array(highest).reshape(shape)
+
+
+class DropoutSite(Part):
+    """A place where the network drops units. Site number i is fed through the graph input `mask_<i>`."""
+
+    name: str
+    kind: Literal["dropout", "feature", "alpha"] = Field(
+        description="dropout: single units; feature: whole channels; alpha: keeps mean and variance of SELU nets"
+    )
+    p: float = Field(ge=0, lt=1, description="probability that a unit is dropped")
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        description="of the mask of one pass, shared by all its rows; the graph input is (passes, 1, *shape)"
+    )
+
+
+class ConformalQuantile(Part):
+    """Split-conformal threshold (Vovk 2005; for classes the LAC score of Sadinle et al. 2019).
+
+    A class belongs to the prediction set when 1 - probability <= quantile; a regression interval is
+    answer ± quantile, or where the noise is learned answer ± quantile · the row's noise (Lei et al. 2018, section 5.2).
+    """
+
+    coverage: float = Field(gt=0, lt=1, description="share of such sets that contain the truth")
+    quantile: float = Field(ge=0)
+    expected: Annotated[tuple[Share, ...], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="lowest and highest coverage of the test rows, with 99 % probability, if they are exchangeable"
+        " with the calibration rows",
+    )
+
+
+class AbstentionThreshold(Part):
+    """Accept an answer when its predictive entropy is at most `threshold`; refer it to a person otherwise."""
+
+    error_rate: float = Field(
+        gt=0, lt=1, description="share of wrong answers among the accepted; its 90 % upper bound on calibration rows"
+    )
+    threshold: float = Field(ge=0, description="nats")
+    coverage: float = Field(ge=0, le=1, description="share of calibration rows accepted at this threshold")
+
+
+class ClassFigures(Part):
+    """What the test rows of one class are, and how many of them are recognised."""
+
+    rows: int = Field(ge=0, description="test rows of the class")
+    recall: dict[str, Share] = Field(
+        description="share of these rows that are given the class, by kind of answer; empty where there are no rows"
+    )
+
+
+class TrainingData(Part):
+    """What the network learned from."""
+
+    name: str
+    sha256: Sha256
+    rows: int = Field(ge=1)
+
+
+class Seen(Part):
+    """What training rows held in one place, so that others know what to ask; of a category its numbers."""
+
+    lowest: float
+    median: float
+    highest: float
+
+
+class Noise(Part):
+    """A regression's observation noise; its standard deviation is the aleatoric part of the uncertainty."""
+
+    std: float = Field(gt=0, description="in the target's own unit")
+
+
+class LearnedNoise(Part):
+    """A regression's observation noise where the network tells that of each row (Kendall & Gal 2017).
+
+    The second half of the graphs' outputs are its standard deviations, in the target's own unit and above 0.
+    """
+
+    learned: Literal[True]
+    scale: float = Field(default=1.0, gt=0, description="multiplies the deviations that the graphs tell")
+
+
+def _kind_of_noise(noise: object) -> str:
+    learned = "learned" in noise if isinstance(noise, dict) else isinstance(noise, LearnedNoise)
+    return (LearnedNoise if learned else Noise).__name__
+
+
+AnyNoise = Annotated[
+    Annotated[Noise, Tag(Noise.__name__)] | Annotated[LearnedNoise, Tag(LearnedNoise.__name__)],
+    Discriminator(_kind_of_noise),
+]
+
+
+class Work(Part):
+    """What sample.onnx computes for one row in one pass; by it a service cuts its work into short runs."""
+
+    multiply_adds: int = Field(ge=1)
+    bytes: int = Field(ge=1, description="of everything written on the way")
+
+
+class Manifest(Part):
+    """All that serving needs to know of a model. Temperature divides the logits before the softmax."""
+
+    schema_version: Literal[2] = SCHEMA
+    name: str = Field(pattern=rf"^{NAME.pattern}$")
+    version: int = Field(ge=1)
+    task: Literal["classification", "regression"]
+    description: str = ""
+    created: str = Field(default="", description="ISO 8601, UTC")
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    output: TensorSpec
+    features: tuple[str, ...] = Field(default=(), description="names of the values of a row, when they have any")
+    categories: dict[str, CategoryNames] = Field(
+        default_factory=dict,
+        description="names of the values of categorical features, by feature; the network takes their positions here",
+    )
+    labels: tuple[str, ...] = Field(default=(), description="names of the classes, in the order of the output")
+    seen: tuple[Seen, ...] = Field(
+        default=(), description="what the training rows held: one entry a value of a row, or one for all; may be empty"
+    )
+    sites: tuple[DropoutSite, ...] = Field(min_length=1)
+    temperature: float = Field(default=1.0, gt=0)
+    sampled_temperature: float | None = Field(
+        default=None, gt=0, description="divides the logits of each thinned network; null: the temperature does"
+    )
+    work: Work | None = Field(default=None, description="where it is not known, the size of the graph stands for it")
+    noise: AnyNoise | None = None
+    conformal: tuple[ConformalQuantile, ...] = ()
+    abstention: tuple[AbstentionThreshold, ...] = ()
+    evaluation: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="test figures by kind of answer: baseline (one answer to all rows), deterministic, mc",
+    )
+    class_figures: tuple[ClassFigures, ...] = Field(
+        default=(), description="test figures of each class, in the order of the labels; may be empty"
+    )
+    class_weights: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(),
+        description="weight of each class in the loss, in the order of the labels: the probabilities hold where the"
+        " classes are as frequent as in the training rows times these weights; empty: all 1",
+    )
+    warnings: tuple[str, ...] = Field(
+        default=(), description="what calibration and evaluation found that callers should know, in sentences"
+    )
+    training_data: TrainingData | None = None
+    training: dict[str, Any] = Field(default_factory=dict, description="the settings of the training run")
+    libraries: dict[str, str] = Field(default_factory=dict, description="versions of what made the model")
+    git_commit: str | None = None
+    files: dict[FileName, Sha256]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _upgraded(cls, fields: object) -> object:
+        return upgraded(fields) if isinstance(fields, dict) else fields
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        if missing := [name for name in REQUIRED_FILES if name not in self.files]:
+            raise ValueError(f"files lists no digest for {', '.join(missing)}")
+        if len(self.output.shape) != 1:
+            raise ValueError(f"output.shape must be one number, not {list(self.output.shape)}")
+        if self.task == "classification":
+            if len(self.labels) != self.output.shape[0]:
+                raise ValueError(f"labels names {len(self.labels)} classes, but the output has {self.output.shape[0]}")
+            if self.output.shape[0] < 2 or len(set(self.labels)) != len(self.labels):
+                raise ValueError("labels must be two or more different names")
+        elif isinstance(self.noise, LearnedNoise) and self.output.shape[0] % 2:
+            raise ValueError(f"output.shape must be even where the noise is learned, not {self.output.shape[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _classes_fit(self) -> "Manifest":
+        for field, entries in (("class_figures", self.class_figures), ("class_weights", self.class_weights)):
+            if entries and len(entries) != len(self.labels):
+                raise ValueError(f"{field} has one entry a label or none, not {len(entries)}")
+        return self
+
+    @model_validator(mode="after")
+    def _categories_fit(self) -> "Manifest":
+        spec = self.inputs[0]
+        rows_of_features = len(self.inputs) == 1 and spec.shape == (len(self.features),)
+        if self.categories and not (rows_of_features and spec.dtype.startswith("float")):
+            raise ValueError("categories go with one input of shape (features,) whose dtype is a float, and no other")
+        for feature, names in self.categories.items():
+            if self.features.count(feature) != 1:
+                raise ValueError(f"categories.{feature}: features must have this name, and once")
+            if len(set(names)) < len(names):
+                raise ValueError(f"categories.{feature}: must be different names")
+        return self
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> "Manifest":
+        size = math.prod(self.inputs[0].shape)
+        if self.features and len(self.inputs) == 1 and len(self.features) != size:
+            raise ValueError(f"features names {len(self.features)} values, but a row has {size}")
+        return self
+
+    @model_validator(mode="after")
+    def _seen_fits(self) -> "Manifest":
+        size = math.prod(self.inputs[0].shape)
+        if self.seen and (len(self.inputs) > 1 or len(self.seen) not in (1, size)):
+            raise ValueError(f"seen goes with one input, and has one entry or {size}, not {len(self.seen)}")
+        return self
+
+    @property
+    def answers(self) -> int:
+        """How many values answer a row: all outputs of the graphs, or the half of them that is no noise."""
+        return self.output.shape[0] // 2 if self.noise_is_learned else self.output.shape[0]
+
+    @property
+    def noise_is_learned(self) -> bool:
+        """Whether the graphs tell the noise of each row."""
+        return self.task == "regression" and isinstance(self.noise, LearnedNoise)
+
+    @cached_property
+    def categorical(self) -> Categories | None:
+        """How names become numbers, where there are categories."""
+        if not self.categories:
+            return None
+        return Categories(self.features, self.categories, may_be_missing=bool(self.inputs[0].imputation))
+
+
+def upgraded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a manifest's fields as those of today's schema; of a schema that is not known, as they are.
+
+    Schema 2 added to schema 1 only fields that may be left out.
+    """
+    return {**fields, "schema_version": SCHEMA} if fields.get("schema_version") == 1 else fields
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and validate a model folder's manifest; raises InvalidModel that names the field at fault."""
+    path = folder / MANIFEST
+    try:
+        text = read_plain(path, MAX_MANIFEST_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        raise InvalidModel(f"{path}: no such file; a published model has one", file=MANIFEST) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModel(f"{path}: cannot be read: {error}", file=MANIFEST) from None
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        kinds = (Noise.__name__, LearnedNoise.__name__)  # which pydantic names as if they were fields
+        field = ".".join(str(part) for part in first["loc"] if part not in kinds) or "manifest"
+        raise InvalidModel(f"{path}: {field}: {first['msg']}", file=MANIFEST, field=field) from None
+    _check_place(manifest, folder)
+    return manifest
+
+
+def _check_place(manifest: Manifest, folder: Path) -> None:
+    """A manifest says whose it is; the folders it lies in must agree, or a copy passes for another version.
+
+    What a link is called counts, not what it leads to.
+    """
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, links must stay
+    found = (place.parent.name, place.name)
+    if found != (manifest.name, str(manifest.version)):
+        raise InvalidModel(
+            f"{folder}: the manifest is that of {manifest.name}/{manifest.version}, the folder is {'/'.join(found)}",
+            file=MANIFEST,
+        )
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write `manifest.json`; publishing does this last, so that a folder without one is unfinished."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_plain(path: Path, max_bytes: int) -> bytes:
+    """What a plain file holds; raises InvalidModel for a device, a pipe or a longer file, else OSError.
+
+    Links are followed: mounted volumes (Kubernetes' `..data`, git-sync) are made of them, and whoever may
+    write to the folder of models decides anyway what is served. No name from a request comes here.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidModel(f"{path}: cannot be read: it is not a plain file", file=path.name)
+    if status.st_size > max_bytes:
+        raise InvalidModel(f"{path}: has {status.st_size} bytes; at most {max_bytes} are read", file=path.name)
+    with path.open("rb") as file:
+        return file.read(max_bytes)
+
+
+def read_file(manifest: Manifest, folder: Path, name: str, max_bytes: int = MAX_MODEL_BYTES) -> bytes:
+    """The bytes of one of the model's files, after they agreed with the digest; raises InvalidModel.
+
+    The bytes that were verified are the bytes to use: nobody can change the file in between.
+    """
+    try:
+        content = read_plain(folder / name, max_bytes)
+    except OSError as error:
+        raise InvalidModel(f"{folder / name}: cannot be read: {error.strerror}", file=name) from None
+    if (digest := sha256(content)) != manifest.files[name]:
+        raise InvalidModel(
+            f"{folder / name}: is damaged: its SHA-256 is {digest}, the manifest says {manifest.files[name]}",
+            file=name,
+        )
+    return content
