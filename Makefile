@@ -49,7 +49,7 @@ else
 endif
 
 reproduce: $(VENV)/.bench ## Run published experiments again: ARGS="uci --data DIR" or ARGS="mnist --data FILE"
-	@$(BIN)/python -m training reproduce $(ARGS)
+	@$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
 behaviour: $(VENV)/.training ## Measure what dropout does, with and without it: build/behaviour/behaviour.html
 	@$(BIN)/python -m training behaviour $(ARGS)

@@ -17,14 +17,13 @@ from service.progress import progress
 from training.behaviour.cli import behaviour
 from training.config import TrainConfig, load_config
 from training.errors import ConfigError, TrainingError
+from training.evidence.glossary import COMPARED, FIGURES
 from training.flags import Flag, given, with_flags
-from training.glossary import COMPARED, FIGURES
 from training.importing.cli import add_import
-from training.markdown import number
-from training.reproduce.cli import app as reproduce
+from training.publish.markdown import number
 
 if TYPE_CHECKING:
-    from training.train import Epoch
+    from training.loop.train import Epoch
 
 FAILURE = 1
 USAGE = 2
@@ -36,7 +35,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(reproduce, name="reproduce")
 app.command()(behaviour)
 out = Console(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
@@ -83,7 +81,7 @@ def _among_others() -> AbstractContextManager[None]:
     """In which this process is one of several, where `torchrun` started it."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return nullcontext()
-    from training.distributed import joined
+    from training.loop.distributed import joined
 
     return joined()
 
@@ -101,7 +99,7 @@ def _stopped(settings: TrainConfig | None) -> str:
 def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
     """What was published; None in a process that only helped another one."""
     try:
-        from training.distributed import ranks  # torch takes seconds to import, and --help needs none of it
+        from training.loop.distributed import ranks  # torch takes seconds to import, and --help needs none of it
         from training.pipeline import assist, run
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None

@@ -8,26 +8,26 @@ import torch
 from torch import nn
 
 from service.model.manifest import Manifest, TrainingData
-from training.architecture import choose_network
-from training.checkpoint import load, resumed
-from training.class_weights import check_class_weights, class_weights, untaught
-from training.concrete import LEAST, MOST
 from training.config import TrainConfig
 from training.data import ColumnSeen, Dataset, Part, Split, load_data, split_data
-from training.device import choose_device, choose_precision, describe
-from training.distributed import ranks
-from training.network import LENET_HIDDEN
-from training.others import read_others
-from training.outputs import check_outputs
-from training.prior import LENGTH_SCALE
-from training.publish import check_writable
-from training.release import publish_module
-from training.reviewed import Reviewed, with_reviewed
-from training.rows import Rows
-from training.scaling import unvarying
-from training.seen import what_was_seen
-from training.target_noise import check_noise, known_noise
-from training.train import Epoch, Trained, train
+from training.data.others import read_others
+from training.data.reviewed import Reviewed, with_reviewed
+from training.data.seen import what_was_seen
+from training.evidence.rows import Rows
+from training.loop.checkpoint import load, resumed
+from training.loop.class_weights import check_class_weights, class_weights, untaught
+from training.loop.distributed import ranks
+from training.loop.outputs import check_outputs
+from training.loop.prior import LENGTH_SCALE
+from training.loop.scaling import unvarying
+from training.loop.target_noise import check_noise, known_noise
+from training.loop.train import Epoch, Trained, train
+from training.networks.architecture import choose_network
+from training.networks.concrete import LEAST, MOST
+from training.networks.device import choose_device, choose_precision, describe
+from training.networks.network import LENET_HIDDEN
+from training.publish.publish import check_writable
+from training.publish.release import publish_module
 from training.trial import on_own_rows
 
 EXAMPLE_ROWS = 17

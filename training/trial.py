@@ -12,7 +12,7 @@ from service.model.runtime import Array
 from service.rows.formats import RowsFile, format_of_name, holds_parquet
 from training.data import Dataset
 from training.errors import PublishFailed
-from training.publish import Trial
+from training.publish.publish import Trial
 
 MOST_ROWS = 1000
 

@@ -21,7 +21,7 @@ from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
 from service.engine.steps import Inputs
 from service.loading.load import load_model
-from training.release import publish_module
+from training.publish.release import publish_module
 
 Points = Iterator[tuple[int, float]]
 

@@ -14,7 +14,7 @@ Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class Network(NamedTuple):
-    """Its layers are those of training/network.py, behind the standardisation."""
+    """Its layers are those of training/networks/network.py, behind the standardisation."""
 
     name: str
     inputs: tuple[int, ...]

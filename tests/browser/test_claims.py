@@ -14,7 +14,7 @@ from service.model.manifest import ClassFigures, read_manifest, write_manifest
 from tests.browser.conftest import PATIENCE_MS, ROOT, Watched
 from tests.browser.playground import Playground
 from tests.service.processes import Service, service
-from training.release import publish_module
+from training.publish.release import publish_module
 
 CLASSES = tuple(f"kind {i} of a taxonomy whose names are long" if i % 2 else f"k{i}" for i in range(100))
 NOT_CLAIMED = "is not claimed here"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.browser.conftest import Watched
 from tests.browser.playground import Playground
 from tests.service.processes import Service, service
-from training.release import publish_module
+from training.publish.release import publish_module
 
 
 class Pair(nn.Module):

@@ -19,7 +19,7 @@ from tests.conftest import Serve
 from tests.ports import free_port
 from tests.service.processes import Service, service
 from tests.toy import ToyNet
-from training.glossary import GLOSSARY, PLOTS
+from training.evidence.glossary import GLOSSARY, PLOTS
 
 DIGIT = [0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0, 0, 3, 15, 2, 0, 11, 8, 0, 0, 4, 12, 0, 0, 8, 8, 0]
 DIGIT += [0, 5, 8, 0, 0, 9, 8, 0, 0, 4, 11, 0, 1, 12, 7, 0, 0, 2, 14, 5, 10, 12, 0, 0, 0, 0, 6, 13, 10, 0, 0, 0]

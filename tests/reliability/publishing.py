@@ -178,7 +178,7 @@ def _count(lines: list[dict[str, Any]], by: str) -> dict[str, int]:
 
 def _main(folder: Path) -> None:
     from tests.training.test_publish import DRAFT, GRAPHS, RECORDED
-    from training.publish import publish
+    from training.publish.publish import publish
 
     found = try_all(folder, lambda models: publish(models, DRAFT, GRAPHS, RECORDED))
     print(json.dumps(found))  # noqa: T201 - what the parent process reads

@@ -106,7 +106,7 @@ def swaps(folder: Path, seconds: float, every: int = 10) -> Report:
 
 
 def _publish(models: Path, version: int, expected: Answers, damage: Callable[[Path], None] | None = None) -> None:
-    """By one rename, as `training.publish` does; its answer is known before."""
+    """By one rename, as `training.publish.publish` does; its answer is known before."""
     net, staging = ToyNet(seed=version), models / ".publish-reliability"
     folder = net.publish(staging, version=version)
     if damage:

@@ -25,7 +25,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def publish(models: Path, version: int, *, damaged: bool = False) -> Path:
-    """By one rename, as `training.publish` does."""
+    """By one rename, as `training.publish.publish` does."""
     staging = models / f".publish-{version}"
     folder = ToyNet(seed=version).publish(staging, version=version)
     if damaged:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.data import Dataset, Split, load_data, split_data
-from training.device import what_torch_finds
+from training.networks.device import what_torch_finds
 
 REQUIRED = bool(os.environ.get("REQUIRE_GPU"))
 """Set where there is a GPU, so that tests fail with a build of torch that cannot use it instead of being skipped."""

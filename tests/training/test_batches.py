@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from training.batches import AT_ONCE, Tensors, batches, cut, fits
-from training.distributed import Ranks
+from training.loop.batches import AT_ONCE, Tensors, batches, cut, fits
+from training.loop.distributed import Ranks
 
 CPU = torch.device("cpu")
 

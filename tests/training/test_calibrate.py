@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from service.engine.uncertainty import summarise_classes, summarise_regression
-from training.calibrate import (
+from training.evidence.calibrate import (
     CONFIDENCE,
     SHARES,
     abstention_thresholds,
@@ -17,7 +17,7 @@ from training.calibrate import (
     scores,
     upper_bound,
 )
-from training.evaluate import Answers
+from training.evidence.evaluate import Answers
 
 
 def test_quantiles_have_the_rank_of_the_finite_sample() -> None:

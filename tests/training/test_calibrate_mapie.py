@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from service.engine.decisions import prediction_sets
 from service.engine.uncertainty import summarise_classes, summarise_regression
-from training.answers import Answers
-from training.calibrate import COVERAGES, conformal_quantiles, scores
+from training.evidence.answers import Answers
+from training.evidence.calibrate import COVERAGES, conformal_quantiles, scores
 
 
 @pytest.mark.parametrize("rows", [400, 417, 903])

@@ -13,11 +13,11 @@ from service.engine.decisions import prediction_sets
 from service.engine.masks import MaskCache
 from service.loading.load import load_model
 from service.model.manifest import ConformalQuantile
-from training.calibrate import CONFIDENCE, COVERAGES, abstention_thresholds, conformal_quantiles
-from training.decided import of_interval, of_set
-from training.metrics import Float64
-from training.release import publish_module
-from training.rows import Rows
+from training.evidence.calibrate import CONFIDENCE, COVERAGES, abstention_thresholds, conformal_quantiles
+from training.evidence.decided import of_interval, of_set
+from training.evidence.metrics import Float64
+from training.evidence.rows import Rows
+from training.publish.release import publish_module
 
 FRESH = 2000
 CALIBRATION = 20_000

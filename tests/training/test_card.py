@@ -8,11 +8,11 @@ import pytest
 
 from service.engine.uncertainty import softmax, summarise_classes, summarise_regression
 from service.model.manifest import Manifest, TrainingData, sha256
-from training.answers import Answers
-from training.calibrate import calibrate
-from training.card import model_card
-from training.evaluate import evaluate, evaluate_strange, join
-from training.glossary import DOUBTFUL, DOUBTS, GLOSSARY
+from training.evidence.answers import Answers
+from training.evidence.calibrate import calibrate
+from training.evidence.evaluate import evaluate, evaluate_strange, join
+from training.evidence.glossary import DOUBTFUL, DOUBTS, GLOSSARY
+from training.publish.card import model_card
 
 RNG = np.random.default_rng(61)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from service.engine.uncertainty import entropy, softmax, summarise_classes, summarise_regression
-from training.answers import Answers
-from training.metrics.classes import ece, reliability
-from training.metrics.selective import aurc
-from training.plots import plot
-from training.svg import BOTTOM, LEFT, RIGHT, TOP, Axis, Line, chart
+from training.evidence.answers import Answers
+from training.evidence.metrics.classes import ece, reliability
+from training.evidence.metrics.selective import aurc
+from training.evidence.plots import plot
+from training.evidence.svg import BOTTOM, LEFT, RIGHT, TOP, Axis, Line, chart
 
 SVG = "{http://www.w3.org/2000/svg}"
 RNG = np.random.default_rng(51)

@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torch.distributions import Bernoulli
 
-from training.architecture import make_network
-from training.concrete import LEAST, MOST, START, ConcreteDropout, with_learned_dropout
 from training.config import TrainConfig, load_config
 from training.data import Dataset, Split, split_data
 from training.errors import ConfigError, TrainingError
-from training.export import export
-from training.loss import Loss
+from training.exporting.export import export
+from training.exporting.verify import verify
+from training.loop.loss import Loss
+from training.loop.prior import concrete_penalty
+from training.loop.train import Epoch, Run, Trained, train
+from training.networks.architecture import make_network
+from training.networks.concrete import LEAST, MOST, START, ConcreteDropout, with_learned_dropout
 from training.pipeline import settled
-from training.prior import concrete_penalty
-from training.train import Epoch, Run, Trained, train
-from training.verify import verify
 
 ROWS = torch.ones(400, 50)
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from training import architecture
-from training.batches import AT_ONCE, AT_ONCE_BYTES, gathered_together, one_ahead
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split
-from training.device import choose_device, describe, explained, ieee_float32
-from training.distributed import backends
 from training.errors import TrainingError
-from training.train import Trained, begin, train
+from training.loop.batches import AT_ONCE, AT_ONCE_BYTES, gathered_together, one_ahead
+from training.loop.distributed import backends
+from training.loop.train import Trained, begin, train
+from training.networks import architecture
+from training.networks.device import choose_device, describe, explained, ieee_float32
 
 CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from service.model.manifest import read_manifest
-from training.distributed import Ranks
+from training.loop.distributed import Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 PATIENCE = 120.0
@@ -93,12 +93,12 @@ def test_two_processes_have_the_penalty_of_one(tmp_path: Path) -> None:
 DRAW = """
 import torch
 from torch import nn
-from training.architecture import make_network
+from training.networks.architecture import make_network
 from training.config import TrainConfig
 from training.data import load_data
-from training.distributed import joined, ranks
-from training.loss import Loss
-from training.train import Run
+from training.loop.distributed import joined, ranks
+from training.loop.loss import Loss
+from training.loop.train import Run
 with joined():
     torch.manual_seed(5)
     config, data = TrainConfig(seed=5, device="cpu"), load_data("digits")

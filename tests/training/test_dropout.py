@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.dropout import cheap_masks
+from training.networks.dropout import cheap_masks
 
 
 def network(p: float) -> nn.Sequential:

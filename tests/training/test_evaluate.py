@@ -5,9 +5,9 @@ from sklearn import metrics
 
 from service.engine.uncertainty import ClassUncertainty, Float64, softmax, summarise_classes, summarise_regression
 from service.model.manifest import Manifest
-from training.calibrate import abstention_thresholds, calibrate
-from training.evaluate import Answers, Int64, accuracy, brier, ece, evaluate, figures, join, nll
-from training.metrics import Bool
+from training.evidence.calibrate import abstention_thresholds, calibrate
+from training.evidence.evaluate import Answers, Int64, accuracy, brier, ece, evaluate, figures, join, nll
+from training.evidence.metrics import Bool
 
 CLASSES = 4
 

@@ -6,8 +6,8 @@ import torch
 from mapie.metrics import classification as of_mapie  # type: ignore[import-untyped]
 from torchmetrics.functional import classification as of_torchmetrics
 
-from training.metrics import Float64, Int64
-from training.metrics.classes import accuracy, ece, reliability, set_coverage, set_size
+from training.evidence.metrics import Float64, Int64
+from training.evidence.metrics.classes import accuracy, ece, reliability, set_coverage, set_size
 
 CLASSES = 5
 

@@ -11,9 +11,9 @@ from mapie.metrics.uncertainty import auarc  # type: ignore[import-untyped]
 from sklearn.metrics import roc_auc_score
 from torchmetrics.functional.classification import binary_auroc
 
-from training.metrics import Bool, Float64
-from training.metrics.detection import auroc, auroc_of_strange
-from training.metrics.selective import aurc, excess_aurc, risk_coverage
+from training.evidence.metrics import Bool, Float64
+from training.evidence.metrics.detection import auroc, auroc_of_strange
+from training.evidence.metrics.selective import aurc, excess_aurc, risk_coverage
 
 
 def draw(ties: bool) -> tuple[Bool, Float64]:

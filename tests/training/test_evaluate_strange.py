@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.strange import is_square_image, noise, rotate, strange_inputs
+from training.evidence.strange import is_square_image, noise, rotate, strange_inputs
 
 RNG = np.random.default_rng(41)
 IMAGES = RNG.uniform(0, 255, size=(5, 1, 9, 9)).astype(np.float32)

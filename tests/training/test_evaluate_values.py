@@ -14,9 +14,9 @@ from sklearn import metrics
 from torchmetrics.functional.regression import continuous_ranked_probability_score
 
 from service.engine.uncertainty import RegressionUncertainty
-from training.evaluate import selective_errors
-from training.metrics import Float64
-from training.metrics.values import (
+from training.evidence.evaluate import selective_errors
+from training.evidence.metrics import Float64
+from training.evidence.metrics.values import (
     crps,
     error_correlation,
     gaussian_half_width,

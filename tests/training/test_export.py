@@ -17,8 +17,8 @@ from service.engine.masks import draw_masks
 from service.model.runtime import Graph
 from tests.training.networks import CASES, Cnn, Mlp, Tokens, tokens
 from training.errors import CannotExport
-from training.export import Exported, export
-from training.verify import verify
+from training.exporting.export import Exported, export
+from training.exporting.verify import verify
 
 
 @cache

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from service.model.manifest import Noise
-from training.concrete import START, ConcreteDropout
 from training.config import TrainConfig, load_config
 from training.data import Dataset, load_data, split_data
 from training.errors import ConfigError, TrainingError
-from training.layers import InTargetsUnit
-from training.loss import Loss
-from training.network import Residual, make_mlp
+from training.loop.loss import Loss
+from training.loop.prior import LENGTH_SCALE, concrete_penalty, weight_penalty, weights_behind_dropout
+from training.loop.train import Epoch, train
+from training.networks.concrete import START, ConcreteDropout
+from training.networks.layers import InTargetsUnit
+from training.networks.network import Residual, make_mlp
 from training.pipeline import run, settled
-from training.prior import LENGTH_SCALE, concrete_penalty, weight_penalty, weights_behind_dropout
-from training.train import Epoch, train
 
 TAU, SCALE = 0.04, 30.0
 TARGETS = torch.tensor([[10.0], [20.0], [60.0]])

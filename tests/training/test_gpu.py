@@ -11,17 +11,17 @@ from torch import nn
 from service.model.manifest import read_manifest
 from tests.training.test_device import Buffered, Scaled
 from tests.training.test_distributed import finished, start
-from training.batches import batches, near
 from training.behaviour.settings import QUICK
 from training.behaviour.study import of_model, study
-from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, split_data
-from training.device import choose_device, describe
-from training.distributed import Ranks
 from training.errors import TrainingError
+from training.loop.batches import batches, near
+from training.loop.checkpoint import load, resumed
+from training.loop.distributed import Ranks
+from training.loop.train import Epoch, Trained, begin, train
+from training.networks.device import choose_device, describe
 from training.pipeline import run
-from training.train import Epoch, Trained, begin, train
 
 pytestmark = pytest.mark.gpu
 

@@ -7,8 +7,8 @@ import numpy as np
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
 from service.loading.load import load_model
+from training.evidence.rows import Rows
 from training.importing.publishing import publish_onnx
-from training.rows import Rows
 
 FILES = Path(__file__).parent / "files"
 

@@ -12,9 +12,10 @@ from onnx import ModelProto, numpy_helper
 from torch import nn
 
 from tests.training.onnx_files import RNG, constant, dynamo_export, saved, two_layers
-from training import noise, sites
 from training.errors import VerificationFailed
-from training.graphs import flattened
+from training.exporting import dropout_arithmetic as noise
+from training.exporting import sites
+from training.exporting.graphs import flattened
 from training.importing import original, source
 from training.importing.publishing import publish_onnx
 

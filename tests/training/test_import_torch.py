@@ -16,9 +16,9 @@ from service.model.manifest import Manifest
 from tests.training.networks import CASES, Case, Mlp
 from tests.training.onnx_files import dynamo_export, script_export
 from training.errors import CannotExport, VerificationFailed
+from training.exporting.reference import TorchReference
 from training.importing.publishing import publish_onnx
-from training.reference import TorchReference
-from training.release import publish_module
+from training.publish.release import publish_module
 
 PASSES, SEED = 5, 11
 

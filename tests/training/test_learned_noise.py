@@ -21,18 +21,18 @@ from service.engine.masks import MaskCache
 from service.engine.uncertainty import RegressionUncertainty, summarise_regression
 from service.loading.load import load_model
 from service.model.manifest import LearnedNoise, Manifest, Noise
-from training.answers import Answers, ask
-from training.architecture import make_network
-from training.calibrate import COVERAGES, conformal_quantiles, describe_noise, fit_scale, noise_of, scores
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
-from training.layers import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
-from training.metrics import Float64
-from training.metrics.values import gaussian_half_width, gaussian_nll, interval_coverage
+from training.evidence.answers import Answers, ask
+from training.evidence.calibrate import COVERAGES, conformal_quantiles, describe_noise, fit_scale, noise_of, scores
+from training.evidence.metrics import Float64
+from training.evidence.metrics.values import gaussian_half_width, gaussian_nll, interval_coverage
+from training.evidence.rows import Rows
+from training.networks.architecture import make_network
+from training.networks.layers import LEAST_NOISE, NoisyInTargetsUnit, mean_and_noise
 from training.pipeline import run
-from training.release import publish_module
-from training.rows import Rows
+from training.publish.release import publish_module
 
 FRESH = 4000
 

@@ -27,8 +27,8 @@ from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Dataset, load_data, split_data
 from training.errors import TrainingError
-from training.layers import Impute
-from training.scaling import Scaling
+from training.loop.scaling import Scaling
+from training.networks.layers import Impute
 
 RNG = np.random.default_rng(0)
 TOWNS = np.array(["Bonn", "Köln", "Trier"])

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from service.model.manifest import read_manifest
 from training.cli import app
 from training.data import Choices, Dataset, load_data
+from training.data.others import read_others
 from training.errors import TrainingError
-from training.others import read_others
 
 RNG = np.random.default_rng(0)
 

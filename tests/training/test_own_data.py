@@ -14,14 +14,14 @@ from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
 from service.loading.load import load_model
-from training.architecture import make_network
 from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Dataset, load_data, split_data
 from training.errors import TrainingError
-from training.layers import InTargetsUnit, OneHot
+from training.loop.train import Trained, train
+from training.networks.architecture import make_network
+from training.networks.layers import InTargetsUnit, OneHot
 from training.pipeline import settled
-from training.train import Trained, train
 
 RNG = np.random.default_rng(0)
 TOWNS = np.array(["Bonn", "Köln", "Trier"])

@@ -20,9 +20,9 @@ from training.config import TrainConfig
 from training.data import Choices, Dataset, Part, load_data
 from training.data.dataset import as_floats
 from training.errors import TrainingError
-from training.layers import InTargetsUnit, Standardise, moments
-from training.loss import Loss
-from training.scaling import Scaling, unvarying
+from training.loop.loss import Loss
+from training.loop.scaling import Scaling, unvarying
+from training.networks.layers import InTargetsUnit, Standardise, moments
 
 RNG = np.random.default_rng(0)
 NOON = 1_700_000_000

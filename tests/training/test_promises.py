@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from service.model.manifest import AbstentionThreshold, Manifest
-from training.calibrate import conformal_quantiles
-from training.promises import unkept
+from training.evidence.calibrate import conformal_quantiles
+from training.evidence.promises import unkept
 
 RNG = np.random.default_rng(11)
 

@@ -16,9 +16,9 @@ from service.model.manifest import GOLDEN, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest
 from service.model.runtime import Graph
 from tests.toy import P, ToyNet
 from training.errors import PublishFailed
-from training.export import export
-from training.publish import check_writable, next_version, publish
-from training.verify import Verified, verify
+from training.exporting.export import export
+from training.exporting.verify import Verified, verify
+from training.publish.publish import check_writable, next_version, publish
 
 
 def toy_in_torch(toy: ToyNet) -> nn.Module:
@@ -100,7 +100,7 @@ def test_what_can_be_written_is_known_before(tmp_path: Path) -> None:
 def test_the_new_name_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a power cut the folder of a first version must be found in the folder of models."""
     synced: list[Path] = []
-    monkeypatch.setattr("training.publish._sync", synced.append)
+    monkeypatch.setattr("training.publish.publish._sync", synced.append)
     publish(tmp_path, DRAFT, GRAPHS, RECORDED)
     assert synced[-2:] == [tmp_path, tmp_path / "toy"]
 

@@ -10,11 +10,11 @@ from torch.nn.functional import cross_entropy
 from typer.testing import CliRunner, Result
 
 from service.model.manifest import read_manifest
-from training.class_weights import balanced, untaught
 from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Part, load_data
-from training.loss import Loss
+from training.loop.class_weights import balanced, untaught
+from training.loop.loss import Loss
 
 QUICK = ("--epochs", "10", "--passes", "8", "--hidden", "16", "--device", "cpu")
 

@@ -17,12 +17,12 @@ from service.model.manifest import TensorSpec, WholeNumbers
 from service.model.runtime import Graph
 from tests.training.onnx_files import dynamo_export
 from training.errors import VerificationFailed
-from training.export import Exported, export
-from training.graphs import flattened
+from training.exporting.export import Exported, export
+from training.exporting.graphs import flattened
+from training.exporting.refusals import add_refusals
+from training.exporting.verify import verify
 from training.importing.network import make_network
 from training.importing.source import open_source
-from training.refusals import add_refusals
-from training.verify import verify
 
 Range = tuple[int | None, int | None]
 ANY = (None, None)

@@ -17,12 +17,12 @@ from service.errors import InvalidInput
 from service.loading.load import load_model
 from service.model.manifest import ImageRule, Manifest, Noise
 from tests.training.networks import TwoInputs
-from training import release
 from training.errors import CannotExport, TrainingError, VerificationFailed
-from training.export import Exported, export
-from training.release import publish_module
-from training.report import make_report
-from training.rows import Rows
+from training.evidence.report import make_report
+from training.evidence.rows import Rows
+from training.exporting.export import Exported, export
+from training.publish import release
+from training.publish.release import publish_module
 
 RNG = np.random.default_rng(0)
 

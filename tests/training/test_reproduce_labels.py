@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from training.cli import app
+from benchmarks.reproduce.cli import app
+from benchmarks.reproduce.labels.experiment import SCORES, Plan, check_plan, divide, fit
+from benchmarks.reproduce.labels.report import band, table
 from training.data import load_data
 from training.data.split import equal_rows
 from training.errors import TrainingError
-from training.reproduce.labels.experiment import SCORES, Plan, check_plan, divide, fit
-from training.reproduce.labels.report import band, table
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("results") / "labels.json"
     small = ["--seeds", "2", "--first", "20", "--batch", "20", "--last", "60", "--passes", "10"]
-    done = CliRunner().invoke(app, ["reproduce", "labels", *small, "--results", str(file)])
+    done = CliRunner().invoke(app, ["labels", *small, "--results", str(file)])
     assert done.exit_code == 0, done.output
     return file
 

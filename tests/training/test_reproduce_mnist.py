@@ -13,16 +13,16 @@ from torch import nn
 from torch.nn.utils import parameters_to_vector
 from typer.testing import CliRunner, Result
 
+from benchmarks.reproduce.cli import app
+from benchmarks.reproduce.mnist import study
+from benchmarks.reproduce.mnist.digits import Digits, read_digits
+from benchmarks.reproduce.mnist.fit import fit, limit_norms, make_network, step_size
+from benchmarks.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES
+from benchmarks.reproduce.records import read
 from service.engine.engine import Engine
 from service.engine.sampling import Sampling
 from service.engine.uncertainty import ClassUncertainty, softmax
 from training.errors import TrainingError
-from training.reproduce.cli import app
-from training.reproduce.mnist import study
-from training.reproduce.mnist.digits import Digits, read_digits
-from training.reproduce.mnist.fit import fit, limit_norms, make_network, step_size
-from training.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES
-from training.reproduce.records import read
 
 COUNTS = (1400, 300, 100)
 SMALL = replace(RECIPES["mlp"], hidden=(64, 64, 64), epochs=12, dropout=0.3, input_dropout=0.1)

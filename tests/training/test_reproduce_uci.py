@@ -13,14 +13,14 @@ from scipy import stats
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
+from benchmarks.reproduce.cli import app
+from benchmarks.reproduce.uci.experiment import Study, choose, serve, to_module
+from benchmarks.reproduce.uci.figures import log_likelihood, mean_and_error, rmse
+from benchmarks.reproduce.uci.protocol import splits, weight_decay
+from benchmarks.reproduce.uci.stack import Stack, draw_uniform, fit, sample
+from benchmarks.reproduce.uci.table import Scale, read_table
 from service.engine.sampling import Sampling
 from training.errors import TrainingError
-from training.reproduce.cli import app
-from training.reproduce.uci.experiment import Study, choose, serve, to_module
-from training.reproduce.uci.figures import log_likelihood, mean_and_error, rmse
-from training.reproduce.uci.protocol import splits, weight_decay
-from training.reproduce.uci.stack import Stack, draw_uniform, fit, sample
-from training.reproduce.uci.table import Scale, read_table
 
 WIDTHS = {1: [3, 5, 1], 2: [3, 5, 4, 1]}
 

@@ -11,8 +11,8 @@ import pytest
 from service.review.opening import open_store
 from service.review.rows import Label, Row
 from training.data import Choices, Dataset, Split, load_data, split_data
+from training.data.reviewed import Reviewed, with_reviewed
 from training.errors import TrainingError
-from training.reviewed import Reviewed, with_reviewed
 
 TABLE = "age,city,price\n" + "".join(f"{i}.5,{'Oslo' if i % 3 else 'Rome'},{i * 2.0}\n" for i in range(60))
 

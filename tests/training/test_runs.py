@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from training.architecture import make_network
-from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split, split_data
-from training.device import choose_precision, placed
 from training.errors import TrainingError
-from training.loss import Loss
-from training.train import Epoch, Run, Trained, train
+from training.loop.checkpoint import load, resumed
+from training.loop.loss import Loss
+from training.loop.train import Epoch, Run, Trained, train
+from training.networks.architecture import make_network
+from training.networks.device import choose_precision, placed
 
 
 def quick(digits: Dataset, split: Split, **settings: object) -> Trained:
@@ -102,7 +102,7 @@ COMPILE = """
 import sys
 from training.config import TrainConfig
 from training.data import load_data, split_data
-from training.train import train
+from training.loop.train import train
 digits = load_data("digits")
 config = TrainConfig(hidden=(32,), epochs=2, device="cpu", compile="on")
 trained = train(config, digits, split_data(digits, 0.2, 0.2, 0.2, 0), lambda epoch: None)

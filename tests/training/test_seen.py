@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.model.manifest import Seen
-from training.seen import MOST_PLACES, what_was_seen
+from training.data.seen import MOST_PLACES, what_was_seen
 
 ROWS = np.array([[0.1, 7], [0.3, 9], [0.2, 80]], dtype=np.float32)
 

@@ -8,12 +8,12 @@ from sklearn.metrics import balanced_accuracy_score, recall_score
 
 from service.engine.uncertainty import Float64, summarise_classes, summarise_regression
 from service.model.manifest import Manifest
-from training.answers import Answers
-from training.evaluate import evaluate
-from training.metrics import Int64
-from training.metrics.classes import balanced_accuracy, ece, nll, recall
-from training.skill import agreement_beyond_chance, class_figures, unlearned
-from training.temperature import fit_temperature
+from training.evidence.answers import Answers
+from training.evidence.evaluate import evaluate
+from training.evidence.metrics import Int64
+from training.evidence.metrics.classes import balanced_accuracy, ece, nll, recall
+from training.evidence.skill import agreement_beyond_chance, class_figures, unlearned
+from training.evidence.temperature import fit_temperature
 
 RNG = np.random.default_rng(5)
 

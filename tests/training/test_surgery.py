@@ -9,7 +9,7 @@ from onnx import ModelProto, helper, numpy_helper, parser
 
 from service.model.runtime import Array, Graph
 from training.errors import CannotExport
-from training.surgery import find_sites, to_predict, to_sample
+from training.exporting.surgery import find_sites, to_predict, to_sample
 
 WEIGHT = np.array([[1, 2], [3, 4], [5, 6]], dtype=np.float32)
 X = np.array([[1, 2, 3], [-1, 0, 4]], dtype=np.float32)

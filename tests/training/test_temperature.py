@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from service.engine.uncertainty import softmax
-from training.evaluate import nll
-from training.temperature import BOUNDS, PRIOR, at_bound, fit_temperature, loss
+from training.evidence.evaluate import nll
+from training.evidence.temperature import BOUNDS, PRIOR, at_bound, fit_temperature, loss
 
 Logits = NDArray[np.float32]
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.checkpoint import load, resumed
 from training.config import TrainConfig
 from training.data import Dataset, Split
-from training.epochs import logged
 from training.errors import TrainingError
-from training.layers import Standardise
-from training.network import make_mlp
-from training.train import Epoch, Trained, train
+from training.loop.checkpoint import load, resumed
+from training.loop.epochs import logged
+from training.loop.train import Epoch, Trained, train
+from training.networks.layers import Standardise
+from training.networks.network import make_mlp
 
 
 def quick(digits: Dataset, split: Split, seen: list[Epoch] | None = None, **settings: object) -> Trained:

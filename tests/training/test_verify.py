@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from tests.training.networks import Mlp
 from training.errors import VerificationFailed
-from training.export import Exported, export
-from training.verify import Verified, verify
+from training.exporting.export import Exported, export
+from training.exporting.verify import Verified, verify
 
 EXAMPLE = (torch.linspace(-2, 2, 24).reshape(4, 6),)
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from training.export import export
-from training.work import measure_work
+from training.exporting.cost import measure_work
+from training.exporting.export import export
 
 
 def work_of(module: nn.Module, example: torch.Tensor) -> tuple[int, int]:

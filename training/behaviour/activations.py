@@ -10,7 +10,7 @@ from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.served import Served
 from training.behaviour.statistics import ALARM, Interval, bernstein, clopper_pearson
 from training.behaviour.watching import UNITS, Seen
-from training.metrics import Float64
+from training.evidence.metrics import Float64
 
 SCALE_TOLERANCE = 1e-6
 """Relative: float32 rounds the factor and the product."""

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.behaviour.groups import Groups
-from training.metrics import Float64
-from training.svg import Axis, Line, chart
+from training.evidence.metrics import Float64
+from training.evidence.svg import Axis, Line, chart
 
 STYLES = {0.0: "s0", 0.2: "s2", 0.5: "s1"}
 """Colour of a p."""

@@ -15,9 +15,9 @@ from training.behaviour.scores import Score
 from training.behaviour.settings import WITH
 from training.behaviour.statistics import CONFIDENCE, Interval, clopper_pearson
 from training.data import Part
-from training.metrics import Float64
-from training.metrics.detection import auroc
-from training.svg import Axis
+from training.evidence.metrics import Float64
+from training.evidence.metrics.detection import auroc
+from training.evidence.svg import Axis
 
 PARTS = 10
 """Of the rows, by how far the thinned networks disagree."""

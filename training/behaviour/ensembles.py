@@ -14,8 +14,8 @@ from training.behaviour.scores import Score, ensemble_nll
 from training.behaviour.settings import WITHOUT
 from training.behaviour.statistics import Mean, mean_of
 from training.data import Part
-from training.metrics import Float64
-from training.svg import Axis
+from training.evidence.metrics import Float64
+from training.evidence.svg import Axis
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
 NLL = "NLL (nats)"

@@ -19,7 +19,7 @@ from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.networks import Network
 from training.behaviour.served import inputs_of
 from training.behaviour.settings import Settings
-from training.export import training_graph
+from training.exporting.export import training_graph
 
 ROWS = 32
 KERAS = "; in Keras `trainable=False`"

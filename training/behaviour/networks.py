@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.architecture import make_network
 from training.behaviour.served import Served, open_served
 from training.behaviour.settings import RATES, WITH, Settings
 from training.behaviour.watching import Seen, watch_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split, deal, split_data
 from training.data.split import strata
-from training.release import publish_module
-from training.rows import Rows
-from training.scaling import Scaling
-from training.target_noise import known_noise
-from training.train import train
+from training.evidence.rows import Rows
+from training.loop.scaling import Scaling
+from training.loop.target_noise import known_noise
+from training.loop.train import train
+from training.networks.architecture import make_network
+from training.publish.release import publish_module
 
 EXAMPLE_ROWS = 17
 

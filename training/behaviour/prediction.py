@@ -14,9 +14,9 @@ from training.behaviour.scores import Score
 from training.behaviour.served import Served, inputs_of, operators, weights
 from training.behaviour.settings import Settings
 from training.behaviour.statistics import ALARM
-from training.export import training_graph
-from training.precision import AGREE
-from training.sites import RANDOM
+from training.exporting.export import training_graph
+from training.exporting.precision import AGREE
+from training.exporting.sites import RANDOM
 
 
 def prediction(

@@ -17,8 +17,8 @@ from training.behaviour.served import Served, inputs_of, run_masked
 from training.behaviour.settings import WITH, WITHOUT, Settings
 from training.behaviour.statistics import Mean, mean_of
 from training.data import Part
-from training.metrics import Float64
-from training.svg import Axis
+from training.evidence.metrics import Float64
+from training.evidence.svg import Axis
 
 SHARES = np.linspace(0, 0.9, 10)
 

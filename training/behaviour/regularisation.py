@@ -14,10 +14,10 @@ from training.behaviour.settings import WITH, WITHOUT, Settings
 from training.behaviour.statistics import mean_of
 from training.config import TrainConfig
 from training.data import Dataset, Part
-from training.device import choose_device, explained
-from training.metrics import Float64
-from training.svg import Axis
-from training.train import begin
+from training.evidence.metrics import Float64
+from training.evidence.svg import Axis
+from training.loop.train import begin
+from training.networks.device import choose_device, explained
 
 WHISKERS = 11
 LEAST = f"p = {WITHOUT:g} less p = {WITH:g}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from training.behaviour.claim import Claim, Finding
 from training.behaviour.scores import score_of
 from training.behaviour.study import Report
-from training.markdown import table
+from training.publish.markdown import table
 
 COMMAND = "python -m training behaviour"
 

@@ -9,8 +9,8 @@ from scipy.stats import norm
 from service.model.manifest import Manifest, Noise
 from service.model.runtime import Array
 from training.data import Dataset
-from training.metrics import Float64
-from training.metrics.classes import nll
+from training.evidence.metrics import Float64
+from training.evidence.metrics.classes import nll
 
 
 class Score(NamedTuple):

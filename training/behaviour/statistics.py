@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, t
 
-from training.metrics import Float64
+from training.evidence.metrics import Float64
 
 CONFIDENCE = 0.95
 """Of each bound over networks, which are one-sided."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from service.model.manifest import read_manifest
-from training import provenance
 from training.behaviour.activations import activations, served_masks
 from training.behaviour.claim import Claim
 from training.behaviour.consensus import consensus
@@ -22,6 +21,7 @@ from training.config import TrainConfig, load_config
 from training.data import NAMED, Dataset, Part, load_data
 from training.errors import ConfigError, TrainingError
 from training.pipeline import settled
+from training.publish import provenance
 
 MEASURED = {"precision": "float32", "compile": "off"}
 """How networks are trained for a report, however the model was: what goes into their layers is watched."""

@@ -8,9 +8,9 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from service.model.manifest import TensorSpec
 from service.model.runtime import Array
 from training.errors import CannotExport
-from training.export import DTYPES
-from training.graphs import ROWS, constants, real_inputs, shape_of
-from training.layout import infer_shapes
+from training.exporting.export import DTYPES
+from training.exporting.graphs import ROWS, constants, real_inputs, shape_of
+from training.exporting.layout import infer_shapes
 
 
 def fix_axes(model: ModelProto, rows: Sequence[Array]) -> None:

@@ -13,12 +13,12 @@ from service.rows.formats import format_of_name
 from training.data import Choices, Dataset, Int64, deal, load_data
 from training.data.dataset import as_floats
 from training.data.npz import named_arrays
+from training.data.others import read_others
 from training.data.split import equal_rows, strata
 from training.data.targets import make_target
 from training.errors import TrainingError
+from training.evidence.rows import Rows
 from training.importing.rows import check_finite, open_rows, read_rows
-from training.others import read_others
-from training.rows import Rows
 
 TARGETS = "targets"
 CUTS = (0.4, 0.8)

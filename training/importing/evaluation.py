@@ -10,8 +10,8 @@ from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from service.model.runtime import Array
-from training.graphs import constants, describe, producers, prune, real_inputs, shape_of
-from training.sites import drop_ratio
+from training.exporting.graphs import constants, describe, producers, prune, real_inputs, shape_of
+from training.exporting.sites import drop_ratio
 
 MOVED = (
     "was in training mode, now uses its running statistics; torch's older exporter moves these by its example rows, so"

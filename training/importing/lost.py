@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto
 
-from training.graphs import producers, readers
-from training.sites import module_path
+from training.exporting.graphs import producers, readers
+from training.exporting.sites import module_path
 
 LEAVES_WEIGHTS = {"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
 """What may stand between a softmax and its product with the values; Where: a query that may see no key has none."""

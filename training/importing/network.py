@@ -10,15 +10,15 @@ from torch import Tensor
 
 from service.model.manifest import DropoutSite, TensorSpec, WholeNumbers
 from service.model.runtime import Array
-from training.ending import NOTHING, Ending, to_logits
 from training.errors import CannotExport
-from training.export import Exported
+from training.exporting.ending import NOTHING, Ending, to_logits
+from training.exporting.export import Exported
+from training.exporting.refusals import add_refusals
+from training.exporting.surgery import find_sites, to_predict, to_sample
 from training.importing.axes import fix_axes, free_rows, input_specs
 from training.importing.original import Original
 from training.importing.ratios import drop_ratios
 from training.importing.source import Source
-from training.refusals import add_refusals
-from training.surgery import find_sites, to_predict, to_sample
 
 EXAMPLE_ROWS = 17
 SEED = 7

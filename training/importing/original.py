@@ -18,14 +18,14 @@ from torch import Tensor
 from service.errors import DropserveError, InvalidModel
 from service.model.runtime import Array, Graph
 from training.errors import CannotExport, TrainingError
-from training.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
+from training.exporting.dropout_arithmetic import UNIFORM, find_block
+from training.exporting.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
+from training.exporting.inject import Draw
+from training.exporting.precision import advice
+from training.exporting.reference import noise_of_pass
+from training.exporting.sites import drop_idle
 from training.importing.batches import in_batches
 from training.importing.reading import first_line
-from training.inject import Draw
-from training.noise import UNIFORM, find_block
-from training.precision import advice
-from training.reference import noise_of_pass
-from training.sites import drop_idle
 
 PREFIX = "original/"
 """Begins the names of what is added here."""

@@ -3,7 +3,7 @@
 from onnx import ModelProto, TensorProto
 
 from training.errors import CannotExport
-from training.graphs import shape_of
+from training.exporting.graphs import shape_of
 
 
 def check_output(model: ModelProto) -> None:

@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike
 from service.model.manifest import LearnedNoise, Manifest
 from service.model.runtime import Array
 from training.errors import CannotExport, TrainingError, VerificationFailed
-from training.evidence import Evidence, Say
+from training.evidence.evidence import Evidence, Say
+from training.evidence.rows import Rows, one_an_input
+from training.exporting.verify import Verified, verify
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
 from training.importing.untouched import compare
-from training.publish import Trial
-from training.release import Facts, publish_verified
-from training.rows import Rows, one_an_input
-from training.verify import Verified, verify
+from training.publish.publish import Trial
+from training.publish.release import Facts, publish_verified
 
 RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
 
@@ -40,7 +40,7 @@ def publish_onnx(
     trial: Trial = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
-    """Publish a network that an ONNX file holds, as `training.release.publish_module` publishes a torch module.
+    """Publish a network that an ONNX file holds, as `training.publish.release.publish_module` publishes a torch module.
 
     `rows` are one array (rows, …) for each input, of rows that callers may see; without them, random numbers of
     the declared shapes stand for them. A Softmax at the end of a classification is taken off. Both graphs are

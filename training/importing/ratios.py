@@ -3,7 +3,7 @@
 from onnx import ModelProto, NodeProto, numpy_helper
 from onnx.helper import get_attribute_value
 
-from training.graphs import constants, producers, prune
+from training.exporting.graphs import constants, producers, prune
 
 DEFAULT = 0.5
 

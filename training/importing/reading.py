@@ -14,7 +14,7 @@ from onnx.version_converter import ConvertError, convert_version
 
 from service.errors import DropserveError
 from training.errors import CannotExport
-from training.graphs import NEWEST_OPSET, OLDEST_OPSET, describe
+from training.exporting.graphs import NEWEST_OPSET, OLDEST_OPSET, describe
 
 STANDARD = {"", "ai.onnx"}
 MODERN_OPSET = 13

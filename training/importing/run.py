@@ -8,14 +8,14 @@ import numpy as np
 
 from service.model.manifest import LearnedNoise, Manifest
 from training.data import Choices, ImageChoices
+from training.data.seen import what_was_seen
 from training.errors import TrainingError
 from training.importing.data import Labelled, Parts, load_labelled, load_others, split_labelled, with_labels
 from training.importing.publishing import publish_onnx
 from training.importing.request import ImportRequest
 from training.importing.rows import read_rows
 from training.importing.source import Source, open_source
-from training.publish import check_writable
-from training.seen import what_was_seen
+from training.publish.publish import check_writable
 from training.trial import on_own_rows
 
 ADVICE = (

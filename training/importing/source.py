@@ -8,7 +8,7 @@ from typing import Any
 from onnx import ModelProto
 
 from service.model.manifest import sha256
-from training.graphs import NEWEST_OPSET, flattened, real_inputs, shape_of
+from training.exporting.graphs import NEWEST_OPSET, flattened, real_inputs, shape_of
 from training.importing.evaluation import to_evaluation
 from training.importing.lost import lost_attention
 from training.importing.output import check_output

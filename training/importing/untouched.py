@@ -14,13 +14,13 @@ from service.errors import DropserveError
 from service.loading.load import Check
 from service.model.runtime import Array, Graph
 from training.errors import VerificationFailed
-from training.export import Exported
-from training.graphs import NEWEST_IR, describe, real_inputs
+from training.exporting.dropout_arithmetic import UNIFORM
+from training.exporting.export import Exported
+from training.exporting.graphs import NEWEST_IR, describe, real_inputs
+from training.exporting.precision import may_disagree
 from training.importing.batches import in_batches
 from training.importing.evaluation import is_training, switches_off
 from training.importing.reading import first_line
-from training.noise import UNIFORM
-from training.precision import may_disagree
 
 NAME = "predict.onnx answers as the untouched file does"
 

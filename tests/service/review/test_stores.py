@@ -130,7 +130,10 @@ def test_old_rows_are_forgotten_with_their_labels(store: Store, place: Place | P
 
 def test_another_process_sees_the_same(store: Store, place: Place | Postgres) -> None:
     store.write([a_row(1)])
-    code = "import sys; from service.review.store import *; print(len(open_store(sys.argv[1]).select(Query())))"
+    code = (
+        "import sys; from service.review.opening import open_store; from service.review.store import Query;"
+        "print(len(open_store(sys.argv[1]).select(Query())))"
+    )
     done = subprocess.run([sys.executable, "-c", code, place.where], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
 

@@ -11,7 +11,7 @@ from training.behaviour.served import Served
 from training.behaviour.watching import Seen, watch_dropout
 from training.config import TrainConfig
 from training.data import Dataset
-from training.train import train
+from training.loop.train import train
 
 STEPS = 24
 

@@ -18,7 +18,7 @@ from training.behaviour.scores import ACCURACY, Score, ensemble_nll
 from training.behaviour.served import Served, open_served
 from training.behaviour.settings import QUICK
 from training.data import Part
-from training.metrics.classes import accuracy, nll
+from training.evidence.metrics.classes import accuracy, nll
 
 ERROR = Score("relative RMSE", -1, 0.02, 2.0)
 DOUBTS = {"mutual information": np.arange(40.0), "variation ratio": np.arange(40.0)}

@@ -18,7 +18,7 @@ from training.behaviour.prediction import prediction
 from training.behaviour.scores import ACCURACY
 from training.behaviour.served import operators as count_operators
 from training.behaviour.settings import QUICK
-from training.export import training_graph
+from training.exporting.export import training_graph
 
 
 def claim_of(network: Network) -> Claim:

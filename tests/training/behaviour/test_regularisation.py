@@ -11,7 +11,7 @@ from training.behaviour.regularisation import Run, claim, regularisation, watche
 from training.behaviour.settings import QUICK
 from training.config import TrainConfig
 from training.data import Dataset
-from training.train import train
+from training.loop.train import train
 
 
 def run(learned: float, held_out: float) -> Run:

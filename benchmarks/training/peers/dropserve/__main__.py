@@ -5,13 +5,13 @@ import torch
 
 from benchmarks.training.networks import BATCH, CLASSES, DROPOUT, LEARNING_RATE, WEIGHT_DECAY, Network, Rows
 from benchmarks.training.protocol import Epoch, serve
-from training.architecture import make_network
 from training.config import TrainConfig
 from training.data import Dataset, Part
-from training.device import placed
-from training.loss import Loss
-from training.scaling import Scaling
-from training.train import Run
+from training.loop.loss import Loss
+from training.loop.scaling import Scaling
+from training.loop.train import Run
+from training.networks.architecture import make_network
+from training.networks.device import placed
 
 EPOCHS = 1000
 """Far more than are run: the schedule stays where it begins."""

@@ -1,0 +1,19 @@
+"""The command line: `python -m benchmarks.reproduce uci`, `mnist` and `labels`."""
+
+import typer
+
+from benchmarks.reproduce.labels.cli import labels
+from benchmarks.reproduce.mnist.cli import mnist
+from benchmarks.reproduce.uci.cli import uci
+
+app = typer.Typer(help="Run published experiments again.", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def main() -> None:
+    """Run published experiments again."""
+
+
+app.command()(uci)
+app.command()(mnist)
+app.command()(labels)

@@ -1,0 +1,1 @@
+"""Rows that training did not learn from, and what they show of a model: calibration, figures, plots."""

@@ -1,0 +1,108 @@
+"""Test rows → whether the answers are better than one answer to all rows would be; what is not so, in sentences."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from service.model.manifest import ClassFigures, Manifest
+from service.model.runtime import Array
+from training.evidence.answers import Answers
+from training.evidence.glossary import KINDS
+from training.evidence.metrics import Float64, Int64
+from training.evidence.metrics.classes import accuracy, recall
+
+SHOWN = norm.ppf(0.95)
+"""Standard errors above 0 from which a gain over chance counts as shown, one-sided."""
+NAMED = 5
+MOST_CLASSES = 1000
+"""A manifest stays short."""
+
+
+def class_figures(answers: Answers, targets: Array, labels: Sequence[str]) -> tuple[ClassFigures, ...]:
+    """Rows and recall of each class, in the order of the labels; nothing for a regression, and where they are many."""
+    if not 0 < len(labels) <= MOST_CLASSES:
+        return ()
+    recalls = [recall(values, targets) for values in (answers.deterministic, answers.uncertainty.mean)]
+    return tuple(
+        ClassFigures(rows=int(rows), recall=dict(zip(KINDS, map(float, found), strict=True)) if rows else {})
+        for rows, *found in zip(np.bincount(targets, minlength=len(labels)), *recalls, strict=True)
+    )
+
+
+def unlearned(answers: Answers, targets: Array, manifest: Manifest) -> Iterator[str]:
+    """Warn of deterministic answers that are no better than a constant, and of classes never recognised or not tested.
+
+    Targets are classes (rows,), or a regression's values (rows, outputs).
+    """
+    if not manifest.labels:
+        return _unlearned_values(answers.deterministic, targets)
+    return chain(
+        _unlearned_classes(answers.deterministic, targets, manifest),
+        _missed_classes(answers, targets, manifest.labels),
+    )
+
+
+def _unlearned_classes(probabilities: Float64, targets: Int64, manifest: Manifest) -> Iterator[str]:
+    found, rows = accuracy(probabilities, targets), np.bincount(targets, minlength=len(manifest.labels))
+    commonest, of_commonest = manifest.labels[rows.argmax()], rows.max() / rows.sum()
+    if agreement_beyond_chance(probabilities.argmax(axis=1), targets) < SHOWN:
+        yield (
+            f"{found:.4f} of the {len(targets)} test rows are given the right class, which is not shown to be better"
+            f" than chance; always answering {commonest!r} is right for {of_commonest:.4f}"
+        )
+    elif found <= of_commonest and not manifest.class_weights:
+        yield (
+            f"{found:.4f} of the {len(targets)} test rows are given the right class, no more than by always answering"
+            f" {commonest!r}, {of_commonest:.4f}"
+        )
+
+
+def _missed_classes(answers: Answers, targets: Int64, labels: Sequence[str]) -> Iterator[str]:
+    rows = np.bincount(targets, minlength=len(labels))
+    missed = recall(answers.deterministic, targets) == 0
+    if missed.any():
+        yield f"recall 0, so never recognised: {_named(missed, labels, rows)}"
+    missed_by_mean = (recall(answers.uncertainty.mean, targets) == 0) & ~missed
+    if missed_by_mean.any():
+        yield f"recall 0 with MC dropout, so not recognised by it: {_named(missed_by_mean, labels, rows)}"
+    if (rows == 0).any():
+        yield f"no test row has the class, so nothing is known of it: {_named(rows == 0, labels, rows)}"
+
+
+def _named(which: NDArray[np.bool_], labels: Sequence[str], rows: Int64) -> str:
+    """«'yes' (4 test rows), 'maybe' (0 test rows) and 3 more»."""
+    places = np.flatnonzero(which)
+    named = ", ".join(f"{labels[i]!r} ({rows[i]} test row{'s' * int(rows[i] != 1)})" for i in places[:NAMED])
+    return named + f" and {len(places) - NAMED} more" * int(len(places) > NAMED)
+
+
+def agreement_beyond_chance(answered: Int64, targets: Int64) -> float:
+    """How many more of the classes (rows,) are right than if the same answers were given in random order.
+
+    In standard deviations of such orders, by the exact mean and variance of a permutation statistic (Hoeffding 1951);
+    0 where all answers or all targets are equal. The excess is the numerator of Cohen's kappa.
+    """
+    n, classes = len(targets), int(max(answered.max(), targets.max())) + 1
+    p, t = (np.bincount(of, minlength=classes).astype(np.float64) for of in (answered, targets))
+    expected = float(p @ t) / n
+    variance = (p @ t - (p @ t**2 + p**2 @ t) / n + expected**2) / max(n - 1, 1)
+    return float(((answered == targets).sum() - expected) / math.sqrt(variance)) if variance > 1e-9 else 0.0
+
+
+def _unlearned_values(values: Float64, targets: Float64) -> Iterator[str]:
+    """Of each output (rows, outputs), by the squared errors that it and the mean of the targets make at each row."""
+    targets = targets.astype(np.float64)
+    constant = np.square(targets - targets.mean(axis=0))
+    gain = constant - np.square(targets - values)
+    needed = SHOWN * gain.std(axis=0) / math.sqrt(len(targets))
+    for i in np.flatnonzero(gain.mean(axis=0) <= needed):
+        output = f"output {i + 1}: " if targets.shape[1] > 1 else ""
+        error, of_mean = (math.sqrt(of[:, i].mean()) for of in (constant - gain, constant))
+        yield (
+            f"{output}the root mean square error of the {len(targets)} test rows, {error:.4g}, is not shown to be"
+            f" better than that of always answering their mean, {of_mean:.4g}"
+        )

@@ -1,0 +1,97 @@
+"""What can be seen of the exported graphs without running them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from onnx import GraphProto, ModelProto, numpy_helper
+
+from service.loading.load import Check
+from service.model.runtime import Array
+from training.errors import VerificationFailed
+from training.exporting.export import Exported
+from training.exporting.folding import OWN
+from training.exporting.graphs import documented
+from training.exporting.inject import Draw
+from training.exporting.sites import RANDOM
+
+SAME_P = 1e-6
+
+
+def failed(check: str, detail: str) -> VerificationFailed:
+    return VerificationFailed(f"{check}: {detail}", check=check)
+
+
+def no_randomness(exported: Exported) -> Check:
+    name = "no random operator is left"
+    for file, model in _files(exported):
+        for node in model.graph.node:
+            if node.op_type in {"Dropout", *RANDOM}:
+                raise failed(name, f"{file} has {node.op_type} node {node.name!r}")
+    counts = (f"{len(model.graph.node)} nodes in {file}" for file, model in _files(exported))
+    return Check(name, ", ".join(counts))
+
+
+def same_weights(exported: Exported) -> Check:
+    name = "both graphs have the same weights"
+    predict, sample = _weights(exported.predict.graph), _weights(exported.sample.graph)
+    for weight in sorted(predict.keys() | sample.keys()):
+        if weight not in predict or weight not in sample:
+            raise failed(name, f"{weight!r} is only in {'sample' if weight in sample else 'predict'}.onnx")
+        if predict[weight].dtype != sample[weight].dtype or predict[weight].tobytes() != sample[weight].tobytes():
+            raise failed(name, f"{weight!r} differs in {_count_differing(predict[weight], sample[weight])} numbers")
+    return Check(name, f"{len(predict)} tensors, {sum(weight.size for weight in predict.values())} numbers")
+
+
+def no_metadata(exported: Exported) -> Check:
+    """Exporters write stack traces with local paths into it."""
+    name = "no local path or stack trace"
+    for file, model in _files(exported):
+        for part in documented(model):
+            if getattr(part, "doc_string", "") or getattr(part, "metadata_props", ()):
+                raise failed(name, f"{file} has metadata at {getattr(part, 'name', '') or 'its top'!r}")
+        content = model.SerializeToString()
+        for folder in _here():
+            if folder.encode() in content:
+                raise failed(name, f"{file} contains the path {folder}")
+    return Check(name, "no metadata at all")
+
+
+def every_draw_is_a_mask(exported: Exported, draws: Sequence[Draw]) -> Check:
+    name = "every random draw of the network is a mask of the graph"
+    shapes = {value.name: _dims(value.type.tensor_type.shape.dim) for value in exported.sample.graph.input}
+    masks = [shape for mask, shape in shapes.items() if mask.startswith("mask_")]
+    if not len(draws) == len(exported.sites) == len(masks):
+        raise failed(name, f"{len(draws)} draws, {len(exported.sites)} sites, {len(masks)} mask inputs")
+    for i, (draw, site) in enumerate(zip(draws, exported.sites, strict=True)):
+        if shapes.get(f"mask_{i}") != ("passes", 1, *site.shape):
+            raise failed(name, f"mask_{i} is {shapes.get(f'mask_{i}')} in the graph, {site.shape} in the manifest")
+        if abs(1 - draw.keep - site.p) > SAME_P:
+            raise failed(name, f"{site.name} drops with p={site.p}, the network with p={1 - draw.keep:.6f}")
+    return Check(name, f"{len(draws)} a pass")
+
+
+def _here() -> Iterator[str]:
+    """How paths of this machine and this user begin."""
+    for folder in (Path.cwd(), Path.home()):
+        if folder != Path(folder.anchor):
+            yield f"{folder}{os.sep}"
+
+
+def _files(exported: Exported) -> Iterator[tuple[str, ModelProto]]:
+    yield "predict.onnx", exported.predict
+    yield "sample.onnx", exported.sample
+
+
+def _weights(graph: GraphProto) -> dict[str, Array]:
+    """All constants but those that the folding of the masks added."""
+    return {t.name: numpy_helper.to_array(t) for t in graph.initializer if not t.name.startswith(OWN)}
+
+
+def _count_differing(one: Array, other: Array) -> int:
+    return one.size if one.shape != other.shape else int(np.sum(one != other))
+
+
+def _dims(dims: Sequence[object]) -> tuple[int | str, ...]:
+    return tuple(getattr(dim, "dim_param", "") or getattr(dim, "dim_value", 0) for dim in dims)

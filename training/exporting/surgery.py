@@ -1,0 +1,44 @@
+"""One graph with dropout in it → predict.onnx without it, and sample.onnx fed with masks from outside.
+
+Works on any ONNX graph with dropout in it and a first axis of rows that is not fixed, whoever exported it.
+"""
+
+from onnx import ModelProto, helper
+
+from training.errors import CannotExport
+from training.exporting.folding import Folding
+from training.exporting.graphs import ROWS, bypass, finished, normalised, prune
+from training.exporting.layout import find_layouts
+from training.exporting.sites import Site, mark_sites
+
+
+def find_sites(model: ModelProto) -> tuple[Site, ...]:
+    """The dropout of a graph, in order of execution; raises CannotExport as `to_sample` does."""
+    return mark_sites(normalised(model))[1]
+
+
+def to_predict(model: ModelProto) -> ModelProto:
+    """The graph without dropout; raises CannotExport."""
+    marked, sites = mark_sites(normalised(model))
+    bypass(marked.graph, {site.output: site.source for site in sites})
+    prune(marked.graph)
+    layouts = find_layouts(marked)
+    for output in marked.graph.output:
+        if (layout := layouts.get(output.name)) and layout.axis == 0:
+            shape: list[str | int | None] = [ROWS, *layout.dims[1:]]
+            output.CopyFrom(helper.make_tensor_value_info(output.name, layout.dtype, shape))
+    return finished(marked)
+
+
+def to_sample(model: ModelProto) -> ModelProto:
+    """The graph with a mask as input for each of its dropout sites; raises CannotExport.
+
+    Inputs: those of the model (rows, …), and mask_<i> (passes, 1, *shape of site i), float32, 0 or
+    1/(1-p). Output: (passes, rows, …). Masks of ones give the predict graph's output.
+    """
+    marked, sites = mark_sites(normalised(model))
+    if not sites:
+        raise CannotExport("the network has no active dropout on the way to its output, so there is nothing to sample")
+    Folding(marked, sites).run()
+    prune(marked.graph)
+    return finished(marked)

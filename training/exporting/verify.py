@@ -1,0 +1,299 @@
+"""Proves that the exported graphs do what the network does, or refuses them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from service.engine.masks import draw_masks
+from service.errors import InvalidModel
+from service.loading.load import Check, check_graphs
+from service.model.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, sha256
+from service.model.runtime import Array, Graph
+from service.rows.inputs import check_inputs
+from training.errors import TrainingError
+from training.exporting.export import Exported, example_rows
+from training.exporting.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
+from training.exporting.precision import advice, may_differ, may_disagree
+from training.exporting.reference import Reference, TorchReference
+
+ROWS = (1, 3, 17)
+PASSES = (1, 32)
+SEED = 7
+RANGES_TRIED = 8
+"""Of an input whose values have ranges of their own."""
+
+_SEAL = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Graphs that passed every check, as the bytes that were checked. `verify` makes them, and nothing else can."""
+
+    predict: bytes = field(repr=False)
+    sample: bytes = field(repr=False)
+    sites: tuple[DropoutSite, ...]
+    inputs: tuple[TensorSpec, ...]
+    output: TensorSpec
+    checks: tuple[Check, ...]
+    seal: InitVar[object]
+
+    def __post_init__(self, seal: object) -> None:
+        if seal is not _SEAL:
+            raise TypeError("only verify makes Verified graphs")
+
+
+def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
+    """Check the graphs against the network and each other; raises VerificationFailed at the first that fails.
+
+    The network is a torch module, or whatever else can be run as a Reference. `example` is one tensor for each
+    input, of one row or more; larger batches repeat its rows, floating point numbers slightly changed. Whole numbers
+    and masks are not changed, so that they stay valid; then the rows must not all be equal.
+    """
+    predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
+    reference = TorchReference(network) if isinstance(network, nn.Module) else network
+    subject = _Subject(reference, exported, example, *_load(exported, predict, sample))
+    checks = tuple(_checks(subject))
+    return Verified(predict, sample, exported.sites, exported.inputs, exported.output, checks, _SEAL)
+
+
+def _checks(subject: "_Subject") -> Iterator[Check]:
+    exported = subject.exported
+    yield no_randomness(exported)
+    yield same_weights(exported)
+    yield no_metadata(exported)
+    yield every_draw_is_a_mask(exported, subject.reference.draws(subject.rows(2)))
+    yield _service_takes(subject)
+    yield _predict_agrees(subject)
+    yield _rows_are_independent(subject)
+    yield _ones_change_nothing(subject)
+    yield _sample_agrees(subject)
+    yield _masks_matter(subject)
+    yield _refusals_agree(subject)
+
+
+class _Subject:
+    """The network and its two graphs, ready to be run on the same rows."""
+
+    def __init__(
+        self, reference: Reference, exported: Exported, example: tuple[Tensor, ...], predict: Graph, sample: Graph
+    ) -> None:
+        self.reference = reference
+        self.exported = exported
+        self.example = example
+        self.predict = predict
+        self.sample = sample
+
+    def rows(self, rows: int) -> tuple[Tensor, ...]:
+        given = example_rows(self.example, rows)
+        masks = [_may_be_mask(tensor) for tensor in self.example]
+        return tuple(
+            tensor if mask and not all(masks) else _varied(tensor) for tensor, mask in zip(given, masks, strict=True)
+        )
+
+    def feeds(self, rows: int, masks: Sequence[Array] = ()) -> dict[str, Array]:
+        names = [spec.name for spec in self.exported.inputs]
+        inputs = {name: tensor.numpy() for name, tensor in zip(names, self.rows(rows), strict=True)}
+        return inputs | {f"mask_{i}": mask for i, mask in enumerate(masks)}
+
+    def masks(self, passes: int) -> list[Array]:
+        """For each site (passes, 1, *shape)."""
+        return [draw_masks(SEED, i, site.p, site.shape, 0, passes) for i, site in enumerate(self.exported.sites)]
+
+
+def _load(exported: Exported, predict: bytes, sample: bytes) -> tuple[Graph, Graph]:
+    try:
+        return Graph(predict, name="predict.onnx"), Graph(sample, name="sample.onnx")
+    except InvalidModel as error:
+        raise failed("the service can load the graphs", f"{error.message}{advice(exported.predict)}") from None
+
+
+def _may_be_mask(rows: Tensor) -> bool:
+    """Whether all are 0 or 1, which other numbers may not be able to stand for."""
+    return bool(((rows == 0) | (rows == 1)).all())
+
+
+def _varied(rows: Tensor) -> Tensor:
+    """No two rows alike: each number up to a tenth larger, keeping its sign, or from 0 to 1 where all are 0."""
+    if not rows.is_floating_point():
+        return rows  # other whole numbers may be none that the network knows
+    noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(SEED), dtype=rows.dtype)
+    return rows + noise * (rows / 10 if rows.any() else 1)
+
+
+def _service_takes(subject: _Subject) -> Check:
+    """By the service's own rules, for the manifest that these graphs would have."""
+    name = "the service can load the graphs"
+    exported = subject.exported
+    try:
+        check_graphs(_draft(exported), subject.predict, subject.sample)
+    except InvalidModel as error:
+        raise failed(name, error.message) from None
+    return Check(name, f"inputs {len(exported.inputs)}, masks {len(exported.sites)}, outputs 1")
+
+
+def _draft(exported: Exported) -> Manifest:
+    """Return a manifest that these graphs may have."""
+    return Manifest(
+        name="draft",
+        version=1,
+        task="regression",
+        inputs=exported.inputs,
+        output=exported.output,
+        sites=exported.sites,
+        files=dict.fromkeys(REQUIRED_FILES, sha256(b"")),
+    )
+
+
+def _predict_agrees(subject: _Subject) -> Check:
+    def difference(rows: int) -> float:
+        wanted = subject.reference.predict(subject.rows(rows))
+        return _difference(wanted, subject.exported.ending.answer(subject.predict.run(subject.feeds(rows))))
+
+    return _largest("predict.onnx answers as the network does", difference, may_disagree(subject.exported.predict))
+
+
+def _rows_are_independent(subject: _Subject) -> Check:
+    """The service answers several callers in one batch."""
+    name = "a row's answer does not depend on the rows beside it"
+    masks = {f"mask_{i}": mask for i, mask in enumerate(subject.masks(2))}
+
+    def difference(rows: int) -> float:
+        together, alone = subject.feeds(rows), list(_single(subject.feeds(rows)))
+        predicted = [subject.predict.run(feed) for feed in alone]
+        sampled = [subject.sample.run(feed | masks) for feed in alone]  # each (passes, 1, outputs)
+        return max(
+            _difference(subject.predict.run(together), np.concatenate(predicted)),
+            _difference(subject.sample.run(together | masks), np.concatenate(sampled, axis=1)),
+        )
+
+    check = _largest(name, difference, may_disagree(subject.exported.predict))
+    _check_variety(subject, name)
+    return check
+
+
+def _check_variety(subject: _Subject, name: str) -> None:
+    """Rows that are all alike, or get the same answer, would show nothing; they may agree in some inputs."""
+    feeds = subject.feeds(max(ROWS))
+    if all((rows == rows[0]).all() for rows in feeds.values()):
+        raise failed(name, "the example's rows are all the same; give rows that differ")
+    answers = subject.predict.run(feeds)
+    if (answers == answers[0]).all():
+        raise failed(name, "all rows of the example get the same answer, which shows nothing; give rows that differ")
+
+
+def _single(feeds: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    for row in range(len(next(iter(feeds.values())))):
+        yield {name: array[row : row + 1] for name, array in feeds.items()}
+
+
+def _ones_change_nothing(subject: _Subject) -> Check:
+    def difference(rows: int) -> float:
+        ones = [np.ones_like(mask) for mask in subject.masks(2)]
+        wanted = subject.predict.run(subject.feeds(rows))
+        return _difference(np.stack([wanted, wanted]), subject.sample.run(subject.feeds(rows, ones)))
+
+    return _largest("masks of ones give what predict.onnx gives", difference, may_differ(subject.exported.predict))
+
+
+def _sample_agrees(subject: _Subject) -> Check:
+    def difference(rows: int) -> float:
+        return max(_pass_difference(subject, rows, passes) for passes in PASSES)
+
+    limit = may_disagree(subject.exported.sample)
+    return _largest("sample.onnx answers as the network does with the same masks", difference, limit)
+
+
+def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
+    masks = subject.masks(passes)
+    wanted = subject.reference.sample(subject.rows(rows), masks, subject.exported.rows_axes)
+    return _difference(wanted, subject.exported.ending.answer(subject.sample.run(subject.feeds(rows, masks))))
+
+
+def _masks_matter(subject: _Subject) -> Check:
+    name = "different masks give different answers"
+    masks = [draw_masks(SEED, i, 0.5, site.shape, 0, 32) for i, site in enumerate(subject.exported.sites)]
+    answers = subject.sample.run(subject.feeds(3, masks))  # (passes, rows, outputs)
+    if not (spread := float(np.ptp(answers, axis=0).max())) > 0:
+        raise failed(name, f"32 passes all answer the same on {len(answers[0])} rows")
+    return Check(name, f"32 passes lie up to {spread:.2g} apart")
+
+
+def _refusals_agree(subject: _Subject) -> Check:
+    """Whole numbers at the ends of their ranges, and beside them, are refused as the network refuses them.
+
+    A network may be less strict than the service only where it is a file: its operators answer for numbers that no
+    framework would ask them for (`training.exporting.lookups`).
+    """
+    name = "what the network refuses, the service refuses"
+    draft, tried = _draft(subject.exported), 0
+    for number, spec in enumerate(subject.exported.inputs):
+        for place, value in _edges(spec):
+            rows = list(subject.rows(1))
+            rows[number] = rows[number].clone()
+            rows[number].view(-1)[place] = value
+            taken = _takes(lambda rows=rows: subject.reference.predict(rows))  # type: ignore[misc]
+            served = _takes(lambda rows=rows: _serve(subject, draft, rows))  # type: ignore[misc]
+            tried += 1
+            if served and not taken:
+                raise failed(name, f"{value} in {spec.name!r}: the network refuses it, the service would not")
+            if taken and not served and spec.ranges and isinstance(subject.reference, TorchReference):
+                raise failed(name, f"{value} in {spec.name!r}: the network takes it, the service would not")
+    return Check(name, f"tried {tried} whole numbers")
+
+
+def _edges(spec: TensorSpec) -> Iterator[tuple[int, int]]:
+    """Yield places in a row, and whole numbers of which the range there has one or is the next to."""
+    if not spec.ranges and spec.dtype.startswith("float"):
+        return
+    ranges = spec.ranges or (WholeNumbers(lowest=0, highest=np.iinfo(np.int32).max - 1),)
+    first = {one: place for place, one in reversed(list(enumerate(ranges)))}
+    for one, place in list(first.items())[-RANGES_TRIED:]:
+        yield from ((place, one.lowest + step) for step in (0, -1) if one.lowest is not None)
+        yield from ((place, one.highest + step) for step in (0, 1) if one.highest is not None)
+
+
+def _serve(subject: _Subject, draft: Manifest, rows: Sequence[Tensor]) -> Array:
+    """Return what the service would answer; raises InvalidInput."""
+    feeds = {spec.name: tensor.numpy() for spec, tensor in zip(draft.inputs, rows, strict=True)}
+    return subject.predict.run(check_inputs(feeds, draft, max_rows=1))
+
+
+def _takes(ask: Callable[[], Array]) -> bool:
+    """Whether there is a finite answer."""
+    try:
+        return bool(np.isfinite(ask()).all())
+    except Exception:  # noqa: BLE001 - whatever a network may raise
+        return False
+
+
+def _largest(name: str, difference: Callable[[int], float], limit: float) -> Check:
+    """The largest of the differences at several batch sizes; raises VerificationFailed when it is too large."""
+    differences = {}
+    for rows in ROWS:
+        try:
+            differences[rows] = difference(rows)
+        except TrainingError as error:
+            raise failed(name, f"at {rows} rows: {error.message}") from None
+        except Exception as error:  # onnxruntime raises a dozen unrelated types, all subclasses of Exception
+            raise failed(name, f"cannot run at {rows} rows: {error}") from error
+        if not differences[rows] <= limit:
+            figures = f"a relative difference of {differences[rows]:.2e} at {rows} rows; {limit:.0e} is allowed"
+            raise failed(name, figures)
+    return Check(name, f"relative difference at most {max(differences.values()):.1e} at {_listed(ROWS)} rows")
+
+
+def _difference(wanted: Array, got: Array) -> float:
+    """The largest, relative to the largest number that is wanted, or to 1."""
+    if wanted.shape != got.shape:
+        raise TrainingError(f"the answer has shape {got.shape}, and {wanted.shape} is wanted")
+    for who, answer in (("wanted", wanted), ("given", got)):
+        if not np.isfinite(answer).all():
+            raise TrainingError(f"the answer {who} has numbers that are not finite")
+    return float(np.abs(got - wanted).max() / max(1.0, float(np.abs(wanted).max())))
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,1 @@
+"""The training loop: batches, loss, epochs, checkpoints, and several processes."""

@@ -1,0 +1,1 @@
+"""A trained model, its manifest and its card, published whole or not at all."""

@@ -1,0 +1,135 @@
+"""A finished model → `models/<name>/<version>/`: all of it, verified, or nothing."""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import time
+from types import MappingProxyType
+
+from service.engine.engine import Engine
+from service.engine.masks import MaskCache
+from service.loading.load import load_model
+from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
+from training.errors import PublishFailed
+from training.exporting.verify import Verified
+from training.publish.card import model_card
+
+Trial = Callable[[Engine], None]
+
+CARD = "MODEL_CARD.md"
+STAGING = ".publish-"
+LEFT_AFTER = 86400.0
+"""Seconds."""
+MASK_BYTES = 2**26
+TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+NO_PLOTS: Mapping[str, bytes] = MappingProxyType({})
+READABLE_BY_ALL = 0o644
+ENTERABLE_BY_ALL = 0o755
+
+
+def publish(
+    models: Path,
+    draft: Manifest,
+    graphs: Verified,
+    golden: bytes,
+    plots: Mapping[str, bytes] = NO_PLOTS,
+    trial: Trial = lambda _: None,
+) -> tuple[Path, Manifest]:
+    """Write the next version of the model: its files, its card, and last its manifest; folder and manifest of it.
+
+    Plots go beside the card, by file name. The draft's version and digests are replaced. Only verified graphs are
+    taken, and a draft that describes them. Everything is written beside, loaded as the service would load it, put to
+    a `trial`, which raises what is wrong with it, and then renamed into place, so that a reader sees a whole version
+    or none; a number that another publisher takes meanwhile is left to him. Raises PublishFailed or InvalidModel, and
+    what the trial raises.
+    """
+    if (draft.inputs, draft.output, draft.sites) != (graphs.inputs, graphs.output, graphs.sites):
+        raise PublishFailed("the manifest's inputs, output and sites must be those of the verified graphs")
+    files = {PREDICT_GRAPH: graphs.predict, SAMPLE_GRAPH: graphs.sample, GOLDEN: golden, **plots}
+    with _staging(models) as staging:
+        while True:
+            version = next_version(models / draft.name)
+            folder = staging / draft.name / str(version)
+            manifest = _write(folder, draft.model_copy(update={"version": version}), files)
+            trial(load_model(folder, MaskCache(MASK_BYTES)))
+            if _move(folder, models / draft.name / str(version)):
+                return models / draft.name / str(version), manifest
+
+
+def check_writable(models: Path) -> None:
+    """Raises PublishFailed where `publish` could not write; to be asked before hours of training."""
+    with _staging(models):
+        pass
+
+
+@contextmanager
+def _staging(models: Path) -> Iterator[Path]:
+    """A place to write beside the models."""
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        _clear_away(models)
+        with tempfile.TemporaryDirectory(dir=models, prefix=STAGING) as staging:
+            yield Path(staging)
+    except OSError as error:
+        raise PublishFailed(f"{error.filename or models}: cannot be written: {error.strerror}") from None
+
+
+def _clear_away(models: Path) -> None:
+    """What publishers left who were killed; publishing takes seconds, so that after a day nobody comes back to it."""
+    for left in models.glob(f"{STAGING}*"):
+        with suppress(FileNotFoundError):  # another publisher has just finished
+            if time() - left.stat().st_mtime > LEFT_AFTER:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def next_version(folder: Path) -> int:
+    """One more than the highest version in a model's folder."""
+    taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()] if folder.is_dir() else []
+    return 1 + max(taken, default=0)
+
+
+def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """Fill the folder, and see that it is on the disk and that the user of a container may read it."""
+    folder.mkdir(parents=True)
+    digests = {name: sha256(content) for name, content in files.items()}
+    card = model_card(manifest.model_copy(update={"files": digests})).encode()
+    contents = {**files, CARD: card}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    finished = manifest.model_copy(update={"files": {**digests, CARD: sha256(card)}})
+    write_manifest(finished, folder)
+    for name in (*contents, MANIFEST):
+        (folder / name).chmod(READABLE_BY_ALL)
+        _sync(folder / name)
+    folder.chmod(ENTERABLE_BY_ALL)
+    _sync(folder)
+    return finished
+
+
+def _move(folder: Path, place: Path) -> bool:
+    """Whether the place was free. A rename onto a folder with something in it fails, and that is the lock."""
+    if not place.parent.exists():
+        place.parent.mkdir(exist_ok=True)
+        place.parent.chmod(ENTERABLE_BY_ALL)
+        _sync(place.parent.parent)
+    try:
+        folder.rename(place)
+    except OSError as error:
+        if error.errno in TAKEN:
+            return False
+        raise
+    _sync(place.parent)
+    return True
+
+
+def _sync(path: Path) -> None:
+    """Onto the disk, file or folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
