@@ -55,10 +55,10 @@ behaviour: $(VENV)/.training ## Measure what dropout does, with and without it: 
 	@$(BIN)/python -m training behaviour $(ARGS)
 
 abuse: $(VENV)/.test ## A million damaged and hostile inputs, a quarter of an hour: build/abuse.json
-	@$(BIN)/python -W ignore -m tests.abuse.run --output build/abuse.json $(ARGS)
+	@$(BIN)/python -W ignore -m tools.abuse.run --output build/abuse.json $(ARGS)
 
 soak: $(VENV)/.test ## Try the service under faults and load, most of an hour: ARGS="--minutes 10"
-	@$(BIN)/python -m tests.reliability.soak $(ARGS)
+	@$(BIN)/python -m tools.soak.run $(ARGS)
 
 clients: $(VENV)/.test ## Lint the API's description, generate clients and run them (needs npm): build/clients
 	@mkdir -p build/clients && cp tests/e2e/clients/package.json build/clients

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access.compression import FORMATS, decompress
-from tests.abuse.parsers import MAX_BYTES, PARSERS, TO_THE_END, WHOLE, survives
-from tests.abuse.run import fuzz_by_coverage, fuzz_parser
+from tools.abuse.parsers import MAX_BYTES, PARSERS, TO_THE_END, WHOLE, survives
+from tools.abuse.run import fuzz_by_coverage, fuzz_parser
 
 INPUTS = 1000
 

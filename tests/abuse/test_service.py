@@ -11,10 +11,10 @@ import pytest
 
 from service.access.keys import make_key
 from service.http.heads import MAX_HEAD_BYTES
-from tests.abuse.onnx_mutants import load_mutants
-from tests.abuse.run import attack_service, guarded_service
 from tests.service.processes import Service
 from tests.service.sockets import said_to
+from tools.abuse.onnx_mutants import load_mutants
+from tools.abuse.run import attack_service, guarded_service
 
 HTTP, GRPC, FILES = 5000, 500, 200
 

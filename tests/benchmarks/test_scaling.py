@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scaling.capacity import Ask, Capacity, Costs, Measured, fit
 from benchmarks.scaling.plan import UTILISATION, plan
 from benchmarks.scaling.queueing import busiest, quantile, waits
-from docs.make_scaling import sections
+from tools.docs.make_scaling import sections
 
 CAPACITY = Capacity(predict=Costs(1e-4, 2e-6), uncertainty=Costs(2e-4, 3e-6, 5e-7, 8e-7))
 ASKS = [Ask(rows, passes) for rows in (1, 4, 16) for passes in (0, 10, 100)]

@@ -31,7 +31,7 @@ def test_all_pictures_are_taken_and_show_something(tmp_path: Path) -> None:
     models = shutil.copytree(ROOT / "models", tmp_path / "models")
     (models / "digits" / "1" / BEHAVIOUR).write_text(REPORT)
     out = tmp_path / "pictures"
-    command = [sys.executable, "-m", "docs.make_screenshots", "--out", str(out), "--models", str(models)]
+    command = [sys.executable, "-m", "tools.docs.make_screenshots", "--out", str(out), "--models", str(models)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=dict(os.environ))
     assert done.returncode == 0, done.stdout + done.stderr
     assert {file.name for file in out.iterdir()} == set(EXPECTED)

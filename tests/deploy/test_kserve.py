@@ -1,7 +1,8 @@
 """The runtime and the service for KServe: KServe knows all their fields, they fit each other, and models that lie as
 KServe's own storage initializer lays them are served.
 
-What needs KServe runs in another Python, as in tests/service/test_kserve.py: KSERVE_PYTHON, with kserve[storage]."""
+What needs KServe runs in another Python, KSERVE_PYTHON, with kserve[storage].
+"""
 
 import copy
 import functools

@@ -18,7 +18,7 @@ from service.config import Settings
 from service.http.app import create_app
 from tests.conftest import running_server, wait_until
 from tests.e2e.test_docs import ROOT, at, blocks
-from tests.service.test_openapi_rules import OPERATIONS
+from tests.service.http.test_openapi_rules import OPERATIONS
 
 PAGE = "docs/clients.md"
 GENERATOR = os.environ.get("OPENAPI_PYTHON_CLIENT")

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 from service import __version__
 from service.__main__ import cli
 from service.model.manifest import SAMPLE_GRAPH
+from tests.service.loading.test_loading import replace
 from tests.service.processes import service
-from tests.service.test_loading import replace
 from tests.toy import HIDDEN, Floats, ToyNet
 
 

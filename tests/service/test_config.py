@@ -20,7 +20,7 @@ def test_every_setting_has_a_docstring(name: str) -> None:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_documented(name: str) -> None:
-    """`python docs/make_settings.py` writes the page."""
+    """`python -m tools.docs.make_settings` writes the page."""
     field = Settings.model_fields[name]
     default = "" if field.default is None else f"`{field.default}`"
     meaning = " ".join((field.description or "").split())

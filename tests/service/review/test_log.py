@@ -16,10 +16,10 @@ from service.review.store import Entry, Query, Store
 from service.telemetry.outcomes import Answered, Outcome
 from service.telemetry.records import Record
 from tests.conftest import Serve, wait_until
+from tests.service.model.test_categories import CATEGORIES, FEATURES, Homes
 from tests.service.processes import service
 from tests.service.review.places import Place, Postgres
-from tests.service.test_categories import CATEGORIES, FEATURES, Homes
-from tests.service.test_metrics import value
+from tests.service.telemetry.test_metrics import value
 from tests.toy import ToyNet
 
 EVERYTHING = Query(decision="any", state="all", limit=1000)

@@ -1,0 +1,215 @@
+"""Several workers as one service: one count, one set of settings, one end. Real processes throughout."""
+
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from service.__main__ import cli
+from service.config import Settings
+from service.http.workers import SILENCE
+from service.telemetry.metrics import REQUESTS, Numbers
+from service.telemetry.workers import Slot
+from tests.conftest import PATIENCE, wait_until
+from tests.service.processes import Service, service, worker_pids
+from tests.service.telemetry.test_metrics import scrape
+from tests.toy import ToyNet
+
+COUNTED = {"route": "/predict", "model": "toy", "version": "2", "status": "200"}
+
+
+def ask(running: Service, times: int) -> None:
+    """Over a connection each, so that the workers share them."""
+    for _ in range(times):
+        with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as client:
+            assert client.post("/predict", json={"inputs": [[0.5] * 4]}).status_code == 200
+
+
+def counts(running: Service, name: str, **labels: str) -> float:
+    """As any worker tells it: by a connection of its own."""
+    with httpx.Client(base_url=running.client.base_url, timeout=PATIENCE) as client:
+        return scrape(client).get((name, frozenset(labels.items())), 0.0)
+
+
+def test_workers_share_settings_counts_and_an_end(tmp_path: Path, published: Path) -> None:
+    options = ("--workers", "2", "--models", str(published), "--host", "127.0.0.1")
+    with service(tmp_path, *options, DROPSERVE_MAX_ROWS="1") as running:
+        wait_until(lambda: counts(running, "dropserve_workers") == 2)
+        ask(running, 20)
+        for _ in range(5):  # whichever worker is asked
+            wait_until(lambda: counts(running, "dropserve_requests_total", **COUNTED) == 20)
+        too_many = running.client.post("/predict", json={"inputs": [[0.5] * 4] * 2})
+        assert too_many.json()["error"]["details"]["limit"] == 1
+        for worker in "01":
+            assert counts(running, "process_resident_memory_bytes", worker=worker) > 2**20
+
+        # one is killed: another takes its place and its count
+        before = worker_pids(running)
+        assert len(before) == 2
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: len(worker_pids(running)) == 2 and worker_pids(running) != before)
+        wait_until(lambda: len(running.said("Application startup complete.")) == 3)
+        wait_until(lambda: counts(running, "dropserve_workers") == 2)
+        assert counts(running, "dropserve_worker_deaths_total") == 1
+        ask(running, 10)
+        wait_until(lambda: counts(running, "dropserve_requests_total", **COUNTED) >= 10)
+        assert counts(running, "dropserve_requests_total", **COUNTED) <= 30
+
+        pids = worker_pids(running)
+        assert running.stop() == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+        [death] = running.said("a worker died, and is replaced")
+        assert (death["level"], death["reason"]) == ("warning", "SIGKILL")
+    assert not [line for line in running.log() if line["level"] == "error"]
+
+
+def test_all_that_was_accepted_is_answered_before_the_end(tmp_path: Path) -> None:
+    ToyNet(hidden=4096).publish(tmp_path / "models")
+    body = {"inputs": [[0.5] * 4] * 100, "samples": 2_000}
+    options = ("--workers", "2", "--models", str(tmp_path / "models"))
+    with (
+        service(tmp_path, *options, DROPSERVE_REQUEST_TIMEOUT="300") as running,  # none is refused on a busy machine
+        ThreadPoolExecutor(3) as pool,
+        httpx.Client(base_url=running.client.base_url) as idle,
+    ):
+        assert idle.get("/healthz").status_code == 200  # and its connection is kept alive
+        url = f"{running.client.base_url}/uncertainty"
+        heavy = [pool.submit(httpx.post, url, json=body, timeout=PATIENCE) for _ in range(3)]
+        wait_until(lambda: counts(running, "dropserve_queue_depth") == 3)
+        assert running.stop() == 0
+        assert [answer.result().status_code for answer in heavy] == [200] * 3
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(str(running.client.base_url))
+
+
+def test_one_worker_drains_too(tmp_path: Path) -> None:
+    """Told to stop, it says at once that it is not ready, and answers until the balancer has had its time."""
+    ToyNet().publish(tmp_path / "models")
+    options = ("--models", str(tmp_path / "models"))
+    with service(tmp_path, *options, DROPSERVE_DRAIN_DELAY="2") as running:
+        assert running.client.get("/readyz").status_code == 200
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: len(running.said("stopping")) == 1)
+        unready = httpx.get(f"{running.client.base_url}/readyz")  # over a new connection
+        assert unready.status_code == 503
+        assert unready.json()["error"]["message"] == "the service is stopping"
+        assert running.client.post("/predict", json={"inputs": [[0.5] * 4]}).status_code == 200
+        assert running.process.wait(PATIENCE) == 0
+
+
+def test_a_port_that_is_taken_stops_the_service(tmp_path: Path, published: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        options = ("--port", str(taken.getsockname()[1]), "--workers", "2", "--models", str(published))
+        with pytest.raises(AssertionError, match="Error: --port: expected a free port"), service(tmp_path, *options):
+            pass
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "two", "257"])
+def test_workers_are_counted_from_one(given: str) -> None:
+    """And so many that a machine can hold them."""
+    assert CliRunner().invoke(cli, ["serve", "--workers", given]).exit_code == 2
+
+
+def test_a_folder_of_state_can_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(
+        cli, ["serve", "--workers", "2"], env={"DROPSERVE_STATE": str(tmp_path / "file" / "state")}
+    )
+    assert result.exit_code == 1
+    assert "DROPSERVE_STATE: expected a folder that can be written" in " ".join(result.output.split())
+
+
+def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
+    result = CliRunner().invoke(cli, ["serve", "--workers", "2"], env={"DROPSERVE_GRPC_PORT": "0"})
+    assert result.exit_code == 1
+    assert "DROPSERVE_GRPC_PORT: expected a port that all workers can share" in " ".join(result.output.split())
+
+
+def test_a_worker_that_is_kept_from_its_work_is_left_alone(tmp_path: Path, published: Path) -> None:
+    """As one that starts on a busy machine is; it was killed after five seconds, with all that it held."""
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        before = worker_pids(running)
+        os.kill(min(before), signal.SIGSTOP)
+        try:
+            sleep(7)
+        finally:
+            os.kill(min(before), signal.SIGCONT)
+        ask(running, 10)
+        assert worker_pids(running) == before
+
+
+def test_a_worker_that_dies_before_it_answers_its_supervisor_is_replaced(tmp_path: Path, published: Path) -> None:
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        before = worker_pids(running)
+        os.kill(min(before), signal.SIGSTOP)
+        sleep(1.5)  # it is asked meanwhile
+        os.kill(min(before), signal.SIGKILL)
+        wait_until(lambda: len(worker_pids(running) - before) == 1, SILENCE * 2 / 3)
+
+
+def test_a_worker_that_hangs_keeps_nobody_waiting(tmp_path: Path, published: Path) -> None:
+    """The death of another is seen, and the service ends in its time, and the hanging worker with it."""
+    options = ("--workers", "2", "--models", str(published))
+    with service(tmp_path, *options, DROPSERVE_DRAIN_TIMEOUT="1") as running:
+        hanging, dying = sorted(worker_pids(running))
+        os.kill(hanging, signal.SIGSTOP)
+        sleep(1.5)  # it is asked meanwhile
+        os.kill(dying, signal.SIGKILL)
+        wait_until(lambda: len(worker_pids(running) - {hanging, dying}) == 1, SILENCE / 3)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(SILENCE / 2) == 0
+        assert not Path(f"/proc/{hanging}").exists()
+        assert [line["pid"] for line in running.said("a worker did not end in its time, and was killed")] == [hanging]
+
+
+def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As workers are told them."""
+    changes: dict[str, Any] = {
+        "models": tmp_path,
+        "port": 0,
+        "request_timeout": 1.5,
+        "seed": 2**60 + 1,
+        "access_log": True,
+        "cors_origins": ("https://a.example", "https://b.example"),
+        "state": tmp_path / "state",
+    }
+    settings = Settings(**changes)
+    for name, value in settings.to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
+
+
+# slots
+
+KEY = (REQUESTS.name, "/predict", "toy", "1", "200")
+
+
+def test_a_slot_is_one_workers_and_its_successors(tmp_path: Path) -> None:
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    assert (first.number, second.number) == (0, 1)
+    first.write({KEY: [3.0], ("dropserve_queue_depth",): [7.0]})
+    assert second.read_others() == [{KEY: [3.0], ("dropserve_queue_depth",): [7.0]}]
+    assert first.read_others() == []
+    os.close(first._lock)  # as the kernel does when a process dies
+    successor = Slot(tmp_path)
+    assert successor.number == 0
+    assert successor.inherited == {KEY: [3.0]}
+    assert Slot(tmp_path).number == 2
+
+
+def test_a_worker_that_ends_leaves_its_count_and_nothing_else(tmp_path: Path) -> None:
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    numbers: Numbers = {KEY: [3.0], ("dropserve_queue_depth",): [7.0]}
+    first.write(numbers)
+    first.close(numbers)
+    assert second.read_others() == [{KEY: [3.0]}]
+    assert Slot(tmp_path).inherited == {KEY: [3.0]}

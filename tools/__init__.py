@@ -1,0 +1,1 @@
+"""Programs beside the product: abuse, soak, and the makers of documentation."""

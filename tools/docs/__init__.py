@@ -1,0 +1,1 @@
+"""The makers of the documentation: `python -m tools.docs.make_settings` and others."""

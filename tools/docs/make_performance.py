@@ -1,0 +1,220 @@
+"""Puts measurements and their plots into docs/performance.md: `python -m tools.docs.make_performance NAME …`.
+
+Reads what `make bench` wrote below build/. Names are serving, sampling, growth and training; tables stand between
+`<!-- name -->` and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
+"""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.serving.contenders import NAIVE
+
+HERE = Path(__file__).parents[2] / "docs"
+BUILD = HERE.parent / "build"
+MODELS = {"small": "64-256-256-10", "large": "784-1024-1024-10"}
+
+
+def main(names: Sequence[str]) -> None:
+    """Fill in these, and say so; what is not named stays as it is."""
+    page = HERE / "performance.md"
+    text = page.read_text(encoding="utf-8")
+    for name in names:
+        if name not in SECTIONS:
+            raise SystemExit(f"expected some of {', '.join(SECTIONS)}; found {name}")
+        measured = BUILD / f"{name}.json"
+        if not measured.exists():
+            raise SystemExit(f"{measured} is not there; `make bench ARGS={name}` writes it")
+        found = json.loads(measured.read_text(encoding="utf-8"))
+        if name == "serving" and any(goal["measured"] is None for goal in found["goals"]):
+            raise SystemExit(f"{measured}: some were not measured, by {found['command']}")
+        text = fill(text, name, [measured_by(found), *SECTIONS[name](found)])
+        if (plot := measured.with_suffix(".png")).exists():
+            shutil.copy(plot, HERE / f"performance_{name}.png")
+        print(f"{name}: {measured_by(found)}")  # noqa: T201 - a command's own output
+    page.write_text(text, encoding="utf-8")
+
+
+def fill(text: str, name: str, parts: Iterable[str]) -> str:
+    """The text, with these parts between the name's marks."""
+    content = "\n\n".join(parts)
+    filled, count = re.subn(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}\n{content}\n\n{m[2]}", text, flags=re.DOTALL
+    )
+    if not count:
+        raise SystemExit(f"there are no marks for {name}")
+    return filled
+
+
+def measured_by(found: dict[str, Any]) -> str:
+    """The command and the machine."""
+    return f"`{found['command']}`, {found['when'][:10]}, {found['machine']}."
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """In Markdown; the first column is of words, the others of numbers."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def serving(found: dict[str, Any]) -> Iterable[str]:
+    """Speed by connections, then cost, then what a second worker brings; and the goals."""
+    if found["medians"]:
+        yield disturbance(found)
+    for model, layers in MODELS.items():
+        first = {line["contender"]: line for line in found["medians"] if (line["model"], line["workers"]) == (model, 1)}
+        if first:
+            yield f"**{layers}, one worker**"
+            yield _speed(first)
+        second = [line for line in found["medians"] if (line["model"], line["workers"]) == (model, 2)]
+        if second:
+            yield f"**{layers}, two workers**, at the most connections"
+            yield _scaling(second, first)
+    yield "**What Dropserve aims at**, small network"
+    verdict = {True: "met", False: "not met", None: "not measured"}
+    yield table(
+        ["aim", "bound", "measured", ""],
+        [
+            (
+                goal["text"],
+                f"{'≤' if goal['at_most'] else '≥'} {goal['bound']:g}",
+                _two(goal["measured"]),
+                verdict[goal["met"]],
+            )
+            for goal in found["goals"]
+        ],
+    )
+    if found["not_run"]:
+        yield "Not run: " + "; ".join(f"{_named(one)}: {one['reason']}" for one in found["not_run"]) + "."
+
+
+def disturbance(found: dict[str, Any]) -> str:
+    """How far the figures may be trusted."""
+    cores = [at["disturbed"] for line in found["medians"] for at in line["at"].values()]
+    return f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most."
+
+
+def _speed(lines: dict[str, dict[str, Any]]) -> str:
+    counts = list(next(iter(lines.values()))["at"])
+    columns = ["", *(f"{count}: {what}" for count in counts for what in ("req/s", "p50 ms", "p99 ms"))]
+    most = counts[-1]
+    naive = lines[NAIVE]["at"][most]["per_second"] if NAIVE in lines else None
+    rows = []
+    for name, line in lines.items():
+        cells = [
+            cell
+            for count in counts
+            for at in [line["at"][count]]
+            for cell in (f"{at['per_second']:.0f}", f"{at['p50_ms']:.2f}", f"{at['p99_ms']:.2f}")
+        ]
+        at = line["at"][most]
+        times = f"{at['per_second'] / naive:.2f}" if naive else ""
+        costs = (f"{at['cpu_us']:.0f}", f"{line['idle_mb']:.0f}", f"{line['ready_seconds']:.2f}")
+        rows.append((name, *cells, times, *costs))
+    return table([*columns, f"× {NAIVE}", "CPU µs/request", "idle MB", "start s"], rows)
+
+
+def _scaling(lines: Sequence[dict[str, Any]], first: dict[str, dict[str, Any]]) -> str:
+    rows = []
+    for line in lines:
+        (most, at), *_ = reversed(line["at"].items())
+        before = first[line["contender"]]["at"][most]["per_second"] if line["contender"] in first else None
+        times = f"{at['per_second'] / before:.2f}" if before else ""
+        rows.append((line["contender"], f"{at['per_second']:.0f}", times, f"{at['p50_ms']:.2f}", f"{at['p99_ms']:.2f}"))
+    return table(["", "req/s", "× one worker", "p50 ms", "p99 ms"], rows)
+
+
+def _named(one: dict[str, Any]) -> str:
+    return ", ".join(str(value) for key, value in one.items() if key != "reason")
+
+
+def sampling(found: dict[str, Any]) -> Iterable[str]:
+    """Everyone in units of one deterministic pass, and the ratios that count."""
+    cells = found["cells"]
+    unit = "one deterministic pass"
+    bounds = (unit, "layer products", "large product")
+    everyone = list(dict.fromkeys(name for cell in cells for name in cell["milliseconds"] if name not in bounds))
+    yield "In units of one deterministic pass of onnxruntime, with the same rows and threads:"
+    yield table(
+        ["network, rows, threads", "one pass, ms", *everyone],
+        [
+            (
+                _cell(cell),
+                f"{cell['milliseconds'][unit]:.3g}",
+                *(_number(cell["milliseconds"].get(name), 1 / cell["milliseconds"][unit]) for name in everyone),
+            )
+            for cell in cells
+        ],
+    )
+    yield "Ratios:"
+    names = list(dict.fromkeys(name for cell in cells for name in cell["ratios"]))
+    yield table(
+        ["network, rows, threads", "best peer", *names],
+        [(_cell(cell), cell["best_peer"], *(_number(cell["ratios"].get(name)) for name in names)) for cell in cells],
+    )
+    yield table(
+        ["aim", "worst", "where", "met in"],
+        [(g["goal"], f"{g['worst']:.2f}", g["where"], f"{g['met']} of {g['cells']}") for g in found["goals"]],
+    )
+
+
+def growth(found: dict[str, Any]) -> Iterable[str]:
+    """The line through each panel."""
+    yield table(
+        ["grows with", "from", "to", "ms at the start", "ms each", "exponent among the larger half"],
+        [
+            (
+                panel["name"],
+                panel["sizes"][0],
+                panel["sizes"][-1],
+                _number(panel["start"], 1e3),
+                _number(panel["each"], 1e3),
+                _two(panel["exponent"]),
+            )
+            for panel in found["grown"]
+        ],
+    )
+
+
+def training(found: dict[str, Any]) -> Iterable[str]:
+    """Samples a second of everyone, and how many times as fast we are."""
+    yield table(
+        ["network, threads", "", "samples/s", "ours / theirs", "training loss"],
+        [
+            (
+                f"{cell['network']}, {cell['threads']}",
+                name,
+                f"{speed:.0f}",
+                _two(cell["ratios"].get(name)),
+                f"{cell['losses'][name]:.3f}",
+            )
+            for cell in found["cells"]
+            for name, speed in cell["samples_per_second"].items()
+        ],
+    )
+    absent = {f"{name}: {why}" for cell in found["cells"] for name, why in cell["absent"].items()}
+    if absent:
+        yield "Not run: " + "; ".join(sorted(absent)) + "."
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    return f"{cell['model']}, {cell['rows']}, {cell['threads']}"
+
+
+def _number(value: float | None, scale: float = 1.0) -> str:
+    return "" if value is None else f"{value * scale:.3g}"
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+SECTIONS = {"serving": serving, "sampling": sampling, "growth": growth, "training": training}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,1 @@
+"""The service under faults and load: `python -m tools.soak`."""

@@ -1,0 +1,65 @@
+"""The clock of the machine jumps, by hours and by years, while the service answers.
+
+libfaketime tells the processes another time of day than the kernel does, and leaves the monotonic clock alone, as a
+jump does. What the service times, it must time by the latter.
+"""
+
+from pathlib import Path
+from time import sleep
+
+from tests.service.processes import Service
+from tools.soak.overload import canary_service
+from tools.soak.report import Report
+from tools.soak.traffic import ANSWERED, traffic
+
+RATE = 100.0
+LIBRARIES = ("x86_64-linux-gnu", "aarch64-linux-gnu")
+JUMPS = ("+1h", "-1h", "+1d", "-1d", "+10y", "-10y", "+0")
+"""As libfaketime reads them: where the clock stands, from the right time."""
+
+
+def libfaketime() -> Path | None:
+    """Where Debian's package `faketime` puts it."""
+    found = [Path(f"/usr/lib/{place}/faketime/libfaketimeMT.so.1") for place in LIBRARIES]
+    return next((library for library in found if library.exists()), None)
+
+
+def clocks(folder: Path, seconds: float) -> Report:
+    """A jump each second, all of them over and over."""
+    jumps = [JUMPS[number % len(JUMPS)] for number in range(max(len(JUMPS), round(seconds)))]
+    clock = folder / "clock"
+    clock.write_text("+0")
+    told = {
+        "LD_PRELOAD": str(libfaketime()),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    with canary_service(folder, told) as (running, url, questions):
+        with traffic(url, questions, RATE) as outcomes:
+            dates = {_jump(running, clock, jump) for jump in jumps}
+        code = running.stop()
+    return Report(
+        {
+            "jumps": len(jumps),
+            "days_told": len(dates),
+            "requests": len(outcomes),
+            "ends": outcomes.table(),
+            **outcomes.latencies(),
+        },
+        {
+            "the service saw the jumps": len(dates) > 3,
+            "every request is answered, or refused by rule": outcomes.unruly == 0,
+            "every answer is right to the byte": outcomes.wrong == 0,
+            "the service drains and ends with exit code 0": code == 0,
+        },
+        {"no request is refused": outcomes.count(ANSWERED) == len(outcomes)},
+    )
+
+
+def _jump(running: Service, clock: Path, jump: str) -> str:
+    """The day that the service then takes it to be: it is in the head of each answer, renewed each second."""
+    clock.write_text(jump)
+    sleep(2.5)
+    return running.client.get("/healthz").headers["date"].rpartition(" ")[0].rpartition(" ")[0]

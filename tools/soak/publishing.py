@@ -1,0 +1,188 @@
+"""Publishers that die before each thing they do to the disk, and disks that are full: nobody sees half a version.
+
+Each publisher is a fork of this process, which is why it runs in one of its own: `python -m
+tools.soak.publishing FOLDER` prints what `publishing` found.
+"""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from service.engine.masks import MaskCache
+from service.errors import DropserveError
+from service.loading.load import load_model
+from service.repository.folder import find_models
+from tools.soak.report import Report
+
+Publish = Callable[[Path], object]
+
+FAILED = 3
+"""Exit code of a publisher that said it could not publish."""
+ROOM = (0, 1, 100, 500, 1000, 1500)
+"""Bytes that a file may have where the disk is full."""
+DISK_KB = (4, 8, 16, 64)
+"""Sizes of disks that are too small for a version or two."""
+
+
+def publishing(folder: Path) -> Report:
+    """In a process of its own, because of what it loads and that it forks."""
+    command = [sys.executable, "-m", "tools.soak.publishing", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Report(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def try_all(folder: Path, publish: Publish) -> Report:
+    """Kill at each step, then fill the disk."""
+    kills = _kill_at_each_step(folder / "killed", publish)
+    full = [*_limit_files(folder / "limited", publish), *_fill_disks(folder / "disk", publish)]
+    return Report(
+        {"steps": len(kills), "kills": _count(kills, "left"), "full": full},
+        {
+            "a publisher killed at any step leaves whole versions only": all(each["whole"] for each in kills),
+            "the next publish works": all(each["next"] for each in kills),
+            "a publish on another day clears away what the killed one left": not any(each["litter"] for each in kills),
+            "the last step was reached": kills[-1]["left"] == "the version",
+            "a full disk is told, and leaves whole versions only": all(each["whole"] and each["told"] for each in full),
+        },
+        {},
+    )
+
+
+def _kill_at_each_step(models: Path, publish: Publish) -> list[dict[str, Any]]:
+    """Before the first thing it does below the folder of models, before the second, until it was not killed."""
+    kills: list[dict[str, Any]] = []
+    for step in count(1):
+        shutil.rmtree(models, ignore_errors=True)
+        assert _fork(lambda: publish(models)) == 0
+        ended = _fork(lambda: publish(models), before=partial(_die_before, step, models))
+        if ended == 0:
+            return kills
+        assert ended == -signal.SIGKILL
+        left, whole = len(_versions(models)), _are_whole(models)
+        for litter in models.glob(".*"):
+            os.utime(litter, (0, 0))  # as if it had been left long ago
+        worked = _fork(lambda: publish(models)) == 0
+        kills.append(
+            {
+                "step": step,
+                "left": "nothing" if left == 1 else "the version",
+                "whole": whole,
+                "next": worked and len(_versions(models)) == left + 1 and _are_whole(models),
+                "litter": sorted(path.name for path in models.glob(".*")),
+            }
+        )
+    raise AssertionError("count() has no end")
+
+
+def _die_before(step: int, models: Path) -> None:
+    """At the audit event of this number that names a path below the models: open, mkdir, rename, chmod and so on."""
+    steps = count(1)
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        of_disk = event.startswith(("os.", "open", "tempfile.", "shutil."))
+        if of_disk and _names(arguments, models) and next(steps) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _names(arguments: tuple[object, ...], models: Path) -> bool:
+    return any(isinstance(each, str | Path) and str(each).startswith(str(models)) for each in arguments)
+
+
+def _limit_files(models: Path, publish: Publish) -> list[dict[str, Any]]:
+    """No file can be longer than this: what a quota or a full disk does in the middle of a write."""
+
+    def limited(room: int) -> object:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+        return publish(models)
+
+    return [_told(f"files of at most {room} bytes", _fork(partial(limited, room)), models) for room in ROOM]
+
+
+def _fill_disks(disk: Path, publish: Publish) -> list[dict[str, Any]]:
+    """Disks of memory, so small that they run full; where this user may mount them."""
+    lines = []
+    disk.mkdir(parents=True)
+    for size in DISK_KB:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(disk)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            return []
+        try:
+            ends = [_fork(lambda: publish(disk / "models")) for _ in range(20)]
+            lines.append(_told(f"a disk of {size} KiB", max(ends), disk / "models"))
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+    return lines
+
+
+def _told(what: str, ended: int, models: Path) -> dict[str, Any]:
+    found = _versions(models)
+    litter = sorted(path.name for path in models.glob(".*"))
+    return {
+        "what": what,
+        "told": ended == FAILED and not litter,
+        "versions": len(found),
+        "whole": _are_whole(models),
+    }
+
+
+def _versions(models: Path) -> list[Path]:
+    """As the service finds them."""
+    return list(find_models(models)) if models.is_dir() else []
+
+
+def _are_whole(models: Path) -> bool:
+    """Whether the service would serve each version that it finds."""
+    try:
+        for folder in _versions(models):
+            load_model(folder, MaskCache(0))
+    except DropserveError:
+        return False
+    return True
+
+
+def _fork(work: Callable[[], object], before: Callable[[], None] = lambda: None) -> int:
+    """Do it in a process of its own; its exit code, or less the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            before()
+            work()
+            code = 0
+        except DropserveError:
+            code = FAILED
+        except BaseException:  # noqa: BLE001 - told, and the fork must not go on as its parent
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _count(lines: list[dict[str, Any]], by: str) -> dict[str, int]:
+    return {value: sum(line[by] == value for line in lines) for value in sorted({line[by] for line in lines})}
+
+
+def _main(folder: Path) -> None:
+    from tests.training.publish.test_publish import DRAFT, GRAPHS, RECORDED
+    from training.publish.publish import publish
+
+    found = try_all(folder, lambda models: publish(models, DRAFT, GRAPHS, RECORDED))
+    print(json.dumps(found))  # noqa: T201 - what the parent process reads
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
