@@ -25,8 +25,8 @@ def main() -> None:
     """Ask the model about the same digits with more and more pixels replaced, and plot how its answers change."""
     engine = load_model(HERE.parent / "models" / "digits" / "1", MaskCache(2**26))
     run = engine.manifest.training
-    shares = [run[f"{part}_share"] for part in ("validation", "calibration", "test")]
-    test = split_data(load_data(run["data"]), *shares, run["seed"]).test
+    shares = {f"{part}_share": run[f"{part}_share"] for part in ("validation", "calibration", "test")}
+    test = split_data(load_data(run["data"]), **shares, seed=run["seed"]).test
     images, truth = test.inputs.reshape(-1, 8, 8), test.targets
     rng = np.random.default_rng(SEED)
     noise, order = rng.uniform(0, 16, images.shape), rng.uniform(size=images.shape)
@@ -44,7 +44,13 @@ def main() -> None:
     plot(answers, np.array(right), np.array(sure), np.array(unsure_each), np.array(disagree))
 
 
-def plot(answers: list, right: np.ndarray, sure: np.ndarray, unsure_each: np.ndarray, disagree: np.ndarray) -> None:
+def plot(
+    answers: list[tuple[np.ndarray, int]],
+    right: np.ndarray,
+    sure: np.ndarray,
+    unsure_each: np.ndarray,
+    disagree: np.ndarray,
+) -> None:
     """One digit with the answers to it; confidence beside the truth; the two parts of the uncertainty."""
     mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure = plt.figure(figsize=(9, 5.6), layout="constrained")
