@@ -15,10 +15,10 @@ help: ## List these targets
 	@echo 'Options go in ARGS: make train ARGS="--epochs 5 --hidden 64,64"'
 
 serve: $(VENV)/.serving ## Serve models/ on http://127.0.0.1:8000 (DROPSERVE_PORT and others: docs/settings.md)
-	@exec $(BIN)/python -m service serve $(ARGS)
+	@exec $(BIN)/dropserve serve $(ARGS)
 
 train: $(VENV)/.training ## Train a network on handwritten digits and publish it in models/
-	@$(BIN)/python -m training train $(ARGS)
+	@$(BIN)/dropserve train $(ARGS)
 
 test: $(VENV)/.test ## Run all tests; those of the container need Docker, or say that they were skipped
 	$(BIN)/python -m pytest $(ARGS)
@@ -52,7 +52,7 @@ reproduce: $(VENV)/.bench ## Run published experiments again: ARGS="uci --data D
 	@$(BIN)/python -m benchmarks.reproduce $(ARGS)
 
 behaviour: $(VENV)/.training ## Measure what dropout does, with and without it: build/behaviour/behaviour.html
-	@$(BIN)/python -m training behaviour $(ARGS)
+	@$(BIN)/dropserve behaviour $(ARGS)
 
 abuse: $(VENV)/.test ## A million damaged and hostile inputs, a quarter of an hour: build/abuse.json
 	@$(BIN)/python -W ignore -m tools.abuse.run --output build/abuse.json $(ARGS)

@@ -3,29 +3,52 @@
 import os
 import sys
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from service import __version__
 from service.access.keys import KeyScope, make_key
-from service.bulk.scoring import ask, choose_model, read_options, to_csv
-from service.bulk.scoring import predict as answer_file
 from service.config import InvalidSettings, Settings, explain, find_misspelt
-from service.engine.masks import MaskCache
 from service.errors import DropserveError, InvalidInput, InvalidRequest
 from service.extras import remedy
-from service.http.server import run_server
-from service.loading.load import Check, load_model
 from service.rows.dialect import Dialect
 from service.rows.formats import RowsFile
 
+if TYPE_CHECKING:
+    from service.loading.load import Check  # imports onnxruntime, which only commands that answer need
+
+
+def added_commands() -> dict[str, EntryPoint]:
+    """Return the commands that installed packages add, by name; each entry point is a Typer app that has it."""
+    return {point.name: point for point in entry_points(group="dropserve.commands")}
+
+
+class Commands(TyperGroup):
+    """The commands of the service, and those that installed packages add, which are imported when they are used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands, those of the service first."""
+        return [*super().list_commands(ctx), *added_commands()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a name, or None where there is none."""
+        point = added_commands().get(cmd_name)
+        if point is None or cmd_name in self.commands:
+            return super().get_command(ctx, cmd_name)
+        group: Any = typer.main.get_command(point.load())
+        return group.get_command(ctx, cmd_name)
+
+
 cli = typer.Typer(
-    name="python -m service",
+    name="dropserve",
+    cls=Commands,
     help="Serve dropout networks: a fast deterministic answer, and on request how much to trust it.",
     no_args_is_help=True,
     add_completion=False,
@@ -56,6 +79,8 @@ def serve(
     """Answer HTTP requests. Every other setting is an environment variable: see docs/settings.md."""
     given = {"models": models, "host": host, "port": port, "workers": workers}
     settings = _settings(**given)
+    from service.http.server import run_server
+
     try:
         run_server(settings)
     except InvalidSettings as error:
@@ -83,9 +108,11 @@ def key(
 @cli.command()
 def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as models/digits/1.")]) -> None:
     """Verify a published model: digests, graphs, golden answers. Says what it found; exit code 1 if it is damaged."""
+    from service.loading.load import load_model
+
     checks: list[Check] = []
     try:
-        load_model(model, MaskCache(0), checks=checks)
+        load_model(model, checks=checks)
     except DropserveError as error:
         _tell(checks)
         _say(err, "✗", "red", error.message)
@@ -116,6 +143,11 @@ def predict(
     models: Models = None,
 ) -> None:
     """Score a file from the shell; prints the same JSON as the service."""
+    from service.bulk.scoring import ask, choose_model, to_csv
+    from service.bulk.scoring import predict as answer_file
+    from service.engine.masks import MaskCache
+    from service.loading.load import load_model
+
     options = _options(samples, seed)
     if options and not uncertainty:
         _stop("--samples and --seed go with --uncertainty", code=2)
@@ -191,6 +223,8 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def _options(samples: int | None, seed: str | None) -> dict[str, Any]:
+    from service.bulk.scoring import read_options
+
     try:
         return read_options(samples, seed)
     except InvalidInput as error:
@@ -237,7 +271,7 @@ def _stop_for(reasons: Mapping[str, str], given: Mapping[str, Any], code: int) -
     raise typer.Exit(code)
 
 
-def _tell(checks: list[Check]) -> None:
+def _tell(checks: "list[Check]") -> None:
     for passed in checks:
         _say(out, "✓", "green", f"{passed.name}: {passed.detail}")
 

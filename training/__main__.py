@@ -1,4 +1,4 @@
-"""`python -m training`."""
+"""The command line as `python -m training`; installed, its commands are those of `dropserve`."""
 
 from training.cli import app
 

@@ -33,7 +33,7 @@ class Check(NamedTuple):
 
 def load_model(
     folder: Path,
-    masks: MaskCache,
+    masks: MaskCache | None = None,
     *,
     threads: int = 1,
     max_bytes: int = MAX_MODEL_BYTES,
@@ -41,7 +41,8 @@ def load_model(
 ) -> Engine:
     """Verify size, digests, graph contract and golden answers, in this order, and warm the engine up.
 
-    What passed is added to `checks`. Raises InvalidModel with the reason of the first that did not.
+    What passed is added to `checks`. Without a cache of masks to share, the engine keeps none. Raises InvalidModel
+    with the reason of the first that did not.
     """
     passed = [] if checks is None else checks
     manifest = read_manifest(folder)
@@ -58,7 +59,7 @@ def load_model(
     check_graphs(manifest, predict, sample)
     passed.append(Check("graphs", _describe_graphs(manifest)))
 
-    engine = Engine(manifest, predict, sample, masks)
+    engine = Engine(manifest, predict, sample, masks or MaskCache(0))
     try:
         largest = golden.replay(engine, files[GOLDEN])
         engine.learned = warm_up(engine)

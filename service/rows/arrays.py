@@ -7,11 +7,14 @@ import io
 import sys
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.model.manifest import Manifest, TensorSpec
-from service.model.runtime import Array
+
+Array = NDArray[Any]
 
 MAGIC_OF_ZIP, MAGIC_OF_NPY = b"PK\x03\x04", b"\x93NUMPY"
 PAIRS = (("x_train", "y_train"), ("x", "y"), ("X", "y"), ("inputs", "targets"), ("data", "target"))

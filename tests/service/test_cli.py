@@ -51,7 +51,7 @@ def model(published: Path) -> Path:
 def test_help(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.exit_code == 0
-    assert "Usage: python -m service" in result.stdout
+    assert "Usage: dropserve" in result.stdout
 
 
 def test_help_names_the_environment() -> None:

@@ -1,12 +1,13 @@
 """Handwritten digits as 8×8 counts of inked pixels, 0 to 16 (Alpaydin & Kaynak 1998, UCI)."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from training.data.dataset import Dataset
 
 
 def read_digits() -> Dataset:
+    from sklearn.datasets import load_digits  # slow to import, and of an extra: --help must need neither
+
     bunch = load_digits()
     return Dataset(
         name="digits",

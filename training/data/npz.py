@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.runtime import Array
 from service.rows import arrays as numpy_files
-from service.rows.arrays import PAIRS, TEST, find_pair
+from service.rows.arrays import PAIRS, TEST, Array, find_pair
 from service.rows.formats import RowsFile
 from training.data.arrays import make_array_dataset
 from training.data.choices import Choices
