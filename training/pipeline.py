@@ -10,9 +10,9 @@ from torch import nn
 from service.model.manifest import Manifest, TrainingData
 from training.config import TrainConfig
 from training.data import ColumnSeen, Dataset, Part, Split, load_data, split_data
-from training.data.others import read_others
+from training.data.dataset import value_ranges
+from training.data.ood import read_ood
 from training.data.reviewed import Reviewed, with_reviewed
-from training.data.seen import what_was_seen
 from training.evidence.rows import Rows
 from training.loop.checkpoint import load, resumed
 from training.loop.class_weights import check_class_weights, class_weights, untaught
@@ -51,7 +51,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     device = choose_device(config.device, ranks().local)
     config, data, split, reviewed = _prepared(config)
     everything = reviewed.joined(data) if reviewed else data
-    others = () if config.others is None else (read_others(config.others, data),)
+    others = () if config.others is None else (read_ood(config.others, data),)
     for line in (*_table(data.columns), *data.notes, *_left_out(everything, split)):
         say(line)
     for line in (*unvarying(data, split.train), *untaught(data, split.train)):
@@ -60,7 +60,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
     say(_what(config, data))
 
     if reviewed:
-        say(reviewed.told())
+        say(reviewed.summary())
     say(f"device: {describe(device, choose_precision(config.precision, device))}{_others()}")
     trained = train(config, everything, split, on_epoch)
     say(
@@ -92,7 +92,7 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         imputation=trained.imputation,
         noise=known_noise(config),
         class_weights=class_weights(config, data, split.train),
-        seen=what_was_seen(split.train.inputs, one_unit=data.one_unit),
+        seen=value_ranges(split.train.inputs, one_unit=data.one_unit),
         training_data=TrainingData(name=data.name, sha256=data.sha256, rows=len(data.targets)),
         training=_settings(config, data, split, trained) | (reviewed.facts(data) if reviewed else {}),
     )

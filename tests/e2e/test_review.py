@@ -42,7 +42,7 @@ def test_what_was_referred_and_labelled_is_learned(tmp_path: Path, kind: str) ->
                 client.post(f"/v1/review/{row['id']}", json={"label": "1"}).raise_for_status()
 
         said = train(models, "--with-reviewed", where)
-        assert "reviewed: 10 rows that persons labelled, added to those to train on; 2 left out" in said
+        assert "reviewed: 10 labelled rows added to the training part; 2 left out" in said
         wait_until(lambda: client.get("/v1/models/digits").json()["default_version"] == 2)
         client.post("/predict", json={"inputs": noise}).raise_for_status()
     before, after = (read_manifest(models / "digits" / str(version)) for version in (1, 2))

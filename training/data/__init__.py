@@ -1,4 +1,4 @@
-"""Data to learn from: a table, arrays, images, or a named set; and its split into parts that share no row."""
+"""Read a data set from a table, arrays, images or by name, and split it into parts that share no row."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,19 +33,21 @@ __all__ = [
 ]
 
 NAMED: dict[str, Callable[[], Dataset]] = {"digits": read_digits}
+"""Data sets that need no file."""
 READERS: dict[Format | None, Callable[[RowsFile, Choices], Dataset]] = {
     "csv": read_table,
     "jsonl": read_table,
     "parquet": read_table,
     "npz": read_npz,
 }
+"""The reader of each format."""
 NAMED_AS = ".csv, .tsv, .jsonl, .parquet, .npz"
 
 
 def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B008 - it is frozen
-    """The named data set, or what the file or folder of images holds, as `choices` say.
+    """Return the named data set, or the rows of a file or of a folder of images, read as `choices` require.
 
-    Raises TrainingError naming the file, the column and the remedy, where something cannot be learned from.
+    Raises TrainingError, which names the file, the column and the remedy.
     """
     path = Path(source)
     if source in NAMED:
@@ -86,9 +88,9 @@ def _is_idx(path: Path) -> bool:
 
 
 def _no_columns(source: str, choices: Choices) -> None:
-    """Raise TrainingError for choices that only files have; that it is of classes may be said."""
+    """Raise TrainingError for choices that only files have; `task="classification"` is allowed."""
     if choices.task == "regression" or replace(choices, task="auto") != Choices():
         raise TrainingError(
-            f"{source}: has no columns to choose and is of classes; target, ignore, categorical, task and missing"
+            f"{source}: is a classification without named columns; target, ignore, categorical, task and missing"
             " are for files; size, resize, mode and background for folders of pictures"
         )

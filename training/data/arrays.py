@@ -1,4 +1,4 @@
-"""Arrays of inputs and targets → a data set: what NPZ, IDX and folders of images have in common."""
+"""Make a data set of arrays of inputs and targets: the common step of NPZ, IDX and folders of images."""
 
 from typing import Any
 
@@ -12,13 +12,16 @@ from training.data.targets import make_target
 from training.errors import TrainingError
 
 CHANNELS = (1, 3)
+"""Numbers of channels that an image may have."""
 
 
 def make_array_dataset(
     name: str, inputs: NDArray[Any], targets: NDArray[Any], choices: Choices, own_test_rows: int = 0
 ) -> Dataset:
-    """Rows of features (rows, features), or images (rows, height, width), with an axis of 1 or 3 channels before
-    or after these two. Raises TrainingError.
+    """Return a data set of `inputs` and `targets`, one target a row.
+
+    Inputs are rows of features (rows, features), or images (rows, height, width) with an axis of 1 or 3 channels before
+    or after height and width. The last `own_test_rows` rows are the test part. Raises TrainingError.
     """
     if choices.target is not None or choices.ignore or choices.categorical:
         raise TrainingError(f"{name}: target, ignore and categorical name columns, and arrays have none")
@@ -58,14 +61,36 @@ def make_array_dataset(
     )
 
 
+def with_test_rows(
+    name: str,
+    inputs: NDArray[Any],
+    targets: NDArray[Any],
+    test_inputs: NDArray[Any],
+    test_targets: NDArray[Any],
+    choices: Choices,
+) -> Dataset:
+    """Return a data set whose last rows are its test part; raise TrainingError when the two do not fit together."""
+    for what, part, of in (("inputs", inputs, test_inputs), ("targets", targets, test_targets)):
+        if part.shape[1:] != of.shape[1:] or part.dtype != of.dtype or not part.ndim:
+            raise TrainingError(
+                f"{name}: the test rows' {what}, {of.dtype} {of.shape}, are not like the others,"
+                f" {part.dtype} {part.shape}"
+            )
+    if len(test_inputs) != len(test_targets):
+        raise TrainingError(f"{name}: there are {len(test_inputs)} test rows and {len(test_targets)} targets of them")
+    both = np.concatenate([inputs, test_inputs]), np.concatenate([targets, test_targets])
+    return make_array_dataset(name, *both, choices, own_test_rows=len(test_inputs))
+
+
 def _any_nan(array: NDArray[Any]) -> NDArray[np.bool_]:
-    """(rows,)"""
+    """Return whether each row holds a NaN: (rows,)."""
     if array.dtype.kind != "f":
         return np.zeros(len(array), dtype=bool)
     return np.asarray(np.isnan(array).reshape(len(array), -1).any(axis=1))
 
 
 def _no_infinity(name: str, inputs: NDArray[Any]) -> Floats:
+    """Return the inputs as floating point numbers; raise TrainingError for infinite ones."""
     rows = as_floats(inputs)
     if np.isinf(rows).any():
         raise TrainingError(f"{name}: the inputs hold numbers that are infinite, or too large for 64 bits")
@@ -73,7 +98,7 @@ def _no_infinity(name: str, inputs: NDArray[Any]) -> Floats:
 
 
 def shaped(name: str, rows: Floats) -> Floats:
-    """(rows, features) or (rows, channels, height, width)"""
+    """Return inputs as (rows, features) or (rows, channels, height, width); raise TrainingError for any other shape."""
     if rows.ndim == 2:
         return rows
     if rows.ndim == 3:

@@ -1,4 +1,4 @@
-"""What a user may say about data: which column is the target, which are to be ignored, and so on."""
+"""The choices that a user can make about data, such as which column is the target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +10,22 @@ from service.rows.dialect import Dialect
 
 @dataclass(frozen=True, slots=True)
 class ImageChoices:
-    """How pictures become rows; what is None is taken from the pictures."""
+    """The rule by which pictures become rows; a setting of None is inferred from the pictures."""
 
     size: tuple[int, int] | None = None
-    """Height and width."""
+    """Height and width in pixels."""
     resize: Literal["crop", "pad", "stretch"] = "crop"
+    """The way to the size: cut off, fill up or distort."""
     mode: Literal["L", "RGB"] | None = None
+    """Grey or colour."""
     background: str = "#ffffff"
+    """The colour under transparent pixels and beside padded pictures."""
 
     @classmethod
     def for_rows(cls, shape: Sequence[int | None]) -> "ImageChoices":
-        """Pictures for rows of shape (channels, height, width), where None is open; for others nothing is chosen."""
+        """Return the choices for rows of shape (channels, height, width), where None is any size; defaults for other
+        shapes.
+        """
         if len(shape) != 3:
             return cls()
         channels, height, width = shape
@@ -30,13 +35,17 @@ class ImageChoices:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Only `target` must be named, and only of a table; the rest is inferred."""
+    """Choices about a data set. Only a table needs one, its `target`; the rest is inferred."""
 
     target: str | None = None
+    """The column to learn."""
     ignore: tuple[str, ...] = ()
+    """Columns that are not used."""
     categorical: tuple[str, ...] = ()
+    """Columns whose values are names, also where they are whole numbers."""
     task: Literal["auto", "classification", "regression"] = "auto"
     missing: Literal["refuse", "drop", "median"] = "refuse"
+    """The treatment of missing values: an error, rows left out, or the column's median."""
     images: ImageChoices = ImageChoices()
     dialect: Dialect = PLAIN
-    """Of a file of text."""
+    """Delimiter, decimal mark and encoding of a text file."""

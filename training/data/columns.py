@@ -1,4 +1,4 @@
-"""Columns as they were read, and what each is good for."""
+"""Give each column of a table its role: number, category, target or ignored."""
 
 import re
 from dataclasses import dataclass, replace
@@ -16,25 +16,28 @@ from training.data.dataset import ColumnSeen, Floats, as_floats
 from training.errors import TrainingError
 
 MAX_CATEGORIES = 100
+"""The largest number of different values of a categorical column."""
 SHOWN = 5
+"""The number of values that a summary lists."""
 MARKS = re.compile(r"^[€$£¥₹]\s*|\s*[€$£¥₹%‰]$|\s+[^\W\d_][^\s\d]{0,7}$")
-"""Of currencies, shares and units, beside a number."""
+"""Marks of currencies, shares and units beside a number."""
 CODES = ", which are text as some have zeros before them"
 ID_NAMES = {"", "id", "index", "uuid", "key", "rowid", "row_id", "unnamed: 0", "__index_level_0__"}
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A column as the network gets it."""
+    """A column as an input of the network."""
 
     seen: ColumnSeen
     values: Floats | None = None
     """(rows,): numbers, or numbers of categories; None when the column is ignored."""
     categories: tuple[str, ...] = ()
+    """Names of the categories in the order of their numbers; empty for a column of numbers."""
 
 
 def check_choices(where: str, names: list[str], choices: Choices) -> str:
-    """The target's name; raises TrainingError for a column that is not there or has two roles."""
+    """Return the name of the target; raise TrainingError for a missing column or one with two roles."""
     if choices.target is None:
         raise TrainingError(f"{where}: name the column to learn with --target; there are: {listed(names)}")
     for setting, given in (
@@ -50,12 +53,12 @@ def check_choices(where: str, names: list[str], choices: Choices) -> str:
     if clash := {choices.target, *choices.categorical} & set(choices.ignore):
         raise TrainingError(f"{where}: ignore: {listed(sorted(clash))} cannot be used and ignored at once")
     if choices.target in choices.categorical:
-        raise TrainingError(f"{where}: categorical: {choices.target!r} is the target; say --task classification")
+        raise TrainingError(f"{where}: categorical: {choices.target!r} is the target; use --task classification")
     return choices.target
 
 
 def make_feature(where: str, column: Column, categorical: bool) -> Feature:
-    """The role of a column, with NaN where it has no value; raises TrainingError where it has no role."""
+    """Return a column with its role, with NaN for missing values; raise TrainingError where no role fits."""
     if not column.missing.any():
         return _complete_feature(where, column, categorical)
     if column.missing.all():
@@ -70,7 +73,7 @@ def make_feature(where: str, column: Column, categorical: bool) -> Feature:
 
 
 def _complete_feature(where: str, column: Column, categorical: bool) -> Feature:
-    """That of a column without missing values."""
+    """Return a column without missing values with its role."""
     different = np.unique(column.values)
     if column.merged and not categorical:
         raise merged(where, column)
@@ -89,7 +92,7 @@ def _complete_feature(where: str, column: Column, categorical: bool) -> Feature:
 
 
 def merged(where: str, column: Column, *, target: bool = False) -> TrainingError:
-    """The error of whole numbers that are too large to be told apart."""
+    """Return the error of whole numbers that 64-bit floating point cannot distinguish."""
     return TrainingError(
         f"{where}: column {column.name!r} holds whole numbers that 64-bit floating point cannot tell apart, such as"
         f" {np.abs(column.values).max():.17g}; subtract a constant from them" + _or_ignore(column, target=target)
@@ -97,12 +100,12 @@ def merged(where: str, column: Column, *, target: bool = False) -> TrainingError
 
 
 def finite(where: str, column: Column, *, target: bool = False) -> Floats:
-    """(rows,); raises TrainingError for numbers that are infinite or become so."""
+    """Return the column's values as floating point numbers (rows,); raise TrainingError for infinite ones."""
     values = as_floats(column.values)
     if wrong := int((~np.isfinite(values)).sum()):
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise TrainingError(
-            f"{where}: column {column.name!r} has {wrong} values that are no finite numbers, the first in"
+            f"{where}: column {column.name!r} has {wrong} values that are not finite numbers, the first in"
             f" {column.where(row)}: {column.values[row]}; leave these rows out of the file"
             + _or_ignore(column, target=target)
         )
@@ -110,21 +113,22 @@ def finite(where: str, column: Column, *, target: bool = False) -> Floats:
 
 
 def span(values: Floats) -> str:
-    """«from 1 to 5», with as many digits as it takes to tell the two apart."""
+    """Return «from 1 to 5», with as many digits as distinguish the two."""
     low, high = f"{values.min():g}", f"{values.max():g}"
     return f"from {low} to {high}" if low != high else f"from {values.min():.17g} to {values.max():.17g}"
 
 
 def _or_ignore(column: Column, *, target: bool) -> str:
-    return "" if target else f", or say --ignore {column.name}"
+    return "" if target else f", or use --ignore {column.name}"
 
 
 def category_names(values: NDArray[Any]) -> tuple[str, ...]:
-    """Of different values, as they are written: true and false in lower case, as in JSON."""
+    """Return different values as text, true and false in lower case as in JSON."""
     return tuple(map(as_text, values.tolist()))
 
 
 def listed(names: list[str] | tuple[str, ...], most: int = 20) -> str:
+    """Return names separated by commas, at most `most` of them."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
@@ -133,7 +137,7 @@ def _ignored(column: Column, why: str) -> Feature:
 
 
 def _counts_rows(column: Column) -> bool:
-    """Whether it is called an id, or goes up by one from row to row."""
+    """Return whether the column has the name of an id or rises by one from row to row."""
     name = column.name.strip().lower()
     consecutive = len(column.values) > 1 and bool((np.diff(column.values.astype(np.int64)) == 1).all())
     return name in ID_NAMES or name.endswith("_id") or consecutive
@@ -148,7 +152,7 @@ def _category(where: str, column: Column, different: NDArray[Any], wanted: bool)
         codes = any(isinstance(value, str) and CODE.fullmatch(value) for value in different)
         what = _nearly_numbers(column) or (
             f"has {len(different)} different values{CODES * codes}; at most {MAX_CATEGORIES} can be categories: group"
-            f" them into fewer, or say --ignore {column.name}"
+            f" them into fewer, or use --ignore {column.name}"
         )
         raise TrainingError(f"{where}: column {column.name!r} {what}")
     names = sorted_names(category_names(different))
@@ -159,20 +163,20 @@ def _category(where: str, column: Column, different: NDArray[Any], wanted: bool)
 
 
 def sorted_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names in the order of the numbers that they are, else of their letters."""
+    """Return names in numerical order where all are numbers, else in alphabetical order."""
     if not all(map(is_number, names)):
         return tuple(sorted(names))
     return tuple(sorted(names, key=lambda name: (float(name), name)))
 
 
 def _nearly_numbers(column: Column) -> str | None:
-    """What is wrong with a column of texts most of which are numbers, or would be without a mark beside them."""
+    """Return the problem of a text column most of whose values are numbers, or numbers with a unit; else None."""
     if column.values.dtype.kind != "O":
         return None
     bare = [MARKS.sub("", text) for text in column.values]
     if bare != column.values.tolist() and possible_decimals(bare):
         return (
-            f"holds numbers with marks beside them, as {column.values[0]!r}; take the marks away, or say"
+            f"holds numbers with marks beside them, as {column.values[0]!r}; remove the marks, or use"
             f" --ignore {column.name}"
         )
     others = [row for row, text in enumerate(column.values) if not possible_decimals([text])]
@@ -180,6 +184,6 @@ def _nearly_numbers(column: Column) -> str | None:
         return None
     return (
         f"holds numbers, but text in {len(others)} of {len(column.values)} rows, the first in"
-        f" {column.where(others[0])}: {column.values[others[0]]!r}; correct these, leave the cells empty and say"
-        f" --missing drop, or say --ignore {column.name}"
+        f" {column.where(others[0])}: {column.values[others[0]]!r}; correct these, leave the cells empty and use"
+        f" --missing drop, or use --ignore {column.name}"
     )

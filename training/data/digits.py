@@ -6,6 +6,7 @@ from training.data.dataset import Dataset
 
 
 def read_digits() -> Dataset:
+    """Return the 1797 digits of scikit-learn as rows of 64 pixels."""
     from sklearn.datasets import load_digits  # slow to import, and of an extra: --help must need neither
 
     bunch = load_digits()

@@ -1,4 +1,4 @@
-"""A folder of pictures: a folder a class, or such folders in train, validation and test."""
+"""Read a folder of pictures: one folder a class, or such folders in train, validation and test."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,28 +19,29 @@ PARTS = {
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""Names of folders that hold a part of the data, not a class."""
+"""Names of folders that stand for a part of the data instead of a class."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassFolder:
-    """A folder of one class's pictures."""
+    """A folder with the pictures of one class."""
 
     path: Path
     part: str
+    """The part of the data: train, validation or test."""
 
     @property
     def label(self) -> str:
-        """The class."""
+        """The name of the class."""
         return self.path.name
 
 
 def read_folder(folder: Path, choices: Choices) -> Dataset:
-    """Read pictures of any format that Pillow reads, by one rule, the class of each the folder that it lies in.
+    """Read pictures of any format that Pillow reads, by one rule; the class of each is the folder that it lies in.
 
-    Folders in a class's folder belong to the class; a `test` folder of classes is the source's own test part. What is
-    no picture is left out and counted in the notes, damaged pictures are refused, or with `missing` drop left out as
-    well. Raises TrainingError.
+    Nested folders belong to the class; a `test` folder of classes is the source's own test part. Files that are not
+    pictures are left out and counted in the notes. Damaged pictures are refused, or left out with `missing="drop"`.
+    Raises TrainingError.
     """
     name, classes = folder.resolve().name, _class_folders(folder)
     labels = sorted({each.label for each in classes})
@@ -70,7 +71,7 @@ def read_folder(folder: Path, choices: Choices) -> Dataset:
 
 
 def read_images(folder: Path, choices: ImageChoices) -> NDArray[np.uint8]:
-    """Read all pictures in the folder and in folders in it, whatever their classes: (rows, channels, height, width).
+    """Read all pictures in the folder and below it, of whatever class: (rows, channels, height, width).
 
     Raises TrainingError.
     """
@@ -84,7 +85,7 @@ def read_images(folder: Path, choices: ImageChoices) -> NDArray[np.uint8]:
 
 
 def _class_folders(folder: Path) -> list[ClassFolder]:
-    """Those of the test part last."""
+    """Return the folders of classes, those of the test part last."""
     part_of = {name: part for part, names in PARTS.items() for name in names}
     folders = _folders(folder)
     if not folders or any(each.name.lower() not in part_of for each in folders):
@@ -98,7 +99,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All files in the folder and in folders in it; links are followed, each folder is entered once."""
+    """Yield all files in the folder and below it; links are followed, each folder is entered once."""
     entered: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -111,13 +112,13 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _loose_files(folder: Path, classes: Sequence[ClassFolder]) -> Iterator[Path]:
-    """Files beside the folders of classes."""
+    """Yield the files beside the folders of classes."""
     for place in {folder, *(each.path.parent for each in classes)}:
         yield from (file for file in place.iterdir() if file.is_file() and not file.name.startswith("."))
 
 
 def _test_rows(name: str, rows: Sequence[ClassFolder]) -> int:
-    """How many rows are of the source's own test part; raises TrainingError where it has classes of its own."""
+    """Return the number of rows of the source's own test part; raise TrainingError for a class that only it has."""
     learned, tested = ({row.label for row in rows if (row.part == "test") is is_test} for is_test in (False, True))
     if unknown := sorted(tested - learned):
         raise TrainingError(f"{name}: the test part has classes that no other part has: {', '.join(unknown)}")
@@ -125,7 +126,7 @@ def _test_rows(name: str, rows: Sequence[ClassFolder]) -> int:
 
 
 def _instead(found: Found) -> str:
-    """What was found where there are no pictures."""
+    """Return the end of an error message: the files that are there in place of pictures."""
     if found.damaged:
         return f"; {damage(found)}"
     return f"; there are: {counted(found.left_out)}" if found.left_out else ""

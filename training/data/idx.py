@@ -1,4 +1,4 @@
-"""IDX files, as MNIST comes in (LeCun, yann.lecun.com/exdb/mnist): two zero bytes, type, axes, their sizes, values."""
+"""Read IDX files, the format of MNIST (LeCun, yann.lecun.com/exdb/mnist): two zero bytes, type, axes, sizes, values."""
 
 import gzip
 import math
@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.arrays import make_array_dataset
+from training.data.arrays import make_array_dataset, with_test_rows
 from training.data.choices import Choices
 from training.data.dataset import Dataset
-from training.data.npz import joined
 from training.errors import TrainingError
 
 TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+"""The numpy type of each type code."""
 
 
 def read_idx(path: Path, choices: Choices) -> Dataset:
-    """Images and, from the file beside them, their labels; where `train-…` has a `t10k-…` beside it, known test rows.
+    """Read images and, from the file beside them, their labels; `t10k-…` beside `train-…` is the test part.
 
     Raises TrainingError.
     """
@@ -32,7 +32,7 @@ def read_idx(path: Path, choices: Choices) -> Dataset:
     test = _beside(path, path.name.replace("train", "t10k", 1)) if path.name.startswith("train") else None
     if test is None:
         return make_array_dataset(path.name, inputs, targets, choices)
-    return joined(path.name, inputs, targets, *_pair(test), choices)
+    return with_test_rows(path.name, inputs, targets, *_pair(test), choices)
 
 
 def _pair(images: Path) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -44,7 +44,7 @@ def _pair(images: Path) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _beside(path: Path, name: str) -> Path | None:
-    """The file of that name, compressed or not."""
+    """Return the path of the file of that name in the same folder, compressed or not; None without one."""
     bare = name.removesuffix(".gz")
     return next((path.with_name(each) for each in (name, bare, f"{bare}.gz") if path.with_name(each).exists()), None)
 
@@ -54,7 +54,7 @@ def _plain(name: str) -> str:
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """The array of an IDX file, compressed or not; raises TrainingError for what is none."""
+    """Return the array of an IDX file, compressed or not; raise TrainingError for any other content."""
     content = path.read_bytes()
     try:
         content = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content

@@ -1,4 +1,4 @@
-"""Files → the pictures among them, their pixels by one rule, and what was left out and why."""
+"""Find the pictures among files, decode them by one rule, and record the files left out."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,39 +14,39 @@ from service.rows.images import common_mode, open_image, to_pixels, upright_size
 from training.data.choices import ImageChoices
 
 LARGEST_SIDE = 224
-"""Of the square that pictures of several sizes are brought to unless a size is given."""
+"""The largest side in pixels of the square for pictures of several sizes, unless a size is given."""
 
 Size = tuple[int, int]
-"""Height and width."""
+"""Height and width in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What a file's first bytes say of the picture in it."""
+    """The properties of a picture as its file's header states them."""
 
     file: Path
     format: str
     mode: str
-    """One of Pillow's."""
+    """One of Pillow's modes."""
     size: Size
-    """Upright."""
+    """Height and width of the upright picture."""
     frames: int
-    """More than one in an animation."""
+    """The number of frames, more than one for an animation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The pictures among some files, and the others."""
+    """The pictures among some files, and the remaining files."""
 
     pictures: tuple[Picture, ...]
     left_out: Mapping[str, int]
-    """Files that are no pictures, counted by what they are."""
+    """The number of files of each other kind."""
     damaged: Mapping[Path, str]
-    """Files that should be pictures by their names, and why they cannot be read."""
+    """Files with the extension of a picture that cannot be read, and the reason."""
 
 
 def find_pictures(files: Iterable[Path]) -> Found:
-    """Open each file and read what its first bytes say; the pixels are decoded later."""
+    """Open each file and read its header; the pixels are decoded later."""
     from PIL import Image
 
     pictures: list[Picture] = []
@@ -71,7 +71,7 @@ def find_pictures(files: Iterable[Path]) -> Found:
 
 
 def settle(pictures: Sequence[Picture], choices: ImageChoices) -> tuple[ImageRule, Size]:
-    """Return the rule and the size: those chosen, else the pictures' own.
+    """Return the rule and the size: those chosen, else those of the pictures.
 
     Pictures of several sizes get a square, as large as the median of their shorter sides, at most 224.
     """
@@ -89,7 +89,7 @@ def settle(pictures: Sequence[Picture], choices: ImageChoices) -> tuple[ImageRul
 
 
 def decode(found: Found, rule: ImageRule, size: Size) -> tuple[dict[Path, NDArray[np.uint8]], Found]:
-    """Return the pixels of each picture, (channels, height, width), and what was found without the damaged ones."""
+    """Return the pixels of each picture, (channels, height, width), and `found` without the damaged ones."""
     pixels: dict[Path, NDArray[np.uint8]] = {}
     damaged = dict(found.damaged)
     for picture in found.pictures:
@@ -103,7 +103,7 @@ def decode(found: Found, rule: ImageRule, size: Size) -> tuple[dict[Path, NDArra
 
 
 def describe(found: Found, rule: ImageRule, size: Size) -> Iterator[str]:
-    """Say what was read, how it became rows, and what was left out."""
+    """Describe the files read, the rule by which they became rows, and the files left out."""
     sizes = {picture.size for picture in found.pictures}
     smallest, largest = min(sizes, key=np.prod), max(sizes, key=np.prod)
     span = times(smallest) if len(sizes) == 1 else f"{len(sizes)} sizes, {times(smallest)} to {times(largest)},"
@@ -120,22 +120,22 @@ def describe(found: Found, rule: ImageRule, size: Size) -> Iterator[str]:
 
 
 def damage(found: Found) -> str:
-    """Name the first damaged file, why it is, and how many more there are; nothing where there is none."""
+    """Describe the first damaged file and the number of further ones; there must be one."""
     first, why = next(iter(found.damaged.items()))
     more = f", and {len(found.damaged) - 1} more" if len(found.damaged) > 1 else ""
     return f"{first.parent.name}/{first.name}: {why}{more}"
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """«png 60, webp 30», the largest count first."""
+    """Return «png 60, webp 30», the largest count first."""
     return ", ".join(f"{what} {count}" for what, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def times(size: Size) -> str:
-    """«28×32»."""
+    """Return «28×32»."""
     return "×".join(map(str, size))
 
 
 def reason(error: InvalidInput | OSError) -> str:
-    """The error in words."""
+    """Return the message of the error."""
     return error.message if isinstance(error, InvalidInput) else str(error.strerror or error)

@@ -1,4 +1,4 @@
-"""Rows that persons have labelled, from the service's prediction log: for the training part, and for no other."""
+"""Read rows labelled by reviewers from the service's prediction log, for the training part only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,21 +19,21 @@ from training.errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """Labelled rows to learn from, beside those of the data set, in the order of their ids."""
+    """Labelled rows to add to the training part, in the order of their ids."""
 
     part: Part
     left_out: int
-    """Rows that are equal to one that validates, calibrates or tests."""
+    """The number of rows equal to one of the validation, calibration or test part."""
     without_inputs: int
-    """Labelled rows that the service kept no inputs of."""
+    """The number of labelled rows whose inputs were not logged."""
 
     def joined(self, data: Dataset) -> Dataset:
-        """The data set with these rows behind its own."""
+        """Return the data set with these rows behind its own."""
         targets: Any = np.concatenate([data.targets, self.part.targets])
         return replace(data, inputs=np.concatenate([data.inputs, self.part.inputs]), targets=targets)
 
     def facts(self, data: Dataset) -> dict[str, Any]:
-        """For the manifest."""
+        """Return the manifest's fields on these rows."""
         alone = replace(data, inputs=self.part.inputs, targets=self.part.targets)
         return {
             "reviewed_rows": len(self.part.targets),
@@ -41,18 +41,18 @@ class Reviewed:
             "reviewed_sha256": alone.sha256,
         }
 
-    def told(self) -> str:
-        """In words."""
-        text = f"reviewed: {len(self.part.targets)} rows that persons labelled, added to those to train on"
+    def summary(self) -> str:
+        """Return a summary of the rows added and left out."""
+        text = f"reviewed: {len(self.part.targets)} labelled rows added to the training part"
         if self.left_out:
-            text += f"; {self.left_out} left out that are equal to a row held out"
-        return text + f"; {self.without_inputs} left out whose inputs were not kept" * bool(self.without_inputs)
+            text += f"; {self.left_out} left out that equal a held-out row"
+        return text + f"; {self.without_inputs} left out whose inputs were not logged" * bool(self.without_inputs)
 
 
 def with_reviewed(where: str, model: str, data: Dataset, split: Split) -> tuple[Split, Reviewed]:
-    """The split with the labelled rows of this model in its training part; each row once, with its last label.
+    """Return the split with this model's labelled rows in its training part; each row once, with its last label.
 
-    Raises TrainingError where the store cannot be read, or a row or label does not fit the data.
+    Raises TrainingError where the log cannot be read, or a row or label does not fit the data.
     """
     try:
         entries = list(open_store(where).labelled(model))
@@ -67,7 +67,7 @@ def with_reviewed(where: str, model: str, data: Dataset, split: Split) -> tuple[
 
 
 def _not_held_out(part: Part, split: Split) -> Any:
-    """(rows,): which are equal to no row that validates, calibrates or tests."""
+    """Return which rows equal none of the validation, calibration or test part: (rows,)."""
     held = np.concatenate([one.inputs for one in (split.validation, split.calibration, split.test)])
     groups = equal_rows(np.concatenate([held, part.inputs]))
     return ~np.isin(groups[len(held) :], groups[: len(held)])
@@ -78,21 +78,21 @@ def _arrays(part: Part) -> tuple[Any, Any]:
 
 
 def _inputs(entries: Sequence[Entry], data: Dataset) -> Any:
-    """(rows, …), in the data's own order of columns."""
+    """Return the rows (rows, …) in the data's own order of columns."""
     shape = data.inputs.shape[1:]
     rows = [_row(entry.row, data) for entry in entries]
     return np.concatenate([np.zeros((0, *shape), data.inputs.dtype), *rows])
 
 
 def _row(row: Row, data: Dataset) -> Any:
-    """(1, …): a row as callers wrote it, checked as the service does."""
+    """Return a row (1, …) as callers wrote it, checked as the service does."""
     sent = msgspec.json.decode(row.inputs or "null")
     try:
         if not isinstance(sent, list):
             raise InvalidInput("expected a list of numbers, of a model of one input")
         made = data.categorical.to_numbers([sent], FIELD) if data.categorical else to_array([sent], data.spec, FIELD)
         if not data.imputed and np.isnan(made).any():
-            raise InvalidInput("a value is missing, and missing values are refused; say --missing median")
+            raise InvalidInput("a value is missing, and missing values are refused; use --missing median")
         return made.astype(data.inputs.dtype)
     except (InvalidInput, ValueError) as error:
         reason = error.message if isinstance(error, InvalidInput) else str(error)
@@ -100,7 +100,7 @@ def _row(row: Row, data: Dataset) -> Any:
 
 
 def _targets(entries: Sequence[Entry], data: Dataset) -> Any:
-    """(rows,) numbers of classes, or (rows, 1) values."""
+    """Return (rows,) class numbers, or (rows, 1) values."""
     labels = list(_labels(entries, data))
     return np.array(labels, np.int64) if data.labels else np.array(labels, np.float32).reshape(-1, 1)
 

@@ -1,4 +1,4 @@
-"""The seeded, stratified split of a data set into parts that have no row in common, not even an equal one."""
+"""Split a data set, seeded and stratified, into parts that share no row, not even an equal one."""
 
 import hashlib
 import itertools
@@ -10,8 +10,9 @@ from training.data.dataset import Dataset, Float32, Floats, Int64
 from training.errors import TrainingError
 
 BINS = 10
-"""Strata of a regression: quantile bins of its target."""
+"""Strata of a regression: the largest number of quantile bins of its target."""
 ROWS_A_BIN = 20
+"""The smallest number of rows in a bin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +25,24 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What each part is for; no row is in two of them, so that none vouches for what it chose itself."""
+    """The parts of a data set by their use; no row is in two, so that each is independent evidence."""
 
     train: Part
-    """The weights."""
+    """Rows that the weights are fitted to."""
     validation: Part
-    """The best epoch, and the temperatures of its network."""
+    """Rows that choose the best epoch and the temperatures of its network."""
     calibration: Part
-    """Conformal quantiles and abstention thresholds."""
+    """Rows that give the conformal quantiles and abstention thresholds."""
     test: Part
-    """The figures."""
+    """Rows that give the reported figures."""
 
 
 def split_data(data: Dataset, validation_share: float, calibration_share: float, test_share: float, seed: int) -> Split:
-    """Deal the rows out so that each part has nearly the same share of every class, or of every tenth of the targets.
+    """Split the rows so that each part has nearly the same share of every class, or of every tenth of the targets.
 
-    Rows with equal inputs go to the same part. Where the source sets its own test rows apart, they are the
-    test part, and rows equal to one of them are left out of the others.
-    Raises TrainingError when a part would be left without rows.
+    Rows with equal inputs go to the same part. Where the source sets its own test rows apart, they are the test part,
+    and rows equal to one of them are left out of the other parts. Shares are of all rows. Raises TrainingError when a
+    part would be empty.
     """
     groups, classes = equal_rows(data.inputs), strata(data)
     if data.own_test_rows:
@@ -63,10 +64,10 @@ def split_data(data: Dataset, validation_share: float, calibration_share: float,
 
 
 def deal(classes: Int64, cuts: tuple[float, ...], seed: int, groups: Int64 | None = None) -> list[Int64]:
-    """Row numbers, each in exactly one part; the parts end at these shares of every class's shuffled rows.
+    """Return row numbers by part, each in exactly one; the parts end at these shares of every class's shuffled rows.
 
-    Rows of one group stay together, in the class of the group's first row: a group goes to the part that its
-    middle row falls into.
+    Rows of one group stay together, in the class of the group's first row: a group goes to the part that its middle row
+    falls into.
     """
     groups = np.arange(len(classes)) if groups is None else groups
     shuffled = np.random.default_rng(seed).permutation(len(classes))
@@ -82,16 +83,16 @@ def deal(classes: Int64, cuts: tuple[float, ...], seed: int, groups: Int64 | Non
 
 
 def equal_rows(inputs: Floats) -> Int64:
-    """(rows,): a number for each row, the same for rows of equal inputs."""
+    """Return a number for each row, the same for rows of equal inputs: (rows,)."""
     numbers: dict[bytes, int] = {}
     alike = inputs + inputs.dtype.type(0)  # -0.0 becomes 0.0
-    alike[np.isnan(alike)] = np.nan  # of which there are many bit patterns
+    alike[np.isnan(alike)] = np.nan  # NaN has many bit patterns
     digests = (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in alike)
     return np.array([numbers.setdefault(digest, len(numbers)) for digest in digests], dtype=np.int64)
 
 
 def strata(data: Dataset) -> Int64:
-    """(rows,): the class of each row, or of a regression the number of its target's quantile bin."""
+    """Return the class of each row, or for a regression the number of its target's quantile bin: (rows,)."""
     if data.labels:
         return data.targets.astype(np.int64)
     values = data.targets[:, 0]

@@ -1,4 +1,4 @@
-"""Tables of any format → columns → a data set."""
+"""Make a data set of a table of any format."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from training.errors import TrainingError
 
 
 def read_table(file: RowsFile, choices: Choices) -> Dataset:
-    """CSV, JSON Lines or Parquet, with the names of the columns in it. Raises TrainingError."""
+    """Return the data set of a CSV, JSON Lines or Parquet file, with its column names; raise TrainingError."""
     try:
         columns, target = _read(file.table(), file, choices)
     except TrainingError:
@@ -28,7 +28,7 @@ def read_table(file: RowsFile, choices: Choices) -> Dataset:
 
 
 def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column], str]:
-    """The columns that are not to be ignored, and the target's name."""
+    """Return the columns that are not ignored, and the name of the target."""
     names = table.names
     if not any(names):
         raise TrainingError(f"{file.name}: its first line is empty; expected the names of the columns there")
@@ -38,7 +38,7 @@ def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column],
         )
     if twice := sorted({name for name in names if name and names.count(name) > 1} - set(choices.ignore)):
         raise TrainingError(
-            f"{file.name}: more than one column is called {listed(twice)}; give each a name of its own, or say --ignore"
+            f"{file.name}: columns share the name {listed(twice)}; give each a name of its own, or use --ignore"
         )
     target = check_choices(file.name, names, choices)
     if not table.rows:
@@ -53,17 +53,17 @@ def _read(table: Table, file: RowsFile, choices: Choices) -> tuple[list[Column],
 
 
 def _is_nothing(column: Column) -> bool:
-    """Whether a column is only a mark at the end of each line, as spreadsheets write it."""
+    """Return whether a column is only a delimiter at the end of each line, as spreadsheets write it."""
     return not column.name and bool(column.missing.all())
 
 
 def _of_one_kind(where: str, column: Column, choices: Choices) -> Column:
-    """A column of numbers, of true and false, or of texts; raises TrainingError for any other."""
+    """Return a column of numbers, of true and false, or of texts; raise TrainingError for any other."""
     if column.odd:
         such = ", such as days since a day" * (column.odd == "dates")
         raise TrainingError(
             f"{where}: column {column.name!r} holds {column.odd}, which a network cannot learn from; turn it into"
-            f" numbers{such}, or say --ignore {column.name}"
+            f" numbers{such}, or use --ignore {column.name}"
         )
     if column.name in choices.categorical:
         texts = [as_text(value) for value in column.values.tolist()]
@@ -75,14 +75,14 @@ def _of_one_kind(where: str, column: Column, choices: Choices) -> Column:
             raise TrainingError(
                 f"{where}: column {column.name!r} holds {column.values[0]!r} and, in {column.where(other)},"
                 f" {column.values[other]!r}, which are of different types; write them alike"
-                + f", or say --categorical {column.name}"
+                + f", or use --categorical {column.name}"
                 * (column.name != choices.target)
             )
     return column
 
 
 def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Choices) -> Dataset:
-    """Features and target of the columns that are not to be ignored; raises TrainingError."""
+    """Return the data set of the columns that are not ignored; raise TrainingError."""
     columns, rows, notes = _complete(name, columns, target, choices)
     targets, labels, target_seen = make_target(name, next(c for c in columns if c.name == target), choices)
     others = [column for column in columns if column.name != target]
@@ -90,7 +90,7 @@ def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Cho
     used = [feature for feature in features if feature.values is not None]
     if not used:
         raise TrainingError(f"{name}: no column is left to learn from: {_why(features)}")
-    unused = tuple(ColumnSeen(column, "ignored", "as was said") for column in choices.ignore)
+    unused = tuple(ColumnSeen(column, "ignored", "by --ignore") for column in choices.ignore)
     return Dataset(
         name=name,
         inputs=np.stack([feature.values for feature in used if feature.values is not None], axis=1),
@@ -110,9 +110,9 @@ def make_dataset(name: str, columns: Sequence[Column], target: str, choices: Cho
 def _complete(
     name: str, columns: Sequence[Column], target: str, choices: Choices
 ) -> tuple[list[Column], Int64, tuple[str, ...]]:
-    """The columns with only the rows that can be learned from, the numbers of these, and what was left out.
+    """Return the columns without incomplete rows, the places of the kept rows, and notes on rows left out.
 
-    These have a value in every column; where missing values are imputed, in the target's.
+    A complete row has a value in every column; where missing values are imputed, it needs only a target.
     """
     needed = [column for column in columns if choices.missing != "median" or column.name == target]
     missing = {column.name: int(column.missing.sum()) for column in needed if column.missing.any()}

@@ -1,4 +1,4 @@
-"""The column to learn: numbers of classes, or values."""
+"""Read the target column as class numbers or values."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +10,14 @@ from training.data.dataset import ColumnSeen, Float32, Int64, Task
 from training.errors import TrainingError
 
 FEW = 20
-"""Up to so many different whole numbers, each of them in five rows on average, are taken for classes."""
+"""The largest number of different whole numbers that are taken for classes, each in five rows on average."""
 MAX_CLASSES = 1000
 ROUNDED = 1e-4
-"""Of a target's range, at most."""
+"""The largest rounding error of a target, as a share of its range."""
 
 
 def make_target(where: str, column: Column, choices: Choices) -> tuple[Int64 | Float32, tuple[str, ...], ColumnSeen]:
-    """Targets, names of classes (of a regression none), and what was seen; raises TrainingError."""
+    """Return the targets, the names of the classes (empty for a regression) and a summary; raise TrainingError."""
     different = np.unique(column.values)
     if column.merged:
         raise merged(where, column, target=True)
@@ -26,7 +26,7 @@ def make_target(where: str, column: Column, choices: Choices) -> tuple[Int64 | F
     if infer_task(column, len(different), choices) == "regression":
         return _values(where, column)
     if column.values.dtype.kind == "f" and not (different == np.round(different)).all():
-        raise TrainingError(f"{where}: target {column.name!r} holds numbers with a fraction; they are no classes")
+        raise TrainingError(f"{where}: target {column.name!r} holds numbers with a fraction, which cannot be classes")
     if len(different) > MAX_CLASSES or len(different) > len(column.values) / 2:
         raise TrainingError(
             f"{where}: target {column.name!r} has {len(different)} classes in {len(column.values)} rows, which is too"
@@ -38,7 +38,7 @@ def make_target(where: str, column: Column, choices: Choices) -> tuple[Int64 | F
 
 
 def infer_task(column: Column, different: int, choices: Choices) -> Task:
-    """As it was said; else classes for texts and few whole numbers, and a regression for all others."""
+    """Return the task chosen; else classification for texts and few whole numbers, and regression for any other."""
     if choices.task != "auto":
         return choices.task
     whole = not column.text and bool((column.values == np.round(column.values)).all())
@@ -60,11 +60,11 @@ def _values(where: str, column: Column) -> tuple[Float32, tuple[str, ...], Colum
 
 
 def _check_rounding(where: str, name: str, numbers: NDArray[np.float64], values: Float32) -> None:
-    """Raises TrainingError for a target that answers, which have 32 bits, cannot express."""
+    """Raise TrainingError for a target that 32-bit answers cannot express."""
     if not np.isfinite(values).all():
         largest = numbers[np.abs(numbers).argmax()]
         raise TrainingError(
-            f"{where}: target {name!r} holds {largest:g}, which 32-bit answers cannot be; take another unit, or the"
+            f"{where}: target {name!r} holds {largest:g}, which 32-bit answers cannot hold; use another unit, or the"
             " logarithm"
         )
     middle = numbers.min() / 2 + numbers.max() / 2
@@ -72,5 +72,5 @@ def _check_rounding(where: str, name: str, numbers: NDArray[np.float64], values:
     if off > ROUNDED * extent:
         raise TrainingError(
             f"{where}: target {name!r} holds numbers {span(numbers)}, which 32-bit answers"
-            f" round by up to {off:.2g}; subtract a constant from them, or take another unit"
+            f" round by up to {off:.2g}; subtract a constant from them, or use another unit"
         )

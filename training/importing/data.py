@@ -13,7 +13,7 @@ from service.rows.formats import format_of_name
 from training.data import Choices, Dataset, Int64, deal, load_data
 from training.data.dataset import as_floats
 from training.data.npz import named_arrays
-from training.data.others import read_others
+from training.data.ood import read_ood
 from training.data.split import equal_rows, strata
 from training.data.targets import make_target
 from training.errors import TrainingError
@@ -112,7 +112,7 @@ def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple
         return tuple(read_rows(path, inputs))
     if len(inputs) > 1:
         raise TrainingError(f"others: {source}: expected an .npz with arrays {', '.join(inputs)}, the network's inputs")
-    return (read_others(source, labelled.data),)
+    return (read_ood(source, labelled.data),)
 
 
 def _names(path: Path) -> Sequence[str]:

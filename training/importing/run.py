@@ -8,7 +8,7 @@ import numpy as np
 
 from service.model.manifest import LearnedNoise, Manifest
 from training.data import Choices, ImageChoices
-from training.data.seen import what_was_seen
+from training.data.dataset import value_ranges
 from training.errors import TrainingError
 from training.importing.data import Labelled, Parts, load_labelled, load_others, split_labelled, with_labels
 from training.importing.publishing import publish_onnx
@@ -98,6 +98,6 @@ def _known_by(labelled: Labelled, parts: Parts) -> dict[str, Any]:
         "calibration": parts.calibration,
         "test": parts.test,
         "features": data.features,
-        "seen": what_was_seen(data.inputs, one_unit=data.one_unit) if len(labelled.inputs) == 1 else (),
+        "seen": value_ranges(data.inputs, one_unit=data.one_unit) if len(labelled.inputs) == 1 else (),
         "training": {"data": data.name, "data_sha256": data.sha256} | parts.counts,
     }

@@ -107,8 +107,8 @@ def test_rows_with_missing_values_are_left_out_when_it_is_said(tmp_path: Path) -
         ({"x": [f"{i}%" for i in range(60)] * 2}, None),
         ({"x": [f"0{i}" for i in range(110)] + ["1"] * 10}, r"'x' has 111 .* text as some have zeros before"),
         ({"x": ["2024-01-01"] * 119 + ["2024-01-02"]}, r"'x' holds dates, which a network cannot learn from"),
-        ({"x": ["1", "inf"] * 60}, r"'x' has 60 values that are no finite numbers, the first in line 3: inf"),
-        ({"x": ["1", "1e400"] * 60}, r"'x' has 60 values that are no finite numbers"),
+        ({"x": ["1", "inf"] * 60}, r"'x' has 60 values that are not finite numbers, the first in line 3: inf"),
+        ({"x": ["1", "1e400"] * 60}, r"'x' has 60 values that are not finite numbers"),
         ({"x": [2**53, 2**53 + 1] * 60}, r"'x' holds whole numbers that 64-bit floating point cannot tell apart"),
         ({"x": [10**20, 10**20 + 1] * 60}, r"'x' holds whole numbers that 64-bit floating point cannot tell apart"),
         ({"x": [f"{i} {'kg' if i % 2 else 'g'}" for i in range(120)]}, r"numbers with marks beside them, as '0 g'"),
@@ -147,7 +147,7 @@ def test_choices_that_cannot_be(tmp_path: Path, choices: Choices, message: str) 
         ("", "its first line is empty"),
         ("1,2,3\n4,5,6\n", "its first line holds numbers"),
         ("a,y\n", "has no rows"),
-        ("a,a,y\n1,2,3\n", "more than one column is called a"),
+        ("a,a,y\n1,2,3\n", "columns share the name a"),
         ("a,y\n1,2\n1,2,3\n", "line 3: expected 2 values, found 3"),
         ("a,y\n1,2\n2,2\n", "target 'y' is always 2"),
     ],
@@ -177,7 +177,7 @@ def test_classes_are_named_by_whole_numbers_of_any_size(tmp_path: Path) -> None:
 
 def test_a_name_that_comes_twice_must_be_ignored(tmp_path: Path) -> None:
     file = write(tmp_path, "x,a,a,y\n" + "".join(f"{i / 4},{i},{i},{'yn'[i % 2]}\n" for i in range(40)))
-    with pytest.raises(TrainingError, match=r"more than one column is called a; .* --ignore"):
+    with pytest.raises(TrainingError, match=r"columns share the name a; .* --ignore"):
         load_data(file, Choices("y"))
     assert load_data(file, Choices("y", ignore=("a",))).features == ("x",)
 
@@ -185,7 +185,7 @@ def test_a_name_that_comes_twice_must_be_ignored(tmp_path: Path) -> None:
 def test_dates_in_parquet_are_refused(tmp_path: Path) -> None:
     days = [datetime.date(2024, 1, 1 + i) for i in range(20)]
     parquet.write_table(pa.table({"day": days, "y": [i * 0.5 for i in range(20)]}), tmp_path / "x.parquet")
-    with pytest.raises(TrainingError, match=r"'day' holds dates, .* or say --ignore day"):
+    with pytest.raises(TrainingError, match=r"'day' holds dates, .* or use --ignore day"):
         load_data(str(tmp_path / "x.parquet"), Choices("y"))
 
 

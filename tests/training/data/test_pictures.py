@@ -125,7 +125,7 @@ def test_links_are_followed_and_loops_are_not(folder: Path) -> None:
 def test_a_folder_is_of_classes_which_may_be_said(folder: Path) -> None:
     """As `import` says it where labels are given."""
     assert load_data(str(folder), Choices(task="classification")).labels == load_data(str(folder)).labels
-    with pytest.raises(TrainingError, match="has no columns to choose and is of classes"):
+    with pytest.raises(TrainingError, match="is a classification without named columns"):
         load_data(str(folder), Choices(task="regression"))
 
 

@@ -1,4 +1,4 @@
-"""Rows that persons labelled, as training takes them: from real stores, against real data."""
+"""Labelled rows of the prediction log in training: from real stores, against real data."""
 
 import json
 import time
@@ -62,14 +62,14 @@ def test_rows_that_are_held_out_are_not_learned(tmp_path: Path, digits: Dataset)
     before, after, reviewed = add(tmp_path, digits)
     assert len(after.train.targets) == len(before.train.targets) + 1
     assert reviewed.left_out == 3
-    assert "3 left out that are equal to a row held out" in reviewed.told()
+    assert "3 left out that equal a held-out row" in reviewed.summary()
 
 
 def test_rows_without_inputs_are_told(tmp_path: Path, digits: Dataset) -> None:
     keep(tmp_path, (None, "1"), ([1.0] * 64, "2"))
     _, _, reviewed = add(tmp_path, digits)
     assert (len(reviewed.part.targets), reviewed.without_inputs) == (1, 1)
-    assert "1 left out whose inputs were not kept" in reviewed.told()
+    assert "1 left out whose inputs were not logged" in reviewed.summary()
 
 
 def test_a_log_in_which_nothing_is_labelled_adds_nothing(tmp_path: Path, digits: Dataset) -> None:

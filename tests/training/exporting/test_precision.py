@@ -146,7 +146,7 @@ def test_whole_numbers_that_float64_merges_are_refused(tmp_path: Path) -> None:
     [
         (NOON + RNG.uniform(0, 1, 200), r"which 32-bit answers round by up to 1; subtract a constant"),
         (RNG.uniform(1e-46, 1e-44, 200), "which 32-bit answers round by up to"),
-        (RNG.normal(size=200) * 1e39, "which 32-bit answers cannot be; take another unit"),
+        (RNG.normal(size=200) * 1e39, "which 32-bit answers cannot hold; use another unit"),
     ],
 )
 def test_targets_that_an_answer_cannot_express_are_refused(

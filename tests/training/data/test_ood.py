@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from service.model.manifest import read_manifest
 from training.cli import app
 from training.data import Choices, Dataset, load_data
-from training.data.others import read_others
+from training.data.ood import read_ood
 from training.errors import TrainingError
 
 RNG = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def images(tmp_path: Path) -> Dataset:
 
 def test_columns_are_found_by_name_and_categories_by_theirs(houses: Dataset, tmp_path: Path) -> None:
     (tmp_path / "castles.csv").write_text("towers,town,size\n4,Trier,5000\n2,Bonn,9000\n")
-    found = read_others(str(tmp_path / "castles.csv"), houses)
+    found = read_ood(str(tmp_path / "castles.csv"), houses)
     assert found.dtype == np.float64
     assert found.tolist() == [[5000.0, 1.0], [9000.0, 0.0]]
 
@@ -57,19 +57,19 @@ def test_a_table_that_does_not_fit_is_refused(
 ) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(TrainingError, match=said) as caught:
-        read_others(str(tmp_path / name), houses)
+        read_ood(str(tmp_path / name), houses)
     assert caught.value.message.startswith("others: ")
 
 
 def test_images_of_another_size_are_refused(images: Dataset, tmp_path: Path) -> None:
     np.savez(tmp_path / "large.npz", x=np.zeros((4, 9, 9)), y=[0, 1, 0, 1])
     with pytest.raises(TrainingError, match=r"1×9×9 values, and sides.npz of 1×8×8"):
-        read_others(str(tmp_path / "large.npz"), images)
+        read_ood(str(tmp_path / "large.npz"), images)
 
 
 def test_a_file_that_is_not_there_is_named(images: Dataset) -> None:
     with pytest.raises(TrainingError, match=r"others: .*nowhere"):
-        read_others("nowhere.npz", images)
+        read_ood("nowhere.npz", images)
 
 
 def test_the_figures_tell_how_well_other_rows_are_doubted(images: Dataset, tmp_path: Path) -> None:
@@ -92,10 +92,10 @@ def test_a_folder_of_images_needs_no_classes(images: Dataset, tmp_path: Path) ->
     pixels = RNG.integers(0, 255, (3, 8, 8), dtype=np.uint8)
     for file, image in zip((folder / "a.png", folder / "b.png", folder / "more" / "c.png"), pixels, strict=True):
         Image.fromarray(image).save(file)
-    np.testing.assert_array_equal(read_others(str(folder), images)[:, 0], pixels)
+    np.testing.assert_array_equal(read_ood(str(folder), images)[:, 0], pixels)
 
 
 def test_an_empty_folder_is_refused(images: Dataset, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(TrainingError, match=r"^others: empty: expected pictures, in it"):
-        read_others(str(tmp_path / "empty"), images)
+        read_ood(str(tmp_path / "empty"), images)

@@ -1,4 +1,4 @@
-"""A second data set, whose rows a network should doubt."""
+"""Read OOD data: rows of another data set, to which a model should give high uncertainty."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,11 @@ from training.data.folder import read_images
 from training.errors import TrainingError
 
 
-def read_others(source: str, data: Dataset) -> Floats:
-    """The inputs of a file or folder, rows like those of `data`: (rows, …).
+def read_ood(source: str, data: Dataset) -> Floats:
+    """Return the inputs of a file or folder, rows of the same shape as those of `data`: (rows, …).
 
-    Of a table the columns that are features, as callers of the service send them; a target is not needed.
-    Raises TrainingError naming what does not fit.
+    Only the feature columns of a table are read, as callers of the service send them; it needs no target. Raises
+    TrainingError for rows that do not fit.
     """
     path = Path(source)
     if data.columns and not _is_table(path):
@@ -47,7 +47,7 @@ def _inputs(path: Path, data: Dataset) -> Floats:
 
 
 def _like(data: Dataset) -> ImageChoices:
-    """Pictures become rows as those of `data` did; of arrays of pictures the shape says how."""
+    """Return the choices by which pictures become rows as those of `data` did, by the shape for arrays of pictures."""
     choices = ImageChoices.for_rows(data.inputs.shape[1:])
     return replace(choices, resize=data.image.resize, background=data.image.background) if data.image else choices
 
