@@ -1,4 +1,4 @@
-"""The service's settings: from the environment (`DROPSERVE_…`), never read when a module is imported."""
+"""The service's settings, read from environment variables (`DROPSERVE_…`) when `Settings()` is called."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ from service.model.manifest import MAX_MODEL_BYTES
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MAX_WORKERS = 256
-"""Many more would fill the memory of most machines before they serve."""
+"""Upper bound of `workers`; more would fill the memory of most machines."""
 Url = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://.")]
 
 
@@ -35,7 +35,7 @@ PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 
 
 def _from_json(value: object) -> object:
-    """Return what a variable holds as JSON; what comes from elsewhere is no text."""
+    """Parse the JSON of an environment variable; return values given in code as they are."""
     if not isinstance(value, str):
         return value
     try:
@@ -49,23 +49,27 @@ def _lower(text: object) -> object:
 
 
 def _without_brackets(host: object) -> object:
-    """Return an IPv6 address as sockets take it, where it is written as in a URL."""
+    """Return an IPv6 address without the brackets that URLs put around it."""
     return host[1:-1] if isinstance(host, str) and host.startswith("[") and host.endswith("]") else host
 
 
 class InvalidSettings(DropserveError):
-    """Settings that the service cannot start with."""
+    """The service cannot start with these settings."""
 
     code = "invalid_settings"
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
+        """Join the reasons, given by setting, to one message."""
         super().__init__("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
         self.reasons = reasons
-        """What was expected and what was found, by the setting's name."""
+        """The values expected and found, by the setting's name."""
 
 
 class Settings(BaseSettings):
-    """Every setting has a default that works; the environment variable is `DROPSERVE_` and its name."""
+    """The settings of the service, each with a default that works.
+
+    The environment variable of a setting is its name in capitals after `DROPSERVE_`.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="DROPSERVE_",
@@ -77,141 +81,142 @@ class Settings(BaseSettings):
     )
 
     models: Url | Path = Path("models")
-    """The folder of published models, `<name>/<version>/`, or its URL: s3://…, gs://…, https://…"""
+    """The folder of published models, `<name>/<version>/`, or its URL: s3://…, gs://… or https://…"""
 
     default_model: str | None = None
-    """The model that `/predict` and `/uncertainty` ask when none is named; unset: the first by name."""
+    """The model that serves `/predict` and `/uncertainty`; unset: the first by name."""
 
     pins: Annotated[dict[str, Count], BeforeValidator(_from_json)] = {}
-    """The version of a model that answers when none is named, as JSON: `{"digits": 1}`; else the highest does."""
+    """The default version of each model, as a JSON object such as `{"digits": 1}`; other models serve their highest."""
 
     watch: bool = True
-    """Whether the operating system is asked to tell at once of changes in the folder of models."""
+    """Whether to watch the folder of models through the operating system and load changes at once."""
 
     poll_seconds: Seconds = 30.0
-    """Seconds after which the models, in the folder or behind the URL, are looked at again in any case."""
+    """Seconds between two checks of the folder or URL of models for changes."""
 
     cache: Path | None = None
-    """Where models behind a URL are kept; unset: the user's own cache folder."""
+    """The folder that keeps copies of models read from a URL; unset: the user's cache folder."""
 
     state: Path | None = None
-    """A folder in which the workers of one service share what was unloaded by request; unset: each for itself."""
+    """A folder in which the workers of one service share which models were unloaded by request; unset: each worker
+    keeps its own list."""
 
     max_model_bytes: Count = MAX_MODEL_BYTES
-    """The most bytes that the files of one version may have together."""
+    """The largest total size of the files of one version, in bytes."""
 
     host: Annotated[str, BeforeValidator(_without_brackets), Field(min_length=1)] = "127.0.0.1"
-    """The address to listen on, or a name of this machine; 0.0.0.0 for all its IPv4 addresses, :: for both families."""
+    """The address or host name to listen on; 0.0.0.0 for all IPv4 addresses, :: for all IPv4 and IPv6 addresses."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """The port to listen on; 0 takes a free one."""
 
     root_path: PathPrefix | None = None
-    """The path prefix of all URLs, such as `/ml`, where a proxy in front hands it on; one that removes it needs nothing
-    set."""
+    """The path prefix of all URLs, such as `/ml`, behind a proxy that passes it on; unset for a proxy that removes
+    it."""
 
     grpc_port: Annotated[int, Field(ge=0, le=65535)] | None = None
-    """The port of the Open Inference Protocol over gRPC; 0 takes a free one. Unset: HTTP only."""
+    """The port of the Open Inference Protocol over gRPC; 0 takes a free one; unset: HTTP only."""
 
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = 1
-    """Processes that answer requests; each loads all models: as many as there are processors at the most, mostly."""
+    """Number of worker processes, each of which loads all models; more than the number of processors rarely helps."""
 
     api_keys: Path | None = None
-    """The file of API keys, read at the start and on SIGHUP; unset: everybody may do everything."""
+    """The file of API keys, read at the start and on SIGHUP; unset: no key is required."""
 
     cors_origins: Annotated[tuple[str, ...], BeforeValidator(_from_json)] = ()
-    """Origins whose pages a browser lets ask, a JSON list such as `["https://app.example.org"]`."""
+    """Origins whose pages may call the service from a browser, a JSON list such as `["https://app.example.org"]`."""
 
     ssl_certfile: Path | None = None
-    """The certificate, with those that vouch for it, in PEM; then HTTPS alone is spoken. Read at the start and on
-    SIGHUP."""
+    """The TLS certificate with its chain, in PEM, read at the start and on SIGHUP; if set, only HTTPS is served."""
 
     ssl_keyfile: Path | None = None
-    """The key of the certificate, in PEM, where it is not in the same file."""
+    """The private key of the certificate, in PEM; unset: it is in the same file as the certificate."""
 
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    """The seed of requests that give none, so that they too can be repeated."""
+    """The seed of requests without one, which makes their answers repeatable."""
 
     samples: Count = 100
-    """The number of passes of requests that give none; never more than max_samples."""
+    """The number of samples of requests without one; never more than max_samples."""
 
     max_samples: Count = 10_000
-    """The most passes that a request may ask for."""
+    """The largest number of samples of a request."""
 
     max_rows: Count = 10_000
-    """The most rows that a request may send."""
+    """The largest number of rows of a request."""
 
     max_row_samples: Count = 1_000_000
-    """The most rows × passes that a request may ask for."""
+    """The largest number of rows × samples of a request."""
 
     max_returned_values: Count = 1_000_000
-    """The most rows × samples × outputs that a request may have returned with `return_samples`."""
+    """The largest number of rows × samples × outputs of a request with `return_samples`."""
 
     max_body_bytes: Count = 16 * 2**20
-    """The longest request body that is read."""
+    """The largest request body, in bytes, also after decompression."""
 
     request_timeout: Seconds = 30.0
-    """Seconds after which a request is given up and its caller told so; over HTTP, from when it came."""
+    """Seconds until a request fails with a timeout error; over HTTP, counted from its arrival."""
 
     drain_timeout: Seconds = 30.0
-    """Seconds that requests in flight are given to finish once the service is told to stop."""
+    """Seconds for requests in flight to finish during a shutdown."""
 
     drain_delay: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds that the service, told to stop, says it is not ready and goes on answering, until balancers have seen."""
+    """Seconds at the start of a shutdown in which the service reports that it is not ready but still accepts requests,
+    so that load balancers notice."""
 
     queue_size: Count = 64
-    """How many long requests may wait or be worked on at a time; more are refused at once."""
+    """The largest number of long requests waiting or running at a time; more are refused at once."""
 
     max_wait: Seconds = 2.0
-    """Seconds that a question may have waited to be read, because others came before it; later ones are refused.
-    Not over gRPC, which does not tell when a call came: there the deadlines that callers set bound it."""
+    """Seconds that a request may wait in the socket behind earlier ones before it is refused; over HTTP only, as gRPC
+    reports no arrival times."""
 
     max_connections: Count = 4096
-    """Connections that each worker keeps; beyond, who has rested longest goes, or else who comes, with one answer."""
+    """The largest number of open connections of each worker; at the limit, the connection idle for longest is closed,
+    or where none is idle the new one is refused."""
 
     idle_timeout: Count = 5
-    """Whole seconds in which a caller must say what he asks, and take some of his answer, or his connection is closed;
-    behind a balancer, more than it keeps connections that rest."""
+    """Whole seconds of silence after which a connection is closed: between requests, within a request's head, or while
+    the client reads no answer; behind a load balancer, set it above the balancer's own idle timeout."""
 
     inline_seconds: Annotated[float, Field(ge=0)] = 0.001
-    """Work expected to take less is done at once on the event loop, together with like work that came with it, up to
-    this long; more goes to a thread, in turns."""
+    """Seconds of work up to which requests run in one batch on the event loop; longer work runs in a thread."""
 
     threads: Count = 1
-    """Threads that one run of a large network may use; for small networks one is fastest."""
+    """Threads that onnxruntime may use for one run of a large network; small networks are fastest with one."""
 
     mask_cache_bytes: Annotated[int, Field(ge=0)] = 64 * 2**20
-    """Memory for the masks of seeds in use."""
+    """Memory for cached dropout masks, in bytes."""
 
     prediction_log: Url | Path | None = None
-    """Where rows and the answers to them are kept for review: a folder, for Parquet files, or the URL of a database,
-    sqlite:///… or postgresql://…; unset: nowhere."""
+    """The store of rows and their answers for review: a folder for Parquet files, or the URL of a database,
+    sqlite:///… or postgresql://…; unset: nothing is logged."""
 
     prediction_log_inputs: bool = True
-    """Whether the rows themselves are kept too; without them a person cannot label, nor a network learn."""
+    """Whether the prediction log contains the rows themselves, which labelling and training need."""
 
     prediction_log_days: Seconds | None = None
-    """Days after which rows of the prediction log are forgotten, with their labels; unset: never."""
+    """Days after which rows of the prediction log are deleted with their labels; unset: never."""
 
     prediction_log_seconds: Seconds = 10.0
-    """The longest that an answer waits to be written; a folder gets a file from each worker each time."""
+    """Seconds between two writes of the prediction log; into a folder, each worker writes one file each time."""
 
     prediction_log_queue_bytes: Count = 64 * 2**20
-    """Memory for answers that wait to be written, in each worker; what does not fit is dropped and counted."""
+    """Memory of each worker for answers not yet written, in bytes; answers beyond it are dropped and counted."""
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
-    """The least severe messages to log: debug, info, warning or error."""
+    """The lowest level of messages to log: debug, info, warning or error."""
 
     access_log: bool = False
-    """Log a line a request; those that end in an error of the service are always logged."""
+    """Whether to log one line for each request; requests that end in a server error are always logged."""
 
     @property
     def default_samples(self) -> int:
-        """Passes of requests that give no number: what is set, or as many as are allowed."""
+        """The number of samples of requests without one: the setting, or the limit if that is lower."""
         return min(self.samples, self.max_samples, self.max_row_samples)
 
     def to_environment(self) -> dict[str, str]:
-        """The variables from which another process reads the same settings."""
+        """Return the environment variables from which another process reads the same settings."""
         values = self.model_dump(mode="json", exclude_none=True)
         return {
             f"{self.model_config['env_prefix']}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
@@ -220,7 +225,7 @@ class Settings(BaseSettings):
 
 
 EXAMPLES = {"pins": '{"digits": 1}', "cors_origins": '["https://app.example.org"]'}
-"""Of settings in JSON."""
+"""Example values of settings in JSON, by name."""
 
 WORDING = {
     "bool_parsing": "expected true or false",
@@ -230,10 +235,10 @@ WORDING = {
     "int_parsing": "expected a whole number",
     "less_than_equal": "expected at most {le}",
 }
-"""By pydantic's type of an error; others have pydantic's own."""
+"""Messages by pydantic's type of an error; other types keep pydantic's message."""
 
 SERVICE_LINK = re.compile(r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-"""What Kubernetes calls variables that it sets for each Service, after the Service's name."""
+"""Endings of the variables that Kubernetes sets for each Service, after the Service's name."""
 LINK_URL = re.compile(r"(tcp|udp|sctp)://")
 LINK_REMEDY = (
     "Kubernetes sets it for a Service of that name; in the pod's spec write enableServiceLinks: false, or set the "
@@ -242,7 +247,7 @@ LINK_REMEDY = (
 
 
 def explain(error: ValidationError) -> dict[str, str]:
-    """Return what was expected and what was found, by the setting's name."""
+    """Return the values expected and found, in words, by the setting's name."""
     reasons: dict[str, str] = {}
     for each in error.errors():
         name = str(each["loc"][0]) if each["loc"] else "settings"
@@ -257,9 +262,9 @@ def explain(error: ValidationError) -> dict[str, str]:
 
 
 def find_misspelt(variables: Iterable[str]) -> dict[str, str]:
-    """Variables that look like settings but are none → the setting that each may mean, empty where none is near.
+    """Return the variables that start with `DROPSERVE_` but are no setting, each with the nearest setting or "".
 
-    Those that Kubernetes sets, such as DROPSERVE_SERVICE_HOST for a Service of that name, are none of them.
+    Variables that Kubernetes sets for a Service, such as DROPSERVE_SERVICE_HOST, are left out.
     """
     prefix = str(Settings.model_config["env_prefix"])
     known = [name.upper() for name in Settings.model_fields]
