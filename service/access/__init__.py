@@ -1,1 +1,1 @@
-"""Who may call and how much: keys, limits, refusals, and what every way in has in common."""
+"""Access to the service over HTTP and gRPC alike: keys, limits, and the table from error to status."""

@@ -1,7 +1,7 @@
-"""Who may do what: API keys, of which only digests are stored.
+"""API keys and their scopes; only digests of keys are stored.
 
-A line of the key file is a key: its name, its scope and the SHA-256 of the key, in hexadecimal. A key is 256
-random bits, so a plain digest of it cannot be guessed backwards, and none slower is needed.
+Each line of the key file is a key: its name, its scope and the SHA-256 of the key in hexadecimal. A key has 256
+random bits, so a fast digest cannot be inverted by guessing, and no slow password hash is needed.
 """
 
 import re
@@ -15,27 +15,30 @@ from typing import Literal, NamedTuple, cast, get_args
 from service.errors import DropserveError, Forbidden, Unauthenticated
 
 KeyScope = Literal["infer", "review", "admin"]
-"""Each allows what those before it do. `infer` asks models and reads of them and the metrics; `review` sees what others
-asked, and labels it; `admin` may load and unload models too."""
+"""The permissions of a key; each scope includes those before it.
+
+`infer` calls models and reads their documents and the metrics; `review` reads and labels the prediction log;
+`admin` also loads and unloads models.
+"""
 SCOPES = get_args(KeyScope)
 
 OPEN = re.compile(
     r"/|/status|/ui/.*|/healthz|/readyz|/v2/health/(live|ready)|/docs(/.*)?|/static-offline-docs/.*|/openapi\.json"
 )
-"""Paths that need no key: health, the pages for people, and the description of the service."""
+"""Paths that need no key: health, the pages, and the OpenAPI document."""
 MODEL = r"models/[^/]+(/versions/[^/]+)?"
 INFER = re.compile(
     rf"(/v1/{MODEL})?/(predict|uncertainty)|/v1/(models|(?!models/refresh$){MODEL}(/examples)?)|/metrics"
     rf"|/{MODEL}/(files|behaviour|card|plots/[^/]+)"
     rf"|/v2/?|/v2/{MODEL}(/ready|/infer)?|/v2/repository/index"
 )
-"""Paths that a key of the scope infer is enough for. All others need the scope admin, what is not known too."""
+"""Paths that need the scope infer. Any path that matches no pattern needs the scope admin, unknown paths too."""
 REVIEW = re.compile(r"/v1/review(/[^/]+)?")
 """Paths that need the scope review."""
 
 LINE = re.compile(r"(\S+)\s+(\S+)\s+([0-9a-f]{64})")
 PREFIX = "ds_"
-"""Lets a scanner of leaked secrets know a key for what it is."""
+"""The start of every key, by which scanners for leaked secrets can recognise it."""
 
 REMEDY = "send a key as `Authorization: Bearer …` or `X-API-Key: …`"
 
@@ -48,30 +51,34 @@ class Key(NamedTuple):
     digest: str
 
     def line(self) -> str:
-        """As it stands in the key file."""
+        """Return the key's line in the key file."""
         return f"{self.name} {self.scope} {self.digest}"
 
 
 class InvalidKeyFile(DropserveError):
-    """The key file cannot be read, or a line of it breaks the form."""
+    """The key file cannot be read, or a line of it is malformed."""
 
     code = "invalid_key_file"
 
 
 class Access:
-    """The keys that are known."""
+    """The known keys, against which requests are checked."""
 
     def __init__(self, keys: tuple[Key, ...]) -> None:
+        """Accept these keys."""
         self._keys = keys
 
     def replace(self, other: "Access") -> None:
-        """Know the other's keys from now on, and no longer one's own."""
+        """Accept the other's keys in place of the current ones."""
         self._keys = other._keys
 
     def check(self, needed: KeyScope, given: str | None) -> Key:
-        """The caller's key, when it may do what is needed; raises Unauthenticated or Forbidden."""
+        """Return the stored key that matches the given one, if its scope suffices.
+
+        Raises Unauthenticated for a missing or unknown key, Forbidden for a scope that is too small.
+        """
         if not given:
-            raise Unauthenticated(f"a key is needed; {REMEDY}")
+            raise Unauthenticated(f"a key is required; {REMEDY}")
         key = self._find(sha256(given.encode()).hexdigest())
         if key is None:
             raise Unauthenticated("the key is not known")
@@ -80,7 +87,7 @@ class Access:
         return key
 
     def _find(self, digest: str) -> Key | None:
-        """Compares with all, each in constant time, so that the time tells nothing of any."""
+        """Compare with every key in constant time, so that the duration reveals nothing about any of them."""
         found = None
         for key in self._keys:
             if compare_digest(key.digest, digest):
@@ -89,19 +96,22 @@ class Access:
 
 
 def read_keys(file: Path) -> Access:
-    """The key file; empty lines and those that begin with # are passed over. Raises InvalidKeyFile."""
+    """Read a key file; empty lines and lines that begin with # are ignored. Raises InvalidKeyFile."""
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidKeyFile(f"{file}: the key file cannot be read: {error}") from None
     keys = tuple(_parse(line.strip(), file, number) for number, line in enumerate(lines, 1) if _is_key(line))
     if not keys:
-        raise InvalidKeyFile(f"{file}: there is no key in it; `python -m service key` makes one")
+        raise InvalidKeyFile(f"{file}: has no key; `python -m service key` makes one")
     return Access(keys)
 
 
 def make_key(name: str, scope: KeyScope) -> tuple[str, Key]:
-    """A new key, to be given to its owner, and what is stored of it. Raises InvalidKeyFile for a name with spaces."""
+    """Return a new secret for its owner, and its entry for the key file.
+
+    Raises InvalidKeyFile for a name with spaces.
+    """
     secret = PREFIX + secrets.token_urlsafe(32)
     key = Key(name, scope, sha256(secret.encode()).hexdigest())
     if not LINE.fullmatch(key.line()) or name.startswith("#"):
@@ -110,7 +120,7 @@ def make_key(name: str, scope: KeyScope) -> tuple[str, Key]:
 
 
 def needed_scope(path: str) -> KeyScope | None:
-    """What a key must allow for this path; None where none is needed. What is not known to be less needs all."""
+    """Return the scope that a path needs, or None where no key is needed; an unknown path needs admin."""
     if OPEN.fullmatch(path):
         return None
     if REVIEW.fullmatch(path):
@@ -119,7 +129,7 @@ def needed_scope(path: str) -> KeyScope | None:
 
 
 def given_key(headers: Mapping[bytes, bytes]) -> str | None:
-    """The key that a request brings."""
+    """Return the key in a request's headers (`Authorization: Bearer …` or `X-API-Key`), or None."""
     kind, _, credentials = headers.get(b"authorization", b"").partition(b" ")
     key = credentials.strip() if kind.lower() == b"bearer" else headers.get(b"x-api-key")
     return key.decode("latin-1") if key else None

@@ -1,4 +1,4 @@
-"""The sockets that the service listens on: bound before anything is loaded, by the process that starts the others."""
+"""The listening sockets, bound by the parent process before anything is loaded."""
 
 import errno
 import os
@@ -9,14 +9,15 @@ from ipaddress import ip_address
 from service.config import InvalidSettings
 
 ATTEMPTS = 10
-"""To find a port that is free at all addresses of a host."""
+"""Number of attempts to find a port that is free at all addresses of a host."""
 ANY_IPV6 = "::"
 
 
 def bind(host: str, port: int, setting: str = "port") -> list[socket.socket]:
-    """Bind a socket for each address of a host; `::` stands for all addresses of both families.
+    """Bind a socket for each address of a host; `::` means all IPv4 and IPv6 addresses.
 
-    Port 0 takes one that is free at all of them. Raises InvalidSettings: of `host`, or of the setting of the port.
+    Port 0 takes a port that is free at all of them. Raises InvalidSettings that names `host` or `setting`, the
+    setting of the port.
     """
     addresses = _resolve(host, port)
     for _ in range(ATTEMPTS):
@@ -36,7 +37,7 @@ def find_port(sockets: list[socket.socket]) -> int:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the host."""
+    """Return whether a host is reachable from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -44,7 +45,7 @@ def is_loopback(host: str) -> bool:
 
 
 def format_host(host: str) -> str:
-    """Return a host as URLs have it: IPv6 in brackets."""
+    """Return a host as in URLs, IPv6 addresses in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -59,7 +60,7 @@ def _resolve(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[obj
 
 
 def _bind_all(addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]]) -> list[socket.socket]:
-    """Bind all that this machine has of the addresses. Raises OSError where one is taken, or it has none of them."""
+    """Bind the addresses that this machine has. Raises OSError where one is in use, or where it has none of them."""
     sockets: list[socket.socket] = []
     absent = OSError(errno.EADDRNOTAVAIL, "")
     with ExitStack() as undo:

@@ -1,4 +1,4 @@
-"""What a refusal is to an HTTP caller: the one table from error to status, and the form that all errors have."""
+"""The one table from error to HTTP status, and the JSON form of all errors."""
 
 from service import errors
 from service.api.replies import encode
@@ -6,8 +6,8 @@ from service.errors import DropserveError
 
 Header = tuple[bytes, bytes]
 
-MISTAKE = "something went wrong in the service; its log says what"
-"""All that a caller is told of a mistake of ours."""
+MISTAKE = "an internal error occurred; the service's log has the details"
+"""The message for an unexpected exception; its details are logged, not sent."""
 
 STATUS: dict[type[DropserveError], int] = {
     errors.MalformedBody: 400,
@@ -29,7 +29,7 @@ STATUS: dict[type[DropserveError], int] = {
     errors.NotReady: 503,
     errors.Overloaded: 429,
     errors.DeadlineExceeded: 504,
-    errors.CallerGone: 499,  # as nginx counts them; nobody is there to be told
+    errors.CallerGone: 499,  # nginx's code for a closed connection; counted, never sent
     errors.StoreAway: 503,
     errors.InvalidModel: 503,
     errors.InvalidStore: 503,
@@ -41,18 +41,18 @@ HEADERS: dict[int, list[Header]] = {
     429: [(b"retry-after", b"1")],
     503: [(b"retry-after", b"1")],
 }
-"""What a status is sent with; Retry-After is in seconds."""
+"""Headers sent with a status; Retry-After is in seconds."""
 
 
 def error_reply(error: DropserveError, status: int | None = None) -> tuple[int, bytes, list[Header]]:
-    """Status, JSON and headers of a refusal; an error of no known kind is ours, 500."""
+    """Return status, JSON body and headers for an error; one without an entry in STATUS is a 500."""
     status = status or STATUS.get(type(error), 500)
     body = {"error": {"code": error.code, "message": error.message, "details": error.details}}
     return status, encode(body), _headers(error, status)
 
 
 def _headers(error: DropserveError, status: int) -> list[Header]:
-    """Retry-After tells when, and Allow what instead, where the error knows."""
+    """Return Allow or Retry-After from the error's details, else the status's own headers."""
     if isinstance(error, errors.MethodNotAllowed) and "allowed" in error.details:
         return [(b"allow", error.details["allowed"].encode())]
     if "retry_after" in error.details:

@@ -1,1 +1,1 @@
-"""The JSON of the API: what a request may say, and how an answer is written."""
+"""The JSON of the API: decoding requests and encoding answers."""

@@ -1,6 +1,6 @@
-"""The JSON of a request → what was asked, or an error that names the field and what was expected.
+"""Decode the JSON of a request, or raise an error that names the field and what was expected.
 
-The rows in it stay JSON, for `service.rows.json_rows`.
+The rows stay JSON; `service.rows.json_rows` decodes them for a model.
 """
 
 import difflib
@@ -19,27 +19,27 @@ from service.rows.inputs import FIELD, not_fitting
 from service.rows.json_errors import in_words, quoted
 
 MAX_OPTION_BYTES = 2**18
-"""Of all fields but `inputs` together. Bodies no longer than this are told exactly where they hold a NaN."""
+"""The largest size of all fields other than `inputs`; in bodies up to this size, errors locate a NaN exactly."""
 
 NON_FINITE = re.compile(rb"NaN|Infinity")
 
-OTHERS = {
+OTHER_ENCODINGS = {
     BOM_UTF16_LE: "it is UTF-16; expected UTF-8",
     BOM_UTF16_BE: "it is UTF-16; expected UTF-8",
     b"{\0": "it is UTF-16; expected UTF-8",
     b"\0{": "it is UTF-16; expected UTF-8",
-    b"\x1f\x8b": "it is gzip, and no content-encoding says so",
+    b"\x1f\x8b": "it is gzip without a content-encoding header",
 }
-"""What a body may be by its first bytes."""
+"""Explanations of a body that is not JSON, by its first bytes."""
 
 Request = TypeVar("Request", bound=msgspec.Struct | msgspec.Raw | dict[str, msgspec.Raw])
 
 STRUCTS: dict[str, type[msgspec.Struct]] = {"samples": AdaptiveSamples, "ablate": Ablate}
-"""What stands below a field, to name its fields in errors."""
+"""The struct of a nested field, whose field names are listed in errors."""
 
 
 def decode_request(body: bytes, kind: type[Request]) -> Request:
-    """The body as a request of this kind; raises MalformedBody, InvalidInput or LimitExceeded."""
+    """Decode a body to a request of the given kind. Raises MalformedBody, InvalidInput or LimitExceeded."""
     body = body.removeprefix(BOM_UTF8)
     try:
         if len(body) > MAX_OPTION_BYTES and getattr(kind, "__annotations__", {}).get(FIELD) is msgspec.Raw:
@@ -62,14 +62,14 @@ def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _raw_decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
-    """Of the same fields, none of which is looked into."""
+    """Return a decoder for the same fields that leaves their values as JSON."""
     fields = [(name, msgspec.Raw, msgspec.Raw()) for name in kind.__struct_fields__]
     strict = kind.__struct_config__.forbid_unknown_fields
     return msgspec.json.Decoder(msgspec.defstruct(kind.__name__, fields, forbid_unknown_fields=strict))
 
 
 def _decode_long(body: bytes, kind: type[Request]) -> Request:
-    """The fields but `inputs` are decoded only when they are few enough."""
+    """Decode the fields other than `inputs` only if they are short enough."""
     fields = msgspec.structs.asdict(_raw_decoder(kind).decode(body))  # type: ignore[arg-type]
     given = {name: raw for name, raw in fields.items() if memoryview(raw).nbytes}
     inputs = given.get(FIELD)
@@ -101,17 +101,17 @@ def _invalid_field(error: str, kind: type[Request]) -> InvalidInput | MalformedB
 
 
 def _not_json(error: msgspec.DecodeError, body: bytes) -> InvalidRequest:
-    """Tell what it is instead, where that can be told."""
+    """Return an error that names the body's actual format where it is recognised."""
     if not body.strip():
         return MalformedBody("the body is empty; expected JSON")
-    for start, found in OTHERS.items():
+    for start, found in OTHER_ENCODINGS.items():
         if body.startswith(start):
             return MalformedBody(f"the body is not JSON: {found}")
     return _non_finite(error, body) or MalformedBody(f"the body is not JSON: {error}")
 
 
 def _non_finite(error: msgspec.DecodeError, body: bytes) -> InvalidInput | None:
-    """NaN and Infinity are not JSON, yet many clients write them: say so, and where."""
+    """Return an error with the place of a NaN or Infinity, which are not JSON but are written by many clients."""
     if len(body) > MAX_OPTION_BYTES:
         byte = int(found[1]) if (found := re.search(r"\(byte (\d+)\)", str(error))) else 0
         if not NON_FINITE.match(body, byte):

@@ -1,4 +1,4 @@
-"""Answers → JSON, written by orjson straight from the arrays. `service.api.schemas` says what each field means."""
+"""Encode answers as JSON, written by orjson directly from the arrays; `service.api.schemas` documents each field."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,16 +17,16 @@ from service.model.manifest import Manifest
 from service.model.runtime import Array
 
 Columns = dict[str, Sequence[Any]]
-"""Fields of an answer, each with one entry a row."""
+"""Fields of an answer by name, each with one entry per row."""
 
 
 def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
-    """As `schemas.PredictReply` describes it; raises InvalidInput for a coverage that the model has not."""
+    """Return the JSON of a `schemas.PredictReply`. Raises InvalidInput for a coverage that the model does not have."""
     return encode({**_heading(manifest), "predictions": _rows(answer_columns(manifest, prediction, coverage))})
 
 
 PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
-"""Asks for nothing beside the usual."""
+"""A request without options."""
 
 
 def encode_uncertainty(
@@ -36,7 +36,10 @@ def encode_uncertainty(
     request: UncertaintyRequest = PLAIN,
     decision: Decision | None = None,
 ) -> bytes:
-    """As `schemas.UncertaintyReply` describes it; raises InvalidInput for a coverage that the model has not."""
+    """Return the JSON of a `schemas.UncertaintyReply`.
+
+    Raises InvalidInput for a coverage that the model does not have.
+    """
     columns = spread_columns(manifest, sampled.uncertainty)
     heading = _heading(manifest)
     passes = sampled.passes.tolist()
@@ -59,14 +62,14 @@ def encode_uncertainty(
 
 
 def encode_examples(manifest: Manifest, inputs: Inputs) -> bytes:
-    """As `schemas.Examples` describes it."""
+    """Return the JSON of `schemas.Examples`."""
     return encode({"model": manifest.name, "version": manifest.version, "inputs": as_sent(inputs, manifest)})
 
 
 def answer_rows(
     manifest: Manifest, prediction: Prediction, uncertainty: Uncertainty | None = None
 ) -> list[dict[str, Any]]:
-    """The entries of `predictions`, without what only some requests ask for."""
+    """Return the entries of `predictions` without optional fields."""
     answers = _rows(answer_columns(manifest, prediction, None))
     if uncertainty is None:
         return answers
@@ -74,7 +77,7 @@ def answer_rows(
 
 
 def sent_rows(inputs: Inputs, manifest: Manifest) -> Sequence[Any]:
-    """Each row as a caller writes it: what `encode` takes; of several inputs, an object of them."""
+    """Return each row as in a request's JSON, for `encode`; with several inputs, each row is an object of them."""
     if manifest.categorical:
         return manifest.categorical.to_names(inputs[manifest.inputs[0].name])
     if len(inputs) == 1:
@@ -83,7 +86,7 @@ def sent_rows(inputs: Inputs, manifest: Manifest) -> Sequence[Any]:
 
 
 def as_sent(inputs: Inputs, manifest: Manifest) -> Any:
-    """Rows as callers write them: a list, or one for each of several inputs; categories by name."""
+    """Return rows as in a request's JSON: a list, or an object of lists for several inputs; categories by name."""
     arrays = {name: _shortest(array) for name, array in inputs.items()}
     if manifest.categorical:
         return manifest.categorical.to_names(arrays[manifest.inputs[0].name])
@@ -92,7 +95,7 @@ def as_sent(inputs: Inputs, manifest: Manifest) -> Any:
 
 
 def encode(value: object) -> bytes:
-    """JSON; NaN becomes null."""
+    """Return the JSON of a value; NaN becomes null."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -104,7 +107,7 @@ def _heading(manifest: Manifest) -> dict[str, Any]:
 
 
 def answer_columns(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> Columns:
-    """The deterministic answer; raises InvalidInput for a coverage that the model has not."""
+    """Return the fields of the deterministic answer. Raises InvalidInput for a coverage that the model lacks."""
     values = prediction.values
     singles = _single(values)
     quantile = None if coverage is None else choose_quantile(manifest, coverage)
@@ -129,7 +132,7 @@ def answer_columns(manifest: Manifest, prediction: Prediction, coverage: float |
 
 
 def spread_columns(manifest: Manifest, summary: Uncertainty) -> Columns:
-    """What the thinned networks say."""
+    """Return the fields that summarise the samples."""
     if isinstance(summary, RegressionUncertainty):
         return {
             "mean": _vectors(summary.mean),
@@ -152,30 +155,30 @@ def spread_columns(manifest: Manifest, summary: Uncertainty) -> Columns:
 
 
 def decision_column(decision: Decision) -> list[str]:
-    """What to do with each answer."""
+    """Return "accept" or "refer" for each row."""
     return ["accept" if accepted else "refer" for accepted in decision.accepted.tolist()]
 
 
 def labels(manifest: Manifest, probabilities: Float64) -> list[str]:
-    """The most probable class of each row."""
+    """Return the label of the most probable class of each row, from probabilities (rows, classes)."""
     return [manifest.labels[i] for i in probabilities.argmax(axis=-1).tolist()]
 
 
 def _rows(columns: Columns) -> list[dict[str, Any]]:
-    """Columns → one object a row."""
+    """Return one object per row."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _vectors(array: Float64) -> list[Array]:
-    """A vector a row."""
+    """Return a list of one vector per row."""
     return list(_single(array))
 
 
 def _shortest(array: Array) -> Array:
-    """With as few digits as tell numbers of this type apart: 0.3 in float32 is not 0.30000001192092896."""
+    """Return the float64 values with the shortest decimal form of float32 ones: 0.3, not 0.30000001192092896."""
     return array.astype(str).astype(np.float64) if array.dtype == np.float32 else array
 
 
 def _single(array: Float64) -> Array:
-    """In float32: the network's own precision, and half the digits."""
+    """Return the array in float32, the network's own precision, which halves the digits of the JSON."""
     return array.astype(np.float32)

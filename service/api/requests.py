@@ -1,4 +1,4 @@
-"""What a request may ask: its fields, and what they mean for a model."""
+"""The fields of inference requests, and the sampling that they define for a model."""
 
 import math
 import secrets
@@ -15,15 +15,15 @@ from service.model.manifest import Manifest
 MAX_JSON_INTEGER = 2**63 - 1
 MAX_QUANTILES = 100
 MAX_DRAWN_SEED = 2**53 - 1
-"""A seed drawn here is read back exactly even by clients whose numbers are all doubles."""
+"""The largest random seed, which clients with double-precision numbers represent exactly."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=MAX_JSON_INTEGER)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
-"""Of 1, strictly between nothing and all."""
+"""A fraction strictly between 0 and 1."""
 
 
 class AdaptiveSamples(msgspec.Struct, forbid_unknown_fields=True):
-    """As many samples as a row needs: until its means are precise enough, or its leading class is settled."""
+    """Adaptive sampling: samples are added until a row's means are precise enough or its leading class is certain."""
 
     max: Count
     tolerance: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -31,7 +31,7 @@ class AdaptiveSamples(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Ablate(msgspec.Struct, forbid_unknown_fields=True):
-    """Units to do without: by number, or a fraction that the seed chooses."""
+    """Units of a dropout site set to zero: by number, or a fraction chosen by the seed."""
 
     site: int | str
     units: list[Annotated[int, msgspec.Meta(ge=0, le=MAX_JSON_INTEGER)]] | None = None
@@ -39,14 +39,14 @@ class Ablate(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class PredictRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Rows to answer."""
+    """The body of `/predict`; `service.api.schemas.PredictBody` documents the fields."""
 
     inputs: msgspec.Raw
     coverage: Share | None = None
 
 
 class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """Rows to answer, by how many thinned networks, and by which."""
+    """The body of `/uncertainty`; `service.api.schemas.UncertaintyBody` documents the fields."""
 
     inputs: msgspec.Raw
     samples: Count | AdaptiveSamples | None = None
@@ -60,7 +60,7 @@ class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, settings: Settings) -> Sampling:
-    """What to ask of the thinned networks; raises InvalidInput or LimitExceeded."""
+    """Return the sampling of a request with this many rows. Raises InvalidInput or LimitExceeded."""
     asked = request.samples or settings.default_samples
     passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
     _limit("samples", passes, settings.max_samples)
@@ -89,10 +89,10 @@ def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, se
 
 
 def _refuse_unfounded(request: UncertaintyRequest, sampling: Sampling) -> None:
-    """Thresholds were fitted for the network as it is; asked for by name they are refused, else left out."""
+    """Raise InvalidInput for a threshold or coverage requested of a changed network, for which none was fitted."""
     for field, unfounded in (("error_rate", sampling.changes_network), ("coverage", bool(sampling.ablations))):
         if unfounded and getattr(request, field) is not None:
-            message = f"{field}: is known of the network as it was trained, not with dropout_rate or ablate"
+            message = f"{field}: is available for the network as it was trained, not with dropout_rate or ablate"
             raise InvalidInput(message, field=field)
 
 
@@ -103,7 +103,7 @@ def _limit(field: str, given: int, limit: int, what: str = "") -> None:
 
 
 def _limit_product(field: str, factors: Mapping[str, int], limit: int) -> None:
-    """Of numbers by what they count."""
+    """Raise LimitExceeded where the product of the counts, given by name, exceeds the limit."""
     given = math.prod(factors.values())
     if given > limit:
         found = " × ".join(map(str, factors.values()))
@@ -148,7 +148,7 @@ def _ablation(ablate: Ablate, place: int, manifest: Manifest, seed: int) -> Abla
 
 
 def choose_seed(asked: int | Literal["random"] | None, default: int) -> int:
-    """The seed to use; a random one is drawn, to be told in the answer."""
+    """Return the seed to use: the requested one, a newly drawn one for "random", or the default."""
     if asked is None:
         return default
     return secrets.randbelow(MAX_DRAWN_SEED + 1) if asked == "random" else asked

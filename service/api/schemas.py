@@ -1,6 +1,6 @@
-"""What the JSON of the API means: models for OpenAPI, and for clients that want types.
+"""Models of the API's JSON for OpenAPI and for typed clients.
 
-They describe; `service.api.requests` reads and `service.api.replies` writes, faster. Tests hold them together.
+They only describe: `service.api.requests` reads and `service.api.replies` writes, both faster, and tests compare them.
 """
 
 from typing import Annotated, Any, Literal
@@ -22,27 +22,27 @@ from service.model.manifest import (
 )
 
 COMPONENT = "#/components/schemas/{model}"
-"""Where OpenAPI keeps a schema."""
+"""The reference to a schema in an OpenAPI document."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-"""Of 1, strictly between nothing and all."""
+"""A fraction strictly between 0 and 1."""
 
-ROW = "A row: its numbers, nested as deep as the model's input is; in the place of a category its name."
+ROW = "A row: its numbers, nested like the model's input; the value of a categorical feature is its name."
 Row = TypeAliasType("Row", Annotated[Any, Field(description=ROW)])
-"""Of any type: clients are generated from this, and a closed union would refuse their lists of lists of numbers."""
+"""Any type, as clients generated from a closed union would refuse lists of lists of numbers."""
 
-BY_INPUT = "For each of several inputs its rows, by name."
+BY_INPUT = "The rows of each input, by the input's name."
 RowsByInput = TypeAliasType("RowsByInput", Annotated[dict[str, list[Row]], Field(description=BY_INPUT)])
 
 
 def _without_defaults(schema: dict[str, Any]) -> None:
-    """What a field's default is, its text says; generators of clients take a field that has one to be required."""
+    """Remove defaults from a schema, as client generators treat fields with a default as required."""
     for field in schema["properties"].values():
         field.pop("default", None)
 
 
 def _absent_not_null(schema: dict[str, Any]) -> None:
-    """A field whose default is None may be absent from a reply, and is never null."""
+    """Describe fields whose default is None as absent rather than null."""
     for field in schema["properties"].values():
         if "default" in field:
             (kind,) = (kind for kind in field.pop("anyOf") if kind != {"type": "null"})
@@ -51,99 +51,99 @@ def _absent_not_null(schema: dict[str, Any]) -> None:
 
 
 class Described(BaseModel):
-    """A part of a request or of a reply."""
+    """The base of all models; attribute docstrings become the fields' descriptions."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Body(Described):
-    """A part of a request."""
+    """The base of the models of requests."""
 
     model_config = ConfigDict(json_schema_extra=_without_defaults)
 
 
 class Reply(Described):
-    """A part of a reply."""
+    """The base of the models of replies."""
 
     model_config = ConfigDict(json_schema_extra=_absent_not_null)
 
 
 class ClassAnswer(Reply):
-    """A row's deterministic answer, dropout gone."""
+    """A row's deterministic answer, of the network without dropout."""
 
     label: str
     """The most probable class."""
     probability: float
-    """Its calibrated probability."""
+    """The calibrated probability of `label`."""
     probabilities: list[float]
-    """Of every class, in the order of `labels`."""
+    """The calibrated probability of every class, in the order of `labels`."""
     prediction_set: list[str] | None = None
-    """The classes that cannot be ruled out; contains the truth as often as the coverage asked for."""
+    """The conformal set: it contains the true class with the requested coverage."""
 
 
 class RegressionAnswer(Reply):
-    """A row's deterministic answer, dropout gone."""
+    """A row's deterministic answer, of the network without dropout."""
 
     values: list[float]
-    """In the target's own unit."""
+    """The predicted values, in the target's unit."""
     noise_std: list[float] | None = None
-    """Where the network has learned the noise of the target: its standard deviation for this row, of each value."""
+    """Standard deviation of the observation noise of each value for this row, if the network has learned it."""
     interval: list[list[float]] | None = None
-    """Low and high end for each value; contains the truth as often as the coverage asked for."""
+    """Low and high end for each value; the interval contains the true value with the requested coverage."""
 
 
 class Spread(Reply):
-    """What is told of a row's samples when the request asks for it."""
+    """Optional fields about a row's samples."""
 
     samples: int | None = None
-    """Adaptive sampling: how many networks were asked about this row."""
+    """Adaptive sampling: the number of samples drawn for this row."""
     stopped: Literal["tolerance", "confidence", "max"] | None = None
-    """Adaptive sampling: why no more were asked."""
+    """Adaptive sampling: the rule that ended sampling."""
     quantiles: list[list[float]] | None = None
-    """For each quantile asked for, that of every class's probability or of every value."""
+    """For each requested quantile, that of every class's probability or of every value."""
     sampled: list[list[float]] | None = None
-    """`return_samples`: what each network answered, in the order of the samples."""
+    """`return_samples`: the output of each thinned network, in the order of the samples."""
 
 
 class ClassSpread(Spread):
-    """What the thinned networks say of a row. Entropies are in nats."""
+    """The samples of a row of a classification, summarised. Entropies are in nats."""
 
     label: str
-    """The class that is most probable on average."""
+    """The class with the highest mean probability."""
     mean_probabilities: list[float]
-    """The consensus: mean over the samples, in the order of `labels`."""
+    """Mean of each class's probability over the samples, in the order of `labels`."""
     standard_deviation: list[float]
-    """Of each class's probability over the samples (divided by their number)."""
+    """Standard deviation of each class's probability over the samples (divided by their number)."""
     standard_error: list[float | None]
-    """Of each mean: how far it may still move with more samples; null when there is one sample."""
+    """Standard error of each mean, which shrinks with more samples; null for a single sample."""
     predictive_entropy: float
-    """H[E p], the total uncertainty."""
+    """H[E p], the total uncertainty: entropy of the mean probabilities."""
     expected_entropy: float
-    """E H[p], what each network is unsure of by itself (aleatoric): high where the row is ambiguous."""
+    """E H[p], the aleatoric part: mean entropy of the samples, high where the row is ambiguous."""
     mutual_information: float
-    """The rest, what they disagree on (epistemic): high where the model does not know this kind of row."""
+    """The difference of the two, the epistemic part: high where the samples disagree, as on unfamiliar rows."""
     variation_ratio: float
-    """Share of samples that voted against the most voted class."""
+    """Fraction of samples whose most probable class is not the most voted one."""
     votes: list[int]
-    """How many samples put each class first."""
+    """Number of samples in which each class is the most probable."""
     decision: Literal["accept", "refer"] | None = None
-    """Accept the answer, or refer the row to a person: by the threshold in `decided`."""
+    """Whether to accept the answer or to refer the row to a person, by the threshold in `decided`."""
     deterministic: ClassAnswer
 
 
 class RegressionSpread(Spread):
-    """What the thinned networks say of a row, in the target's own unit."""
+    """The samples of a row of a regression, summarised in the target's unit."""
 
     mean: list[float]
-    """The consensus: mean over the samples."""
+    """Mean of each value over the samples."""
     epistemic_std: list[float]
-    """What they disagree on: standard deviation over the samples."""
+    """Standard deviation of each value over the samples: how much they disagree."""
     aleatoric_std: list[float]
-    """The noise that the model expects of the target itself."""
+    """Standard deviation of the observation noise of each value."""
     total_std: list[float]
-    """Both together."""
+    """Square root of the sum of both squared: the total uncertainty."""
     standard_error: list[float | None]
-    """Of the mean; null when there is one sample."""
+    """Standard error of each mean; null for a single sample."""
     deterministic: RegressionAnswer
 
 
@@ -153,9 +153,9 @@ class PredictReply(Reply):
     model: str
     version: int
     labels: list[str] | None = None
-    """The classes, in the order of all lists; a regression has none."""
+    """The classes, in the order of all lists; absent for a regression."""
     predictions: list[ClassAnswer | RegressionAnswer]
-    """One a row, in the order sent."""
+    """One answer per row, in the order sent."""
 
 
 class UncertaintyReply(Reply):
@@ -164,87 +164,89 @@ class UncertaintyReply(Reply):
     model: str
     version: int
     samples: int
-    """How many thinned networks were asked; with adaptive sampling, about the row that needed most."""
+    """The number of samples drawn; with adaptive sampling, for the row that needed most."""
     seed: int
-    """Send it again to ask the same ones."""
+    """The seed of the samples; the same seed gives the same answer."""
     labels: list[str] | None = None
-    """The classes, in the order of all lists; a regression has none."""
+    """The classes, in the order of all lists; absent for a regression."""
     quantiles: list[float] | None = None
-    """Those asked for, in the order of each row's."""
+    """The requested quantiles, in the order of each row's."""
     decided: AbstentionThreshold | None = None
-    """The threshold that decisions go by, and the error rate to expect of what is accepted."""
+    """The threshold of the decisions, with the error rate to expect among accepted answers."""
     predictions: list[ClassSpread | RegressionSpread]
-    """One a row, in the order sent."""
+    """One answer per row, in the order sent."""
 
 
 class ErrorBody(Reply):
-    """What went wrong."""
+    """An error, for people and for programs."""
 
     code: str
-    """Stable, for programs."""
+    """The kind of error; codes are stable."""
     message: str
-    """For people: names the field and what was expected."""
+    """The error in words, with the field and what was expected."""
     details: dict[str, Any] = Field(examples=[{"field": "inputs[0]", "row": 0, "expected": 64, "found": 63}])
-    """The same for programs."""
+    """The same facts as values."""
 
 
 class ErrorReply(Reply):
-    """The answer to every request that is refused."""
+    """The answer to every request that fails."""
 
     error: ErrorBody
 
 
 class PredictBody(Body):
-    """Rows to answer."""
+    """Rows to predict."""
 
     inputs: list[Row] | RowsByInput
-    """A list of rows; for a model of several inputs, an object with such a list for each, by name. A value of a
+    """A list of rows; for a model with several inputs, an object with a list of rows for each, by name. The value of a
     categorical feature is the name of one of the model's `categories`."""
     coverage: Share | None = None
-    """Adds the conformal set or interval of this coverage, one of the model's."""
+    """Adds the conformal set or interval with this coverage, which must be one of the model's."""
 
 
 class AdaptiveBody(Body):
-    """As many samples as each row needs: until one of the rules holds, which is looked at now and then."""
+    """Adaptive sampling: samples are added to each row until one of the rules holds, which is checked regularly."""
 
     max: int = Field(ge=1)
-    """The most samples."""
+    """The largest number of samples."""
     tolerance: float | None = Field(default=None, gt=0)
-    """Largest standard error of a mean: of every class's probability, or of a regression's values."""
+    """Stop when the standard error of every class's mean probability, or of every value's mean, is at most this."""
     confidence: Share | None = None
-    """That the leading class leads in truth, by a sequential test that holds at however many looks."""
+    """Stop when the leading class is certain with this confidence, by a sequential test valid for repeated checks."""
 
 
 class AblateBody(Body):
-    """Units of a dropout site that are zero throughout: by number, or a fraction that the seed chooses."""
+    """Units of a dropout site set to zero in every sample: by number, or a fraction chosen by the seed."""
 
     site: int | str
-    """Its number or its name."""
+    """The site's number or name."""
     units: list[Annotated[int, Field(ge=0)]] | None = None
+    """Numbers of the units."""
     fraction: Share | None = None
+    """Fraction of the site's units, in place of `units`."""
 
 
 class UncertaintyBody(PredictBody):
-    """Rows to answer, by how many thinned networks, and by which."""
+    """Rows to predict with uncertainty, and how to draw the samples."""
 
     samples: Annotated[int, Field(ge=1)] | AdaptiveBody | None = None
-    """How many thinned networks to ask; the service's default when absent."""
+    """Number of samples, or adaptive sampling; the service's default when absent."""
     seed: Annotated[int, Field(ge=0, le=MAX_JSON_INTEGER)] | Literal["random"] | None = None
-    """Which ones: the same seed, the same networks, the same answer. The service's fixed default when absent."""
+    """Seed of the samples: the same seed gives the same answer. The service's fixed default when absent."""
     dropout_rate: float | None = Field(default=None, ge=0, lt=1)
-    """What if p were this, at every site?"""
+    """Dropout probability of every site, in place of the model's own."""
     ablate: list[AblateBody] = []
-    """What if these units were not there? None when absent."""
+    """Units to set to zero; none when absent."""
     quantiles: list[Annotated[float, Field(ge=0, le=1)]] = []
     """Adds these quantiles of the samples; none when absent."""
     return_samples: bool = False
-    """Adds what each network answered; false when absent."""
+    """Adds the output of each thinned network; false when absent."""
     error_rate: Share | None = None
-    """Which abstention threshold decides; when absent, that of the highest error rate that refers any row."""
+    """Error rate of the abstention threshold to decide by; when absent, the highest one that refers any row."""
 
 
 class Alive(Reply):
-    """The process runs."""
+    """The process is running."""
 
     status: Literal["alive"]
 
@@ -255,9 +257,9 @@ class Ready(Reply):
     status: Literal["ready"]
     default_model: str
     models: dict[str, list[int]]
-    """The versions that serve, by model."""
+    """The versions that are ready, by model."""
     failures: dict[str, str]
-    """What was refused, and why."""
+    """The reason for each model or version that could not be loaded."""
 
 
 class VersionState(Reply):
@@ -266,7 +268,7 @@ class VersionState(Reply):
     version: int
     state: Literal["ready", "loading", "unavailable"]
     reason: str
-    """Why it is unavailable; of a ready one, why its newer files are not served. Else empty."""
+    """Why the version is unavailable, or why its newer files could not be loaded; else empty."""
 
 
 class ModelState(Reply):
@@ -274,7 +276,7 @@ class ModelState(Reply):
 
     model: str
     default_version: int | None
-    """The one that answers when none is named: pinned, else the highest; null when none does."""
+    """The version used when none is named: the pinned one, else the highest; null when none is ready."""
     versions: list[VersionState]
 
 
@@ -282,15 +284,15 @@ class ModelList(Reply):
     """All models."""
 
     default_model: str | None
-    """The one that `/predict` and `/uncertainty` ask."""
+    """The model of `/predict` and `/uncertainty`."""
     models: list[ModelState]
 
 
 class ModelDetail(ModelState):
-    """What a version says of itself, from its manifest."""
+    """A version's description, from its manifest."""
 
     version: int
-    """The version that the rest tells of."""
+    """The version described by the following fields."""
     task: Literal["classification", "regression"]
     description: str
     created: str
@@ -298,77 +300,80 @@ class ModelDetail(ModelState):
     inputs: list[TensorSpec]
     output: TensorSpec
     features: list[str]
-    """Names of the values of a row, when they have any."""
+    """Names of the values of a row; may be empty."""
     categories: dict[str, list[str]]
-    """By categorical feature: the names of its values, one of which a row has in its place."""
+    """Names of the possible values of each categorical feature."""
     labels: list[str]
-    """The classes, in the order of all lists; a regression has none."""
+    """The classes, in the order of all lists; empty for a regression."""
     seen: list[Seen]
-    """What the training rows held: one entry a value of a row, or one for all of them; empty: not known."""
+    """Ranges in the training rows: one entry per value of a row, or one for all values; empty when unknown."""
     sites: list[DropoutSite]
-    """Where units are dropped, and with which probability."""
+    """The dropout sites, with their probabilities."""
     temperature: float
-    """Divides the logits before the softmax."""
+    """Divisor of the logits before the softmax."""
     sampled_temperature: float | None
-    """The same for the thinned networks, so that their mean is calibrated; null: `temperature`."""
+    """The same for samples, so that their mean is calibrated; null: `temperature`."""
     work: Work | None
-    """What a row costs in one pass; null when it is not known."""
+    """Cost of a row in one pass; null when unknown."""
     noise: AnyNoise | None
+    """Observation noise of a regression; null when there is none."""
     conformal: list[ConformalQuantile]
+    """Conformal quantiles, by coverage."""
     abstention: list[AbstentionThreshold]
+    """Abstention thresholds, by error rate."""
     evaluation: dict[str, dict[str, float]]
-    """Test figures by kind of answer: deterministic, mc."""
+    """Test metrics of the deterministic answer (`deterministic`) and of the mean of samples (`mc`)."""
     class_figures: list[ClassFigures]
-    """Test figures of each class, in the order of the labels; may be empty."""
+    """Test metrics of each class, in the order of the labels; may be empty."""
     class_weights: list[float]
     """Weight of each class in the loss, in the order of the labels; empty: all 1."""
     warnings: list[str]
-    """What calibration and evaluation found that callers should know."""
+    """Findings of calibration and evaluation that callers should know."""
     training_data: TrainingData | None
     git_commit: str | None
     files: dict[str, str]
-    """SHA-256 of each, to prove which files answer."""
+    """SHA-256 of each file of the version."""
 
 
 class ModelFiles(Reply):
-    """What there is for people to read of a version, below `/models/{name}/versions/{version}/`."""
+    """Documents of a version, below `/models/{name}/versions/{version}/`."""
 
     model: str
     version: int
     card: bool
-    """Whether `card` is there."""
+    """Whether the version has the model card `card`."""
     behaviour: bool
-    """Whether `behaviour` is there."""
+    """Whether the version has the report `behaviour`."""
     plots: list[str]
-    """The files below `plots/`."""
+    """Names of the files below `plots/`."""
 
 
 class Examples(Reply):
-    """Rows that a version of a model may be asked."""
+    """Example rows for a version of a model."""
 
     model: str
     version: int
     inputs: list[Row] | RowsByInput
-    """A few real rows, as `/predict` and `/uncertainty` take them: from the model's golden answers."""
+    """A few real rows from the model's golden answers, in the form that `/predict` and `/uncertainty` accept."""
 
 
 class LabelBody(Body):
-    """What a row is in truth, by a person's judgement."""
+    """The true label of a row, judged by a person."""
 
     label: str | float | list[float]
-    """The name of one of the model's classes; of a regression a number, or a list where it has several outputs."""
+    """The name of one of the model's classes; for a regression a number, or a list for several outputs."""
     by: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-    """Who says so."""
+    """The person that gives the label."""
 
 
-class LabelSaid(Reply):
-    """A label that was given."""
+class LabelEntry(Reply):
+    """An entry in the history of a row's labels."""
 
     label: str | list[float]
     by: str | None
-    """Who, as the request said."""
+    """The person named in the request."""
     key: str | None
-    """The name of the API key that was shown."""
+    """The name of the API key used."""
     time: float
     """Seconds since 1970, UTC."""
 
@@ -377,35 +382,35 @@ class ReviewRow(Reply):
     """A row of the prediction log."""
 
     id: str
-    """Its own; a label is sent to it."""
+    """The row's identifier, to which a label is posted."""
     time: float
-    """When it was answered: seconds since 1970, UTC."""
+    """Time of the answer, in seconds since 1970, UTC."""
     request_id: str
     route: str
-    """As the metrics name it."""
+    """The route of the request, as in the metrics."""
     model: str
     version: int
     row: int
-    """Its number in the request."""
+    """The row's number in its request, from 0."""
     inputs: Row | None
-    """As it may be sent again, of several inputs an object of them; null where the service does not keep inputs."""
+    """The row in the form of a request, for several inputs an object of them; null if inputs are not logged."""
     answer: ClassSpread | RegressionSpread | ClassAnswer | RegressionAnswer
-    """As it was answered, without what only some requests ask for."""
+    """The answer, without optional fields."""
     samples: int
-    """How many thinned networks were asked; 0: the network without dropout."""
+    """The number of samples; 0 for the deterministic answer."""
     seed: int | None
     predictive_entropy: float | None
     mutual_information: float | None
     decision: Literal["accept", "refer"] | None
     label: str | list[float] | None
-    """What a person said last; null: nobody has."""
-    history: list[LabelSaid]
-    """All that was said, from first to last."""
+    """The latest label; null when there is none."""
+    history: list[LabelEntry]
+    """All labels of the row, oldest first."""
 
 
 class ReviewPage(Reply):
-    """Some of the rows."""
+    """A page of rows of the prediction log."""
 
     rows: list[ReviewRow]
     next: str | None
-    """Send it as `after` to get those that follow; null: there are no more."""
+    """The value of `after` for the next page; null on the last one."""

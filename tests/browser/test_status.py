@@ -326,7 +326,7 @@ def test_it_asks_for_a_key_and_shows_files_with_it(
     with serve(models=evil, api_keys=tmp_path / "keys") as client:
         page = context.new_page()
         page.goto(f"{client.base_url}/status")
-        for tried, said in (("ds_wrong", "a key is needed"), (secret, "the key is not known")):
+        for tried, said in (("ds_wrong", "a key is required"), (secret, "the key is not known")):
             expect(page.get_by_role("dialog")).to_contain_text(said)
             page.get_by_label("API key").fill(tried)
             page.get_by_role("button", name="Use it").click()

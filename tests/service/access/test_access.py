@@ -189,8 +189,8 @@ def test_an_infer_key_is_no_admin_key(keys: tuple[Path, dict[str, str]]) -> None
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "there is no key in it"),
-        ("# only a comment\n\n", "there is no key in it"),
+        ("", "has no key"),
+        ("# only a comment\n\n", "has no key"),
         ("alice infer", "line 1: expected a name, a scope and the SHA-256"),
         (f"alice infer {'0' * 63}", "line 1: expected"),
         (f"alice infer {'0' * 64} more", "line 1: expected"),
@@ -321,7 +321,7 @@ def test_a_certificate_without_a_key_stops_the_service(tmp_path: Path) -> None:
     trustme.CA().issue_cert("localhost").cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     result = CliRunner().invoke(cli, ["serve"], env={"DROPSERVE_SSL_CERTFILE": str(tmp_path / "cert.pem")})
     assert result.exit_code == 1
-    assert "the key is looked for with the certificate" in " ".join(result.output.split())
+    assert "the key is expected in the same file" in " ".join(result.output.split())
 
 
 def test_a_certificate_of_no_use_stops_the_service(tmp_path: Path) -> None:

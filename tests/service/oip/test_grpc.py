@@ -207,7 +207,7 @@ def test_keys_and_counts(published: Path, tmp_path: Path, toy: ToyNet) -> None:
     settings = {"DROPSERVE_MODELS": str(published), "DROPSERVE_API_KEYS": str(file)}
     with grpc_service(tmp_path, **settings) as (running, address), Client(address) as connected:
         assert connected.is_server_ready()
-        with pytest.raises(InferenceServerException, match="a key is needed"):
+        with pytest.raises(InferenceServerException, match="a key is required"):
             connected.infer("toy", [rows_of(toy)])
         with pytest.raises(InferenceServerException, match="has the scope infer; this needs admin"):
             connected.load_model("toy", headers=infer)
