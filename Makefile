@@ -8,7 +8,7 @@ TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve P
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve train test lint format proto bench reproduce behaviour abuse soak clients sbom audit pin clean
+.PHONY: help serve train test lint lowest format proto bench reproduce behaviour abuse soak clients sbom audit pin clean
 
 help: ## List these targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,6 +28,13 @@ lint: $(VENV)/.test ## Check style, types, and who may import whom
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lowest: ## Serve with the lowest version of each package that pyproject.toml allows: build/lowest
+	@$(PYTHON) -m venv --clear build/lowest
+	@build/lowest/bin/pip install --quiet --disable-pip-version-check uv
+	@build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --only-binary :all: \
+	  --resolution lowest-direct -r pyproject.toml --extra grpc
+	@build/lowest/bin/python -m tools.lowest
 
 format: $(VENV)/.test ## Put the code into the project's style
 	$(BIN)/ruff check --fix
