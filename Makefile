@@ -4,6 +4,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 NEEDS := pyproject.toml constraints.txt
+# A file's tests share servers and models, and its neighbours in a folder may share more: files go out in order.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve PYTHON=python3.12
 
 .DEFAULT_GOAL := help
@@ -21,7 +23,7 @@ train: $(VENV)/.training ## Train a network on handwritten digits and publish it
 	@$(BIN)/dropserve train $(ARGS)
 
 test: $(VENV)/.test ## Run all tests; those of the container need Docker, or say that they were skipped
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 lint: $(VENV)/.test ## Check style, types, and who may import whom
 	$(BIN)/ruff check

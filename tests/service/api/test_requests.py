@@ -82,7 +82,7 @@ def test_what_is_not_json(body: bytes, manifest: Manifest) -> None:
         (b" \n", "the body is empty; expected JSON"),
         ('{"inputs": []}'.encode("utf-16"), "the body is not JSON: it is UTF-16; expected UTF-8"),
         ('{"inputs": []}'.encode("utf-16-be"), "the body is not JSON: it is UTF-16; expected UTF-8"),
-        (gzip.compress(b"{}"), "the body is not JSON: it is gzip without a content-encoding header"),
+        (gzip.compress(b"{}", mtime=0), "the body is not JSON: it is gzip without a content-encoding header"),
     ],
 )
 def test_what_it_is_instead_of_json(body: bytes, message: str, manifest: Manifest) -> None:
