@@ -22,7 +22,7 @@ import orjson
 import typer
 
 import service
-from service.config import Settings
+from service import Settings
 from service.http.server import run_server
 
 ROOT = str(Path(service.__file__).parent) + os.sep

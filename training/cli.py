@@ -1,4 +1,4 @@
-"""The command line: `python -m training train`."""
+"""The command line: `dropserve train`."""
 
 import os
 import shlex
@@ -58,9 +58,9 @@ def train(
     It is trained, exported with and without its dropout, verified against the original, calibrated and
     evaluated on parts of the data that it did not learn from, and written to MODELS/NAME/VERSION in one piece.
 
-    Examples: python -m training train --data houses.csv --target price
+    Examples: dropserve train --data houses.csv --target price
 
-    python -m training train --hidden 512,512 --dropout 0.3 --epochs 50
+    dropserve train --hidden 512,512 --dropout 0.3 --epochs 50
     """
     settings = None
     try:

@@ -16,12 +16,12 @@ from benchmarks.serving.contenders import Request
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import put, write_requests
 from benchmarks.serving.servers import dropserve, free_port, started
+from service import load_model
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
 from service.engine.steps import Inputs
-from service.loading.load import load_model
-from training.publish.release import publish_module
+from training import publish_module
 
 Points = Iterator[tuple[int, float]]
 

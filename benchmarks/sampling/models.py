@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.sampling.networks import LARGE, NETWORKS, first_dropout, sampled_sizes
 from benchmarks.sampling.torch_network import build, dropout_on, load
+from training import publish_module
 from training.exporting.cost import measure_work
-from training.publish.release import publish_module
 
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 

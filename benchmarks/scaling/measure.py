@@ -15,9 +15,9 @@ from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import on_the_wire, put, write_requests
 from benchmarks.serving.processes import cpu_seconds
 from benchmarks.serving.servers import Server, dropserve, free_port, started
+from service import load_model
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
-from service.loading.load import load_model
 
 CONNECTIONS = 8
 

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.serving.subjects import CLASSES, PASSES, ROWS, SUBJECTS, Subject
 from service.engine.masks import draw_masks
 from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest
-from training.publish.release import publish_module
+from training import publish_module
 
 SEED = 0
 Float32 = NDArray[np.float32]

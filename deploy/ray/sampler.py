@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from service.config import Settings
+from service import Settings
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.engine.pieces import ModelKey, Piece

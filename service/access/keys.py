@@ -103,7 +103,7 @@ def read_keys(file: Path) -> Access:
         raise InvalidKeyFile(f"{file}: the key file cannot be read: {error}") from None
     keys = tuple(_parse(line.strip(), file, number) for number, line in enumerate(lines, 1) if _is_key(line))
     if not keys:
-        raise InvalidKeyFile(f"{file}: has no key; `python -m service key` makes one")
+        raise InvalidKeyFile(f"{file}: has no key; `dropserve key` makes one")
     return Access(keys)
 
 

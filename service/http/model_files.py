@@ -68,7 +68,7 @@ def _add_files(router: APIRouter, place: str, thing: str, find: Callable[..., Aw
         return json_response(encode(await asyncio.to_thread(list_files, documents)))
 
     async def behaviour(documents: Annotated[Documents, found]) -> Response:
-        """What dropout does in this network, measured: the page that `python -m training behaviour` wrote."""
+        """What dropout does in this network, measured: the page that `dropserve behaviour` wrote."""
         return _show(await asyncio.to_thread(documents.read_behaviour), HTML)
 
     async def card(request: Request, documents: Annotated[Documents, found]) -> Response:

@@ -125,7 +125,7 @@ class Catalogue:
 
     def _find_problem(self, strict: bool) -> str:
         if not self.versions:
-            why = f": {self._store_problem}" if self._store_problem else "; publish one with `python -m training train`"
+            why = f": {self._store_problem}" if self._store_problem else "; publish one with `dropserve train`"
             return f"there is no model in {self._location}{why}"
         named = [self._set_default, *(self._pins if strict else ())]
         if missing := [name for name in named if name and name not in self.names]:

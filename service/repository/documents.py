@@ -66,7 +66,7 @@ class Documents(NamedTuple):
         try:
             return read_plain(self.folder / BEHAVIOUR, MAX_DOCUMENT_BYTES)
         except OSError:
-            message = f"{self.place} has no behaviour report; `python -m training behaviour` makes one"
+            message = f"{self.place} has no behaviour report; `dropserve behaviour` makes one"
             raise UnknownFile(message, file=BEHAVIOUR) from None
         except InvalidModel:
             raise self._unfit(BEHAVIOUR, f"it is no plain file of at most {MAX_DOCUMENT_BYTES} bytes") from None

@@ -18,9 +18,9 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
+from service import load_model
 from service.engine.masks import MaskCache
 from service.errors import InvalidModel
-from service.loading.load import load_model
 from service.model.manifest import MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, sha256
 from tests.toy import ToyNet
 from tools.abuse.mutations import mutate

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from service import Settings
 from service.access.compression import decompress
 from service.access.keys import given_key, make_key, needed_scope, read_keys
 from service.api.decoding import decode_request
 from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
 from service.bulk.files import read_rows
-from service.config import Settings
 from service.engine.steps import count_rows
 from service.errors import DropserveError, InvalidRequest
 from service.http.inference import parse_version, read_path

@@ -9,10 +9,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
+from service import load_model
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
 from service.engine.uncertainty import ClassUncertainty
-from service.loading.load import load_model
 from training.data import load_data, split_data
 
 HERE = Path(__file__).parents[2] / "docs"

@@ -57,7 +57,7 @@ def main(
                 save(page, out / f"{name}.png")
         with opened(browser, f"{url}/models/{MODEL}/behaviour", DESK) as page:
             if "unknown_file" in page.content():
-                typer.echo(f"no behaviour report: python -m training behaviour --model {models / MODEL}/1 makes one")
+                typer.echo(f"no behaviour report: dropserve behaviour --model {models / MODEL}/1 makes one")
             else:
                 save(page, out / "behaviour.png", full=False)
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from service.config import Settings
+from service import Settings
 
 HEADING = """# Settings
 
-Every setting is an environment variable. `python -m service serve --help` names those that are options too.
+Every setting is an environment variable. `dropserve serve --help` names those that are options too.
 
 | variable | default | meaning |
 |---|---|---|

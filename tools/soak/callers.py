@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from service.config import Settings
+from service import Settings
 from tests.conftest import PATIENCE
 from tests.service.processes import worker_pids
 from tests.toy import ToyNet

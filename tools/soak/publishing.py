@@ -18,9 +18,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from service import load_model
 from service.engine.masks import MaskCache
 from service.errors import DropserveError
-from service.loading.load import load_model
 from service.repository.folder import find_models
 from tools.soak.report import Report
 

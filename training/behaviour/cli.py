@@ -1,4 +1,4 @@
-"""The command `python -m training behaviour`."""
+"""The command `dropserve behaviour`."""
 
 import time
 from collections.abc import Callable
@@ -63,9 +63,9 @@ def behaviour(
     Trains networks with p = 0, 0.2 and 0.5, and writes behaviour.html, and behaviour.md with its charts, to DIR, and
     beside the model where one is named. Each of six claims has its numbers, their bounds and a verdict.
 
-    Example: python -m training behaviour --model models/digits/1
+    Example: dropserve behaviour --model models/digits/1
 
-    Example: python -m training behaviour --model models/houses/1 --data houses.csv
+    Example: dropserve behaviour --model models/houses/1 --data houses.csv
     """
     flags = {"data": data, "target": target, "ignore": ignore, "missing": missing, "hidden": hidden, "device": device}
     counts = {"seeds": seeds, "seed": seed, "epochs": epochs}

@@ -9,7 +9,7 @@ from training.behaviour.scores import score_of
 from training.behaviour.study import Report
 from training.publish.markdown import table
 
-COMMAND = "python -m training behaviour"
+COMMAND = "dropserve behaviour"
 
 
 def markdown(report: Report, plots: str | None = None) -> str:

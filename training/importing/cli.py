@@ -1,4 +1,4 @@
-"""The command line: `python -m training import net.onnx`."""
+"""The command line: `dropserve import net.onnx`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +40,9 @@ def add_import(app: typer.Typer, show: Show) -> None:
         evaluated where there is data, and written to MODELS/NAME/VERSION in one piece. The file must have been
         exported with its dropout, which exporters leave out unless they are told: docs/import.md.
 
-        Examples: python -m training import net.onnx --labels cat,dog --data held_out.csv --target animal
+        Examples: dropserve import net.onnx --labels cat,dog --data held_out.csv --target animal
 
-        python -m training import net.onnx --task regression
+        dropserve import net.onnx --task regression
         """
         try:
             request = make_request(file, given(flags))

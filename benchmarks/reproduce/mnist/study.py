@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.reproduce.mnist.protocol import ANGLES, CLASSES, ROTATED_PASSES
+from service import load_model
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
 from service.engine.uncertainty import ClassUncertainty, softmax
-from service.loading.load import load_model
+from training import publish_module
 from training.data import Float32, Int64
 from training.evidence.strange import rotate
-from training.publish.release import publish_module
 
 MASK_BYTES = 2**28
 DIGITS = tuple(str(digit) for digit in range(CLASSES))

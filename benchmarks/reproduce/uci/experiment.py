@@ -17,12 +17,12 @@ from benchmarks.reproduce.uci.figures import log_likelihood, rmse
 from benchmarks.reproduce.uci.protocol import BATCH, FIT_SHARE, RATES, TAU_FACTORS, TAUS, Indices, splits, weight_decay
 from benchmarks.reproduce.uci.stack import Stack, fit, sample
 from benchmarks.reproduce.uci.table import Float64, Scale, Table
+from service import load_model
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
-from service.loading.load import load_model
+from training import publish_module
 from training.networks.layers import Standardise
-from training.publish.release import publish_module
 
 GRID, FINAL, PLAIN = range(3)
 """What a network is trained for; each has random numbers of its own."""

@@ -154,7 +154,7 @@ def test_a_regression_from_a_file_of_the_users_own(tmp_path: Path, noise: str) -
     assert "relative RMSE at 50 % squashed" in text
     assert "houses/1: standard deviation: Spearman's correlation with the error" in text
     assert " nan" not in text
-    assert "python -m training behaviour --model models/houses/1 --data houses.csv --quick" in text
+    assert "dropserve behaviour --model models/houses/1 --data houses.csv --quick" in text
     assert "rely on none of its verdicts" in text
     (model / "behaviour.html").write_text("a full one")
     again = command("behaviour", "--quick", "--model", model, "--data", file, "--out", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""`python -m training import`, from files to a published model, and what it says when it cannot."""
+"""`dropserve import`, from files to a published model, and what it says when it cannot."""
 
 from pathlib import Path
 from typing import Any
@@ -412,4 +412,4 @@ def test_help_explains_every_flag() -> None:
         if key != "file":
             assert f"--{key}" in text
             assert str(field.description).split(",")[0][:40] in text
-    assert "Examples: python -m training import net.onnx" in text
+    assert "Examples: dropserve import net.onnx" in text

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from benchmarks.sampling.peers.dropserve import DEFAULT_SEED
 from benchmarks.sampling.protocol import Call, Rows, serve
+from service import load_model
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
-from service.loading.load import load_model
 
 MASK_BYTES = 2**26
 

@@ -32,7 +32,7 @@ export class Models {
   async #refresh() {
     const { default_model: standard, models } = await getJson("v1/models");
     const articles = await Promise.all(models.map((model) => this.#article(model, standard)));
-    if (!models.length) articles.push(h("p", { class: "card muted" }, "There is no model yet: publish one with python -m training train."));
+    if (!models.length) articles.push(h("p", { class: "card muted" }, "There is no model yet: publish one with dropserve train."));
     this.#forget(models);
     if (articles.length !== this.place.children.length || articles.some((article, i) => article !== this.place.children[i])) {
       this.place.replaceChildren(...articles);
