@@ -11,10 +11,10 @@ import hypothesis
 import pytest
 import uvicorn
 
+from service.access.calls import ASGIApp
 from service.config import Settings
 from service.http.app import create_app
-from service.http.gate import ASGIApp
-from service.http.waiting import Timed
+from service.http.connection import Connection
 from service.model.manifest import Manifest
 from tests.toy import ToyNet
 
@@ -75,7 +75,7 @@ def running_server(app: ASGIApp, ready: str = "/readyz", certificate: Path | Non
     """A real server on a free port, over TLS where it has a certificate, and a client of it once it has been through
     its models.
     """
-    config = uvicorn.Config(app, port=0, http=Timed, ssl_certfile=certificate, log_config=None, access_log=False)
+    config = uvicorn.Config(app, port=0, http=Connection, ssl_certfile=certificate, log_config=None, access_log=False)
     scheme = "https" if certificate else "http"
     server = uvicorn.Server(config)
     socket = config.bind_socket()

@@ -64,7 +64,7 @@ import fastapi, fastapi_offline, fsspec.implementations.cached, gcsfs, google.pr
 import markdown_it, msgspec, numpy.typing, onnxruntime, opentelemetry.exporter.otlp.proto.http.trace_exporter
 import opentelemetry.sdk.trace.export, orjson, prometheus_client, pydantic_settings, rich.console, s3fs, structlog
 import starlette.middleware.cors, starlette.staticfiles, typer, urllib.request, uvicorn.main, uvicorn.loops.uvloop
-import uvicorn.lifespan.on, uvicorn.protocols.http.httptools_impl, uvicorn.supervisors, watchfiles
+import uvicorn.lifespan.on, uvicorn.supervisors, watchfiles
 """
 
 

@@ -15,8 +15,8 @@ from ray.serve.handle import DeploymentHandle
 from deploy.ray.crew import PIECES_PER_SAMPLER, RayCrew
 from deploy.ray.sampler import Sampler
 from service import Settings, create_app
+from service.access.calls import ASGIApp
 from service.config import Count
-from service.http.gate import ASGIApp
 from service.telemetry.logs import configure_logging
 
 REQUESTS_PER_INGRESS = 32

@@ -12,6 +12,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Coroutine[Any, Any, Message]]
 Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
@@ -20,6 +21,8 @@ WAITED = "dropserve.waited"
 """Of an ASGI scope: the seconds that a request had waited to be read."""
 ANNOUNCED = "dropserve.announced"
 """Of an ASGI scope: the bytes of a chunk of the body that is on its way."""
+BODY = "dropserve.body"
+"""Of an ASGI scope: the body, where all of it came with the head."""
 
 
 class Call(Record):
@@ -39,31 +42,30 @@ class Call(Record):
         """The whole body, read no further than allowed; raises BodyTooLarge, SlowBody or CallerGone."""
         if int(self.headers.get(b"content-length", b"0")) > max_bytes:
             raise _too_large(max_bytes)
-        message = _at_hand(self._receive())
-        if message is None or message.get("more_body"):
+        content: bytes | None = self._scope.get(BODY)
+        if content is None:
             try:
                 async with asyncio.timeout(seconds):
-                    content = await self._read(message, max_bytes)
+                    content = await self._read(max_bytes)
             except TimeoutError:
                 raise SlowBody(f"the body: did not arrive within {seconds:g} s", seconds=seconds) from None
-        else:
-            content = _content(message, max_bytes)
+        elif len(content) > max_bytes:
+            raise _too_large(max_bytes)
         self.watch.lap("receive")
         return content
 
-    async def _read(self, message: Message | None, max_bytes: int) -> bytes:
-        """From this message on."""
+    async def _read(self, max_bytes: int) -> bytes:
+        """The body, piece by piece."""
         chunks: list[bytes] = []
         left = max_bytes
         while True:
-            message = message or await self._receive()
+            message = await self._receive()
             if self._scope.get(ANNOUNCED, 0) > max_bytes:
                 raise _too_large(max_bytes)
             chunks.append(_content(message, left))
             left -= len(chunks[-1])
             if not message.get("more_body"):
                 return b"".join(chunks)
-            message = None
 
     async def gone(self) -> None:
         """Returns when the caller has hung up; to be awaited once the body has been read."""
@@ -127,18 +129,6 @@ class Call(Record):
                 field="x-request-timeout",
             )
         return min(seconds, default)
-
-
-def _at_hand(receiving: Coroutine[Any, Any, Message]) -> Message | None:
-    """The message, when it need not be waited for: mostly the body comes with the headers, and a timer for it
-    would cost as much as the rest of HTTP.
-    """
-    try:
-        receiving.send(None)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-    receiving.close()
-    return None
 
 
 def _content(message: Message, max_bytes: int) -> bytes:

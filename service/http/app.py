@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -13,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from service import __version__, errors
 from service.access.admission import Admission, Tracer
+from service.access.calls import ASGIApp
 from service.access.certificate import Certificate
 from service.access.credentials import Credentials
 from service.access.refusals import MISTAKE, error_reply
@@ -21,11 +23,13 @@ from service.engine.masks import MaskCache
 from service.errors import DropserveError
 from service.extras import remedy
 from service.http.allowed_methods import find_allowed
-from service.http.draining import listen_for_the_end
-from service.http.gate import ASGIApp, Gate
+from service.http.connection import Limits
+from service.http.draining import Drain, listen_for_the_end
+from service.http.gate import Gate
 from service.http.inference import Inference
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
+from service.http.open_files import room_for
 from service.http.openapi.document import Description, make_description_router
 from service.http.openapi.operations import operation_name
 from service.http.pages import add_docs
@@ -76,11 +80,18 @@ def create_app(
         metrics, access=credentials.access, traces=traces, predictions=predictions, log_all=settings.access_log
     )
 
+    drain = Drain()
+
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         if predictions:
             predictions.start(_on_this_loop(metrics))
-        listen_for_the_end(repository.stop, settings.drain_delay, settings.drain_timeout, alone=settings.workers == 1)
+        listen_for_the_end(
+            partial(_begin_to_end, repository, drain),
+            settings.drain_delay,
+            settings.drain_timeout,
+            alone=settings.workers == 1,
+        )
         if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
             await refresh(repository)
         tasks = [
@@ -88,7 +99,10 @@ def create_app(
             asyncio.create_task(exposition.share()),
         ]
         async with _grpc(repository, scheduler, settings, admission, credentials.certificate):
-            yield
+            yield {
+                "limits": Limits(room_for(settings.max_connections), settings.idle_timeout),
+                "drain": drain,
+            }
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -134,6 +148,12 @@ def create_app(
     )
     service = Prefixed(gate, settings.root_path) if settings.root_path else gate
     return _with_cors(service, settings.cors_origins) if settings.cors_origins else service
+
+
+def _begin_to_end(repository: Repository, drain: Drain) -> None:
+    """Be not ready, and have clients open their next connection elsewhere."""
+    repository.stop()
+    drain.closing = True
 
 
 def _with_cors(service: ASGIApp, origins: Sequence[str]) -> ASGIApp:

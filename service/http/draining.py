@@ -28,8 +28,6 @@ LINGER = 0.2
 SECONDS_TO_SPARE = 10.0
 """Seconds that a process may take to end, beyond those that its requests are given: for logs and traces."""
 
-CLOSE = (b"connection", b"close")
-
 SO_ATTACH_FILTER = 26
 """Linux's; Python does not name it."""
 DROP_SYN = (
@@ -41,9 +39,16 @@ DROP_SYN = (
 """Classic BPF, as in Linux's filter.rst: (operation, jump if true, jump if false, operand)."""
 
 
+class Drain:
+    """The state that a process shares with its connections while it ends."""
+
+    closing = False
+    """Whether a connection closes with the answer to the last request that has reached it."""
+
+
 def listen_for_the_end(begin: Callable[[], None], delay: float, drain_timeout: float, *, alone: bool) -> None:
     """From now on SIGTERM calls `begin`, and reaches the server `delay` seconds later and a little; it answers
-    meanwhile, and lets go of each connection with the answer. `alone`: no other process listens to its sockets.
+    meanwhile. `alone`: no other process listens to its sockets.
 
     Where the process has not ended some seconds after `drain_timeout`, it is ended: Python waits without a bound for
     threads, such as one that reads models from a file system that hangs.
@@ -67,10 +72,8 @@ def listen_for_the_end(begin: Callable[[], None], delay: float, drain_timeout: f
 
     def wind_down(number: int, frame: FrameType | None) -> None:
         server = getattr(stop, "__self__", None)  # the handler is a method of it
-        if isinstance(server, uvicorn.Server):
-            _let_go_with_each_answer(server)
-            if alone:
-                loop.call_later(delay, _close_the_door_of, server)
+        if isinstance(server, uvicorn.Server) and alone:
+            loop.call_later(delay, _close_the_door_of, server)
         if callable(stop):
             loop.call_later(delay + LINGER, stop, number, frame)
 
@@ -102,9 +105,3 @@ def close_the_door(listening: Iterable[socket.socket]) -> None:
 def _close_the_door_of(server: uvicorn.Server) -> None:
     listeners = getattr(server, "servers", [])  # which it has not yet where it is stopped as it starts
     close_the_door([each for listener in listeners for each in listener.sockets])
-
-
-def _let_go_with_each_answer(server: uvicorn.Server) -> None:
-    """Callers who keep connections alive open their next one elsewhere, and meet no closed one."""
-    server.config.encoded_headers.append(CLOSE)  # from which the server makes the headers of all answers each second
-    server.server_state.default_headers = [*server.server_state.default_headers, CLOSE]

@@ -6,23 +6,19 @@ else goes on to FastAPI.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import structlog
 
 from service.access.admission import NOBODY_THERE, Admission
-from service.access.calls import Call, Receive, Scope, Send
+from service.access.calls import WAITED, ASGIApp, Call, Receive, Scope, Send
 from service.access.keys import needed_scope
 from service.access.methods import as_get, expect_method
 from service.access.refusals import MISTAKE, error_reply
-from service.errors import CallerGone, DropserveError, NotReady, Unauthenticated, UnknownPath
+from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
 from service.http.inference import Inference, read_path
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
-from service.http.waiting import check_wait
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER
-
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +66,7 @@ class Gate:
             self._admission.end(call)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
-        check_wait(scope, self._max_wait)
+        self._check_wait(scope)
         asked = read_path(call.path)
         if asked is None and is_open_inference(call.path):
             await self._open_inference.answer(call)
@@ -83,6 +79,15 @@ class Gate:
             return
         expect_method(call, "POST")
         await self._inference.answer(call, asked)
+
+    def _check_wait(self, scope: Scope) -> None:
+        """Raise Overloaded for work that waited too long to be read, so that what is behind it need not. Health, and
+        whatever else is read and costs little, is rather answered late.
+        """
+        waited = scope.get(WAITED, 0.0)
+        if waited > self._max_wait and scope["method"] == "POST":
+            message = f"more is asked than can be answered: this waited {waited:.3g} s to be read; try again shortly"
+            raise Overloaded(message, retry_after=1)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:
         if call.status:

@@ -2,8 +2,7 @@
 
 from starlette.responses import RedirectResponse
 
-from service.access.calls import Receive, Scope, Send
-from service.http.gate import ASGIApp
+from service.access.calls import ASGIApp, Receive, Scope, Send
 
 
 class Prefixed:

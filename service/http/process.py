@@ -5,12 +5,11 @@ from functools import partial
 
 import uvicorn
 
+from service.access.calls import ASGIApp
 from service.access.credentials import Credentials, reload_on_hangup
 from service.config import Settings
 from service.http.app import create_app
-from service.http.crowding import room_for
-from service.http.gate import ASGIApp
-from service.http.waiting import Timed
+from service.http.connection import Connection
 from service.telemetry.logs import configure_logging, log_what_python_prints
 
 
@@ -26,13 +25,11 @@ def configure_process(settings: Settings) -> uvicorn.Config:
         factory=True,
         workers=settings.workers,
         ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
-        http=Timed,
+        http=Connection,
         log_config=None,
         access_log=False,
         proxy_headers=False,  # callers are known by their keys alone
         server_header=False,
-        limit_concurrency=room_for(settings.max_connections),
-        timeout_keep_alive=settings.idle_timeout,
         timeout_graceful_shutdown=round(settings.drain_timeout),
     )
 

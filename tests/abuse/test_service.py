@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from service.access.keys import make_key
-from service.http.heads import MAX_HEAD_BYTES
+from service.http.connection import MAX_HEAD_BYTES
 from tests.service.processes import Service
 from tests.service.sockets import said_to
 from tools.abuse.onnx_mutants import load_mutants

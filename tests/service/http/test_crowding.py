@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.http.crowding import OTHER_FILES, RESTED
+from service.http.connection import RESTED
+from service.http.open_files import OTHER_FILES
 from tests.service.processes import Service, service
 
 MOST = 4
@@ -130,7 +131,7 @@ def test_connections_leave_room_for_files(hard: int, room: int) -> None:
     program = f"""
 import resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, {hard}))
-from service.http.crowding import room_for
+from service.http.open_files import room_for
 print(room_for(4096), resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(4096, {hard}))
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

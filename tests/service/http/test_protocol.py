@@ -4,13 +4,15 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterator, MutableMapping
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from uvicorn.server import ServerState
 
-from service.http.joining import JoiningTransport
+from service.http.connection import Connection
 from tests.conftest import PATIENCE, running_server
 
 BODY = b'{"inputs": [[0, 0, 0, 0]]}'
@@ -20,51 +22,68 @@ ASK = b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: %d\r\n" % len(BOD
 class Written(asyncio.Transport):
     """Notes what is written, a write at a time."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__({"socket": connected})
         self.pieces: list[bytes] = []
-        self.closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.pieces.append(bytes(data))
 
-    def close(self) -> None:
-        self.closed = True
+    def is_closing(self) -> bool:
+        return False
 
 
+REQUEST = b"%s /%s HTTP/1.1\r\nhost: toy\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def pieces_app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    """Answers with the path's letters, each a piece of the body, once all of the request has come."""
+    while (await receive()).get("more_body"):
+        pass
+    letters = scope["path"][1:].encode()
+    headers = [(b"content-length", b"2")] if len(letters) == 1 else []
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for letter in letters:
+        await send({"type": "http.response.body", "body": bytes([letter]) * 2, "more_body": len(letters) > 1})
+    if len(letters) > 1:
+        await send({"type": "http.response.body"})
+
+
+def written(*pieces: bytes) -> list[bytes]:
+    """What is written to a connection, a write at a time, while the app answers a request that comes in pieces."""
+
+    async def answer() -> list[bytes]:
+        with socket.socket() as unconnected:
+            transport, state = Written(unconnected), ServerState()
+            connection = Connection(SimpleNamespace(loaded_app=pieces_app), state, {})
+            connection.connection_made(transport)
+            for piece in pieces:
+                connection.data_received(piece)
+                await asyncio.sleep(0)
+            await asyncio.wait(state.tasks)
+            connection.connection_lost(None)
+        return transport.pieces
+
+    return asyncio.run(answer())
 
 
 def test_head_and_body_are_one_write() -> None:
-    written = Written()
-    transport = JoiningTransport(written)
-    for piece in (HEAD, b"{}", HEAD, b"[]"):
-        transport.write(piece)
-    assert written.pieces == [HEAD + b"{}", HEAD + b"[]"]
+    assert written(REQUEST % (b"GET", b"a"), REQUEST % (b"GET", b"a")) == [HEAD + b"aa", HEAD + b"aa"]
 
 
 def test_what_streams_goes_out_as_it_comes() -> None:
-    written = Written()
-    transport = JoiningTransport(written)
-    for piece in (HEAD, b"1\r\na\r\n", b"1\r\nb\r\n"):
-        transport.write(piece)
-    assert written.pieces == [HEAD + b"1\r\na\r\n", b"1\r\nb\r\n"]
+    assert written(REQUEST % (b"GET", b"ab")) == [CHUNKED + b"2\r\naa\r\n", b"2\r\nbb\r\n", b"0\r\n\r\n"]
 
 
-@pytest.mark.parametrize("end", ["flush", "close"])
-def test_a_head_alone_is_sent_at_the_end(end: str) -> None:
-    written = Written()
-    transport = JoiningTransport(written)
-    transport.write(HEAD)
-    assert not written.pieces
-    getattr(transport, end)()
-    assert (written.pieces, written.closed) == ([HEAD], end == "close")
+def test_a_head_alone_is_sent_at_the_end() -> None:
+    assert written(REQUEST % (b"HEAD", b"a")) == [HEAD]
 
 
 def test_whoever_waits_for_leave_to_go_on_gets_it_at_once() -> None:
-    written = Written()
-    JoiningTransport(written).write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    assert written.pieces == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+    head = b"POST /a HTTP/1.1\r\nhost: toy\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    assert written(head, b"{}") == [b"HTTP/1.1 100 Continue\r\n\r\n", HEAD + b"aa"]
 
 
 # over a socket

@@ -1,0 +1,31 @@
+"""The bytes of answers in HTTP/1.1."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from service.access.calls import Header
+
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
+STATUS_LINES = {status: f"HTTP/1.1 {status} {PHRASES.get(status, '')}\r\n".encode() for status in range(100, 600)}
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CLOSE = (b"connection", b"close")
+CHUNKED = (b"transfer-encoding", b"chunked")
+LAST_CHUNK = b"0\r\n\r\n"
+
+BODILESS = frozenset((204, 304))
+"""Statuses whose answers have no body (RFC 9110, 6.4.1)."""
+
+
+def encode_head(status: int, headers: Sequence[Header]) -> bytes:
+    """Return the head of an answer. Raises ValueError where a header would end its line early."""
+    lines = b"".join([b"%s: %s\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
+        raise ValueError("a header of the answer has control characters")
+    return b"%s%s\r\n" % (STATUS_LINES[status], lines)
+
+
+def encode_chunk(content: bytes, *, last: bool) -> bytes:
+    """Return a piece of a body in chunks (RFC 9112, 7.1); an empty chunk would end the body."""
+    chunk = b"%x\r\n%s\r\n" % (len(content), content) if content else b""
+    return chunk + LAST_CHUNK if last else chunk
