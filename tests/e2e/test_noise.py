@@ -34,10 +34,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-c", data], cwd=folder, check=True)
     for command in blocks("sh"):
         words = command.split()
-        assert words[:2] == [".venv/bin/python", "-m"]
+        assert words[0] == ".venv/bin/dropserve"
         where = ["--models", "models", "--device", "cpu", "--passes", "20"]
         done = subprocess.run(
-            [sys.executable, *words[1:], *where],
+            [sys.executable, "-m", "training", *words[1:], *where],
             cwd=folder,
             capture_output=True,
             text=True,
