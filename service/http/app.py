@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
-from functools import partial
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -24,7 +23,7 @@ from service.errors import DropserveError
 from service.extras import remedy
 from service.http.allowed_methods import find_allowed
 from service.http.connection import Limits
-from service.http.draining import Drain, listen_for_the_end
+from service.http.draining import Drain
 from service.http.gate import Gate
 from service.http.inference import Inference
 from service.http.model_files import make_files_router
@@ -59,16 +58,22 @@ SECONDS_FOR_THE_LOG = 5.0
 
 
 def create_app(
-    settings: Settings | None = None, crew: Crew | None = None, credentials: Credentials | None = None
+    settings: Settings | None = None,
+    crew: Crew | None = None,
+    credentials: Credentials | None = None,
+    drain: Drain | None = None,
 ) -> ASGIApp:
     """The service. It answers at once that it is alive; it is ready when the models have been verified.
 
     Where there is a crew, it is asked for pieces of large requests. Without credentials those of the settings are read.
+    `drain` is shared with the server that runs the application, where there is one that drains.
     """
     settings = settings or Settings()
     credentials = credentials or Credentials(settings)
     masks = MaskCache(settings.mask_cache_bytes)
     repository = open_repository(settings, masks)
+    drain = drain or Drain()
+    drain.on_begin(repository.stop)
     scheduler = Scheduler(settings.queue_size, settings.inline_seconds, crew)
     traces = _make_traces()
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
@@ -80,18 +85,10 @@ def create_app(
         metrics, access=credentials.access, traces=traces, predictions=predictions, log_all=settings.access_log
     )
 
-    drain = Drain()
-
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         if predictions:
             predictions.start(_on_this_loop(metrics))
-        listen_for_the_end(
-            partial(_begin_to_end, repository, drain),
-            settings.drain_delay,
-            settings.drain_timeout,
-            alone=settings.workers == 1,
-        )
         if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
             await refresh(repository)
         tasks = [
@@ -148,12 +145,6 @@ def create_app(
     )
     service = Prefixed(gate, settings.root_path) if settings.root_path else gate
     return _with_cors(service, settings.cors_origins) if settings.cors_origins else service
-
-
-def _begin_to_end(repository: Repository, drain: Drain) -> None:
-    """Be not ready, and have clients open their next connection elsewhere."""
-    repository.stop()
-    drain.closing = True
 
 
 def _with_cors(service: ASGIApp, origins: Sequence[str]) -> ASGIApp:

@@ -1,18 +1,14 @@
-"""The end of a worker: told to stop, it first says that it is not ready, so that balancers look elsewhere; then it
-takes what has reached it already, and nothing more.
-"""
+"""The end of a process: from the signal to stop until its listening sockets and connections are closed."""
 
 import asyncio
-import ctypes
 import logging
 import os
+import select
 import signal
 import socket
-import struct
-import sys
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from time import sleep
 from types import FrameType
@@ -22,86 +18,125 @@ import uvicorn
 
 log = structlog.get_logger(__name__)
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 LINGER = 0.2
-"""Seconds for connections whose handshake was under way, and for requests on those that were just accepted."""
+"""Seconds in which a request may arrive on a connection that was accepted last."""
 
 SECONDS_TO_SPARE = 10.0
 """Seconds that a process may take to end, beyond those that its requests are given: for logs and traces."""
 
-SO_ATTACH_FILTER = 26
-"""Linux's; Python does not name it."""
-DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of TCP's flags
-    (0x45, 1, 0, 0x02),  # where SYN is set, pass over the next
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep the packet
-    (0x06, 0, 0, 0),  # drop it
-)
-"""Classic BPF, as in Linux's filter.rst: (operation, jump if true, jump if false, operand)."""
-
 
 class Drain:
-    """The state that a process shares with its connections while it ends."""
+    """Whether the process is stopping; its server, its application and its connections share one."""
 
-    closing = False
-    """Whether a connection closes with the answer to the last request that has reached it."""
+    def __init__(self) -> None:
+        self.closing = False
+        """Whether a connection closes with the answer to the last request that has reached it."""
+        self._calls: list[Callable[[], None]] = []
+
+    def on_begin(self, call: Callable[[], None]) -> None:
+        """Call a function once the drain begins, at once where it has begun."""
+        if self.closing:
+            call()
+        else:
+            self._calls.append(call)
+
+    def begin(self) -> None:
+        """Let the application report that it is stopping, and each answer close its connection."""
+        self.closing = True
+        for call in self._calls:
+            call()
 
 
-def listen_for_the_end(begin: Callable[[], None], delay: float, drain_timeout: float, *, alone: bool) -> None:
-    """From now on SIGTERM calls `begin`, and reaches the server `delay` seconds later and a little; it answers
-    meanwhile. `alone`: no other process listens to its sockets.
+class DrainingServer(uvicorn.Server):
+    """A server whose process, on a signal to stop, first answers what reaches it.
 
-    Where the process has not ended some seconds after `drain_timeout`, it is ended: Python waits without a bound for
-    threads, such as one that reads models from a file system that hangs.
-
-    To be called in the event loop, once the server has set its own handler. Where the server runs in another
-    than the main thread, signals are not its affair.
+    uvicorn would close the listening sockets and all idle connections at once, and reset what was just sent.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    loop = asyncio.get_running_loop()
-    stop = signal.getsignal(signal.SIGTERM)
-    stopping: SimpleQueue[None] = SimpleQueue()  # whose `put` a signal may interrupt
-    seconds = delay + LINGER + drain_timeout + SECONDS_TO_SPARE
-    threading.Thread(target=_end_at_last, args=(stopping, seconds), name="end", daemon=True).start()
 
-    def end(number: int, frame: FrameType | None) -> None:
-        stopping.put(None)
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Drain,
+        *,
+        delay: float,
+        drain_timeout: float,
+        on_listening: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._delay = delay
+        self._seconds = delay + LINGER + drain_timeout + SECONDS_TO_SPARE
+        self._on_listening = on_listening
+        self._stopping: SimpleQueue[None] = SimpleQueue()  # its `put` may be interrupted by another signal
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle the signals to stop for as long as the server runs.
+
+        uvicorn enters this context in `serve`, whatever its version, and documents no option for it. Its own handlers
+        raise the signal again after the drain, so that the process would not end with exit code 0.
+        """
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=_end_at_last, args=(self._stopping, self._seconds), name="end", daemon=True).start()
+        before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen. Raises SystemExit where the application cannot start."""
+        await super().startup(sockets)
+        if self.started and self._on_listening:
+            self._on_listening()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Begin the drain, on SIGINT without its delay; SIGINT during the drain ends it early, as uvicorn does."""
+        self._stopping.put(None)
+        if number == signal.SIGINT and self._drain.closing:
+            self.handle_exit(number, frame)
+        else:
+            self._loop.call_soon_threadsafe(self._begin, self._delay if number == signal.SIGTERM else 0.0)
+
+    def _begin(self, delay: float) -> None:
+        if self._drain.closing:
+            return
         log.info("stopping", delay=delay)
-        begin()
-        loop.call_soon_threadsafe(wind_down, number, frame)
+        self._drain.begin()
+        self._end = self._loop.create_task(self._end_after(delay))
 
-    def wind_down(number: int, frame: FrameType | None) -> None:
-        server = getattr(stop, "__self__", None)  # the handler is a method of it
-        if isinstance(server, uvicorn.Server) and alone:
-            loop.call_later(delay, _close_the_door_of, server)
-        if callable(stop):
-            loop.call_later(delay + LINGER, stop, number, frame)
+    async def _end_after(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await self._close_listeners()
+        await asyncio.sleep(LINGER)
+        self.should_exit = True
 
-    signal.signal(signal.SIGTERM, end)
+    async def _close_listeners(self) -> None:
+        """Close the listening sockets in a moment in which no connection waits to be accepted: it would be reset."""
+        if not self.started:
+            return
+        backlog = select.poll()
+        for listener in self.servers:
+            for each in listener.sockets:
+                backlog.register(each.fileno(), select.POLLIN)
+        end = self._loop.time() + LINGER
+        while backlog.poll(0) and self._loop.time() < end:  # noqa: ASYNC110 - no event says that all was accepted
+            await asyncio.sleep(0)
+        for listener in self.servers:
+            listener.close()
 
 
 def _end_at_last(stopping: SimpleQueue[None], seconds: float) -> None:
+    """End the process where it has not ended so many seconds after the signal to stop.
+
+    Python waits without a bound for threads, such as one that reads models from a file system that hangs.
+    """
     stopping.get()
     sleep(seconds)
     log.error("the process did not end in its time, and is ended", seconds=seconds)
     logging.shutdown()
     os._exit(1)
-
-
-def close_the_door(listening: Iterable[socket.socket]) -> None:
-    """Let these sockets take no new connection, while those that wait to be accepted, which closing would reset, stay.
-
-    Who connects later is not answered, and once the sockets are closed, refused. On Linux; elsewhere nothing happens.
-    """
-    if sys.platform != "linux":
-        return
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in DROP_SYN))
-    program = struct.pack("HP", len(DROP_SYN), ctypes.addressof(code))
-    with suppress(OSError):  # where a sandbox does not allow it, a connection of the last moment is reset
-        for each in listening:
-            each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
-
-
-def _close_the_door_of(server: uvicorn.Server) -> None:
-    listeners = getattr(server, "servers", [])  # which it has not yet where it is stopped as it starts
-    close_the_door([each for listener in listeners for each in listener.sockets])

@@ -1,6 +1,8 @@
-"""One process that serves: its server, with the application and what SIGHUP has it read again."""
+"""One process that serves: its server, with the application, and what SIGHUP makes it read again."""
 
 import gc
+import sys
+from collections.abc import Callable
 from functools import partial
 
 import uvicorn
@@ -10,18 +12,23 @@ from service.access.credentials import Credentials, reload_on_hangup
 from service.config import Settings
 from service.http.app import create_app
 from service.http.connection import Connection
+from service.http.draining import Drain, DrainingServer
 from service.telemetry.logs import configure_logging, log_what_python_prints
 
+STARTUP_FAILURE = 3
+"""Exit code of a process whose application cannot start, as uvicorn has it."""
 
-def configure_process(settings: Settings) -> uvicorn.Config:
-    """Return the configuration of this process's server. Raises InvalidKeyFile or InvalidCertificate."""
+
+def make_server(settings: Settings, on_listening: Callable[[], None] | None = None) -> DrainingServer:
+    """Return the server of this process. Raises InvalidKeyFile or InvalidCertificate."""
     configure_logging(settings.log_level)
     log_what_python_prints()
     credentials = Credentials(settings)
     reload_on_hangup(credentials.reload)
     certificate = credentials.certificate
-    return uvicorn.Config(
-        partial(_make_app, settings, credentials),
+    drain = Drain()
+    config = uvicorn.Config(
+        partial(_make_app, settings, credentials, drain),
         factory=True,
         workers=settings.workers,
         ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
@@ -32,10 +39,18 @@ def configure_process(settings: Settings) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=round(settings.drain_timeout),
     )
+    delay, timeout = settings.drain_delay, settings.drain_timeout
+    return DrainingServer(config, drain, delay=delay, drain_timeout=timeout, on_listening=on_listening)
 
 
-def _make_app(settings: Settings, credentials: Credentials) -> ASGIApp:
-    app = create_app(settings, credentials=credentials)
+def end_unless_started(server: DrainingServer) -> None:
+    """Exit with STARTUP_FAILURE where a server ended without having listened."""
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+
+
+def _make_app(settings: Settings, credentials: Credentials, drain: Drain) -> ASGIApp:
+    app = create_app(settings, credentials=credentials, drain=drain)
     gc.collect()
     gc.freeze()  # modules and routes stay for ever: to look through them again and again took 40 ms each time
     return app

@@ -1,4 +1,4 @@
-"""The processes: one or several workers below uvicorn's supervisor, all with the same settings."""
+"""The processes: one, or several workers below a supervisor, all with the same settings."""
 
 import os
 import signal
@@ -6,18 +6,18 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
-import uvicorn
-from uvicorn.config import STARTUP_FAILURE
 
 from service.access.listening import find_port, format_host, is_loopback
 from service.config import Settings, find_misspelt
 from service.http.checks import prepare
-from service.http.process import configure_process
-from service.http.workers import Workers
+from service.http.draining import STOP_SIGNALS
+from service.http.process import end_unless_started, make_server
+from service.http.supervisor import Supervisor
 from service.telemetry.logs import configure_logging, open_standard_descriptors
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,8 @@ def run_server(settings: Settings) -> None:
     """Serve until a signal to stop. Raises InvalidSettings."""
     open_standard_descriptors()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be read again
+    for number in STOP_SIGNALS:
+        signal.signal(number, _end_at_once)
     sockets = prepare(settings)
     configure_logging(settings.log_level)
     if not settings.api_keys and not is_loopback(settings.host):
@@ -42,33 +44,14 @@ def run_server(settings: Settings) -> None:
 def _run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
     with _shared_state(settings) as folder:
         shared = settings.model_copy(update={"state": folder})
-        os.environ.update(shared.to_environment())  # which the workers inherit
         _announce(settings, sockets)
-        if not Workers(shared, folder, sockets).serve():
-            sys.exit(STARTUP_FAILURE)
+        sys.exit(Supervisor(shared, folder, sockets).run())
 
 
 def _run_alone(settings: Settings, sockets: list[socket.socket]) -> None:
-    # uvicorn drains and then raises the signal again, to die of it; a service that ends on request did well
-    signal.signal(signal.SIGTERM, _end_well)
-    server = AnnouncedServer(configure_process(settings), settings)
-    with suppress(KeyboardInterrupt):
-        server.run(sockets)
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
-
-
-class AnnouncedServer(uvicorn.Server):
-    """A server that logs where it listens once it does: with sockets that it was given, uvicorn's does not."""
-
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
-        super().__init__(config)
-        self._settings = settings
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen. Exits where the application cannot start."""
-        await super().startup(sockets)
-        _announce(self._settings, sockets or [])
+    server = make_server(settings, on_listening=partial(_announce, settings, sockets))
+    server.run(sockets)
+    end_unless_started(server)
 
 
 def _announce(settings: Settings, sockets: list[socket.socket]) -> None:
@@ -76,7 +59,7 @@ def _announce(settings: Settings, sockets: list[socket.socket]) -> None:
     log.info(f"running on {scheme}://{format_host(settings.host)}:{find_port(sockets)} (Press CTRL+C to quit)")
 
 
-def _end_well(_: int, __: object) -> None:
+def _end_at_once(_: int, __: object) -> None:
     sys.exit(0)
 
 

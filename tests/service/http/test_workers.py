@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from service.__main__ import cli
 from service.config import Settings
-from service.http.workers import SILENCE
+from service.http.supervisor import SILENCE
 from service.telemetry.metrics import REQUESTS, Numbers
 from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
@@ -169,6 +169,14 @@ def test_a_worker_that_hangs_keeps_nobody_waiting(tmp_path: Path, published: Pat
         assert running.process.wait(SILENCE / 2) == 0
         assert not Path(f"/proc/{hanging}").exists()
         assert [line["pid"] for line in running.said("a worker did not end in its time, and was killed")] == [hanging]
+
+
+def test_workers_stop_where_their_supervisor_is_gone(tmp_path: Path, published: Path) -> None:
+    """They would go on holding the port, with nothing that replaces them."""
+    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
+        pids = worker_pids(running)
+        running.process.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,181 @@
+"""Several processes that serve, and the supervisor that starts them, replaces them, and stops them together."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic, sleep
+
+import structlog
+
+from service.config import Settings
+from service.errors import DropserveError
+from service.http.draining import STOP_SIGNALS
+from service.http.process import STARTUP_FAILURE, end_unless_started, make_server
+from service.telemetry.metrics import WORKER_DEATHS
+from service.telemetry.workers import SupervisorCount
+
+BEAT = 1.0
+"""Seconds from one sign of life of a worker to the next."""
+SILENCE = 30.0
+"""Seconds without a sign of life, from its start on, after which a worker counts as hanging. On a busy machine a start
+may take longer than five seconds."""
+LOOK = 0.5
+"""Seconds from one look at all workers to the next."""
+LONGER = 5.0
+"""Seconds that a worker may take to end, beyond those that its requests are given."""
+
+WAIT_FOR_START = (signal.SIGHUP, signal.SIGINT)
+"""Signals that would end a process in the middle of its start; they stay pending until it handles them."""
+
+SPAWN = multiprocessing.get_context("spawn")
+
+log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """Keeps `settings.workers` processes that serve, until a signal to stop or until one cannot start."""
+
+    def __init__(self, settings: Settings, state: Path, sockets: Sequence[socket.socket]) -> None:
+        self._settings = settings
+        self._sockets = sockets
+        self._counted = SupervisorCount(state / "metrics")
+        self._workers: list[Worker] = []
+        self._signals: SimpleQueue[int] = SimpleQueue()  # its `put` may be interrupted by another signal
+        for number in (*STOP_SIGNALS, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self._signals.put(number))
+
+    def run(self) -> int:
+        """Return the exit code of the service."""
+        code = 0
+        self._start_workers()
+        while (number := self._next_signal()) not in STOP_SIGNALS:
+            if number == signal.SIGHUP:
+                self._reload()
+            if not self._replace_ended():
+                code = STARTUP_FAILURE
+                break
+        self._stop()
+        return code
+
+    def _start_workers(self) -> None:
+        """Start one after another, unless a signal to stop arrives meanwhile."""
+        while len(self._workers) < self._settings.workers and self._signals.empty():
+            self._workers.append(Worker(self._settings, self._sockets))
+
+    def _next_signal(self) -> int | None:
+        with suppress(Empty):
+            return self._signals.get(timeout=LOOK)
+        return None
+
+    def _reload(self) -> None:
+        log.info("SIGHUP: keys and certificates are read again")
+        for worker in self._workers:
+            worker.send(signal.SIGHUP)
+
+    def _replace_ended(self) -> bool:
+        """Replace each worker that died or hangs. Return False where one could not start, as no other could."""
+        for index, worker in enumerate(self._workers):
+            reason = worker.find_end()
+            if reason is None:
+                continue
+            if worker.exitcode == STARTUP_FAILURE:
+                log.error("a worker failed to start; the service stops", pid=worker.pid)
+                return False
+            log.warning("a worker died, and is replaced", pid=worker.pid, reason=reason)
+            self._counted.count(WORKER_DEATHS)
+            self._workers[index] = Worker(self._settings, self._sockets)
+        return True
+
+    def _stop(self) -> None:
+        """Stop all workers; the port is closed with the last of theirs, so that none waits where nothing accepts."""
+        for each in self._sockets:
+            each.close()
+        for worker in self._workers:
+            worker.send(signal.SIGTERM)
+        end = monotonic() + self._settings.drain_delay + self._settings.drain_timeout + LONGER
+        for worker in self._workers:
+            if not worker.join(max(0.0, end - monotonic())):
+                log.error("a worker did not end in its time, and was killed", pid=worker.pid)
+
+
+class Worker:
+    """A process that serves, seen from its supervisor."""
+
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+        """Start it; the sockets are inherited."""
+        self._life, life = SPAWN.Pipe(duplex=False)
+        self._process = SPAWN.Process(target=_work, args=(settings, sockets, life))
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, WAIT_FOR_START)
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        life.close()
+        self._heard = monotonic()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code, negative for a signal; None while the process runs."""
+        return self._process.exitcode
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.exitcode is None:
+            os.kill(self.pid, number)
+
+    def find_end(self) -> str | None:
+        """Return why it serves no more, None while it does. A worker that hangs is killed."""
+        with suppress(EOFError):
+            while self._life.poll():
+                self._life.recv_bytes()
+                self._heard = monotonic()
+        if self.exitcode is None and monotonic() - self._heard > SILENCE:
+            self.join(0.0)
+            return "it hung"
+        if self.exitcode is None:
+            return None
+        return signal.Signals(-self.exitcode).name if self.exitcode < 0 else f"exit code {self.exitcode}"
+
+    def join(self, seconds: float) -> bool:
+        """Wait for its end. Return False where it had to be killed, not having ended within so many seconds."""
+        self._process.join(seconds)
+        if self.exitcode is not None:
+            return True
+        self._process.kill()
+        self._process.join()
+        return False
+
+
+def _work(settings: Settings, sockets: list[socket.socket], life: Connection) -> None:
+    """Serve, in a process of its own."""
+    Thread(target=_show_life, args=(life,), name="life", daemon=True).start()
+    try:
+        server = make_server(settings)
+    except DropserveError as error:
+        log.error("a worker cannot start", reason=error.message)
+        sys.exit(1)
+    server.run(sockets)
+    end_unless_started(server)
+
+
+def _show_life(life: Connection) -> None:
+    """Show the supervisor that this process runs; where there is no supervisor any more, stop."""
+    with suppress(OSError):
+        while True:
+            life.send_bytes(b".")
+            sleep(BEAT)
+    os.kill(os.getpid(), signal.SIGTERM)
