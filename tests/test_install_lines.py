@@ -36,7 +36,7 @@ def test_every_line_of_the_documents_is_editable_and_pinned_and_of_an_extra_that
 def test_messages_name_extras_that_there_are() -> None:
     named = {
         extra
-        for folder in ("service", "training")
+        for folder in ("service", "training", "benchmarks")
         for file in ROOT.glob(f"{folder}/**/*.py")
         for extra in re.findall(r"remedy\(['\"](\w+)['\"]\)", file.read_text(encoding="utf-8"))
     }
