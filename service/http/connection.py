@@ -174,20 +174,16 @@ class Exchange:
         """
         if self._connection.write_paused:
             await self._connection.writable.wait()
+        if self._disconnected:
+            return
         kind = message["type"]
         if kind == "http.response.start" and not self.started:
             self.started = True
             self._start(message["status"], message.get("headers", ()))
         elif kind == "http.response.body" and self.started and not self.ended:
             self._write(message.get("body", b""), last=not message.get("more_body", False))
-        elif not self._disconnected:
+        else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
-
-    def add_body(self, piece: bytes) -> None:
-        """Keep a piece of the body for the application."""
-        self.pieces.append(piece)
-        self.buffered += len(piece)
-        self.wake()
 
     def announce(self, size: int) -> None:
         """Tell the application how long the chunk will be that has begun."""
@@ -326,9 +322,17 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_at(self._due, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, and answer what is complete enough to be answered."""
-        self._read(self._unread + data)
+        """Parse slice by slice, until a request waits for the answer to another; begin to answer the first."""
+        data, self._unread = self._unread + data, b""
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._refused:
+                break
+            if len(self._exchanges) > 1:
+                self._unread = data[start:]
+                break
+            self._parse(data[start : start + SLICE_BYTES])
         self._serve()
+        self.control_reading()
 
     def connection_lost(self, _: Exception | None) -> None:
         """End what is being answered: the client is gone."""
@@ -416,8 +420,11 @@ class Connection(asyncio.Protocol):
         self._idle_bytes = 0
         if self._chunk_bytes is not None:
             self._chunk_bytes += len(piece)
-        if self._incoming and not self._incoming.ended:
-            self._incoming.add_body(piece)
+        exchange = self._incoming
+        if exchange and not exchange.ended:
+            exchange.pieces.append(piece)
+            exchange.buffered += len(piece)
+            exchange.wake()
 
     def on_message_complete(self) -> None:
         """The body is complete."""
@@ -448,10 +455,8 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._due = self._loop.time() + self._limits.idle_timeout
-        if self._unread and len(self._exchanges) < 2:
-            self._read(self._unread)
-        self._serve()
-        self.control_reading()
+        if self._read_paused:
+            self.data_received(b"")
 
     def give_up(self, exchange: Exchange) -> None:
         """End the connection, the application having ended before its answer did."""
@@ -462,8 +467,9 @@ class Connection(asyncio.Protocol):
 
     def control_reading(self) -> None:
         """Pause reading or go on with it, as the state has it."""
-        waits = self._incoming is not None and self._incoming.buffered > MAX_BUFFERED_BYTES
-        pause = self._refused or waits or len(self._exchanges) > 1 or bool(self._unread)
+        incoming = self._incoming
+        full = incoming is not None and not incoming.ended and incoming.buffered > MAX_BUFFERED_BYTES
+        pause = self._refused or full or len(self._exchanges) > 1 or bool(self._unread)
         if pause == self._read_paused or self.transport.is_closing():
             return
         self._read_paused = pause
@@ -481,18 +487,6 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     # reading
-
-    def _read(self, data: bytes) -> None:
-        """Parse slice by slice, until a request waits for the answer to another."""
-        self._unread = b""
-        for start in range(0, len(data), SLICE_BYTES):
-            if self._refused:
-                break
-            if len(self._exchanges) > 1:
-                self._unread = data[start:]
-                break
-            self._parse(data[start : start + SLICE_BYTES])
-        self.control_reading()
 
     def _parse(self, data: bytes) -> None:
         self._idle_bytes += len(data)

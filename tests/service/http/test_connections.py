@@ -1,25 +1,31 @@
 """What is said on a connection, and when: over raw sockets, to real servers."""
 
 import asyncio
+import fcntl
 import re
 import signal
+import socket
 import sys
+import termios
 import time
+from collections import defaultdict
 from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import orjson
 import pytest
 import trustme
 
+from service.http.connection import MAX_HEAD_BYTES, SLICE_BYTES
 from tests.conftest import Serve, running_server, wait_until
 from tests.service.processes import service
 from tests.service.sockets import connected, said_to
 
-WAIT = 0.3
-"""Seconds that the app of these tests takes; what is sent meanwhile comes in the middle of its answer."""
+KEYS = count()
 
 
 def statuses(said: bytes) -> list[int]:
@@ -33,6 +39,10 @@ def head(method: str, path: str, *lines: str) -> bytes:
 # what is no request
 
 
+RELEASED: defaultdict[bytes, asyncio.Event] = defaultdict(asyncio.Event)
+"""Of answers that wait, by the query of their requests: for `/release` with the same."""
+
+
 async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
     """Answers each path in a way of its own."""
     if scope["type"] == "lifespan":
@@ -40,20 +50,26 @@ async def app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
             await receive()
             await send({"type": f"lifespan.{event}.complete"})
         return
-    if scope["path"] == "/reads":
-        while (message := await receive()).get("more_body"):
-            pass
-        if message["type"] == "http.disconnect":
-            return
-    if scope["path"] == "/slow":
-        await asyncio.sleep(WAIT)
+    if scope["path"] == "/reads" and not await comes_whole(receive):
+        return
+    if scope["path"] == "/release":
+        RELEASED[scope["query_string"]].set()
+    if scope["path"] == "/held":
+        await RELEASED[scope["query_string"]].wait()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
     if scope["path"] == "/streams":
         await send({"type": "http.response.body", "body": b"fir", "more_body": True})
-        await asyncio.sleep(WAIT)
+        await RELEASED[scope["query_string"]].wait()
         await send({"type": "http.response.body", "body": b"st!"})
     else:
         await send({"type": "http.response.body", "body": b"first!"})
+
+
+async def comes_whole(receive: Any) -> bool:
+    """Whether a body does, and not the end of its connection."""
+    while (message := await receive()).get("more_body"):
+        pass
+    return bool(message["type"] == "http.request")
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
@@ -67,35 +83,52 @@ def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 NO_HTTP = b"\x16\x03\x01 no HTTP\r\n\r\n"
-ENDLESS = b"GET / HTTP/1.1\r\nx: " + b"a" * 2**17
+LONG = b"a" * (MAX_HEAD_BYTES + 2 * SLICE_BYTES)
+ENDLESS = b"GET / HTTP/1.1\r\nx: " + LONG
 CHUNKS = "transfer-encoding: chunked"
 BROKEN = b"no number\r\n"
-TRAILERS = b"0\r\nx: " + b"a" * 2**17
+TRAILERS = b"0\r\nx: " + LONG
 
-SLOW, STREAMS, AT_ONCE = head("GET", "/slow"), head("GET", "/streams"), head("GET", "/")
+HELD, STREAMS, AT_ONCE = head("GET", "/held?%d"), head("GET", "/streams?%d"), head("GET", "/?%d")
+LAST = head("GET", "/held?%dlast")
+"""Held until the answers to two before it have come, and more is read."""
 
-STATES: dict[str, tuple[bytes, list[int]]] = {
-    "no request yet": (b"", [400]),
-    "a request is being answered": (SLOW, [200]),
-    "it is being answered, and has begun to be": (STREAMS, [200]),
-    "others wait to be answered": (SLOW + SLOW + AT_ONCE, [200, 200, 200]),
-    "it was answered": (AT_ONCE, [200, 400]),
-    "its body is to come": (head("POST", "/reads", CHUNKS), [400]),
-    "its body is to come, though it was answered": (head("POST", "/", CHUNKS), [200]),
-    "its body is to come, while it is being answered": (head("POST", "/streams", CHUNKS), [200]),
-    "its body is to come, while another is being answered": (SLOW + head("POST", "/reads", CHUNKS), [200, 400]),
-    "its body is to come, while others wait": (SLOW + SLOW + head("POST", "/reads", CHUNKS), [200, 200, 400]),
+
+class State(NamedTuple):
+    """A moment of a connection."""
+
+    before: bytes
+    """What was sent."""
+    come: bytes
+    """What has come in answer to it."""
+    due: list[int]
+    """All answers; what ends in 400 ends in 431 where the fault is the length."""
+
+
+STATES = {
+    "no request yet": State(b"", b"", [400]),
+    "a request is being answered": State(HELD, b"", [200]),
+    "it is being answered, and has begun to be": State(STREAMS, b"fir", [200]),
+    "others wait to be answered": State(HELD + HELD + LAST, b"", [200, 200, 200]),
+    "it was answered": State(AT_ONCE, b"first!", [200, 400]),
+    "its body is to come": State(head("POST", "/reads?%d", CHUNKS), b"", [400]),
+    "its body is to come, though it was answered": State(head("POST", "/?%d", CHUNKS), b"first!", [200]),
+    "its body is to come, while it is being answered": State(head("POST", "/streams?%d", CHUNKS), b"fir", [200]),
+    "its body is to come, while another is being answered": State(
+        HELD + head("POST", "/reads?%d", CHUNKS), b"", [200, 400]
+    ),
+    "its body is to come, while others wait": State(
+        HELD + HELD + head("POST", "/reads?%d", CHUNKS), b"", [200, 200, 400]
+    ),
 }
-"""What was sent before, and the answers that are due. What ends in 400 may end in 431 as well."""
 
 
 @pytest.mark.parametrize("long", [False, True])
 @pytest.mark.parametrize("state", STATES)
 def test_what_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str, long: bool) -> None:
-    before, due = STATES[state]
+    before, come, due = STATES[state]
     faults = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
-    said = said_to(odd, before, faults[long])
-    check_refusal(said, due, long=long)
+    check_refusal(answers(odd, before, come, faults[long]), due, long=long)
 
 
 WAITING = [state for state in STATES if "wait" in state or "another" in state]
@@ -105,19 +138,42 @@ WAITING = [state for state in STATES if "wait" in state or "another" in state]
 @pytest.mark.parametrize("state", WAITING)
 def test_what_is_read_ahead_and_is_no_request_is_refused_in_its_turn(odd: httpx.Client, state: str, long: bool) -> None:
     """It comes with what goes before it, and is read before that is answered."""
-    before, due = STATES[state]
+    before, _, due = STATES[state]
     fault = (BROKEN, TRAILERS) if "body" in state else (NO_HTTP, ENDLESS)
-    said = said_to(odd, before + fault[long])
-    check_refusal(said, due, long=long)
+    check_refusal(answers(odd, before, b"", b"", behind=fault[long]), due, long=long)
+
+
+def answers(client: httpx.Client, before: bytes, come: bytes, fault: bytes, behind: bytes = b"") -> bytes:
+    """All that comes on a connection; answers that are held are released once the fault has reached the server."""
+    key = next(KEYS)
+    with connected(client) as connection:
+        connection.sendall(before.replace(b"%d", b"%d" % key) + behind)
+        got = b""
+        while come not in got:
+            got += connection.recv(2**16)
+        connection.sendall(fault)
+        wait_until(lambda: unsent_bytes(connection) == 0)
+        client.get(f"/release?{key}")
+        if b"last" in before:
+            while got.count(b"first!") < 2:
+                got += connection.recv(2**16)
+            client.get(f"/release?{key}last")
+        with suppress(ConnectionResetError):
+            while more := connection.recv(2**16):
+                got += more
+    return got
+
+
+def unsent_bytes(connection: socket.socket) -> int:
+    """Those that have not reached the other end's kernel."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 def check_refusal(said: bytes, due: list[int], *, long: bool) -> None:
-    """Behind answers without one it may stand too: on a slow machine, what is refused comes after they were given."""
     refusal = 431 if long else 400
-    due = [refusal if status == 400 else status for status in due]
-    assert statuses(said) in (due, [status for status in due if status == 200] + [refusal])
+    assert statuses(said) == [refusal if status == 400 else status for status in due]
     assert said.count(b"first!") == due.count(200)
-    if statuses(said)[-1] == refusal:
+    if due[-1] == 400:
         code = orjson.loads(said.rpartition(b"\r\n\r\n")[2])["error"]["code"]
         assert code == ("head_too_large" if long else "malformed_head")
 
