@@ -1,1 +1,1 @@
-"""From a folder to a model that is verified, warmed up and ready."""
+"""Load a model's folder: verify it, warm it up, and return an engine."""

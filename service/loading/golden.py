@@ -1,4 +1,4 @@
-"""Golden answers: what the publisher's machine answered, replayed wherever the model is loaded."""
+"""Golden answers: the publisher's answers to a few inputs, replayed when the model is loaded."""
 
 import io
 import sys
@@ -17,20 +17,19 @@ from service.rows.arrays import read_npz
 from service.rows.inputs import check_inputs
 
 TOLERANCE = 1e-4
-"""How far an answer may lie from the publisher's, relative to the largest; other processors sum in
-another order, which costs about 1e-6, and a changed weight costs more than this. Of half precision the
-publisher states another."""
+"""The default tolerance of an answer, relative to the largest: another summation order of a processor differs by
+about 1e-6, a changed weight by more than this. For half precision the publisher states a larger one."""
 LARGEST_TOLERANCE = 0.1
-"""A file that allows more would prove nothing."""
+"""The largest tolerance accepted; a larger one would verify nothing."""
 
 INPUT_PREFIX = "input."
 
 MAX_UNPACKED_BYTES = 2**28
-"""Golden answers are a few rows; a file that claims to unpack to more than this is no golden file."""
+"""The largest unpacked size of the file, which has only a few rows."""
 
 
 def record(engine: Engine, inputs: Inputs, passes: int, seed: int, tolerance: float = TOLERANCE) -> bytes:
-    """Return the content of `golden.npz`: these inputs, a seed, the model's answers to them, and the tolerance."""
+    """Return the content of `golden.npz`: the inputs, the seed, the model's answers, and the tolerance."""
     file = io.BytesIO()
     arrays = {INPUT_PREFIX + name: array for name, array in inputs.items()}
     predicted = _values(engine.predict(inputs))  # (rows, outputs)
@@ -41,9 +40,9 @@ def record(engine: Engine, inputs: Inputs, passes: int, seed: int, tolerance: fl
 
 
 def replay(engine: Engine, content: bytes) -> float:
-    """Ask the model the golden inputs again; the largest relative error, or InvalidModel if it is too large.
+    """Run the golden inputs again and return the largest relative error.
 
-    The inputs become the engine's examples.
+    The inputs become the engine's examples. Raises InvalidModel for an error beyond the tolerance or a damaged file.
     """
     try:
         golden = read_npz(content, MAX_UNPACKED_BYTES)
@@ -56,10 +55,10 @@ def replay(engine: Engine, content: bytes) -> float:
         expected = {name: golden[name].astype(np.float64) for name in ("predict", "sample")}
         tolerance = float(golden.get("tolerance", TOLERANCE))
         if not 0 < tolerance <= LARGEST_TOLERANCE:
-            raise ValueError(f"a tolerance of {tolerance:g}; it is at most {LARGEST_TOLERANCE:g}")
+            raise ValueError(f"expected a tolerance of at most {LARGEST_TOLERANCE:g}, found {tolerance:g}")
         sampling = Sampling(passes=len(expected["sample"]), seed=int(golden["seed"]))
         if sampling.passes < 1 or not 0 <= sampling.seed <= MAX_SEED:
-            raise ValueError(f"{sampling.passes} passes of seed {sampling.seed}")
+            raise ValueError(f"invalid number of passes {sampling.passes} or seed {sampling.seed}")
         shape = (count_rows(inputs), *engine.manifest.output.shape)
         _check_shape("predict", expected["predict"], shape)
         _check_shape("sample", expected["sample"], (sampling.passes, *shape))
@@ -71,14 +70,14 @@ def replay(engine: Engine, content: bytes) -> float:
 
 
 def _values(prediction: Prediction) -> Array:
-    """All that the graph tells, a learned noise included: (rows, outputs)."""
+    """Return the graph's output (rows, outputs), with learned noise."""
     if prediction.noise_std is None:
         return prediction.values
     return np.concatenate([prediction.values, prediction.noise_std], axis=1)
 
 
 def _check_shape(name: str, expected: Array, shape: tuple[int, ...]) -> None:
-    """Before anything is computed, so that a wrong file costs nothing."""
+    """Raise InvalidModel for a wrong shape, before anything is computed."""
     if expected.shape != shape:
         raise InvalidModel(f"{GOLDEN}: {name}: the answer is {shape}, not {expected.shape}", file=GOLDEN)
 
@@ -87,7 +86,7 @@ def _compare(name: str, found: Array, expected: Array, tolerance: float) -> floa
     error = float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
     if not error <= tolerance:  # so that a NaN fails too
         raise InvalidModel(
-            f"{GOLDEN}: {name}: the model answers otherwise than when it was published:"
+            f"{GOLDEN}: {name}: the model's answers differ from those at publication:"
             f" relative error {error:.2g}, at most {tolerance:g} is allowed",
             file=GOLDEN,
         )

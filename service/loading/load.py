@@ -1,4 +1,4 @@
-"""A model folder → an engine, after everything about it was verified."""
+"""Load a model's folder as an engine, after verification."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ Dimensions = tuple[int | None, ...]
 
 
 class Check(NamedTuple):
-    """Something that was verified, and what was found."""
+    """A passed step of verification, with its result in words."""
 
     name: str
     detail: str
@@ -39,10 +39,10 @@ def load_model(
     max_bytes: int = MAX_MODEL_BYTES,
     checks: list[Check] | None = None,
 ) -> Engine:
-    """Verify size, digests, graph contract and golden answers, in this order, and warm the engine up.
+    """Verify size, digests, graph contract and golden answers, in this order, and return the warm engine.
 
-    What passed is added to `checks`. Without a cache of masks to share, the engine keeps none. Raises InvalidModel
-    with the reason of the first that did not.
+    Passed steps are appended to `checks`. Without a shared cache `masks`, the engine caches no masks. Raises
+    InvalidModel with the reason of the first failed step.
     """
     passed = [] if checks is None else checks
     manifest = read_manifest(folder)
@@ -65,14 +65,14 @@ def load_model(
         engine.learned = warm_up(engine)
     except InvalidModel:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the model's
-        raise InvalidModel(f"{folder}: cannot answer: {error}") from None
+    except Exception as error:  # noqa: BLE001 - any error here is due to the model
+        raise InvalidModel(f"{folder}: cannot run: {error}") from None
     passed.append(Check("golden answers", f"replayed; largest relative error {largest:.1e}"))
     return engine
 
 
 def check_size(manifest: Manifest, folder: Path, max_bytes: int) -> None:
-    """A model too large to hold is refused before a byte of it is read; what is missing is told later."""
+    """Raise InvalidModel for a model that is too large before any file is read; missing files fail later."""
     paths = [folder / name for name in manifest.files]
     size = sum(path.stat().st_size for path in paths if path.exists())
     if size > max_bytes:
@@ -80,7 +80,7 @@ def check_size(manifest: Manifest, folder: Path, max_bytes: int) -> None:
 
 
 def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:
-    """Both graphs must have the inputs and outputs that the manifest promises, masks included."""
+    """Raise InvalidModel unless both graphs have the manifest's inputs and outputs, masks included."""
     rows = {spec.name: (spec.dtype, (None, *spec.shape)) for spec in manifest.inputs}
     masks = {f"mask_{i}": ("float32", (None, 1, *site.shape)) for i, site in enumerate(manifest.sites)}
     _check_inputs(predict, rows)
@@ -107,7 +107,7 @@ def _check_output(graph: Graph, shape: Dimensions) -> None:
 
 
 def _check_tensor(graph: Graph, tensor: TensorInfo, dtype: str, shape: Dimensions) -> None:
-    """None in `shape` must be free in the graph, so that any number of rows or passes can be asked."""
+    """Check type and shape; dimensions that are None in `shape` must be free in the graph."""
     fits = len(tensor.shape) == len(shape) and all(
         not isinstance(found, int) if wanted is None else found == wanted
         for found, wanted in zip(tensor.shape, shape, strict=True)
@@ -123,8 +123,8 @@ def _check_tensor(graph: Graph, tensor: TensorInfo, dtype: str, shape: Dimension
 def _describe(manifest: Manifest) -> str:
     sites = ", ".join(f"{site.name} (p = {site.p:g}, {'×'.join(map(str, site.shape))})" for site in manifest.sites)
     categories = ", ".join(f"{feature} ({len(names)})" for feature, names in manifest.categories.items())
-    told = f"; categories of {categories}" if categories else ""
-    return f"{manifest.name}/{manifest.version}, {manifest.task}; dropout at {sites}{told}"
+    also = f"; categories of {categories}" if categories else ""
+    return f"{manifest.name}/{manifest.version}, {manifest.task}; dropout at {sites}{also}"
 
 
 def _describe_graphs(manifest: Manifest) -> str:

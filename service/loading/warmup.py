@@ -1,4 +1,4 @@
-"""What is learned of a model by trying it, once it is loaded: what it costs, and what may be computed together."""
+"""Warm up a loaded model, and measure its cost and which computations may be combined."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from service.engine.sampling import Sampling
 from service.engine.steps import Inputs, count_rows
 
 ROWS_TRIED = 256
-"""Enough to tell what one more costs, and few, as onnxruntime keeps the memory of the largest run."""
+"""Rows of the largest run: enough to measure the cost of a row, and few, as onnxruntime keeps that run's memory."""
 EXAMPLES_TRIED = 8
 PASSES = 32
 
 
 def warm_up(engine: Engine) -> Learned:
-    """Ask the examples a few times, so that the first caller need not wait; without any, nothing is learned.
+    """Run the examples a few times and return the measurements; without examples there are none.
 
-    Other rows, such as zeros, may be none that the network can answer.
-    Small networks, which gain by it, are tried for what may be computed together without changing a bit: some
-    kernels of matrix products add in another order for one row than for many.
+    Invented rows such as zeros might be invalid for the network. Small networks, which gain from it, are also tested
+    for bitwise equal results of combined runs, as some kernels of matrix products sum in another order for one row
+    than for many.
     """
     if not engine.examples:
         return Learned()
@@ -40,9 +40,9 @@ def warm_up(engine: Engine) -> Learned:
 
 
 def _rows_are_independent(engine: Engine, inputs: Inputs, sampling: Sampling) -> bool:
-    """Whether rows get, to the last bit, the same answers by ones, twos and threes as all together."""
+    """Return whether runs of one, two and three rows give bitwise the same answers as one run of all."""
     if not _differ(inputs):
-        return False  # nothing could be seen
+        return False  # equal rows would hide a difference
     predicted, drawn = engine.predict(inputs).values, engine.draw_all(inputs, sampling)
     return all(
         np.array_equal(engine.predict(take(inputs, some)).values, predicted[some])
@@ -53,7 +53,7 @@ def _rows_are_independent(engine: Engine, inputs: Inputs, sampling: Sampling) ->
 
 
 def _lead_is_prediction(engine: Engine, inputs: Inputs) -> bool:
-    """Whether the pass that keeps all units answers, to the last bit, as the network without dropout."""
+    """Return whether the pass that keeps all units gives bitwise the same answer as the network without dropout."""
     return all(
         np.array_equal(engine.lead(take(inputs, some), passes).values, engine.predict(take(inputs, some)).values)
         for together in (1, EXAMPLES_TRIED)
@@ -63,10 +63,10 @@ def _lead_is_prediction(engine: Engine, inputs: Inputs) -> bool:
 
 
 def _differ(inputs: Inputs) -> bool:
-    """Whether there are two rows at least that are not the same."""
+    """Return whether at least two rows differ."""
     return any(len(array) > 1 and (array != array[:1]).any() for array in inputs.values())
 
 
 def _examples(engine: Engine, rows: int) -> Inputs:
-    """Return so many rows: the examples, over and over."""
+    """Return this many rows, the examples repeated."""
     return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in engine.examples.items()}

@@ -1,1 +1,1 @@
-"""The contract of a published model, and the door to onnxruntime."""
+"""The contract of a published model, and the only module that uses onnxruntime."""

@@ -1,7 +1,7 @@
-"""Categorical features: the names that callers write ⇄ the numbers that a network takes.
+"""Categorical features: conversion between the names in requests and the numbers of the network.
 
-A name's number is its position in the manifest. Where a name can itself be taken for a number, as those of grades 1 to
-5, nobody could tell which is meant: there callers who may write strings must, and numbers are refused.
+A name's number is its position in the manifest. Where names look like numbers themselves, such as grades 1 to 5, a
+number would be ambiguous: requests must give the name as a string, and numbers are refused.
 """
 
 import difflib
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 from service.errors import InvalidInput
 
 MAX_LISTED = 10
-"""Names in a message."""
+"""The largest number of names in a message."""
 
 MAX_COMPARED = 30
-"""Characters of a name that is not known, when the one that may be meant is looked for."""
+"""Characters of an unknown name that are compared with the known ones."""
 
 
 class Category:
     """A categorical feature, by its column in a row."""
 
     def __init__(self, feature: str, column: int, names: Sequence[str], *, may_be_missing: bool = False) -> None:
+        """Number the names by position; `may_be_missing` accepts None, as NaN."""
         self.feature = feature
         self.column = column
         self.names = tuple(names)
@@ -36,15 +37,15 @@ class Category:
         self.has_numeric_names = any(is_number(name) for name in names)
 
     def describe(self) -> str:
-        """Its names in words, the first few if there are many."""
+        """Return its names in words, or the first few if there are many."""
         shown = ", ".join(map(quoted, self.names[:MAX_LISTED]))
         more = len(self.names) - MAX_LISTED
         return f"{shown} and {more} more" if more > 0 else shown
 
     def read(self, value: str | float | None, field: str, **details: Any) -> float:
-        """The number of a name, of true and false too; a number if it is that of a name; NaN of a missing value.
+        """Return the number of a name, true and false included, or of a missing value NaN.
 
-        Raises InvalidInput.
+        A number is returned as it is if it is that of a name. Raises InvalidInput for any other value.
         """
         name = str(value).lower() if isinstance(value, bool) else value
         if name is None:
@@ -60,7 +61,7 @@ class Category:
         return name
 
     def read_all(self, values: Sequence[str | float | None], field: str, first: int) -> Sequence[float]:
-        """Those of rows from the number `first` on."""
+        """Return the numbers of the values of several rows; `first` is the number of the first row."""
         try:
             return [self.numbers[value] for value in values]  # type: ignore[index]  # a number is no key
         except KeyError:
@@ -71,7 +72,7 @@ class Category:
     def refusal(
         self, found: str, field: str, *, hint: str = "", of_array: bool = False, **details: Any
     ) -> InvalidInput:
-        """Of what is no name, nor the number of one."""
+        """Return the error of a value that is neither a name nor the number of one."""
         number = f", or its number below {len(self.names)}" if of_array or not self.has_numeric_names else ""
         message = f"{field}: {self.feature}: expected one of {self.describe()}{number}; found {found}{hint}"
         expected = list(self.names[:MAX_LISTED])
@@ -81,13 +82,13 @@ class Category:
         return 0 <= value < len(self.names) and value % 1 == 0
 
     def _nearest(self, name: str) -> str:
-        """Which name may be meant, in words: of the few that have most in common with this one, as all take long."""
+        """Return a hint with the nearest name, found among the few that share most pairs of letters."""
         folded = _fold(name)
         pairs = _pairs(folded)
         likely = nlargest(MAX_LISTED, self._pairs, key=lambda known: len(pairs & self._pairs[known]))
         nearest = difflib.get_close_matches(folded, likely, 1)
-        meant = next((known for known in self.names if _fold(known) in nearest), None)
-        return "" if meant is None else f"; did you mean {quoted(meant)}?"
+        match = next((known for known in self.names if _fold(known) in nearest), None)
+        return "" if match is None else f"; did you mean {quoted(match)}?"
 
     @cached_property
     def _pairs(self) -> dict[str, set[str]]:
@@ -95,12 +96,12 @@ class Category:
 
 
 class Categories:
-    """The categorical features among those of a row."""
+    """The categorical features of a row."""
 
     def __init__(
         self, features: Sequence[str], names: Mapping[str, Sequence[str]], *, may_be_missing: bool = False
     ) -> None:
-        """`may_be_missing`: whether values may be None, and are NaN then."""
+        """Take all features and the `names` of the categorical ones; `may_be_missing` accepts None, as NaN."""
         self.features = tuple(features)
         self.may_be_missing = may_be_missing
         self.by_column = {
@@ -110,13 +111,13 @@ class Categories:
         }
         self.columns = tuple(self.by_column)
         self.brackets_of_row = 1 + sum(max(name.count("[") for name in names[f]) for f in self.features if f in names)
-        """The most that the JSON of a row has of them that open."""
+        """The largest number of opening brackets in the JSON of a row."""
         self._last = np.array([len(category.names) - 1 for category in self.by_column.values()], dtype=np.float64)
 
     def to_numbers(self, rows: Sequence[Sequence[Any]], field: str, first: int = 0) -> NDArray[np.float64]:
-        """Rows, at least one, of numbers, and names or their numbers in the columns of categories → (rows, features).
+        """Return at least one row of numbers and names as an array (rows, features).
 
-        Raises InvalidInput for what is no category's, with the row counted from `first`.
+        Raises InvalidInput for a value that is no category's, with the row counted from `first`.
         """
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         for column, category in self.by_column.items():
@@ -124,7 +125,7 @@ class Categories:
         return np.array(columns, dtype=np.float64).T
 
     def to_names(self, rows: NDArray[Any]) -> list[list[str | float | None]]:
-        """(rows, features) → lists of numbers and names, as callers may write them; a category that is NaN is None."""
+        """Return an array (rows, features) as lists of numbers and names for JSON; a category that is NaN is None."""
         named = rows.tolist()
         for row in named:
             for column, category in self.by_column.items():
@@ -132,7 +133,7 @@ class Categories:
         return named  # type: ignore[no-any-return]
 
     def check(self, rows: NDArray[Any], field: str) -> None:
-        """Raises InvalidInput unless (rows, features) has numbers of categories in their columns."""
+        """Raise InvalidInput unless the columns of categories in (rows, features) have numbers of names."""
         values = rows.take(self.columns, axis=1)  # (rows, categories)
         wrong = values != np.minimum(np.maximum(np.rint(values), 0), self._last)
         if self.may_be_missing:
@@ -145,27 +146,27 @@ class Categories:
 
 
 def quoted(name: str) -> str:
-    """As JSON writes it."""
+    """Return a name as a JSON string."""
     return json.dumps(name, ensure_ascii=False)
 
 
 def shown(number: float) -> str:
-    """With as many digits as tell 32-bit numbers apart."""
+    """Return a number with enough digits to distinguish float32 values."""
     return f"{number:.9g}"
 
 
 def _fold(name: str) -> str:
-    """What is compared of it."""
+    """Return the part of a name that is compared, without case."""
     return name.strip().casefold()[:MAX_COMPARED]
 
 
 def _pairs(name: str) -> set[str]:
-    """Of letters that follow each other."""
+    """Return the pairs of adjacent letters."""
     return {name[i : i + 2] for i in range(len(name) - 1)}
 
 
 def is_number(text: str) -> bool:
-    """Whether it reads as one."""
+    """Return whether Python reads a text as a number."""
     try:
         float(text)
     except ValueError:

@@ -1,8 +1,8 @@
-"""ONNX graphs whose weights lie in other files are refused, before onnxruntime goes and reads those files.
+"""Refuse ONNX graphs whose weights are in other files, before onnxruntime reads those files.
 
-A tensor may name any file (`TensorProto.external_data`). From bytes, onnxruntime looks for it in the working
-directory; what older versions did with absolute paths we need not know. So the protobuf is walked here: only
-the messages that can hold a tensor (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto), by field number.
+A tensor may name any file (`TensorProto.external_data`), which onnxruntime opens relative to the working directory.
+This module walks the protobuf by field number, through the messages that can contain a tensor
+(https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
 """
 
 from collections.abc import Iterator
@@ -26,29 +26,29 @@ HOLDERS: dict[str, dict[int, str]] = {
     "sparse tensor": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-"""Message → the fields through which a tensor can be reached, and what they hold."""
+"""The fields of each message that can lead to a tensor, with the message that each contains."""
 
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def refuse_external_data(content: bytes, name: str) -> None:
-    """Raises InvalidModel when a tensor of the graph lies in another file, or this is no protobuf."""
+    """Raise InvalidModel if a tensor of the graph is in another file, or if the content is not protobuf."""
     unread = [("model", memoryview(content))]
     try:
         while unread:
             kind, message = unread.pop()
             for field, value in _fields(message):
                 if kind == "tensor" and field in (EXTERNAL_DATA, DATA_LOCATION) and value not in (0, b""):
-                    raise InvalidModel(f"{name}: keeps weights in another file; expected all in this one", file=name)
+                    raise InvalidModel(f"{name}: has weights in another file; expected all in this one", file=name)
                 if field in HOLDERS[kind] and isinstance(value, memoryview):
                     unread.append((HOLDERS[kind][field], value))
     except (IndexError, ValueError):
-        raise InvalidModel(f"{name}: is no ONNX file", file=name) from None
+        raise InvalidModel(f"{name}: is not an ONNX file", file=name) from None
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of a protobuf message (https://protobuf.dev/programming-guides/encoding/)."""
+    """Yield field numbers and values of a protobuf message (https://protobuf.dev/programming-guides/encoding/)."""
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
@@ -65,7 +65,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, place: int) -> tuple[int, int]:
-    """The number that begins here, and where it ends."""
+    """Return the number that starts at `place`, and the place after it."""
     number = shift = 0
     while True:
         byte = message[place]

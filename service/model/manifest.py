@@ -1,4 +1,4 @@
-"""The contract of a published model: what `manifest.json` says, and whether the files beside it agree.
+"""The contract of a published model: the fields of `manifest.json`, and the check of the files beside it.
 
 A published model is a folder `<name>/<version>/` with
 
@@ -8,7 +8,7 @@ A published model is a folder `<name>/<version>/` with
                     mask_<i> (passes, 1, …) → output (passes, rows, outputs)
     golden.npz      inputs, a seed and the answers to them, replayed when the model is loaded
 
-Of a regression whose noise is learned, the output has the answers first and then the noise of each.
+The output of a regression with learned noise has the answers first and then the standard deviation of each.
 """
 
 import hashlib
@@ -36,13 +36,13 @@ REQUIRED_FILES = (PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN)
 
 MAX_MANIFEST_BYTES = 2**20
 MAX_MODEL_BYTES = 2**30
-"""What is read of a model unless a setting says otherwise."""
+"""The default limit of the total size of a model's files."""
 
 SCHEMA: Literal[2] = 2
-"""Of the manifests that are written; older ones are read through `upgraded`."""
+"""The schema of manifests written; older ones are read through `upgraded`."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What a model may be called: safe in a path and in a URL."""
+"""The pattern of a model's name, safe in a path and in a URL."""
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -54,7 +54,7 @@ CategoryNames = Annotated[tuple[str, ...], Field(min_length=2, max_length=1000)]
 
 
 class Part(BaseModel):
-    """A piece of the manifest: immutable, and strict about what it does not know."""
+    """The base of the manifest's models: immutable, and strict about unknown fields."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, json_schema_serialization_defaults_required=True
@@ -62,10 +62,10 @@ class Part(BaseModel):
 
 
 class WholeNumbers(Part):
-    """The whole numbers that the network takes in one place of a row, such as the numbers of a table's entries."""
+    """The range of whole numbers accepted for one value of a row, such as token numbers."""
 
-    lowest: Int64 | None = Field(default=None, description="null: as low as the type goes")
-    highest: Int64 | None = Field(default=None, description="null: as high as the type goes")
+    lowest: Int64 | None = Field(default=None, description="null: the lowest number of the type")
+    highest: Int64 | None = Field(default=None, description="null: the highest number of the type")
 
     @model_validator(mode="after")
     def _ordered(self) -> "WholeNumbers":
@@ -75,23 +75,21 @@ class WholeNumbers(Part):
 
 
 class ImageRule(Part):
-    """How a picture became a row in training: upright as its EXIF says, then mode, then size; values 0 to 255.
+    """The conversion of an image to a row: turn it upright by its EXIF orientation, then mode, then size.
 
-    The size is that of the input's shape, (channels, height, width).
+    Values are from 0 to 255. The size is that of the input's shape, (channels, height, width).
     """
 
     mode: Literal["L", "RGB"] = Field(description="L: one channel, grey; RGB: three")
     resize: Literal["crop", "pad", "stretch"] = Field(
-        description="crop: cover the size and cut what is over; pad: fit in, on the background; stretch: to the size"
+        description="crop: cover the size and crop the centre; pad: fit in, on the background; stretch: to the size"
     )
-    resample: Literal["bilinear"] = Field(default="bilinear", description="with antialiasing, as Pillow does it")
-    background: str = Field(
-        pattern="^#[0-9a-f]{6}$", description="under what is transparent, and beside what is padded"
-    )
+    resample: Literal["bilinear"] = Field(default="bilinear", description="antialiased, as in Pillow")
+    background: str = Field(pattern="^#[0-9a-f]{6}$", description="colour behind transparent pixels and of padding")
 
     @property
     def channels(self) -> int:
-        """How many values a pixel has."""
+        """The number of values of a pixel."""
         return len(self.mode)
 
 
@@ -103,28 +101,28 @@ class TensorSpec(Part):
     shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="of one row")
     ranges: tuple[WholeNumbers, ...] = Field(
         default=(),
-        description="whole numbers that the network takes: one entry a value of a row, or one for all; of floating"
-        " point numbers, what is left when their decimals are cut off; empty: all that the type holds",
+        description="accepted whole numbers: one entry per value of a row, or one for all values; floating point"
+        " numbers are truncated before the check; empty: all numbers of the type",
     )
-    image: ImageRule | None = Field(default=None, description="how pictures become rows; null: it takes none")
+    image: ImageRule | None = Field(default=None, description="conversion of images to rows; null: not supported")
 
     @model_validator(mode="after")
     def _ranges_fit(self) -> "TensorSpec":
         size = math.prod(self.shape)
         if len(self.ranges) not in (0, 1, size):
-            raise ValueError(f"ranges has one entry or {size}, not {len(self.ranges)}")
+            raise ValueError(f"ranges must have one entry or {size}, not {len(self.ranges)}")
         return self
 
     imputation: tuple[float, ...] = Field(
         default=(),
-        description="what the network takes for a missing value (null, NaN), one a value of a row; of a category its"
-        " number; empty: no value may be missing",
+        description="replacements of missing values (null, NaN), one per value of a row, for a category its number;"
+        " empty: no value may be missing",
     )
 
     @model_validator(mode="after")
     def _imputation_fits(self) -> "TensorSpec":
         if self.imputation and (len(self.imputation) != math.prod(self.shape) or not self.dtype.startswith("float")):
-            raise ValueError(f"imputation has one entry a value of a row of a float type, not {len(self.imputation)}")
+            raise ValueError(f"imputation must have one entry per value of a float row, not {len(self.imputation)}")
         return self
 
     @model_validator(mode="after")
@@ -135,7 +133,7 @@ class TensorSpec(Part):
 
     @cached_property
     def limits(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """The lowest and the highest whole numbers of a row's values, shaped to be compared with rows; None: any."""
+        """The lowest and highest whole numbers, shaped to broadcast against rows; None: any numbers."""
         if not self.ranges:
             return None
         shape = self.shape if len(self.ranges) > 1 else (1,) * len(self.shape)
@@ -146,55 +144,55 @@ class TensorSpec(Part):
 
 
 class DropoutSite(Part):
-    """A place where the network drops units. Site number i is fed through the graph input `mask_<i>`."""
+    """A place where the network drops units; the graph input `mask_<i>` feeds site number i."""
 
     name: str
     kind: Literal["dropout", "feature", "alpha"] = Field(
-        description="dropout: single units; feature: whole channels; alpha: keeps mean and variance of SELU nets"
+        description="dropout: single units; feature: whole channels; alpha: alpha dropout of SELU networks"
     )
     p: float = Field(ge=0, lt=1, description="probability that a unit is dropped")
     shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        description="of the mask of one pass, shared by all its rows; the graph input is (passes, 1, *shape)"
+        description="shape of the mask of one pass, shared by all rows; the graph input is (passes, 1, *shape)"
     )
 
 
 class ConformalQuantile(Part):
     """Split-conformal threshold (Vovk 2005; for classes the LAC score of Sadinle et al. 2019).
 
-    A class belongs to the prediction set when 1 - probability <= quantile; a regression interval is
-    answer ± quantile, or where the noise is learned answer ± quantile · the row's noise (Lei et al. 2018, section 5.2).
+    A class belongs to the prediction set if 1 - probability <= quantile. A regression interval is answer ± quantile,
+    or with learned noise answer ± quantile · the row's noise (Lei et al. 2018, section 5.2).
     """
 
-    coverage: float = Field(gt=0, lt=1, description="share of such sets that contain the truth")
+    coverage: float = Field(gt=0, lt=1, description="fraction of such sets that contain the truth")
     quantile: float = Field(ge=0)
     expected: Annotated[tuple[Share, ...], Field(min_length=2, max_length=2)] | None = Field(
         default=None,
-        description="lowest and highest coverage of the test rows, with 99 % probability, if they are exchangeable"
-        " with the calibration rows",
+        description="lowest and highest coverage expected of the test rows with 99 % probability, if they are"
+        " exchangeable with the calibration rows",
     )
 
 
 class AbstentionThreshold(Part):
-    """Accept an answer when its predictive entropy is at most `threshold`; refer it to a person otherwise."""
+    """Accept an answer if its predictive entropy is at most `threshold`; otherwise refer it to a person."""
 
     error_rate: float = Field(
-        gt=0, lt=1, description="share of wrong answers among the accepted; its 90 % upper bound on calibration rows"
+        gt=0, lt=1, description="90 % upper bound, on calibration rows, of the error rate of accepted answers"
     )
     threshold: float = Field(ge=0, description="nats")
-    coverage: float = Field(ge=0, le=1, description="share of calibration rows accepted at this threshold")
+    coverage: float = Field(ge=0, le=1, description="fraction of calibration rows accepted at this threshold")
 
 
 class ClassFigures(Part):
-    """What the test rows of one class are, and how many of them are recognised."""
+    """The number of test rows of one class, and the fraction of them classified correctly."""
 
     rows: int = Field(ge=0, description="test rows of the class")
     recall: dict[str, Share] = Field(
-        description="share of these rows that are given the class, by kind of answer; empty where there are no rows"
+        description="fraction of these rows predicted as the class, by kind of answer; empty without rows"
     )
 
 
 class TrainingData(Part):
-    """What the network learned from."""
+    """The training data, by name and digest."""
 
     name: str
     sha256: Sha256
@@ -202,7 +200,7 @@ class TrainingData(Part):
 
 
 class Seen(Part):
-    """What training rows held in one place, so that others know what to ask; of a category its numbers."""
+    """The range of one value in the training rows, for a category that of its numbers."""
 
     lowest: float
     median: float
@@ -212,17 +210,17 @@ class Seen(Part):
 class Noise(Part):
     """A regression's observation noise; its standard deviation is the aleatoric part of the uncertainty."""
 
-    std: float = Field(gt=0, description="in the target's own unit")
+    std: float = Field(gt=0, description="in the target's unit")
 
 
 class LearnedNoise(Part):
-    """A regression's observation noise where the network tells that of each row (Kendall & Gal 2017).
+    """A regression's observation noise predicted for each row by the network (Kendall & Gal 2017).
 
-    The second half of the graphs' outputs are its standard deviations, in the target's own unit and above 0.
+    The second half of the graphs' outputs are its standard deviations, in the target's unit and above 0.
     """
 
     learned: Literal[True]
-    scale: float = Field(default=1.0, gt=0, description="multiplies the deviations that the graphs tell")
+    scale: float = Field(default=1.0, gt=0, description="factor of the deviations that the graphs return")
 
 
 def _kind_of_noise(noise: object) -> str:
@@ -237,14 +235,14 @@ AnyNoise = Annotated[
 
 
 class Work(Part):
-    """What sample.onnx computes for one row in one pass; by it a service cuts its work into short runs."""
+    """The computation of sample.onnx for one row in one pass, from which a service sizes its runs."""
 
     multiply_adds: int = Field(ge=1)
-    bytes: int = Field(ge=1, description="of everything written on the way")
+    bytes: int = Field(ge=1, description="size of all intermediate results")
 
 
 class Manifest(Part):
-    """All that serving needs to know of a model. Temperature divides the logits before the softmax."""
+    """The description of a model for serving. Temperature divides the logits before the softmax."""
 
     schema_version: Literal[2] = SCHEMA
     name: str = Field(pattern=rf"^{NAME.pattern}$")
@@ -254,42 +252,42 @@ class Manifest(Part):
     created: str = Field(default="", description="ISO 8601, UTC")
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     output: TensorSpec
-    features: tuple[str, ...] = Field(default=(), description="names of the values of a row, when they have any")
+    features: tuple[str, ...] = Field(default=(), description="names of the values of a row; may be empty")
     categories: dict[str, CategoryNames] = Field(
         default_factory=dict,
-        description="names of the values of categorical features, by feature; the network takes their positions here",
+        description="names of the values of each categorical feature; the network's numbers are their positions",
     )
     labels: tuple[str, ...] = Field(default=(), description="names of the classes, in the order of the output")
     seen: tuple[Seen, ...] = Field(
-        default=(), description="what the training rows held: one entry a value of a row, or one for all; may be empty"
+        default=(), description="ranges in the training rows: one entry per value, or one for all; may be empty"
     )
     sites: tuple[DropoutSite, ...] = Field(min_length=1)
     temperature: float = Field(default=1.0, gt=0)
     sampled_temperature: float | None = Field(
-        default=None, gt=0, description="divides the logits of each thinned network; null: the temperature does"
+        default=None, gt=0, description="temperature of each thinned network; null: `temperature`"
     )
-    work: Work | None = Field(default=None, description="where it is not known, the size of the graph stands for it")
+    work: Work | None = Field(default=None, description="null: estimated from the size of the graph")
     noise: AnyNoise | None = None
     conformal: tuple[ConformalQuantile, ...] = ()
     abstention: tuple[AbstentionThreshold, ...] = ()
     evaluation: dict[str, dict[str, float]] = Field(
         default_factory=dict,
-        description="test figures by kind of answer: baseline (one answer to all rows), deterministic, mc",
+        description="test metrics by kind of answer: baseline (one answer for all rows), deterministic, mc",
     )
     class_figures: tuple[ClassFigures, ...] = Field(
-        default=(), description="test figures of each class, in the order of the labels; may be empty"
+        default=(), description="test metrics of each class, in the order of the labels; may be empty"
     )
     class_weights: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(),
-        description="weight of each class in the loss, in the order of the labels: the probabilities hold where the"
-        " classes are as frequent as in the training rows times these weights; empty: all 1",
+        description="weight of each class in the loss, in the order of the labels: the probabilities are calibrated"
+        " for class frequencies of the training rows times these weights; empty: all 1",
     )
     warnings: tuple[str, ...] = Field(
-        default=(), description="what calibration and evaluation found that callers should know, in sentences"
+        default=(), description="findings of calibration and evaluation that callers should know, in sentences"
     )
     training_data: TrainingData | None = None
     training: dict[str, Any] = Field(default_factory=dict, description="the settings of the training run")
-    libraries: dict[str, str] = Field(default_factory=dict, description="versions of what made the model")
+    libraries: dict[str, str] = Field(default_factory=dict, description="versions of the libraries that made the model")
     git_commit: str | None = None
     files: dict[FileName, Sha256]
 
@@ -310,14 +308,14 @@ class Manifest(Part):
             if self.output.shape[0] < 2 or len(set(self.labels)) != len(self.labels):
                 raise ValueError("labels must be two or more different names")
         elif isinstance(self.noise, LearnedNoise) and self.output.shape[0] % 2:
-            raise ValueError(f"output.shape must be even where the noise is learned, not {self.output.shape[0]}")
+            raise ValueError(f"output.shape must be even for learned noise, not {self.output.shape[0]}")
         return self
 
     @model_validator(mode="after")
     def _classes_fit(self) -> "Manifest":
         for field, entries in (("class_figures", self.class_figures), ("class_weights", self.class_weights)):
             if entries and len(entries) != len(self.labels):
-                raise ValueError(f"{field} has one entry a label or none, not {len(entries)}")
+                raise ValueError(f"{field} must have one entry per label or none, not {len(entries)}")
         return self
 
     @model_validator(mode="after")
@@ -325,10 +323,10 @@ class Manifest(Part):
         spec = self.inputs[0]
         rows_of_features = len(self.inputs) == 1 and spec.shape == (len(self.features),)
         if self.categories and not (rows_of_features and spec.dtype.startswith("float")):
-            raise ValueError("categories go with one input of shape (features,) whose dtype is a float, and no other")
+            raise ValueError("categories require exactly one input, of shape (features,) and a float dtype")
         for feature, names in self.categories.items():
             if self.features.count(feature) != 1:
-                raise ValueError(f"categories.{feature}: features must have this name, and once")
+                raise ValueError(f"categories.{feature}: must be in features exactly once")
             if len(set(names)) < len(names):
                 raise ValueError(f"categories.{feature}: must be different names")
         return self
@@ -344,37 +342,37 @@ class Manifest(Part):
     def _seen_fits(self) -> "Manifest":
         size = math.prod(self.inputs[0].shape)
         if self.seen and (len(self.inputs) > 1 or len(self.seen) not in (1, size)):
-            raise ValueError(f"seen goes with one input, and has one entry or {size}, not {len(self.seen)}")
+            raise ValueError(f"seen requires one input, and one entry or {size}, not {len(self.seen)}")
         return self
 
     @property
     def answers(self) -> int:
-        """How many values answer a row: all outputs of the graphs, or the half of them that is no noise."""
+        """The number of values that answer a row: the graphs' outputs without learned noise."""
         return self.output.shape[0] // 2 if self.noise_is_learned else self.output.shape[0]
 
     @property
     def noise_is_learned(self) -> bool:
-        """Whether the graphs tell the noise of each row."""
+        """Whether the graphs return the noise of each row."""
         return self.task == "regression" and isinstance(self.noise, LearnedNoise)
 
     @cached_property
     def categorical(self) -> Categories | None:
-        """How names become numbers, where there are categories."""
+        """The conversion of category names to numbers, or None without categories."""
         if not self.categories:
             return None
         return Categories(self.features, self.categories, may_be_missing=bool(self.inputs[0].imputation))
 
 
 def upgraded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a manifest's fields as those of today's schema; of a schema that is not known, as they are.
+    """Return a manifest's fields in the current schema, those of an unknown schema unchanged.
 
-    Schema 2 added to schema 1 only fields that may be left out.
+    Schema 2 added only optional fields to schema 1.
     """
     return {**fields, "schema_version": SCHEMA} if fields.get("schema_version") == 1 else fields
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and validate a model folder's manifest; raises InvalidModel that names the field at fault."""
+    """Read and validate the manifest of a model folder. Raises InvalidModel that names the invalid field."""
     path = folder / MANIFEST
     try:
         text = read_plain(path, MAX_MANIFEST_BYTES).decode("utf-8")
@@ -386,7 +384,7 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        kinds = (Noise.__name__, LearnedNoise.__name__)  # which pydantic names as if they were fields
+        kinds = (Noise.__name__, LearnedNoise.__name__)  # pydantic lists the union's tags as if they were fields
         field = ".".join(str(part) for part in first["loc"] if part not in kinds) or "manifest"
         raise InvalidModel(f"{path}: {field}: {first['msg']}", file=MANIFEST, field=field) from None
     _check_place(manifest, folder)
@@ -394,37 +392,38 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _check_place(manifest: Manifest, folder: Path) -> None:
-    """A manifest says whose it is; the folders it lies in must agree, or a copy passes for another version.
+    """Raise InvalidModel unless the folder is `<name>/<version>` of the manifest, so that no copy passes for another.
 
-    What a link is called counts, not what it leads to.
+    For a link its own name counts, not its target's.
     """
     place = Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, links must stay
     found = (place.parent.name, place.name)
     if found != (manifest.name, str(manifest.version)):
         raise InvalidModel(
-            f"{folder}: the manifest is that of {manifest.name}/{manifest.version}, the folder is {'/'.join(found)}",
+            f"{folder}: the manifest is of {manifest.name}/{manifest.version}, the folder is {'/'.join(found)}",
             file=MANIFEST,
         )
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write `manifest.json`; publishing does this last, so that a folder without one is unfinished."""
+    """Write `manifest.json`, the last step of publishing: a folder without one is incomplete."""
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def sha256(content: bytes) -> str:
+    """Return the SHA-256 of bytes in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_plain(path: Path, max_bytes: int) -> bytes:
-    """What a plain file holds; raises InvalidModel for a device, a pipe or a longer file, else OSError.
+    """Return the content of a regular file. Raises InvalidModel for another kind or a larger file, else OSError.
 
-    Links are followed: mounted volumes (Kubernetes' `..data`, git-sync) are made of them, and whoever may
-    write to the folder of models decides anyway what is served. No name from a request comes here.
+    Links are followed, as mounted volumes (Kubernetes' `..data`, git-sync) consist of them, and write access to the
+    folder of models decides what is served in any case. File names never come from a request.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise InvalidModel(f"{path}: cannot be read: it is not a plain file", file=path.name)
+        raise InvalidModel(f"{path}: cannot be read: it is not a regular file", file=path.name)
     if status.st_size > max_bytes:
         raise InvalidModel(f"{path}: has {status.st_size} bytes; at most {max_bytes} are read", file=path.name)
     with path.open("rb") as file:
@@ -432,9 +431,9 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
 
 
 def read_file(manifest: Manifest, folder: Path, name: str, max_bytes: int = MAX_MODEL_BYTES) -> bytes:
-    """The bytes of one of the model's files, after they agreed with the digest; raises InvalidModel.
+    """Return the verified bytes of one of a model's files. Raises InvalidModel if they differ from the digest.
 
-    The bytes that were verified are the bytes to use: nobody can change the file in between.
+    Callers use these bytes rather than the file, which may change after the check.
     """
     try:
         content = read_plain(folder / name, max_bytes)

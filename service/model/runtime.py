@@ -1,4 +1,4 @@
-"""The door to onnxruntime: a graph in, arrays through it. Nothing else imports onnxruntime."""
+"""The only module that imports onnxruntime: load a graph, and run arrays through it."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# onnxruntime reports its use to its maker unless told otherwise before it is imported; here it is for each to choose
+# must be set before the import; users who want onnxruntime's telemetry can set the variable themselves
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
@@ -24,18 +24,18 @@ DTYPES = {
     "tensor(bool)": "bool",
 }
 REFUSES = "refuses: "
-"""Begins the name of a node that is there to refuse what the network does; then come the reason, # and a number."""
-CANNOT_TAKE = "the network cannot take these values"
+"""The start of the name of a node that refuses invalid input; after it come the reason, # and a number."""
+CANNOT_TAKE = "the network does not accept these values"
 SILENT = 4
-"""Severity of what onnxruntime logs, in lines of its own that are not JSON; what it raises says the same."""
+"""The lowest severity that onnxruntime logs; its log lines are not JSON, and its exceptions have the same text."""
 SOURCE = re.compile(r"^\S+\.(?:cc|h):\d+ (?:\S.*?\) )?(?:\[with .*?\] )?")
-"""The place in onnxruntime's code with which it begins a reason."""
+"""The place in onnxruntime's code at the start of its messages."""
 
 ort.set_default_logger_severity(SILENT)
 
 
 class TensorInfo(NamedTuple):
-    """A graph's input or output: dimensions that are not fixed are names, or None."""
+    """An input or output of a graph; free dimensions are names or None."""
 
     name: str
     dtype: str
@@ -43,18 +43,19 @@ class TensorInfo(NamedTuple):
 
 
 class Graph:
-    """An ONNX graph, loaded and optimised. Threads may share it: a run keeps no state.
-
-    `optimise=False` runs the graph as it stands, which verification uses to look at the graph itself.
-    """
+    """A loaded and optimised ONNX graph, which threads may share."""
 
     def __init__(self, content: bytes, *, name: str = "graph", threads: int = 1, optimise: bool = True) -> None:
+        """Load a graph from the bytes of an ONNX file; `name` stands in errors.
+
+        `optimise=False` runs the graph unchanged, for verification. Raises InvalidModel if onnxruntime cannot load it.
+        """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = SILENT
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.load_model_format", "ONNX")  # no other was looked through
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # the one that is checked beforehand
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
@@ -63,26 +64,27 @@ class Graph:
             )
             self.inputs = tuple(_tensor_info(tensor) for tensor in self._session.get_inputs())
             self.outputs = tuple(_tensor_info(tensor) for tensor in self._session.get_outputs())
-        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base; names may not be UTF-8
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no other base; names may not be UTF-8
             raise InvalidModel(f"{name}: onnxruntime cannot load it: {error}", file=name) from None
         self.name = name
         self.size = len(content)
-        """Bytes of the file: near enough 4 a weight."""
+        """Bytes of the file, about 4 per weight."""
         self._output_names = [output.name for output in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Return the graph's first output; raises InvalidInput for values that it cannot take, such as unknown tokens.
+        """Return the graph's first output for the inputs by name.
 
-        A graph that was loaded and replayed its golden answers can run, so that what is raised is due to the values.
+        Raises InvalidInput for values that the graph does not accept, such as unknown tokens: a graph that has
+        replayed its golden answers fails only because of the values.
         """
         try:
             return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
-        except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no other base
             raise InvalidInput(f"inputs: {CANNOT_TAKE}: {_reason(error)}", field="inputs") from None
 
 
 def _reason(error: Exception) -> str:
-    """Return why a run failed, without the place in onnxruntime's code; of a node that is there to refuse, its own."""
+    """Return why a run failed: a refusing node's reason, or onnxruntime's message without the place in its code."""
     if refused := re.search(rf"Name:'{REFUSES}([^'#]*) #", str(error)):
         return refused[1]
     return SOURCE.sub("", str(error).rpartition("Status Message: ")[2]).partition("\n")[0]

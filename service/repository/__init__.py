@@ -1,1 +1,1 @@
-"""The published models: found, mirrored, watched, loaded and swapped."""
+"""The repository of published models: find, mirror, watch, load and replace them."""

@@ -1,4 +1,4 @@
-"""What serves at one moment. It never changes: a swap is one assignment of a new one, and a lookup needs no lock."""
+"""An immutable snapshot of the loaded models: a swap assigns a new one, and a lookup needs no lock."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -11,21 +11,21 @@ State = Literal["ready", "loading", "unavailable"]
 
 LOADING = "being loaded"
 UNLOADED = "unloaded"
-"""Reasons that are no failures."""
+"""Reasons of a state that is not a failure."""
 
 
 class Version(NamedTuple):
-    """A version that is in the folder, or serves."""
+    """A version that is loaded or in the folder of models."""
 
     name: str
     version: int
     state: State
     reason: str
-    """Why it is unavailable; of a ready one, why its newer files are not served. Else empty."""
+    """Why the version is unavailable, or why its newer files could not be loaded; else empty."""
 
 
 class Catalogue:
-    """Engines by model and version, and the reasons of those that are not there."""
+    """Engines by model and version, and the reasons of versions without one."""
 
     def __init__(
         self,
@@ -39,9 +39,11 @@ class Catalogue:
         entries: Mapping[str, str] | None = None,
         strict: bool = True,
     ) -> None:
-        """`entries`: other places in the folder of models than versions, and why nothing there serves.
+        """Take the engines, and the reasons of versions that are unavailable or whose newer files failed.
 
-        `strict`: one model without a version that serves makes the whole not ready.
+        `pins` are default versions by model, `location` is the folder or URL of models for messages,
+        `store_problem` the reason why it could not be read. `entries` are other entries of the folder, with the reason
+        why they are no versions. With `strict`, every model must have a ready version for the service to be ready.
         """
         self.versions = [_describe(identity, engines, reasons) for identity in sorted({*engines, *reasons})]
         self.names = list(dict.fromkeys(version.name for version in self.versions))
@@ -51,16 +53,19 @@ class Catalogue:
         self._location = location
         self._store_problem = store_problem
         self._entries = entries or {}
-        self._engines = self._by_question(engines)
+        self._engines = self._with_defaults(engines)
         self.failures = {str(identity): reason for identity, reason in reasons.items() if _is_failure(reason)}
         self.failures |= self._entries
         if store_problem:
             self.failures[location] = store_problem
         self.problem = self._find_problem(strict)
-        """Why the service is not ready; empty when it is."""
+        """Why the service is not ready; empty if it is."""
 
     def find(self, name: str | None, version: int | None) -> Engine:
-        """The engine asked for; raises NotReady or UnknownModel, with what there is."""
+        """Return the engine of a model and version, by default those that `/predict` uses.
+
+        Raises NotReady for a version that is not loaded, UnknownModel for one that does not exist.
+        """
         name = name or self.default_model
         engine = self._engines.get((name, version))
         if engine is None:
@@ -68,60 +73,58 @@ class Catalogue:
         return engine
 
     def default_version(self, name: str) -> int | None:
-        """The version that answers when none is named, pinned or the highest; None when none does."""
+        """Return the version used when none is named: the pinned or the highest one, or None if none is ready."""
         engine = self._engines.get((name, None))
         return engine.manifest.version if engine else None
 
     def of(self, name: str, version: int | None = None) -> list[Version]:
-        """What there is of a model, or the one version asked for; raises UnknownModel."""
+        """Return all versions of a model, or the given one. Raises UnknownModel."""
         versions = [entry for entry in self.versions if entry.name == name]
         if not versions:
-            message = f"model: there is no model {name!r}; there are: {', '.join(self.names) or 'none'}"
+            message = f"model: there is no model {name!r}; known models: {', '.join(self.names) or 'none'}"
             raise UnknownModel(message, field="model", expected=self.names)
         if version is None:
             return versions
-        if not (asked := [entry for entry in versions if entry.version == version]):
+        if not (found := [entry for entry in versions if entry.version == version]):
             known = [entry.version for entry in versions]
-            message = f"version: model {name!r} has no version {version}; it has: {', '.join(map(str, known))}"
+            message = f"version: model {name!r} has no version {version}; known versions: {', '.join(map(str, known))}"
             raise UnknownModel(message, field="version", expected=known)
-        return asked
+        return found
 
     def serving(self) -> dict[str, list[int]]:
-        """The versions that serve, by model."""
+        """Return the ready versions, by model."""
         ready = [entry for entry in self.versions if entry.state == "ready"]
         return {name: [entry.version for entry in ready if entry.name == name] for name in self.names}
 
-    def _by_question(self, engines: Mapping[Identity, Engine]) -> dict[tuple[str | None, int | None], Engine]:
-        """Every (name, version) that has an answer; a version of None means the pinned one, else the highest."""
-        questions: dict[tuple[str | None, int | None], Engine] = {
-            (*identity,): engines[identity] for identity in engines
-        }
+    def _with_defaults(self, engines: Mapping[Identity, Engine]) -> dict[tuple[str | None, int | None], Engine]:
+        """Return engines by (name, version), and by (name, None) that of the pinned or the highest version."""
+        found: dict[tuple[str | None, int | None], Engine] = {(*identity,): engines[identity] for identity in engines}
         chosen = {identity.name: identity.version for identity in sorted(engines)} | dict(self._pins)
         for name, version in chosen.items():
-            if (name, version) in questions:
-                questions[name, None] = questions[name, version]
-        return questions
+            if (name, version) in found:
+                found[name, None] = found[name, version]
+        return found
 
     def _refusal(self, name: str | None, version: int | None) -> NotReady:
-        """Why there is no such engine; raises UnknownModel when there is no such version."""
+        """Return the error of a version without an engine. Raises UnknownModel for one that does not exist."""
         if name is None or not self.versions:
             return NotReady(self.problem, failures=self.failures)
         if name in self._entries and name not in self.names:
             return NotReady(f"{name} {self._entries[name]}", failures={name: self._entries[name]})
-        asked = self.of(name, version)
+        versions = self.of(name, version)
         failures = {place: reason for place, reason in self.failures.items() if place.startswith(f"{name}/")}
         if version is None:
-            return NotReady(self._why_silent(name), failures=failures)
-        return NotReady(f"{name}/{version} does not serve: {asked[0].reason}", failures=failures)
+            return NotReady(self._why_unavailable(name), failures=failures)
+        return NotReady(f"{name}/{version} is not ready: {versions[0].reason}", failures=failures)
 
-    def _why_silent(self, name: str) -> str:
-        """Why a model that is there does not answer."""
+    def _why_unavailable(self, name: str) -> str:
+        """Return why an existing model has no default version."""
         if (pin := self._pins.get(name)) and self.serving()[name]:
             serving = ", ".join(map(str, self.serving()[name]))
-            return f"model {name!r} is pinned to version {pin}, which does not serve; those that do: {serving}"
+            return f"model {name!r} is pinned to version {pin}, which is not ready; ready versions: {serving}"
         if {entry.reason for entry in self.of(name)} == {UNLOADED}:
-            return f"model {name!r} is unloaded; it serves again once it is loaded"
-        return f"no version of {name} can be served"
+            return f"model {name!r} is unloaded; load it to use it again"
+        return f"no version of {name} is ready"
 
     def _find_problem(self, strict: bool) -> str:
         if not self.versions:
@@ -132,11 +135,11 @@ class Catalogue:
             kind = "default" if missing[0] == self._set_default else "pinned"
             return f"the {kind} model {missing[0]!r} is not among {', '.join(self.names)}"
         needed = [name for name in self.names if strict or name == self.default_model]
-        silent = [name for name in needed if (name, None) not in self._engines and not self._is_let_go(name)]
-        return self._why_silent(silent[0]) if silent else ""
+        absent = [name for name in needed if (name, None) not in self._engines and not self._may_be_absent(name)]
+        return self._why_unavailable(absent[0]) if absent else ""
 
-    def _is_let_go(self, name: str) -> bool:
-        """Unloaded by request, and not the one that is asked by default: nothing is amiss."""
+    def _may_be_absent(self, name: str) -> bool:
+        """Return whether a model was unloaded by request and is not the default model."""
         return name != self.default_model and {entry.reason for entry in self.of(name)} == {UNLOADED}
 
 
@@ -147,9 +150,10 @@ def _describe(identity: Identity, engines: Mapping[Identity, Engine], reasons: M
 
 
 def _first(versions: list[Version]) -> str | None:
-    """The first model by name; one that cannot serve, such as one that is being copied, takes nobody's place.
+    """Return the first model by name that is ready or unloaded by request, or else the first of all.
 
-    One that was unloaded keeps its place: `/predict` must not turn to another model by that.
+    An unloaded model stays the default, as unloading must not redirect `/predict` to another model; one that cannot be
+    loaded, such as one being copied, does not become it.
     """
     able = [entry.name for entry in versions if entry.state == "ready" or entry.reason == UNLOADED]
     return next(iter(able or [entry.name for entry in versions]), None)

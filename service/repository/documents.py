@@ -1,8 +1,8 @@
-"""What a version has for people to read: its card, its plots and its behaviour report.
+"""The documents of a version: its model card, plots and behaviour report.
 
-No path is made of a request: a name is one of those here, or one in the manifest of the version that serves. Of what
-the manifest lists, only bytes that agree with their digest are given. A behaviour report may be written long after
-its model was published, and then lies beside it unlisted.
+Paths are never built from a request: names are those below, or in the manifest of the loaded version. Files listed in
+the manifest are verified against their digests. A behaviour report may be written after its model is published, and is
+then not listed.
 """
 
 from pathlib import Path
@@ -19,48 +19,48 @@ MAX_DOCUMENT_BYTES = 2**23
 
 
 class Documents(NamedTuple):
-    """What there is to read of a version."""
+    """The documents of one version."""
 
     folder: Path
-    """Where its files lie."""
+    """The folder of the version's files."""
     manifest: Manifest
-    """That of the version that serves, which need not be the one that lies there now."""
+    """The manifest of the loaded version, which may differ from the one in the folder."""
 
     @property
     def place(self) -> str:
-        """As messages name the version."""
+        """The version's name in messages."""
         return f"{self.manifest.name}/{self.manifest.version}"
 
     @property
     def plots(self) -> list[str]:
-        """Their names."""
+        """Names of the plots."""
         return [name for name in self.manifest.files if name.endswith(PLOT)]
 
     @property
     def has_card(self) -> bool:
-        """Whether it was published with one."""
+        """Whether the version was published with a model card."""
         return CARD in self.manifest.files
 
     @property
     def has_behaviour(self) -> bool:
-        """Whether a report lies there."""
+        """Whether the version has a behaviour report."""
         return BEHAVIOUR in self.manifest.files or (self.folder / BEHAVIOUR).is_file()
 
     def read_card(self) -> bytes:
-        """Markdown. Raises UnknownFile or NotReady."""
+        """Return the model card, in Markdown. Raises UnknownFile or NotReady."""
         if not self.has_card:
             raise UnknownFile(f"{self.place} has no model card: it was published without {CARD}", file=CARD)
         return self._read_listed(CARD)
 
     def read_plot(self, name: str) -> bytes:
-        """SVG. Raises UnknownFile or NotReady."""
+        """Return a plot, as SVG. Raises UnknownFile or NotReady."""
         if name not in self.plots:
-            there = ", ".join(self.plots) or "none"
-            raise UnknownFile(f"{self.place} has no such plot; there are: {there}", file=name, expected=self.plots)
+            known = ", ".join(self.plots) or "none"
+            raise UnknownFile(f"{self.place} has no such plot; its plots: {known}", file=name, expected=self.plots)
         return self._read_listed(name)
 
     def read_behaviour(self) -> bytes:
-        """HTML. Raises UnknownFile or NotReady."""
+        """Return the behaviour report, as HTML. Raises UnknownFile or NotReady."""
         if BEHAVIOUR in self.manifest.files:
             return self._read_listed(BEHAVIOUR)
         try:
@@ -69,13 +69,13 @@ class Documents(NamedTuple):
             message = f"{self.place} has no behaviour report; `dropserve behaviour` makes one"
             raise UnknownFile(message, file=BEHAVIOUR) from None
         except InvalidModel:
-            raise self._unfit(BEHAVIOUR, f"it is no plain file of at most {MAX_DOCUMENT_BYTES} bytes") from None
+            raise self._unfit(BEHAVIOUR, f"it is not a regular file of at most {MAX_DOCUMENT_BYTES} bytes") from None
 
     def _read_listed(self, name: str) -> bytes:
         try:
             return read_file(self.manifest, self.folder, name, MAX_DOCUMENT_BYTES)
         except InvalidModel:
-            why = f"it is not the file that was verified, or has more than {MAX_DOCUMENT_BYTES} bytes"
+            why = f"it differs from the published file, or has more than {MAX_DOCUMENT_BYTES} bytes"
             raise self._unfit(name, why) from None
 
     def _unfit(self, name: str, why: str) -> NotReady:

@@ -1,4 +1,4 @@
-"""What lies in a folder of published models, `<name>/<version>/`."""
+"""The contents of a folder of published models, `<name>/<version>/`."""
 
 import os
 from collections.abc import Iterable
@@ -9,87 +9,88 @@ from service.errors import InvalidModel
 from service.model.manifest import MANIFEST, MAX_MANIFEST_BYTES, NAME, read_plain, sha256
 
 MAX_NAMED = 100
-"""Entries without a version that are named."""
+"""The largest number of entries reported that are no versions."""
 
 
 class Identity(NamedTuple):
-    """Which version of which model."""
+    """The name and version of a model."""
 
     name: str
     version: int
 
     def __str__(self) -> str:
+        """Return `<name>/<version>`."""
         return f"{self.name}/{self.version}"
 
 
 class Fingerprint(NamedTuple):
-    """Tells whether a version's files have changed."""
+    """The state of a version's files, to detect changes."""
 
     manifest: str
-    """SHA-256; it holds the digests of all files, so the same manifest means the same model. Empty: none is there."""
+    """SHA-256 of the manifest, which has the digests of all files; empty without a manifest."""
     files: tuple[tuple[str, int, int], ...]
-    """Name, bytes and time of change: tells that a copy is still under way, or was mended."""
+    """Name, bytes and modification time of each file, which show that a copy is in progress or was repaired."""
 
 
 class Found(NamedTuple):
-    """What lies in a folder of models."""
+    """The entries of a folder of models."""
 
     versions: list[Path]
     """The folders `<name>/<version>/`, by name and number."""
     unlisted: dict[str, str]
-    """Entries that cannot be listed, and why. What is in them is not known, which is not the same as nothing."""
+    """Entries that cannot be listed, with the reason; they may contain versions."""
     odd: dict[str, str]
-    """Other entries in which there is no version, and why; the first of them, if there are many."""
+    """Other entries, with the reason why they are no versions; at most MAX_NAMED."""
 
 
 def find_models(folder: Path) -> list[Path]:
-    """Return the folders `<name>/<version>/`, by name and number. Raises OSError when the folder cannot be listed."""
-    return look_into(folder).versions
+    """Return the folders `<name>/<version>/`, by name and number. Raises OSError if the folder cannot be listed."""
+    return scan(folder).versions
 
 
-def look_into(folder: Path) -> Found:
-    """Look at all entries of a folder of models but hidden ones; there may be no such folder.
+def scan(folder: Path) -> Found:
+    """Return the entries of a folder of models, without hidden ones; a missing folder has none.
 
-    Raises OSError when the folder itself cannot be listed.
+    Raises OSError if the folder itself cannot be listed.
     """
     found = Found([], {}, {})
     for name in _visible(_list(folder)):
         if NAME.fullmatch(name):
-            _look_into_model(folder / name, found)
+            _scan_model(folder / name, found)
         else:
-            _note(found.odd, name, "is no name of a model: expected at most 100 of A-Z a-z 0-9 . _ -")
+            _note(found.odd, name, "is not a model name: expected at most 100 of A-Z a-z 0-9 . _ -")
     return found
 
 
-def _look_into_model(folder: Path, found: Found) -> None:
+def _scan_model(folder: Path, found: Found) -> None:
     try:
         entries = _visible(path.name for path in folder.iterdir())
     except NotADirectoryError:
-        _note(found.odd, folder.name, "is no folder: expected one with a folder for each version")
+        _note(found.odd, folder.name, "is not a folder: expected one with a folder for each version")
     except FileNotFoundError:
-        if folder.is_symlink():  # else it has just gone
-            _note(found.odd, folder.name, "is a link that leads nowhere")
+        if folder.is_symlink():  # else it has just been removed
+            _note(found.odd, folder.name, "is a broken link")
     except OSError as error:
         found.unlisted[folder.name] = f"cannot be listed: {error.strerror}"
     else:
         found.versions.extend(folder / version for version in sorted(filter(is_version, entries), key=int))
         for entry in entries:
             if not is_version(entry):
-                _note(found.odd, f"{folder.name}/{entry}", "is no version: expected a folder 1, 2, 3, …")
+                _note(found.odd, f"{folder.name}/{entry}", "is not a version: expected a folder 1, 2, 3, …")
 
 
 def is_version(name: str) -> bool:
-    """1, 2, 3, … below a thousand million; not 01, which would be another folder of the same number."""
+    """Return whether a name is 1, 2, 3, … with at most nine digits; 01 would duplicate 1 and is none."""
     return name.isascii() and name.isdecimal() and not name.startswith("0") and len(name) < 10
 
 
 def identify(folder: Path) -> Identity:
-    """By its place."""
+    """Return the identity of a version from its folder's path."""
     return Identity(folder.parent.name, int(folder.name))
 
 
 def fingerprint(folder: Path) -> Fingerprint:
-    """Of a version's folder as it is now, whatever is in it."""
+    """Return the current state of a version's files, complete or not."""
     try:
         manifest = sha256(read_plain(folder / MANIFEST, MAX_MANIFEST_BYTES))
     except (OSError, InvalidModel):
@@ -105,13 +106,13 @@ def fingerprint(folder: Path) -> Fingerprint:
 def _describe(entry: "os.DirEntry[str]") -> tuple[str, int, int]:
     try:
         stat = entry.stat()
-    except OSError:  # a link that leads nowhere
+    except OSError:  # a broken link
         return entry.name, 0, 0
     return entry.name, stat.st_size, stat.st_mtime_ns
 
 
 def _visible(names: Iterable[str]) -> list[str]:
-    """Return them sorted, without those that are hidden, and what file systems keep for themselves."""
+    """Return names sorted, without hidden ones and those of the file system itself."""
     return sorted(name for name in names if not name.startswith(".") and name != "lost+found")
 
 
@@ -121,7 +122,7 @@ def _note(problems: dict[str, str], place: str, reason: str) -> None:
 
 
 def _list(folder: Path) -> list[str]:
-    """Nothing where something else than a folder lies, or what lay there has just gone."""
+    """Return the names in a folder; none if it is not a folder or has just been removed."""
     try:
         return [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):

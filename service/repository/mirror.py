@@ -1,11 +1,12 @@
-"""A store of models behind a URL (S3, Google Cloud Storage, HTTP, …) → a local folder of the same form.
+"""Mirror a remote store of models (S3, Google Cloud Storage, HTTP, …) to a local folder of the same form.
 
-Any store that fsspec knows. A file is fetched beside its place and moved there once its digest agrees with the
-manifest; the manifest comes last. So what lies in the folder was whole once, and goes on serving when the store
-is away, restarts included. Of the names in a store only those are used that a model or a version may have.
+Any store of fsspec is supported. A file is fetched to a temporary folder and moved into place once its digest agrees
+with the manifest; the manifest is moved last. So the folder always has complete versions, which can be served while
+the store is unreachable, also after a restart. Names in the store that are not valid for a model or version are
+ignored.
 
-A behaviour report is written after its model, so no manifest vouches for it: it is fetched when it is new or has
-changed, and one that cannot be had holds up nothing.
+A behaviour report may be written after its model and is then not in the manifest: it is fetched when it is new or has
+changed, and a failure to fetch it does not affect the model.
 """
 
 import errno
@@ -32,68 +33,69 @@ from service.repository.folder import Identity, find_models, fingerprint, identi
 log = structlog.get_logger(__name__)
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-"""What only writing can fail of: the cache is at fault, not the store."""
+"""Errors of writing the cache, as opposed to reading the store."""
 
 
 class StoreUnreachable(OSError):
-    """The store cannot be asked, or what it answers makes no sense."""
+    """The store cannot be reached, or its answer is not a listing of models."""
 
 
 def open_mirror(settings: Settings) -> "Mirror | None":
-    """The mirror of a URL; None where the models lie in a folder."""
+    """Return the mirror of the URL of models, or None for a local folder."""
     if isinstance(settings.models, Path):
         return None
     return Mirror(settings.models, settings.cache or _default_cache(), settings.max_model_bytes)
 
 
 class Copy(NamedTuple):
-    """What lies in the folder of a version. Without times: they change when another process mends it."""
+    """The files of a version's folder, without times, which change when another process repairs it."""
 
     manifest: str
-    """SHA-256."""
+    """SHA-256 of the manifest."""
     sizes: tuple[tuple[str, int], ...]
-    """Bytes by name."""
+    """Name and bytes of each file."""
 
 
 class Mirror:
-    """A store and the folder that follows it. Several processes may share the folder."""
+    """A store and its local folder, which several processes may share."""
 
     def __init__(self, url: str, cache: Path, max_bytes: int = MAX_MODEL_BYTES) -> None:
+        """Mirror `url` to a folder of its own in `cache`; `max_bytes` limits the size of a version."""
         self.location = without_secrets(url)
         self.folder = cache / hashlib.sha256(url.encode()).hexdigest()[:16]
         self.failures: dict[Identity, str] = {}
-        """Versions that are in the store but could not be fetched whole, and why."""
+        """Versions in the store that could not be fetched completely, with the reason."""
         self.unlisted: dict[str, str] = {}
-        """Models whose versions the store does not list, and why; what was fetched of them before stays."""
+        """Models whose versions the store could not list, with the reason; fetched versions of them stay."""
         self._url = url
         self._max_bytes = max_bytes
         self._checked: dict[Identity, Copy] = {}
-        """Those whose files have been compared with their digests since this process began."""
+        """Versions whose files this process has compared with their digests."""
         self._reports: dict[Identity, str] = {}
-        """The behaviour reports as they were when last fetched, or too long: what the store said of them."""
+        """The store's description of each behaviour report that was fetched or found too long."""
         self._unfetched: dict[Identity, str] = {}
-        """Those of which it was told that they could not be had, as they were."""
+        """The store's description of each behaviour report whose failed fetch was logged."""
         self._syncing = Lock()
 
     def sync(self) -> None:
-        """Bring the folder up to the store. Raises StoreUnreachable; the folder is then left as it is.
+        """Update the folder from the store. Raises StoreUnreachable and leaves the folder unchanged.
 
-        A version that cannot be fetched is told in `failures` and holds up no other.
+        A version that cannot be fetched is reported in `failures` and does not affect the others.
         """
         with self._syncing:
             with self._reaching():
                 store = Store(self._url)
                 found, unlisted = store.versions()
             self.unlisted = {name: _redact(reason, self._url) for name, reason in unlisted.items()}
-            if not found:  # a wrong page or an absent mount look the same
-                raise StoreUnreachable(next(iter(self.unlisted.values()), "there is no model in it"))
+            if not found:  # a wrong page or a missing mount look like this
+                raise StoreUnreachable(next(iter(self.unlisted.values()), "it has no model"))
             failures = {identity: self._fetch(store, identity) for identity in found}
-            self._tell(failures)
+            self._log_new(failures)
             self.failures = {identity: reason for identity, reason in failures.items() if reason}
             self._drop_all_but(found)
 
     def _fetch(self, store: "Store", identity: Identity) -> str:
-        """Bring one version up to the store; why not, or nothing."""
+        """Update one version from the store, and return the reason of a failure or an empty text."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.folder, prefix=".fetch-") as staging:
@@ -102,18 +104,18 @@ class Mirror:
             return f"the cache {self.folder} cannot be written: {error.strerror or error}"
 
     def _fetch_beside(self, store: "Store", identity: Identity, staging: str) -> str:
-        """The same, with a folder for what has not been checked. Raises OSError when that cannot be written."""
+        """Update one version by way of the folder `staging`. Raises OSError if that cannot be written."""
         beside = Path(staging, identity.name, str(identity.version))
         beside.mkdir(parents=True)
         place = self.folder / identity.name / str(identity.version)
         try:
             store.fetch(identity, MANIFEST, beside, MAX_MANIFEST_BYTES)
             content = (beside / MANIFEST).read_bytes()
-            copy = _look_at(place)
+            copy = _describe(place)
             if copy.manifest != sha256(content) or copy != self._checked.get(identity):
                 self._fetch_files(store, identity, beside, place)
-                self._checked[identity] = _look_at(place)
-                self._reports.pop(identity, None)  # its folder may have been wiped
+                self._checked[identity] = _describe(place)
+                self._reports.pop(identity, None)  # its folder may have been emptied
             self._follow_report(store, identity, beside, place)
         except InvalidModel as error:
             return _redact(error.message.replace(staging, self.location), self._url)
@@ -133,7 +135,7 @@ class Mirror:
         _remove_others(place, manifest)
 
     def _follow_report(self, store: "Store", identity: Identity, beside: Path, place: Path) -> None:
-        if BEHAVIOUR in read_manifest(place).files:  # fetched, and checked, with the others
+        if BEHAVIOUR in read_manifest(place).files:  # fetched and checked with the other files
             return
         state = store.describe(identity, BEHAVIOUR)
         if not state:
@@ -143,9 +145,7 @@ class Mirror:
             self._fetch_report(store, identity, beside, place, state)
 
     def _fetch_report(self, store: "Store", identity: Identity, beside: Path, place: Path, state: str) -> None:
-        """One that could not be had is asked for again at the next look; one that is too long is not, and no older
-        one stands in for it.
-        """
+        """Fetch a behaviour report; a failed one is tried again next time, one that is too long is removed."""
         try:
             store.fetch(identity, BEHAVIOUR, beside, MAX_DOCUMENT_BYTES)
             (beside / BEHAVIOUR).replace(place / BEHAVIOUR)
@@ -158,8 +158,8 @@ class Mirror:
             (place / BEHAVIOUR).unlink(missing_ok=True)
         self._reports[identity] = state
 
-    def _tell(self, failures: Mapping[Identity, str]) -> None:
-        """Once, not at every look."""
+    def _log_new(self, failures: Mapping[Identity, str]) -> None:
+        """Log failures that are new or have another reason."""
         for identity, reason in failures.items():
             if reason and reason != self.failures.get(identity):
                 log.error("model not fetched", model=str(identity), store=self.location, reason=reason)
@@ -174,27 +174,28 @@ class Mirror:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Each kind of store raises errors of its own; they may quote the URL."""
+        """Turn any error of a store into StoreUnreachable, without secrets of the URL."""
         try:
             yield
         except ImportError as error:
             raise StoreUnreachable(f"{error}; {remedy('remote')}") from None
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - each kind of store raises errors of its own
             raise StoreUnreachable(_redact(str(error) or type(error).__name__, self._url)) from None
 
 
 class Store:
-    """What lies behind a URL, asked anew: nothing that was listed before is remembered."""
+    """The files behind a URL, without cached listings."""
 
     def __init__(self, url: str) -> None:
-        from fsspec.core import url_to_fs  # only with a URL is the package needed
+        """Open the store. Raises ImportError if the package for its protocol is not installed."""
+        from fsspec.core import url_to_fs  # an optional dependency
 
         self._files, root = url_to_fs(url, use_listings_cache=False)
         self._root = root.rstrip("/")
         self._files.invalidate_cache()
 
     def versions(self) -> tuple[list[Identity], dict[str, str]]:
-        """All `<name>/<version>/` of it; and the names that cannot be listed, with the reason."""
+        """Return all versions, and the models that cannot be listed, with the reason."""
         found: list[Identity] = []
         unlisted: dict[str, str] = {}
         for name in filter(NAME.fullmatch, self._folders(self._root)):
@@ -207,9 +208,9 @@ class Store:
         return found, unlisted
 
     def fetch(self, identity: Identity, name: str, into: Path, max_bytes: int) -> int:
-        """Copy one file; how many bytes.
+        """Copy one file into a folder and return its bytes.
 
-        Raises InvalidModel when it is not there, is longer than that or is not given; OSError when the disk is full.
+        Raises InvalidModel if it is missing, longer than `max_bytes` or not readable, OSError if the disk is full.
         """
         try:
             self._files.get_file(f"{self._root}/{identity}/{name}", str(into / name), callback=_limit(name, max_bytes))
@@ -227,7 +228,7 @@ class Store:
         return size
 
     def describe(self, identity: Identity, name: str) -> str:
-        """What the store says of a file (size, time, digest: as it has them); empty when it is not there."""
+        """Return the store's description of a file, such as size, time and digest; empty without the file."""
         try:
             return repr(sorted(self._files.info(f"{self._root}/{identity}/{name}").items()))
         except Exception:  # noqa: BLE001 - each kind of store raises errors of its own
@@ -240,7 +241,7 @@ class Store:
 
 
 def _default_cache() -> Path:
-    """The user's own; a private one where he has none, as in a container with a read-only root."""
+    """Return the user's cache folder, or a temporary one where that cannot be written, as in a container."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     try:
         cache = Path(base, "dropserve")
@@ -252,13 +253,13 @@ def _default_cache() -> Path:
 
 
 def without_secrets(url: str) -> str:
-    """A URL as it may be told: no password, no signed query."""
+    """Return a URL for messages, without password and query, which may be signed."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _redact(message: str, url: str) -> str:
-    """A message that may quote the URL, or another below it."""
+    """Remove the secrets of a URL from a message that may quote it."""
     parts = urlsplit(url)
     secrets = [f"{parts.netloc.rpartition('@')[0]}@", parts.query, parts.fragment]
     for secret in secrets:
@@ -267,7 +268,7 @@ def _redact(message: str, url: str) -> str:
 
 
 def _limit(name: str, max_bytes: int) -> Any:
-    """Told by fsspec of every piece that it fetches; stops it when there are too many."""
+    """Return a callback for fsspec that stops a transfer of more than `max_bytes`."""
     from fsspec import Callback
 
     class Limit(Callback):  # type: ignore[misc]
@@ -280,9 +281,7 @@ def _limit(name: str, max_bytes: int) -> Any:
 
 def _check_size(name: str, size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        raise InvalidModel(
-            f"{name}: is longer than the {max_bytes} bytes that may be fetched", file=name, limit=max_bytes
-        )
+        raise InvalidModel(f"{name}: expected at most {max_bytes} bytes", file=name, limit=max_bytes)
 
 
 def _check(file: Path, digest: str) -> None:
@@ -291,13 +290,13 @@ def _check(file: Path, digest: str) -> None:
         raise InvalidModel(message, file=file.name)
 
 
-def _look_at(place: Path) -> Copy:
+def _describe(place: Path) -> Copy:
     manifest, files = fingerprint(place)
     return Copy(manifest, tuple((name, size) for name, size, _ in files if name != BEHAVIOUR))
 
 
 def _digest(file: Path) -> str:
-    """Empty when there is none."""
+    """Return the SHA-256 of a file, empty without a file."""
     if not file.is_file():
         return ""
     with file.open("rb") as content:
@@ -305,7 +304,7 @@ def _digest(file: Path) -> str:
 
 
 def _remove_others(folder: Path, manifest: Manifest) -> None:
-    """What an earlier manifest named."""
+    """Remove files that are not in the manifest."""
     for path in folder.iterdir():
         if path.name not in {*manifest.files, MANIFEST, BEHAVIOUR}:
             path.unlink()

@@ -1,8 +1,8 @@
-"""Models come and go while others answer: what is new is loaded beside what serves, then swapped in by one step.
+"""Load and unload models while others serve requests.
 
-`refresh` is the one verb. It looks at the folder, decides what should serve (all that is there, less what was
-unloaded by request), loads what is new or changed, and replaces the catalogue. Requests hold the engine that
-they were given, so one in flight finishes on the version it began with, and an engine that nobody holds is freed.
+`refresh` scans the folder, loads new and changed versions, except those unloaded by request, and then replaces the
+catalogue in one assignment. A request keeps its engine, so it finishes on the version it began with, and an engine
+without references is freed.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from service.errors import InvalidModel, NotReady, UnknownModel
 from service.loading.load import load_model
 from service.model.manifest import MAX_MODEL_BYTES, NAME
 from service.repository.catalogue import LOADING, UNLOADED, Catalogue, Version
-from service.repository.folder import Fingerprint, Found, Identity, fingerprint, identify, look_into
+from service.repository.folder import Fingerprint, Found, Identity, fingerprint, identify, scan
 from service.repository.mirror import Mirror, open_mirror
-from service.repository.unloaded import Unloaded, is_meant
+from service.repository.unloaded import Unloaded, is_unloaded
 
 log = structlog.get_logger(__name__)
 
 
 def open_repository(settings: Settings, masks: MaskCache) -> "Repository":
-    """As the settings say; nothing is loaded before `refresh`."""
+    """Return the repository of the settings; nothing is loaded before `refresh`."""
     mirror = open_mirror(settings)
     return Repository(
         mirror.folder if mirror else Path(settings.models),
@@ -43,23 +43,23 @@ def open_repository(settings: Settings, masks: MaskCache) -> "Repository":
 
 
 class Held(NamedTuple):
-    """What is known of a version in the folder."""
+    """The state of a version in the folder."""
 
     tried: Fingerprint | None
-    """The files as they were when last tried; None: to be tried again."""
+    """The files of the last attempt to load them; None: to be loaded."""
     engine: Engine | None
     reason: str
-    """Why these files are not served; the engine, if any, is of earlier ones."""
+    """Why these files could not be loaded; the engine, if any, is of earlier ones."""
 
     def is_of(self, files: Fingerprint) -> bool:
-        """Whether there is nothing to load: a good model is known by its manifest, a bad one by all its files."""
+        """Return whether these files were tried already: a loaded model by its manifest, a failed one by all files."""
         if self.tried is None or self.reason:
             return self.tried == files
         return self.tried.manifest == files.manifest
 
 
 class Repository:
-    """The models of a folder, or of a store that is mirrored to it."""
+    """The models of a folder, or of a store mirrored to it."""
 
     def __init__(
         self,
@@ -73,6 +73,10 @@ class Repository:
         unloaded: Unloaded | None = None,
         mirror: Mirror | None = None,
     ) -> None:
+        """Serve the models of `folder` with a shared cache of `masks`; the options are as in the settings.
+
+        `unloaded` are the models unloaded by request, `mirror` the store that `refresh` copies to the folder.
+        """
         self.folder = folder
         self._masks = masks
         self._default_model = default_model
@@ -85,43 +89,43 @@ class Repository:
         self._store_problem = ""
         self._found: dict[Identity, Path] = {}
         self._entries: dict[str, str] = {}
-        """Entries of the folder that are no versions, and why nothing there serves."""
+        """Entries of the folder that are no versions, with the reason."""
         self._held: dict[Identity, Held] = {}
         self._catalogue: Catalogue | None = None
         self._was_ready = False
-        self._told_problem = ""
+        self._logged_problem = ""
         self._stopping = False
         self._settling = Lock()
 
-    # what serves
+    # loaded models
 
     def find(self, name: str | None = None, version: int | None = None) -> Engine:
-        """The engine asked for: no name means the default model, no version the pinned or the highest.
+        """Return an engine; without a name of the default model, without a version of the pinned or highest one.
 
-        Raises NotReady when what was named is there but cannot answer, UnknownModel when it is not there.
+        Raises NotReady for a version that is not loaded, UnknownModel for one that does not exist.
         """
         return self.catalogue.find(name, version)
 
     @property
     def catalogue(self) -> Catalogue:
-        """What serves now. Raises NotReady until the folder has been looked at."""
+        """The current snapshot. Raises NotReady before the first `refresh`."""
         if self._catalogue is None:
             raise NotReady("the models are being loaded")
         return self._catalogue
 
     def models(self) -> dict[str, list[int]]:
-        """The versions that serve, by model; one without any is named too."""
+        """Return the ready versions of every model, which may be none."""
         return self.catalogue.serving()
 
     def index(self) -> list[Version]:
-        """Every version there is: (name, version, state, reason)."""
+        """Return every version with its state."""
         return self._catalogue.versions if self._catalogue else []
 
     def check_ready(self) -> None:
-        """Raise NotReady, with the reason, unless the service as a whole is ready.
+        """Raise NotReady with the reason unless the service as a whole is ready.
 
-        At first each model found must have a version that serves, so that a faulty deployment stops. Later only
-        the default model must: a damaged newcomer takes no working service out of rotation.
+        At first, every model must have a ready version, so that a faulty deployment stops. Later only the default
+        model must, so that a damaged new model takes no working service out of rotation.
         """
         if self._stopping:
             raise NotReady("the service is stopping")
@@ -129,11 +133,11 @@ class Repository:
             raise NotReady(problem, failures=self.catalogue.failures)
 
     def stop(self) -> None:
-        """Be ready no more; what was asked is still answered."""
+        """Report the service as not ready from now on; requests are still answered."""
         self._stopping = True
 
     def status(self) -> dict[str, Any]:
-        """What serves and what was refused, as `/readyz` tells it. Raises NotReady."""
+        """Return the body of `/readyz`: ready versions and failures. Raises NotReady."""
         self.check_ready()
         return {
             "status": "ready",
@@ -142,42 +146,43 @@ class Repository:
             "failures": self.catalogue.failures,
         }
 
-    # what should serve
+    # changes
 
     @property
     def watched(self) -> list[Path]:
-        """Folders in which a change calls for `refresh`."""
+        """Folders whose changes require `refresh`."""
         return ([] if self._mirror else [self.folder]) + ([self._unloaded.folder] if self._unloaded.folder else [])
 
     def refresh(self) -> None:
-        """Look, load what is new, swap, let go what has gone. Takes as long as loading does: call it in a thread.
+        """Scan the folder, load new versions, and drop removed ones; call it in a thread, as loading takes long.
 
-        A version that fails is logged and told by `status`; what served goes on. So too when the store is away.
+        A version that fails is logged and reported in `status`, and its loaded predecessor stays. All versions stay
+        while the store is unreachable.
         """
         self._settle(mirror=self._mirror)
 
     async def load(self, name: str, version: int | None = None) -> None:
-        """Serve a version, or all of a model; what failed before is tried again.
+        """Load a version, or all versions of a model, and retry failed ones.
 
-        Raises UnknownModel when there is none, InvalidModel with the reason when none of it can be served.
+        Raises UnknownModel if there is none, InvalidModel with the reasons if none can be loaded.
         """
         if not NAME.fullmatch(name):
-            raise UnknownModel(f"model: {name!r} is no name of a model", field="model", expected=self.catalogue.names)
+            raise UnknownModel(f"model: {name!r} is not a model name", field="model", expected=self.catalogue.names)
         await asyncio.to_thread(self._load_by_request, name, version)
 
     async def unload(self, name: str, version: int | None = None) -> None:
-        """Let go of a version, or of a model and whatever comes of it, until `load`. Raises UnknownModel."""
+        """Unload a version, or a model with its future versions, until `load`. Raises UnknownModel."""
         self.catalogue.of(name, version)
         await asyncio.to_thread(self._unload_by_request, name, version)
 
     def _load_by_request(self, name: str, version: int | None) -> None:
         self.refresh()
-        self.catalogue.of(name, version)  # what is refused changes nothing
+        self.catalogue.of(name, version)  # raises UnknownModel before anything changes
         self._unloaded.discard(name, version, [entry.version for entry in self.catalogue.of(name)])
         self._settle(retry=name)
-        asked = self.catalogue.of(name, version)
-        if not any(entry.state == "ready" for entry in asked) or (version and asked[0].reason):
-            reasons = {f"{name}/{entry.version}": entry.reason for entry in asked}
+        entries = self.catalogue.of(name, version)
+        if not any(entry.state == "ready" for entry in entries) or (version and entries[0].reason):
+            reasons = {f"{name}/{entry.version}": entry.reason for entry in entries}
             raise InvalidModel("; ".join(f"{place}: {why}" for place, why in reasons.items()), failures=reasons)
 
     def _unload_by_request(self, name: str, version: int | None) -> None:
@@ -185,15 +190,15 @@ class Repository:
         self._settle()
 
     def _settle(self, *, mirror: Mirror | None = None, retry: str | None = None) -> None:
-        """One at a time; the store is asked before, so that one that does not answer holds up nobody else."""
+        """Load what should be loaded, one call at a time; the store is synced before, so that it delays no other."""
         problem = _sync(mirror) if mirror else None
         with self._settling:
             self._store_problem = self._store_problem if problem is None else problem
-            if (found := self._look()) is None:
+            if (found := self._scan()) is None:
                 self._swap(self._found, self._held)
                 return
-            let_go = self._unloaded.read()
-            wanted = {identity: folder for identity, folder in found.items() if not is_meant(identity, let_go)}
+            unloaded = self._unloaded.read()
+            wanted = {identity: folder for identity, folder in found.items() if not is_unloaded(identity, unloaded)}
             held = {identity: self._held.get(identity, UNSEEN) for identity in wanted}
             if retry:
                 held = {
@@ -201,18 +206,18 @@ class Repository:
                 }
             self._announce(found, held)
             after = {identity: self._load(folder, held[identity]) for identity, folder in wanted.items()}
-            self._tell_gone(after)
+            self._log_removed(after)
             self._found, self._held = found, after
             self._swap(found, after)
-            self._tell_problem()
+            self._log_problem()
 
-    def _look(self) -> dict[Identity, Path] | None:
-        """What lies in the folder; None if that cannot be told, which is not the same as nothing."""
+    def _scan(self) -> dict[Identity, Path] | None:
+        """Return the versions in the folder, or None if it cannot be read."""
         try:
             if not self._mirror:
                 self._store_problem = ""
                 self.folder.stat()
-            found = look_into(self.folder)
+            found = scan(self.folder)
         except OSError as error:
             self._store_problem = f"cannot be read: {error.strerror}"
             log.error("the folder of models cannot be read", folder=str(self.folder), reason=str(error))
@@ -222,15 +227,15 @@ class Repository:
         return kept | {identify(folder): folder for folder in found.versions}
 
     def _note_entries(self, found: Found) -> None:
-        """Log each entry that is no version once."""
+        """Keep the entries that are no versions, and log new ones."""
         unlisted = self._mirror.unlisted if self._mirror else {}
         before, self._entries = self._entries, unlisted | found.unlisted | found.odd
         for place, reason in self._entries.items():
             if before.get(place) != reason:
-                log.warning("nothing to serve in an entry of the folder of models", entry=place, reason=reason)
+                log.warning("an entry of the folder of models has no version", entry=place, reason=reason)
 
     def _load(self, folder: Path, held: Held) -> Held:
-        """The version as its files are now; what was held, if they are still the same."""
+        """Load a version if its files have changed, and return its new state."""
         files = fingerprint(folder)
         if held.is_of(files):
             return held
@@ -239,7 +244,7 @@ class Repository:
             engine = load_model(folder, self._masks, threads=self._threads, max_bytes=self._max_bytes)
         except InvalidModel as error:
             reason = error.message
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one model must not stop the others
+        except Exception as error:  # noqa: BLE001 - an error in one model must not stop the others
             reason = f"{folder}: cannot be loaded: {type(error).__name__}: {error}"
         else:
             log.info("model loaded" if held.engine is None else "model replaced", model=identity)
@@ -248,7 +253,7 @@ class Repository:
         return Held(files, held.engine, reason)
 
     def _announce(self, found: Mapping[Identity, Path], held: Mapping[Identity, Held]) -> None:
-        """Before loading, which takes a while: what serves goes on, what is new is told to be loading."""
+        """Publish new versions as loading, while the loaded ones stay."""
         if self._catalogue is not None:
             self._swap(found, {**held, **{i: old for i, old in self._held.items() if old.engine}})
 
@@ -269,13 +274,13 @@ class Repository:
         self._was_ready = self._was_ready or not catalogue.problem
         self._catalogue = catalogue
 
-    def _tell_problem(self) -> None:
-        """Who watches a service that does not become ready finds the reason in its log."""
-        told, self._told_problem = self._told_problem, self.catalogue.problem
-        if self._told_problem not in ("", told):
-            log.error("the service is not ready", reason=self._told_problem)
+    def _log_problem(self) -> None:
+        """Log a new reason why the service is not ready."""
+        logged, self._logged_problem = self._logged_problem, self.catalogue.problem
+        if self._logged_problem not in ("", logged):
+            log.error("the service is not ready", reason=self._logged_problem)
 
-    def _tell_gone(self, after: Mapping[Identity, Held]) -> None:
+    def _log_removed(self, after: Mapping[Identity, Held]) -> None:
         for identity, old in self._held.items():
             if old.engine and identity not in after:
                 log.info("model unloaded", model=str(identity))
@@ -285,7 +290,7 @@ UNSEEN = Held(None, None, LOADING)
 
 
 def _sync(mirror: Mirror) -> str:
-    """Bring the folder up to the store; why not, or nothing."""
+    """Update the folder from the store, and return the reason of a failure or an empty text."""
     try:
         mirror.sync()
     except OSError as error:

@@ -1,10 +1,10 @@
-"""What was unloaded by request, and stays so until it is loaded by request.
+"""The models and versions unloaded by request, until they are loaded by request.
 
-One process keeps that in memory. The workers of one service share it as a folder of empty files, one for each
-entry, so that a change is one atomic creation or removal and the workers see it as a change of that folder:
+A single process keeps them in memory. The workers of one service share them as a folder of empty files, one for each
+entry, so that a change is one atomic creation or removal and the workers notice it as a change of that folder:
 
-    toy      no version of the model is to serve, nor any that comes
-    toy@2    this version is not to serve
+    toy      the model, with its future versions
+    toy@2    one version
 """
 
 from collections.abc import Iterable
@@ -14,26 +14,30 @@ from service.repository.folder import Identity
 
 
 class Unloaded:
-    """A set of entries; `is_meant` tells what they mean for an Identity."""
+    """A set of entries; `is_unloaded` applies them to an Identity."""
 
     def __init__(self, folder: Path | None = None) -> None:
+        """Keep the entries in a folder, which is created, or without one in memory."""
         self.folder = folder
         self._entries: set[str] = set()
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
 
     def read(self) -> frozenset[str]:
-        """The entries as they are now."""
+        """Return the current entries."""
         if self.folder:
             return frozenset(path.name for path in self.folder.iterdir())
         return frozenset(self._entries)
 
     def add(self, name: str, version: int | None) -> None:
-        """Unload a model, or a version of it."""
+        """Add a model, or a version of it."""
         self._put(_entry(name, version))
 
     def discard(self, name: str, version: int | None, versions: Iterable[int]) -> None:
-        """Load a model, or a version of it; `versions` are all that there are. Only what is there is removed."""
+        """Remove a model, or a version of it; `versions` are all versions of the model.
+
+        To remove one version of a model that is unloaded as a whole, its other versions are added in its place.
+        """
         entries = {entry for entry in self.read() if entry.partition("@")[0] == name}
         if version is not None:
             for other in set(versions) - {version} if name in entries else ():
@@ -53,8 +57,8 @@ class Unloaded:
             (self.folder / entry).unlink(missing_ok=True)
 
 
-def is_meant(identity: Identity, entries: frozenset[str]) -> bool:
-    """Whether a version is among the entries."""
+def is_unloaded(identity: Identity, entries: frozenset[str]) -> bool:
+    """Return whether a version is among the entries."""
     return identity.name in entries or _entry(*identity) in entries
 
 

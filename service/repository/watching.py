@@ -1,7 +1,7 @@
-"""When to look at the models again: as soon as the operating system tells of a change, and every so often anyway.
+"""Watch the models: refresh them on events of the operating system, and at regular intervals.
 
-The second is for what no operating system tells: a store behind a URL, a network file system, a folder that is
-not there yet, a link that leads elsewhere since.
+The intervals are for changes without events: in a store behind a URL, on a network file system, in a folder that does
+not exist yet, and of a link's target.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ log = structlog.get_logger(__name__)
 
 
 async def watch_repository(repository: Repository, settings: Settings) -> None:
-    """Load the models and keep them as they should be, until cancelled."""
+    """Load the models and keep them current, until cancelled."""
     folders = repository.watched
     await keep_fresh(repository, changes(*folders, poll_seconds=settings.poll_seconds, watch=settings.watch))
 
 
 async def keep_fresh(repository: Repository, changes: AsyncIterator[None]) -> None:
-    """Refresh now and at every change, in a thread, until cancelled."""
+    """Refresh now and after every change, in a thread, until cancelled."""
     while True:
         change = asyncio.ensure_future(anext(changes))
         try:
-            await asyncio.sleep(0)  # it begins to listen before we look, so that nothing in between is missed
+            await asyncio.sleep(0)  # the watch begins before the refresh, so that no change in between is missed
             await refresh(repository)
             await change
         finally:
@@ -37,7 +37,7 @@ async def keep_fresh(repository: Repository, changes: AsyncIterator[None]) -> No
 
 
 async def changes(*folders: Path, poll_seconds: float, watch: bool = True) -> AsyncIterator[None]:
-    """Something changed below the folders, or `poll_seconds` have passed."""
+    """Yield after each change below the folders, and after every `poll_seconds`."""
     milliseconds = max(1, round(poll_seconds * 1000))
     while True:
         try:
@@ -51,15 +51,15 @@ async def changes(*folders: Path, poll_seconds: float, watch: bool = True) -> As
                 )
                 async for _ in events:
                     yield
-        except Exception as error:  # noqa: BLE001 - without events, of whatever reason, polling goes on
-            log.info("no events of the folder of models; it is looked at from time to time", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - without events, for any reason, polling continues
+            log.info("the folder of models sends no events; it is polled", reason=str(error))
         await asyncio.sleep(poll_seconds)
         yield
 
 
 async def refresh(repository: Repository) -> None:
-    """Look at the models once, in a thread; whatever goes wrong is logged."""
+    """Refresh the models once, in a thread, and log any error."""
     try:
         await asyncio.to_thread(repository.refresh)
     except Exception as error:
-        log.error("the models could not be looked at", exc_info=error)
+        log.error("the models could not be refreshed", exc_info=error)

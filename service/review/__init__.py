@@ -1,1 +1,1 @@
-"""What was answered, kept; and what persons say of it. `service.review.log` writes, `service.review.review` reads."""
+"""The prediction log, written by `service.review.log`, and its review and labels, in `service.review.review`."""

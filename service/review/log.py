@@ -1,8 +1,7 @@
-"""The prediction log: answers into a store, by a thread of its own, through a queue that is bounded.
+"""The prediction log: write answers to a store from a thread, through a bounded queue.
 
-No request waits for it or fails for it. It leaves what it has, arrays and not text, and the thread does the
-rest; what the queue has no room for is dropped and counted. While the store is away the thread tries again and
-again, each time after a longer pause.
+Requests never wait for the log nor fail because of it. They queue arrays, which the thread encodes; answers that do not
+fit into the queue are dropped and counted. While the store is unreachable the thread retries after growing pauses.
 """
 
 import itertools
@@ -21,11 +20,11 @@ from service.telemetry.outcomes import Answered
 from service.telemetry.records import Record
 
 EVENT_BYTES, ROW_BYTES = 1000, 500
-"""What a request and a row of it take beside their arrays, about."""
+"""Approximate memory of a request and of a row, in addition to their arrays."""
 WRITE_BYTES = 2**23
-"""Written at a time; so a folder has files of some MB at most."""
+"""Approximate bytes of one write, which limits the size of Parquet files."""
 PIECE, PIECE_PAUSE = 10, 0.0005
-"""After so many rows the thread sleeps for so many seconds: while it makes them, nobody else runs."""
+"""The thread sleeps for this many seconds after this many rows, as encoding holds the GIL."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 """Seconds between attempts."""
 SECONDS_BETWEEN_PRUNINGS = 3600.0
@@ -33,13 +32,13 @@ SECONDS_A_DAY = 86400.0
 
 FATES = ("written", "dropped", "failed")
 Count = Callable[[str, int], None]
-"""Told what became of how many rows, `written` or `dropped`, and of each attempt that failed, `failed`."""
+"""A callback with `written` or `dropped` and a number of rows, or with `failed` and 1 for each failed attempt."""
 
 log = structlog.get_logger(__name__)
 
 
 class PredictionLog:
-    """A queue and the thread that empties it. `take` is for one thread alone."""
+    """A queue and the thread that empties it; only one thread may call `take`."""
 
     def __init__(
         self,
@@ -50,12 +49,15 @@ class PredictionLog:
         days: float | None = None,
         keep_inputs: bool = True,
     ) -> None:
-        """Rows wait `seconds` at most, unless there are many; the queue holds `max_bytes`; rows are kept `days`."""
+        """Write to `store` every `seconds`, or earlier when the queue of `max_bytes` is half full.
+
+        Rows older than `days` are deleted. Without `keep_inputs` the rows themselves are not written.
+        """
         self._store = store
         self._count: Count = lambda _, __: None
         self._seconds, self._max_bytes, self._days, self._keep_inputs = seconds, max_bytes, days, keep_inputs
         self._events: deque[Event] = deque()
-        self._taken = self._done = 0  # bytes ever; each is changed by one thread only
+        self._taken = self._done = 0  # total bytes; each is changed by one thread only
         self._token, self._numbers = secrets.token_hex(8), itertools.count()
         self._wake = threading.Event()
         self._end: float | None = None
@@ -64,14 +66,14 @@ class PredictionLog:
         self._thread = threading.Thread(target=self._work, name="dropserve-log", daemon=True)
 
     def start(self, count: Count) -> None:
-        """Begin to write; what becomes of it is told to `count`, by either thread."""
+        """Start the thread; both threads report to `count`."""
         self._count = count
-        for what in FATES:  # a rise can only be seen from a 0 that was told
-            count(what, 0)
+        for fate in FATES:  # counters start at 0, so that their first rise is visible
+            count(fate, 0)
         self._thread.start()
 
     def take(self, record: Record) -> None:
-        """A request has ended; it is kept if it was answered, and was more than a trial."""
+        """Queue the answer of a request that has ended, if it succeeded and was not exploratory."""
         outcome, manifest = record.outcome, record.manifest
         if outcome is None or manifest is None or outcome.answered is None or record.status != 200:
             return
@@ -90,7 +92,7 @@ class PredictionLog:
             self._wake.set()
 
     def close(self, seconds: float) -> None:
-        """Write what is left, for so long at most; what is left then is dropped and counted."""
+        """Write the rest of the queue, for at most this many seconds; what is left then is dropped and counted."""
         self._end = time.monotonic() + seconds
         self._wake.set()
         self._thread.join(seconds + 1)
@@ -130,13 +132,13 @@ class PredictionLog:
             yield event
 
     def _keep(self, events: list[Event]) -> int:
-        """How many of their rows are in the store; whatever happens, the thread lives on."""
+        """Write the rows of requests and return how many are in the store; no error ends the thread."""
         try:
             if not self._too_late and (written := self._deliver(self._rows(events))) is not None:
                 return written
-            log.warning("requests were not put into the prediction log before the end", requests=len(events))
+            log.warning("requests were not written to the prediction log before the end", requests=len(events))
         except Exception as error:
-            log.error("requests could not be put into the prediction log", requests=len(events), exc_info=error)
+            log.error("requests could not be written to the prediction log", requests=len(events), exc_info=error)
         return 0
 
     def _rows(self, events: list[Event]) -> list[Row]:
@@ -148,7 +150,7 @@ class PredictionLog:
         return rows
 
     def _deliver(self, rows: list[Row]) -> int | None:
-        """Try until they are written, and how many the store takes; None where time is up."""
+        """Write rows, with retries, and return how many the store accepted; None if the time is over."""
         pause = FIRST_PAUSE
         while not self._too_late:
             try:
@@ -163,16 +165,16 @@ class PredictionLog:
                 if pause > FIRST_PAUSE:
                     log.info("the prediction log can be written again")
                 if written < len(rows):
-                    log.error("the store of the prediction log does not take some rows", rows=len(rows) - written)
+                    log.error("the store of the prediction log does not accept some rows", rows=len(rows) - written)
                 return written
         return None
 
     def _prepare(self) -> None:
-        """Before there is anything to write, so that what is not there can be told early, and can be listed."""
+        """Prepare the store before the first write, so that problems are logged early and listings work."""
         try:
             self._store.prepare()
             self._ready = True
-        except Exception as error:  # noqa: BLE001 - it is tried again
+        except Exception as error:  # noqa: BLE001 - it is retried
             log.warning("the store of the prediction log cannot be used yet", reason=str(error))
 
     def _write(self, rows: list[Row]) -> int:
@@ -186,7 +188,7 @@ class PredictionLog:
             raise
 
     def _pause(self, seconds: float) -> None:
-        """Less, once the end is near; whoever waits for it is not kept waiting."""
+        """Wait before the next attempt, for a shorter time once `close` is called."""
         until = time.monotonic() + seconds
         while self._end is None and (left := until - time.monotonic()) > 0:
             self._wake.wait(left)
@@ -201,8 +203,8 @@ class PredictionLog:
             self._store.prepare()
             self._store.prune(time.time() - SECONDS_A_DAY * self._days)
             self._prune_at = time.monotonic() + SECONDS_BETWEEN_PRUNINGS
-        except Exception as error:  # noqa: BLE001 - it is tried again, and what is new is written in any case
-            log.warning("old rows of the prediction log cannot be forgotten", reason=str(error))
+        except Exception as error:  # noqa: BLE001 - it is retried, and new rows are written in any case
+            log.warning("old rows of the prediction log cannot be deleted", reason=str(error))
 
 
 def _array_bytes(answered: Answered) -> int:

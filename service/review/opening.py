@@ -1,4 +1,4 @@
-"""Open the prediction log where the settings say it is kept: a folder of Parquet files, or a database by its URL."""
+"""Open the store of the prediction log: a folder of Parquet files, or a database by its URL."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ DATABASES = ("sqlite", "postgresql")
 
 
 def open_store(where: str | Path) -> Store:
-    """A folder, or a database by its URL; nothing is read or written yet.
+    """Return the store at a folder or a database's URL, without reading or writing.
 
-    Raises InvalidStore for a URL that is none of SQLite's or PostgreSQL's, and where what it needs is not installed.
+    Raises InvalidStore for a URL of another database than SQLite and PostgreSQL, and for a missing package.
     """
     kind, is_database, _ = str(where).partition("://")
     if is_database and kind.partition("+")[0] not in DATABASES:
         raise InvalidStore(f"expected a folder, or a URL of sqlite or postgresql; found {kind}")
     try:
         if is_database:
-            from service.review.sql import SqlStore  # what they need is an extra, and only then imported
+            from service.review.sql import SqlStore  # optional dependencies
 
             return SqlStore(str(where))
         from service.review.parquet import ParquetStore

@@ -1,8 +1,10 @@
-"""Answers in a folder of Parquet files, labels in one of JSON files. Workers share it without a lock: each writes
-files of its own, beside and renamed, and nobody changes one.
+"""Store the prediction log in a folder, rows as Parquet files and labels as JSON files.
 
-    predictions/<day>/<time>-<token>.parquet    the rows that a worker wrote at a time
-    labels/<time>-<token>.json                  what a person said of one row
+Workers share the folder without a lock: each writes files of its own under a temporary name and renames them, and no
+file is changed afterwards.
+
+    predictions/<day>/<time>-<token>.parquet    rows of one write of a worker
+    labels/<time>-<token>.json                  one label of one row
 """
 
 import os
@@ -49,8 +51,8 @@ BATCH_ROWS = 1000
 RANK = {"newest": "time", "information": "mutual_information"}
 
 
-def _told(method: Callable[Concatenate["ParquetStore", P], T]) -> Callable[Concatenate["ParquetStore", P], T]:
-    """What the file system says, as StoreAway."""
+def _as_store_away(method: Callable[Concatenate["ParquetStore", P], T]) -> Callable[Concatenate["ParquetStore", P], T]:
+    """Raise a method's OSError as StoreAway."""
 
     @wraps(method)
     def called(store: "ParquetStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -64,32 +66,35 @@ def _told(method: Callable[Concatenate["ParquetStore", P], T]) -> Callable[Conca
 
 
 class ParquetStore:
-    """Reading goes through all files, so it takes the longer the more there are; a database has an index."""
+    """A store in a folder; reading scans all files, so that it takes longer than the index of a database."""
 
     def __init__(self, folder: Path) -> None:
+        """Store the log in a folder, which `prepare` creates."""
         self.folder = folder
         self._predictions, self._labels = folder / "predictions", folder / "labels"
 
-    @_told
+    @_as_store_away
     def prepare(self) -> None:
+        """Create missing folders."""
         self._predictions.mkdir(parents=True, exist_ok=True)
         self._labels.mkdir(parents=True, exist_ok=True)
 
-    @_told
+    @_as_store_away
     def write(self, rows: Sequence[Row]) -> int:
+        """Write rows to one file, and return their number."""
         day = self._predictions / datetime.fromtimestamp(rows[-1].time, UTC).strftime("%Y-%m-%d")
         day.mkdir(exist_ok=True)
-        with _whole(day / f"{_name()}.parquet") as beside:
+        with _whole(day / f"{_file_name()}.parquet") as beside:
             parquet.write_table(pa.Table.from_batches(_batches(rows), SCHEMA), beside, compression="zstd")
         return len(rows)
 
-    @_told
+    @_as_store_away
     def prune(self, before: float) -> None:
-        """File by file: a row is forgotten with the last of its file."""
+        """Delete files whose last row was answered before this time, and labels without a row."""
         for file in _files(self._predictions, "*/*"):
             if file.stat().st_mtime < before:
                 file.unlink(missing_ok=True)
-        files = _files(self._labels, "*.json")  # before the rows: whatever is labelled by now has been written
+        files = _files(self._labels, "*.json")  # listed before the rows: all rows labelled so far have been written
         if files:
             kept = set(self._read(pc.scalar(True), ["id"])["id"].to_pylist())
             for file in files:
@@ -97,12 +102,14 @@ class ParquetStore:
                     file.unlink(missing_ok=True)
 
     def find(self, prediction: str) -> Entry | None:
+        """Return the row with this id, or None."""
         found = self._read(pc.field("id") == prediction)
-        return self._entries(found, self._said())[0] if found.num_rows else None
+        return self._entries(found, self._read_labels())[0] if found.num_rows else None
 
     def select(self, query: Query) -> list[Entry]:
-        said, rank = self._said(), RANK[query.order]
-        chosen = _condition(query, said)
+        """Return at most `limit` rows. Raises InvalidInput for an unknown `after`."""
+        labels, rank = self._read_labels(), RANK[query.order]
+        chosen = _condition(query, labels)
         if query.after is not None:
             place = self._read(pc.field("id") == query.after, ["id", rank])
             if not place.num_rows:
@@ -113,46 +120,48 @@ class ParquetStore:
         ranks = self._read(chosen, ["id", rank])
         keys = sorted(zip(map(_or_least, ranks[rank].to_pylist()), ranks["id"].to_pylist(), strict=True), reverse=True)
         shown = [row for _, row in keys[: query.limit]]
-        entries = {entry.row.id: entry for entry in self._entries(self._read(_among(shown)), said)}
+        entries = {entry.row.id: entry for entry in self._entries(self._read(_among(shown)), labels)}
         return [entries[row] for row in shown if row in entries]
 
     def labelled(self, model: str) -> Iterator[Entry]:
-        said = self._said()
-        found = self._read(_among(said) & (pc.field("model") == model))
-        return iter(self._entries(found.sort_by("id"), said))
+        """Return all labelled rows of a model, by id."""
+        labels = self._read_labels()
+        found = self._read(_among(labels) & (pc.field("model") == model))
+        return iter(self._entries(found.sort_by("id"), labels))
 
-    @_told
+    @_as_store_away
     def add_label(self, label: Label) -> None:
-        with _whole(self._labels / f"{_name()}.json") as beside, beside.open("wb") as file:
+        """Write a label to a file of its own, and flush it to disk."""
+        with _whole(self._labels / f"{_file_name()}.json") as beside, beside.open("wb") as file:
             file.write(msgspec.json.encode(label._asdict()))
             file.flush()
-            os.fsync(file.fileno())  # a person's work, and not a file that is there and empty
+            os.fsync(file.fileno())  # a crash must not leave an empty file in place of a person's work
 
-    @_told
-    def _said(self) -> dict[str, list[Label]]:
-        """All labels, from first to last, by row."""
-        said: dict[str, list[Label]] = {}
+    @_as_store_away
+    def _read_labels(self) -> dict[str, list[Label]]:
+        """Return all labels by row, oldest first."""
+        labels: dict[str, list[Label]] = {}
         for file in sorted(_files(self._labels, "*.json")):
             label = _label(file)
-            said.setdefault(label.prediction, []).append(label)
-        return said
+            labels.setdefault(label.prediction, []).append(label)
+        return labels
 
-    @_told
+    @_as_store_away
     def _read(self, chosen: Any, columns: Sequence[str] | None = None) -> Any:
-        """The rows for which an expression is true."""
+        """Return the rows for which an expression is true."""
         files = [str(file) for file in _files(self._predictions, "*/*.parquet")]
         try:
             return dataset.dataset(files, schema=SCHEMA, format="parquet").to_table(columns, filter=chosen)
-        except pa.ArrowInvalid as error:  # it names the file
+        except pa.ArrowInvalid as error:  # its message names the file
             raise OSError(str(error)) from None
 
-    def _entries(self, found: Any, said: dict[str, list[Label]]) -> list[Entry]:
-        return [Entry(Row(**row), tuple(said.get(row["id"], ()))) for row in found.to_pylist()]
+    def _entries(self, found: Any, labels: dict[str, list[Label]]) -> list[Entry]:
+        return [Entry(Row(**row), tuple(labels.get(row["id"], ()))) for row in found.to_pylist()]
 
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A file beside it to write to, which takes its place; or goes, so that a full disk is not filled by attempts."""
+    """Yield a temporary file, which is renamed to `path`, or removed after an error so that it takes no space."""
     beside = path.with_suffix(".new")
     try:
         yield beside
@@ -164,7 +173,7 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[Any]:
-    """Few at a time: while they are made, nobody else runs."""
+    """Yield batches of a few rows, as converting them holds the GIL."""
     for first in range(0, len(rows), BATCH_ROWS):
         columns = zip(*rows[first : first + BATCH_ROWS], strict=True)
         arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
@@ -187,7 +196,7 @@ def _condition(query: Query, labelled: Iterable[str]) -> Any:
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
-    """Raises OSError where there is no such folder; a pattern alone would find nothing in it."""
+    """Return the files of a folder. Raises OSError if it does not exist, for which a pattern alone finds nothing."""
     folder.stat()
     return list(folder.glob(pattern))
 
@@ -203,6 +212,6 @@ def _or_least(rank: float | None) -> float:
     return -1.0 if rank is None else rank
 
 
-def _name() -> str:
-    """In the order of time, and nobody else's."""
+def _file_name() -> str:
+    """Return a unique file name that sorts by time."""
     return f"{time.time_ns():020d}-{secrets.token_hex(4)}"

@@ -1,4 +1,4 @@
-"""What was referred to a person, and what the person says of it."""
+"""List rows of the prediction log for review by people, and keep their labels."""
 
 import math
 import time
@@ -15,45 +15,46 @@ from service.review.store import Entry, Query, Store
 
 Json = dict[str, Any]
 MAX_NAME = 100
-"""Characters of a person's name."""
+"""The largest number of characters of a person's name."""
 LARGEST = float(np.finfo(np.float32).max)
-"""What is learned from is float32."""
+"""The largest number of float32, the type of training targets."""
 
 
 class LabelRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """What a row is in truth."""
+    """The body of a label; `service.api.schemas.LabelBody` documents the fields."""
 
     label: str | float | list[float]
     by: str | None = None
 
 
 class Review:
-    """The rows of a store. Every method may take a while, and raises StoreAway where that cannot be reached."""
+    """The rows of a store. Every method may take long, and raises StoreAway if the store cannot be reached."""
 
     def __init__(self, store: Store, repository: Repository) -> None:
+        """Read rows from `store`, and the models' labels from `repository`."""
         self._store = store
         self._repository = repository
 
     def page(self, query: Query) -> Json:
-        """As `schemas.ReviewPage`; raises InvalidInput for an `after` that is not there."""
+        """Return a `schemas.ReviewPage`. Raises InvalidInput for an unknown `after`."""
         entries = self._store.select(query)
         full = len(entries) == query.limit
         return {"rows": [describe(entry) for entry in entries], "next": entries[-1].row.id if full else None}
 
     def find(self, prediction: str) -> Json:
-        """As `schemas.ReviewRow`; raises UnknownPrediction."""
+        """Return a `schemas.ReviewRow`. Raises UnknownPrediction."""
         return describe(self._entry(prediction))
 
-    def label(self, prediction: str, said: LabelRequest, key: str | None) -> Json:
-        """Keep a person's label; the same one by the same person is kept once.
+    def label(self, prediction: str, given: LabelRequest, key: str | None) -> Json:
+        """Add a person's label, unless it repeats the latest one, and return the row as `schemas.ReviewRow`.
 
-        As `schemas.ReviewRow`. Raises UnknownPrediction, UnknownModel or InvalidInput.
+        `key` is the name of the API key used. Raises UnknownPrediction, UnknownModel or InvalidInput.
         """
         entry = self._entry(prediction)
-        label = check_label(said.label, self._manifest(entry))
-        if said.by is not None and not (0 < len(said.by) <= MAX_NAME and "\0" not in said.by):
+        label = check_label(given.label, self._manifest(entry))
+        if given.by is not None and not (0 < len(given.by) <= MAX_NAME and "\0" not in given.by):
             raise InvalidInput(f"by: expected a name of 1 to {MAX_NAME} characters, none of them NUL", field="by")
-        new = Label(prediction, msgspec.json.encode(label).decode(), said.by, key, time.time())
+        new = Label(prediction, msgspec.json.encode(label).decode(), given.by, key, time.time())
         if entry.labels and entry.labels[-1][:-1] == new[:-1]:
             return describe(entry)
         self._store.add_label(new)
@@ -66,7 +67,7 @@ class Review:
         return entry
 
     def _manifest(self, entry: Entry) -> Manifest:
-        """Of the version that answered; where it no longer serves, of the model's default version."""
+        """Return the manifest of the version that answered, or of the default version if it no longer exists."""
         try:
             return self._repository.find(entry.row.model, entry.row.version).manifest
         except UnknownModel:
@@ -74,7 +75,7 @@ class Review:
 
 
 def check_label(given: str | float | list[float], manifest: Manifest) -> str | list[float]:
-    """A class's name, or a regression's values; raises InvalidInput."""
+    """Return a valid label: a class's name, or a regression's values. Raises InvalidInput."""
     if manifest.task == "classification":
         if given not in manifest.labels:
             expected = list(manifest.labels)
@@ -96,7 +97,7 @@ def check_label(given: str | float | list[float], manifest: Manifest) -> str | l
 
 
 def describe(entry: Entry) -> Json:
-    """As `schemas.ReviewRow`."""
+    """Return an entry as `schemas.ReviewRow`."""
     row = entry.row._asdict()
     row["inputs"] = None if row["inputs"] is None else msgspec.Raw(row["inputs"].encode())
     row["answer"] = msgspec.Raw(row["answer"].encode())

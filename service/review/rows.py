@@ -1,4 +1,4 @@
-"""What is kept of an answer: a row of a table for each row that was asked about."""
+"""The tables of the prediction log: one entry per row of a request, and one per label."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, repeat
@@ -14,49 +14,50 @@ from service.telemetry.outcomes import Answered, Outcome
 
 
 class Row(NamedTuple):
-    """One row that was asked about, and its answer."""
+    """A row of a request, and its answer."""
 
     id: str
-    """Of its own, and never that of another row."""
+    """A unique identifier."""
     time: float
-    """When it was answered: seconds since 1970, UTC."""
+    """Time of the answer, in seconds since 1970, UTC."""
     request_id: str
     route: str
-    """As the metrics name it, whatever model was asked."""
+    """The route of the request, as in the metrics."""
     model: str
     version: int
     row: int
-    """Its number in the request."""
+    """The row's number in the request, from 0."""
     inputs: str | None
-    """JSON, as callers write a row; None where inputs are not kept."""
+    """JSON of the row, as in a request; None if inputs are not logged."""
     answer: str
-    """JSON: an entry of `predictions`, as `schemas.PredictReply` or `schemas.UncertaintyReply` has it."""
+    """JSON of the entry of `predictions` in `schemas.PredictReply` or `schemas.UncertaintyReply`."""
     samples: int
-    """Passes that the request was answered with at most; 0: without dropout."""
+    """The largest number of samples of the request's rows; 0 for the deterministic answer."""
     seed: int | None
     predictive_entropy: float | None
     mutual_information: float | None
-    """Both in nats; None of regressions, of answers without dropout, and of «what if» questions."""
+    """Both in nats; None for regressions, deterministic answers, and requests that change the network."""
     decision: str | None
-    """accept or refer; None where the model has no threshold."""
+    """accept or refer; None if the model has no threshold."""
 
 
 class Label(NamedTuple):
-    """What a person says of a row."""
+    """A person's label of a row."""
 
     prediction: str
     """The row's id."""
     label: str
-    """JSON: the name of a class, or of a regression a list of numbers."""
+    """JSON of the name of a class, or for a regression of a list of numbers."""
     by: str | None
-    """Who, in the words of the request."""
+    """The person named in the request."""
     key: str | None
-    """The name of the API key that was shown."""
+    """The name of the API key used."""
     time: float
+    """Time of the label, in seconds since 1970, UTC."""
 
 
 class Event(NamedTuple):
-    """A request that was answered, on its way to the store."""
+    """An answered request in the queue to the store."""
 
     id: str
     time: float
@@ -66,17 +67,17 @@ class Event(NamedTuple):
     outcome: Outcome
     answered: Answered
     size: int
-    """Bytes that it holds, about."""
+    """Approximate memory in bytes."""
 
 
 def to_rows(events: Iterable[Event], *, keep_inputs: bool) -> Iterator[Row]:
-    """The rows of requests, in their order; those of like requests are made together, which is several times faster."""
+    """Yield the rows of requests, in order; those of similar requests are encoded together, which is much faster."""
     for _, alike in groupby(events, _kind):
         yield from _rows_of(list(alike), keep_inputs=keep_inputs)
 
 
 def _kind(event: Event) -> tuple[object, ...]:
-    """Answers of the same kind have the same arrays."""
+    """Return a key that is equal for requests whose answers have the same arrays."""
     answered, outcome = event.answered, event.outcome
     given = (answered.uncertainty, answered.decision, outcome.predictive_entropy, outcome.mutual_information)
     return id(event.manifest), *(one is None for one in given)
@@ -113,13 +114,13 @@ def _rows_of(events: Sequence[Event], *, keep_inputs: bool) -> Iterator[Row]:
 
 
 def _inputs(events: Sequence[Event]) -> Sequence[Any]:
-    """Of all rows, as callers write them."""
+    """Return all rows, as in requests."""
     arrays = [event.answered.inputs for event in events]
     return sent_rows({name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}, events[0].manifest)
 
 
 def _answers(events: Sequence[Event]) -> Sequence[Any]:
-    """Of all rows, as entries of `predictions`."""
+    """Return the answers of all rows, as entries of `predictions`."""
     predictions = [event.answered.prediction for event in events]
     noise: list[Any] = [prediction.noise_std for prediction in predictions]
     joined = Prediction(

@@ -1,4 +1,4 @@
-"""Answers in SQLite or PostgreSQL, by SQLAlchemy. A connection lasts as long as what it is for."""
+"""Store the prediction log in SQLite or PostgreSQL, by SQLAlchemy, with one connection per transaction."""
 
 import os
 import socket
@@ -18,11 +18,11 @@ from service.review.rows import Label, Row
 from service.review.store import Entry, Query, unknown_place
 
 SECONDS = 5
-"""To connect, or to wait for a lock; a statement is given twice as long."""
+"""The timeout of connecting and of waiting for a lock; a statement may take twice as long."""
 LONGEST = 6.0 * SECONDS
-"""Seconds for all of a transaction, several statements, with a server that may have ceased to answer."""
+"""The timeout of a whole transaction, in seconds, for a server that no longer answers."""
 LIMIT = "limit"
-"""Where a connection's record has what ends it then."""
+"""The key of the timer in a connection's record."""
 
 metadata = sa.MetaData()
 predictions = sa.Table(
@@ -73,41 +73,43 @@ INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.inse
 
 
 class SqlStore:
-    """Two tables, of rows and of labels."""
+    """A store of two tables, of rows and of labels."""
 
     def __init__(self, url: str) -> None:
-        """Of DATABASES. Raises InvalidStore for what is no URL; ModuleNotFoundError where there is no driver."""
+        """Open a database's URL. Raises InvalidStore for an invalid URL, ModuleNotFoundError without its driver."""
         try:
             parsed = sa.make_url(url)
         except ArgumentError:
-            raise InvalidStore("expected a URL of a database") from None
+            raise InvalidStore("expected the URL of a database") from None
         kind = parsed.get_backend_name()
         self._name = parsed.render_as_string(hide_password=True)
         is_file = kind == "sqlite" and parsed.database and not parsed.database.startswith((":", "file:"))
-        self._file = Path(parsed.database) if is_file and parsed.database else None  # sqlite would make it
+        self._file = Path(parsed.database) if is_file and parsed.database else None  # SQLite would create it
         self._insert = INSERT[kind](predictions).on_conflict_do_nothing()
         self._engine = sa.create_engine(
             parsed.set(drivername=DRIVERS[kind]),
             poolclass=NullPool,
             connect_args=OPTIONS[kind],
-            hide_parameters=True,  # they are what callers sent, and no business of the service's own log
+            hide_parameters=True,  # callers' data must not get into the service's own log
         )
         if kind == "postgresql":
-            sa.event.listen(self._engine, "connect", _limit, insert=True)  # before SQLAlchemy asks something itself
+            sa.event.listen(self._engine, "connect", _limit, insert=True)  # before SQLAlchemy's own first statement
             sa.event.listen(self._engine, "close", _lift)
 
     def prepare(self) -> None:
+        """Create missing tables."""
         with self._transaction(create=True) as connection:
             metadata.create_all(connection)
 
     def write(self, rows: Sequence[Row]) -> int:
+        """Write rows in one transaction, or one by one if the database refuses a value of one of them."""
         try:
             self._put(rows)
-        except (DataError, OverflowError):  # one by one: a row that is never taken takes no others with it
-            return sum(map(self._takes, rows))
+        except (DataError, OverflowError):
+            return sum(map(self._accepts, rows))
         return len(rows)
 
-    def _takes(self, row: Row) -> bool:
+    def _accepts(self, row: Row) -> bool:
         try:
             self._put([row])
         except (DataError, OverflowError):
@@ -119,17 +121,20 @@ class SqlStore:
             connection.execute(self._insert, [row._asdict() for row in rows])
 
     def prune(self, before: float) -> None:
+        """Delete rows answered before this time, with their labels."""
         old = sa.select(predictions.c.id).where(predictions.c.time < before)
         with self._transaction() as connection:
             connection.execute(sa.delete(labels).where(labels.c.prediction.in_(old)))
             connection.execute(sa.delete(predictions).where(predictions.c.time < before))
 
     def find(self, prediction: str) -> Entry | None:
+        """Return the row with this id, or None."""
         with self._transaction() as connection:
             found = self._entries(connection, sa.select(predictions).where(predictions.c.id == prediction))
         return found[0] if found else None
 
     def select(self, query: Query) -> list[Entry]:
+        """Return at most `limit` rows. Raises InvalidInput for an unknown `after`."""
         rank = RANKS[query.order]
         place = sa.tuple_(rank, predictions.c.id)
         found = sa.select(predictions).where(*_conditions(query)).order_by(rank.desc(), predictions.c.id.desc())
@@ -142,21 +147,23 @@ class SqlStore:
             return self._entries(connection, found.limit(query.limit))
 
     def labelled(self, model: str) -> Iterator[Entry]:
+        """Return all labelled rows of a model, by id."""
         known = sa.select(labels.c.prediction)
         chosen = sa.select(predictions).where(predictions.c.model == model, predictions.c.id.in_(known))
         with self._transaction() as connection:
             return iter(self._entries(connection, chosen.order_by(predictions.c.id)))
 
     def add_label(self, label: Label) -> None:
+        """Add a label to the row's earlier ones."""
         with self._transaction() as connection:
             connection.execute(sa.insert(labels), label._asdict())
 
     def _entries(self, connection: sa.Connection, chosen: sa.Select[Any]) -> list[Entry]:
         rows = [Row(*found) for found in connection.execute(chosen)]
         ids = chosen.with_only_columns(predictions.c.id).subquery()
-        said = sa.select(*LABEL).where(labels.c.prediction.in_(sa.select(ids.c.id))).order_by(labels.c.number)
+        given = sa.select(*LABEL).where(labels.c.prediction.in_(sa.select(ids.c.id))).order_by(labels.c.number)
         history: dict[str, list[Label]] = {}
-        for found in connection.execute(said):
+        for found in connection.execute(given):
             history.setdefault(found.prediction, []).append(Label(*found))
         return [Entry(row, tuple(history.get(row.id, ()))) for row in rows]
 
@@ -168,33 +175,33 @@ class SqlStore:
             with self._engine.begin() as connection:
                 yield connection
         except DataError:
-            raise  # it is there, and will never take this
+            raise  # the database works, but refuses a value
         except SQLAlchemyError as error:
             reason = str(getattr(error, "orig", error)).partition("\n")[0]
             raise StoreAway(f"the store of the prediction log, {self._name}, cannot be used: {reason}") from None
 
 
 def _limit(driver: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-    """Cut the line in time to a server that hangs: its machine acknowledges what is sent, so libpq would wait for ever.
+    """Shut a connection's socket down after LONGEST seconds, as libpq has no timeout for a server that hangs.
 
-    The line is a duplicate: what is cut is never another connection that has got the same number since.
+    The socket is a duplicate, so that the timer never affects a later connection with the same descriptor.
     """
-    line = socket.socket(fileno=os.dup(driver.fileno()))
-    timer = Timer(LONGEST, _cut, [line])
+    duplicate = socket.socket(fileno=os.dup(driver.fileno()))
+    timer = Timer(LONGEST, _shut_down, [duplicate])
     timer.daemon = True
     timer.start()
-    record.info[LIMIT] = line, timer
+    record.info[LIMIT] = duplicate, timer
 
 
 def _lift(_: Any, record: sa.pool.ConnectionPoolEntry) -> None:
-    line, timer = record.info.pop(LIMIT)
+    duplicate, timer = record.info.pop(LIMIT)
     timer.cancel()
-    line.close()
+    duplicate.close()
 
 
-def _cut(line: socket.socket) -> None:
-    with line, suppress(OSError):  # it has ended by itself
-        line.shutdown(socket.SHUT_RDWR)
+def _shut_down(duplicate: socket.socket) -> None:
+    with duplicate, suppress(OSError):  # the connection has ended by itself
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def _conditions(query: Query) -> Iterator[sa.ColumnElement[bool]]:

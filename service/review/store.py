@@ -1,4 +1,4 @@
-"""Where answers are kept, and what is asked of such a place: a folder of Parquet files, or a database."""
+"""The interface of stores of the prediction log, which are a folder of Parquet files or a database."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,55 +13,53 @@ Decided = Literal["refer", "accept", "any"]
 
 
 class Entry(NamedTuple):
-    """A row that is kept, and what persons said of it."""
+    """A row of the log, and its labels."""
 
     row: Row
     labels: tuple[Label, ...] = ()
-    """From first to last; the last holds."""
+    """All labels, oldest first; the latest is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Which rows to list."""
+    """A selection of rows."""
 
     model: str | None = None
     decision: Decided = "refer"
     state: State = "open"
-    """open: those that nobody has labelled."""
+    """`open` selects rows without a label."""
     order: Order = "newest"
-    """Or those of the highest mutual information first."""
+    """`information` lists the highest mutual information first."""
     limit: int = 50
     after: str | None = None
-    """The id of the row that the page before ended with."""
+    """The id of the last row of the previous page."""
 
 
 class Store(Protocol):
-    """A place that several processes share. Every method raises StoreAway where it cannot be reached."""
+    """A store shared by several processes. Every method raises StoreAway if it cannot be reached."""
 
     def prepare(self) -> None:
-        """Make what is not there yet; before the first rows are written, and again once it was away."""
+        """Create missing tables or folders; called before the first write, and again after StoreAway."""
 
     def write(self, rows: Sequence[Row]) -> int:
-        """How many of them are there now: all, but those that such a place can never take. Rows that are there
-        already stay as they are.
-        """
+        """Write rows and return how many the store accepted; existing rows are left unchanged."""
 
     def prune(self, before: float) -> None:
-        """Forget rows answered before this time, with their labels."""
+        """Delete rows answered before this time, with their labels."""
 
     def find(self, prediction: str) -> Entry | None:
-        """The row of this id."""
+        """Return the row with this id, or None."""
 
     def select(self, query: Query) -> list[Entry]:
-        """As many as the limit; raises InvalidInput for an `after` that is not there."""
+        """Return at most `limit` rows. Raises InvalidInput for an unknown `after`."""
 
     def labelled(self, model: str) -> Iterator[Entry]:
-        """All rows of a model that have a label, by their ids."""
+        """Return all labelled rows of a model, by id."""
 
     def add_label(self, label: Label) -> None:
-        """Keep what a person says, beside what was said before."""
+        """Add a label to the row's earlier ones."""
 
 
 def unknown_place(after: str) -> InvalidInput:
-    """The refusal of a page behind a row that is not there."""
+    """Return the error of a page after an unknown row."""
     return InvalidInput(f"after: expected the id of a row in the prediction log; found {after[:100]!r}", field="after")

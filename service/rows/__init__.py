@@ -1,5 +1,5 @@
-"""Every way in for data, one reader a format, for training and for serving alike: files and pictures become arrays.
+"""Readers of data, one per format, for training and serving: files and images become arrays.
 
-formats → the format of a file, and what a compressed one holds; csv_table, json_lines and parquet_table → columns as
-the file has them; fitting → arrays that fit a model.
+`formats` finds the format and unpacks gzip; `csv_table`, `json_lines` and `parquet_table` return a file's columns;
+`fitting` turns columns into arrays that fit a model.
 """

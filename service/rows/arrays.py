@@ -1,6 +1,6 @@
-"""Arrays in numpy's files, from whoever: read without running anything, and without trust.
+"""Read numpy's files from untrusted sources, without pickles.
 
-Of a damaged file numpy raises whatever the modules raise that it is made of: zipfile, zlib, tokenize, ast.
+For a damaged file numpy raises any of the exceptions of the modules it uses: zipfile, zlib, tokenize, ast.
 """
 
 import io
@@ -18,18 +18,18 @@ Array = NDArray[Any]
 
 MAGIC_OF_ZIP, MAGIC_OF_NPY = b"PK\x03\x04", b"\x93NUMPY"
 PAIRS = (("x_train", "y_train"), ("x", "y"), ("X", "y"), ("inputs", "targets"), ("data", "target"))
-"""What arrays of inputs and of targets are called in files to learn from."""
+"""Names of inputs and targets in training files."""
 TEST = ("x_test", "y_test")
-"""What goes with the first of the pairs."""
+"""Names of the test rows that accompany the first of the pairs."""
 
 
 def read_npz(content: bytes, max_unpacked_bytes: int = sys.maxsize) -> dict[str, Array]:
-    """The arrays of an NPZ file by name; raises ValueError with the reason.
+    """Return the arrays of an NPZ file by name. Raises ValueError with the reason.
 
-    What it says that it unpacks to is looked at before anything is unpacked: a small file may hold much.
+    The unpacked size stated in the file is checked first, as a small file may unpack to a large one.
     """
     if content.startswith(MAGIC_OF_NPY):
-        raise ValueError("not an NPZ file, but NPY: it holds one array without a name")
+        raise ValueError("not an NPZ file, but NPY, which has one array without a name")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             unpacked = sum(entry.file_size for entry in packed.infolist())
@@ -45,9 +45,9 @@ def read_npz(content: bytes, max_unpacked_bytes: int = sys.maxsize) -> dict[str,
 
 
 def read_npy(content: bytes) -> Array:
-    """The array of an NPY file; raises ValueError with the reason."""
+    """Return the array of an NPY file. Raises ValueError with the reason."""
     if content.startswith(MAGIC_OF_ZIP):
-        raise ValueError("not an NPY file, but NPZ: it holds arrays by name")
+        raise ValueError("not an NPY file, but NPZ, which has arrays by name")
     if not content.startswith(MAGIC_OF_NPY):
         raise ValueError("not an NPY file")  # numpy would take it for a pickle
     try:
@@ -58,12 +58,15 @@ def read_npy(content: bytes) -> Array:
 
 
 def find_pair(arrays: Mapping[str, Array]) -> tuple[str, str] | None:
-    """Return the names of inputs and targets in a file to learn from."""
+    """Return the names of inputs and targets in a training file, or None."""
     return next((pair for pair in PAIRS if set(pair) <= set(arrays)), None)
 
 
 def fit_arrays(arrays: Mapping[str, Array], manifest: Manifest) -> dict[str, Array]:
-    """Return an array an input, by name, among others; the only one needs no name, nor that of a file to learn."""
+    """Return the array of each of the model's inputs, by name.
+
+    For a model of one input, a single array may have any name, and the inputs of a training file are found too.
+    """
     names = [spec.name for spec in manifest.inputs]
     if len(names) == 1 and names[0] not in arrays:
         if len(arrays) == 1:
@@ -77,7 +80,7 @@ def fit_arrays(arrays: Mapping[str, Array], manifest: Manifest) -> dict[str, Arr
 
 
 def fit_array(array: Array, spec: TensorSpec) -> Array:
-    """Return rows in the model's order of axes: images may lack the channel, or have it last."""
+    """Return rows in the model's order of axes; images may lack the channel axis or have it last."""
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
     shape = array.shape[1:]

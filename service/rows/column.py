@@ -1,4 +1,4 @@
-"""A column of a table, and what may be wanted of it: the same whatever the format of its file."""
+"""A column of a table, independent of the format of its file, and the types it can be read as."""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +14,11 @@ from service.errors import InvalidInput
 from service.rows.numbers import LARGEST, are_merged
 
 Wanted = Literal["any", "number", "whole", "text", "lists"]
-"""What a column is read as. any: numbers, true and false, or text, whichever it holds; number: refused where it is
-none; whole: numbers written without a fraction, exactly; text: names, exactly as they stand in the file, whose own
-types stay; lists: all values of a row."""
+"""The type to read a column as.
+
+any: numbers, booleans or text, by the column's content; number: numbers only; whole: whole numbers, exactly; text:
+names, exactly as in the file, where a typed format keeps its own types; lists: all values of a row.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,50 +26,49 @@ class Column:
     """The values of a column, exactly as the file has them."""
 
     name: str
-    """Nothing where the file has no names."""
+    """The column's name; empty where the file has none."""
     values: NDArray[Any]
-    """(rows,): float64, NaN where missing; int64, booleans, or texts (objects). What they hold where missing means
-    nothing."""
+    """(rows,): float64 with NaN where missing, or int64, booleans or texts (objects), undefined where missing."""
     missing: NDArray[np.bool_]
-    """(rows,): where there is no value."""
+    """(rows,): whether the value is missing."""
     lines: NDArray[np.int64] | None = None
-    """(rows,): the line of the file that each row begins in; None where the file has none."""
+    """(rows,): the line of the file in which each row begins; None for files without lines."""
     number: int | None = None
-    """Which column of the file it is, from 0; None where only its name counts."""
+    """The column's number in the file, from 0; None for formats with named columns."""
     first: int = 0
     """The number of the first row in its file."""
     odd: str = ""
-    """What it holds, in words, where neither numbers nor text can be made of it."""
+    """In words, the content that is neither numbers nor text; else empty."""
     merged: bool = False
-    """Whether different whole numbers in the file are equal here, as float64 cannot tell them apart."""
+    """Whether different whole numbers in the file are equal here, as float64 cannot distinguish them."""
 
     @property
     def text(self) -> bool:
-        """Whether its values are names: texts, or true and false."""
+        """Whether its values are names: texts or booleans."""
         return self.values.dtype.kind in "OUb"
 
     def place(self, row: int, *, named: bool = True) -> str:
-        """Say where in the file the value of a row stands: «line 3, column 2 (size)», or «row 0, column size»."""
+        """Return the place of a row's value in the file: «line 3, column 2 (size)», or «row 0, column size»."""
         if self.number is None:
             return f"{self.where(row)}, column {self.name}" if named else self.where(row)
         return f"{self.where(row)}, column {self.number + 1}" + f" ({self.name})" * (named and bool(self.name))
 
     def where(self, row: int) -> str:
-        """Say which row of the file a row is: «line 3», or where the file has no lines «row 0»."""
+        """Return the place of a row in the file: «line 3», or «row 0» for files without lines."""
         return f"row {self.first + row}" if self.lines is None else f"line {self.lines[row]}"
 
     def wrong(self, row: int, what: str) -> InvalidInput:
-        """Return the refusal of the value of a row, which names its place."""
+        """Return the error of a row's value, with its place."""
         return InvalidInput(f"{self.place(row)}: {what}", field=self.place(row), row=self.first + row)
 
     def kept(self, rows: NDArray[Any]) -> "Column":
-        """Return the column of some of the rows, by a mask or by their numbers."""
+        """Return the column of some rows, given by a mask or by their numbers."""
         lines = None if self.lines is None else self.lines[rows]
         return replace(self, values=self.values[rows], missing=self.missing[rows], lines=lines)
 
 
 class Table(Protocol):
-    """A file of columns, opened."""
+    """An opened file of columns."""
 
     @property
     def names(self) -> list[str]:
@@ -82,16 +83,16 @@ class Table(Protocol):
         """Number of columns."""
 
     def read(self, wanted: dict[int, Wanted]) -> list[Column]:
-        """Return columns by their numbers, in that order; no other is looked into.
+        """Return the columns of these numbers, in that order, each as the given type.
 
-        Raises InvalidInput that names the place of a value that is not what is wanted.
+        Raises InvalidInput that names the place of a value of another type.
         """
 
 
 def of_values(name: str, values: Sequence[Any], lines: NDArray[np.int64] | None = None) -> Column:
-    """Return a column of values of a format that has types; None and a text without a letter are missing.
+    """Return a column of Python values; None and empty texts are missing.
 
-    What is of several types stays as it is, in objects.
+    Values of several types stay as they are, as objects.
     """
     missing = np.fromiter((value is None or value == "" for value in values), np.bool_, len(values))
     kinds = {type(value) for value in values} - {type(None)}
@@ -116,7 +117,7 @@ def _to_float(value: float) -> float:
 
 
 def as_wanted(column: Column, wanted: Wanted) -> Column:
-    """Return a column of a format that has types as it is wanted; raises InvalidInput that names the first misfit."""
+    """Return a typed column as the given type. Raises InvalidInput that names the first value of another type."""
     match wanted:
         case "number":
             numbers = _numbers(column, "number").astype(np.float64)
@@ -148,7 +149,7 @@ def _whole(column: Column) -> NDArray[Any]:
 
 
 def as_text(value: Any) -> str:
-    """Return a value as the name of a category: 2 and 2.0 are 2, True is true, as in JSON; texts are stripped."""
+    """Return a value as a category name: 2.0 becomes "2", True "true" as in JSON, and texts are stripped."""
     if isinstance(value, bool | np.bool_):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -157,7 +158,7 @@ def as_text(value: Any) -> str:
 
 
 def whole_numbers(values: Sequence[int]) -> NDArray[Any]:
-    """Return whole numbers of any size as int64; as objects where one is larger, for whoever checks their range."""
+    """Return whole numbers (values,) as int64, or as objects if one is larger; the range is checked later."""
     try:
         return np.array(values, dtype=np.int64)
     except OverflowError:
@@ -165,7 +166,7 @@ def whole_numbers(values: Sequence[int]) -> NDArray[Any]:
 
 
 def to_objects(values: Sequence[Any]) -> NDArray[Any]:
-    """Return (values,) of whatever they are; numpy would make axes of lists."""
+    """Return an object array (values,), in which lists stay values rather than axes."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array

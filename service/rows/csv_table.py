@@ -1,4 +1,4 @@
-"""CSV as people, spreadsheets and libraries write it → columns."""
+"""Read CSV files as written by people, spreadsheets and libraries."""
 
 import csv
 import io
@@ -18,11 +18,11 @@ from service.rows.numbers import CODE, OTHER, Decimal, are_merged, is_missing, r
 
 Cells = list[str]
 Line = tuple[int, Cells]
-"""Its number, as an editor counts, and its cells."""
+"""A line's number, from 1, and its cells."""
 
 ROWS_A_BLOCK = 4096
 SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
-"""The first line of some files of Excel, which names the delimiter."""
+"""The first line of some of Excel's files, which names the delimiter."""
 DATE = re.compile(
     r"(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2}))"
     r"(?:[T ][0-9:.]+ ?(?:Z|[AP]M|[+-][0-9:]+)?)?",
@@ -34,20 +34,20 @@ BOOLEANS = {"true": True, "false": False}
 
 
 class CsvTable:
-    """A CSV file, cut into cells; what they mean is found when columns are read."""
+    """A CSV file, cut into cells; their types are determined when columns are read."""
 
     def __init__(
         self, content: bytes, dialect: Dialect = PLAIN, has_header: Callable[[Cells], bool] = lambda _: True
     ) -> None:
-        """Find the lines; `has_header` says whether the first, its cells stripped, names the columns.
+        """Find the lines; `has_header` returns whether the first line, as stripped cells, names the columns.
 
         Raises MalformedBody or InvalidInput that names the line.
         """
         text = dialect.decode(content)
         start = 1
-        if said := SEPARATOR.match(text):
-            text, start = text[said.end() :], 2
-        delimiter = dialect.mark or (said[1] if said else find_delimiter(text))
+        if separator := SEPARATOR.match(text):
+            text, start = text[separator.end() :], 2
+        delimiter = dialect.mark or (separator[1] if separator else find_delimiter(text))
         if text.count('"') % 2:
             _check_quotes(text, delimiter, start)
         lines = _lines(text, delimiter, start)
@@ -70,12 +70,12 @@ class CsvTable:
         return len(self._lines)
 
     def read(self, wanted: dict[int, Wanted]) -> list[Column]:
-        """Return columns by their numbers; see Table."""
+        """Return columns by their numbers; see `Table.read`."""
         decimal = self._decimal or self._find_decimal(wanted)
         return [self._column(number, kind, decimal) for number, kind in wanted.items()]
 
     def _cells(self, number: int) -> Cells:
-        """The stripped cells of a column, kept as one text a block: a string a cell takes ten times the memory."""
+        """Return a column's stripped cells; blocks are stored as one text each, for a tenth of the memory."""
         return [cell.strip() for block in self._blocks for cell in block[number].split("\0")]
 
     def _name(self, number: int) -> str:
@@ -114,31 +114,30 @@ Make = Callable[..., Column]
 
 
 def _may_have_commas(text: str, delimiter: str) -> bool:
-    """Whether a number may have a decimal comma, or points between groups of digits; most files are read faster."""
+    """Return whether numbers may have decimal commas or grouped digits; files without any are read faster."""
     return ("," in text if delimiter != "," else '"' in text) or GROUPED.search(text) is not None
 
 
 def _of_any_kind(make: Make, cells: Cells, decimal: Decimal) -> Column:
-    """Numbers, true and false, or text; numbers with zeros before them are codes, which are text."""
+    """Return a column of numbers, booleans or text; numbers with leading zeros are codes, which are text."""
     missing = _mask(cells, is_missing)
-    there = _there(cells, missing)
-    numbers = None if any(map(CODE.fullmatch, there)) else read_numbers(there, decimal)
+    present = _present(cells, missing)
+    numbers = None if any(map(CODE.fullmatch, present)) else read_numbers(present, decimal)
     if numbers is not None:
-        return make(_spread(numbers, missing), missing, merged=are_merged(there, numbers, decimal))
-    if all(cell.lower() in BOOLEANS for cell in there):
-        return make(_spread(np.array([BOOLEANS[cell.lower()] for cell in there]), missing), missing)
-    if all(map(DATE.fullmatch, there)):
+        return make(_spread(numbers, missing), missing, merged=are_merged(present, numbers, decimal))
+    if all(cell.lower() in BOOLEANS for cell in present):
+        return make(_spread(np.array([BOOLEANS[cell.lower()] for cell in present]), missing), missing)
+    if all(map(DATE.fullmatch, present)):
         return make(_objects(cells), missing, odd="dates")
     return make(_objects(cells), _mask(cells, _is_blank))
 
 
 def _of_numbers(make: Make, cells: Cells, decimal: Decimal) -> Column:
     missing = _mask(cells, is_missing)
-    there = _there(cells, missing)
-    numbers = read_numbers(there, decimal)
+    numbers = read_numbers(_present(cells, missing), decimal)
     if numbers is None:
         row = next(row for row, cell in enumerate(cells) if not is_missing(cell) and not _is_number(cell, decimal))
-        hint = f"; its decimal mark is said with --decimal {OTHER[decimal]}" * _is_number(cells[row], OTHER[decimal])
+        hint = f"; set the decimal mark with --decimal {OTHER[decimal]}" * _is_number(cells[row], OTHER[decimal])
         raise _wrong(make(np.array([]), missing), row, f"expected a number, found {cells[row][:100]!r}{hint}")
     return make(_spread(numbers.astype(np.float64), missing), missing)
 
@@ -170,7 +169,7 @@ def _mask(cells: Cells, is_so: Callable[[str], bool]) -> NDArray[np.bool_]:
     return np.fromiter(map(is_so, cells), np.bool_, len(cells))
 
 
-def _there(cells: Cells, missing: NDArray[np.bool_]) -> Cells:
+def _present(cells: Cells, missing: NDArray[np.bool_]) -> Cells:
     return list(compress(cells, ~missing)) if missing.any() else cells
 
 
@@ -179,7 +178,7 @@ def _objects(cells: Cells) -> NDArray[Any]:
 
 
 def _spread(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
-    """Values of the rows that have one → of all rows."""
+    """Return the values of all rows from those of the rows that have one; (present,) → (rows,)."""
     if not missing.any():
         return values
     spread = np.full(len(missing), np.nan if values.dtype.kind == "f" else 0, dtype=values.dtype)
@@ -188,7 +187,7 @@ def _spread(values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def _lines(text: str, delimiter: str, start: int) -> Iterator[Line]:
-    """All lines that are not blank."""
+    """Yield all lines that are not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     first = start
     try:
@@ -201,7 +200,7 @@ def _lines(text: str, delimiter: str, start: int) -> Iterator[Line]:
 
 
 def _check_quotes(text: str, delimiter: str, start: int) -> None:
-    """Raise MalformedBody for a quotation mark that is not closed: all that follows would be one cell."""
+    """Raise MalformedBody for an unclosed quotation mark, which would make the rest of the file one cell."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     first = start
     try:
@@ -213,7 +212,7 @@ def _check_quotes(text: str, delimiter: str, start: int) -> None:
 
 
 def _blocks(lines: Iterator[Line], width: int) -> Iterator[list[Line]]:
-    """Blocks of lines, all of one width; raise InvalidInput for another."""
+    """Yield blocks of lines. Raises InvalidInput for a line with another number of cells than `width`."""
     while block := list(islice(lines, ROWS_A_BLOCK)):
         for number, cells in block:
             if len(cells) != width:

@@ -1,4 +1,4 @@
-"""How a file of text is written: its encoding, the delimiter between cells, and the decimal mark of its numbers."""
+"""The encoding of a text file, the delimiter of its cells, and the decimal mark of its numbers."""
 
 import codecs
 import csv
@@ -12,7 +12,7 @@ from service.errors import InvalidInput, MalformedBody
 from service.rows.numbers import Decimal, possible_decimals
 
 DELIMITERS = "\t;,|"
-"""Those that are found, the first of those that fit: a comma may be a decimal one, and stands in more texts."""
+"""The delimiters tried, in this order; the comma comes late, as it is also a decimal mark and common in text."""
 BY_NAME = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -21,13 +21,13 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""The encoding by the bytes that a file begins with; those of UTF-16 are the beginning of UTF-32's."""
+"""Encodings by byte order mark; UTF-32 precedes UTF-16, whose mark is the beginning of UTF-32's."""
 SAMPLE_LINES, SAMPLE_CHARACTERS = 100, 2**18
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a caller says of a file of text; None is found in the file.
+    """The options of a text file; those that are None are detected from the file.
 
     Raises InvalidInput that names the option.
     """
@@ -36,17 +36,18 @@ class Dialect:
     """One character, or tab, comma, semicolon, pipe or space."""
     decimal: Decimal | None = None
     encoding: str | None = None
-    """As Python names it, such as cp1252; utf-8 unless the file begins with the mark of another."""
+    """Python's name of the encoding, such as cp1252; by default utf-8, or that of the byte order mark."""
 
     @classmethod
     def of(cls, delimiter: str | None, decimal: str | None, encoding: str | None) -> "Dialect":
-        """Return the dialect of options of a command line; raises InvalidInput that names the option."""
+        """Return the dialect of command-line options. Raises InvalidInput that names the option."""
         marks: dict[str | None, Decimal | None] = {None: None, ".": ".", ",": ","}
         if decimal not in marks:
             raise InvalidInput(f"decimal: expected . or , found {decimal!r}", field="decimal")
         return cls(delimiter, marks[decimal], encoding)
 
     def __post_init__(self) -> None:
+        """Check the options. Raises InvalidInput that names the option."""
         if self.delimiter is not None and (len(self.mark) != 1 or self.mark in '"\r\n0123456789.'):
             raise InvalidInput(
                 f"delimiter: expected one character, such as ; or |, or tab; found {self.delimiter!r}",
@@ -60,7 +61,7 @@ class Dialect:
 
     @property
     def mark(self) -> str:
-        """The delimiter as a character; nothing where it is to be found."""
+        """The delimiter as a character; empty where it is to be detected."""
         return BY_NAME.get(self.delimiter or "", self.delimiter or "")
 
     def decode(self, content: bytes) -> str:
@@ -77,13 +78,13 @@ class Dialect:
         if "\0" in text:
             line = text.count("\n", 0, text.index("\0")) + 1
             raise MalformedBody(
-                f"line {line}: has NUL characters, which text has not; if it is UTF-16 say --encoding utf-16-le"
+                f"line {line}: has NUL characters, which are no text; for UTF-16 use --encoding utf-16-le"
             )
         return text
 
 
 def find_delimiter(text: str) -> str:
-    """Return the mark that cuts the first lines into equally many cells, quotes heeded; a comma where none does."""
+    """Return the delimiter that cuts the first lines into equal numbers of cells, or else the best guess."""
     sample = text[:SAMPLE_CHARACTERS]
     whole = sample if len(sample) == len(text) else sample[: sample.rfind("\n") + 1] or sample
     counts = {mark: _count_cells(whole, mark) for mark in DELIMITERS}
@@ -94,26 +95,27 @@ def find_delimiter(text: str) -> str:
 
 
 class Marks(NamedTuple):
-    """What the numbers of a column say of the decimal mark of their file."""
+    """Evidence of a file's decimal mark in one of its columns."""
 
     column: str
     can_be: set[Decimal]
-    """By which all cells are numbers."""
+    """The decimal marks with which all cells are numbers."""
     point: str
-    """A cell with a point, if there is one."""
+    """A cell with a point, or empty."""
     comma: str
+    """A cell with a comma, or empty."""
 
 
 def marks_of(column: str, texts: Sequence[str]) -> Marks:
-    """Look through the stripped cells of a column, the missing ones left out."""
+    """Return the evidence in a column's stripped cells, without missing ones."""
     point, comma = (next((text for text in texts if mark in text), "") for mark in ".,")
     return Marks(column, possible_decimals(texts), point, comma)
 
 
 def find_decimal(wanted: Sequence[Marks], others: Callable[[], Sequence[Marks]]) -> Decimal:
-    """Return the decimal mark of a file, by its columns; `others` are looked at where `wanted` may be either.
+    """Return the decimal mark of a file from its columns; `others` are only read where `wanted` are ambiguous.
 
-    Raises InvalidInput that names columns and option where none is certain: no number is taken for another in silence.
+    Raises InvalidInput that names columns and option where the mark stays ambiguous, rather than guess a number.
     """
     found = _certain(wanted)
     if len(found) > 1:
@@ -132,7 +134,7 @@ def find_decimal(wanted: Sequence[Marks], others: Callable[[], Sequence[Marks]])
 
 
 def _certain(columns: Sequence[Marks]) -> dict[Decimal, Marks]:
-    """A column for each of the marks that are certain."""
+    """Return one column for each mark that is certain."""
     return {next(iter(column.can_be)): column for column in columns if len(column.can_be) == 1}
 
 
@@ -141,7 +143,7 @@ def _either(column: str, text: str, mark: str) -> InvalidInput:
 
 
 def _ambiguous(what: str) -> InvalidInput:
-    return InvalidInput(f"{what}; say which mark its decimals have with --decimal . or --decimal ,", field="decimal")
+    return InvalidInput(f"{what}; set the decimal mark with --decimal . or --decimal ,", field="decimal")
 
 
 def _count_cells(text: str, mark: str) -> list[int]:
@@ -155,6 +157,6 @@ def _count_cells(text: str, mark: str) -> list[int]:
 def _is_encoding(name: str) -> bool:
     try:
         "x".encode(name)
-    except (LookupError, ValueError):  # what is no encoding, or none of text
+    except (LookupError, ValueError):  # unknown, or no text encoding
         return False
     return True

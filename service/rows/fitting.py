@@ -1,7 +1,7 @@
-"""Columns of a table → arrays that fit a model, or an error that names the line or row, the column and what was wrong.
+"""Turn the columns of a table into arrays that fit a model; errors name the line or row and the column.
 
-Features are found by name, in any order and among others. Where a model has no names, the columns are its values in
-order.
+Features are found by name, in any order and among other columns. For a model without names, the columns are its
+values in order.
 """
 
 import math
@@ -21,9 +21,9 @@ from service.rows.numbers import possible_decimals, read_numbers
 
 
 def needed_columns(table: Table, manifest: Manifest) -> dict[int, Wanted]:
-    """Return what the model needs of a table: its features by name, else columns of lists named as its inputs.
+    """Return the columns that a model needs: its features by name, or columns of lists named like its inputs.
 
-    Where it has no features, all columns are a row. Raises InvalidInput for a column that is not there.
+    For a model without feature names these are all columns. Raises InvalidInput for a missing column.
     """
     inputs = [spec.name for spec in manifest.inputs]
     if set(inputs) <= set(table.names) and not set(inputs) <= set(manifest.features):
@@ -41,7 +41,7 @@ def needed_columns(table: Table, manifest: Manifest) -> dict[int, Wanted]:
 def feature_columns(
     table: Table, spec: TensorSpec, features: Sequence[str], categories: Categories | None
 ) -> dict[int, Wanted]:
-    """Return the columns of the values of a row, in the row's order; raises InvalidInput as `find_columns` does."""
+    """Return the columns of a row's values, in the row's order. Raises InvalidInput as `find_columns` does."""
     by_place = categories.by_column if categories else {}
     kind: Wanted = "number" if spec.dtype.startswith("float") else "whole"
     numbers = find_columns(table, features, math.prod(spec.shape))
@@ -49,7 +49,7 @@ def feature_columns(
 
 
 def fit_table(table: Table, manifest: Manifest, rows: NDArray[Any] | None = None) -> dict[str, Array]:
-    """Return an array (rows, …) for each input of the model, of all rows or some; raises InvalidInput."""
+    """Return an array (rows, …) for each input of the model, of all rows or those given. Raises InvalidInput."""
     if not table.width and not table.rows:
         return {spec.name: np.zeros((0, *spec.shape)) for spec in manifest.inputs}
     wanted = needed_columns(table, manifest)
@@ -60,7 +60,7 @@ def fit_table(table: Table, manifest: Manifest, rows: NDArray[Any] | None = None
 
 
 def fit_features(table: Table, spec: TensorSpec, features: Sequence[str], categories: Categories | None) -> Array:
-    """Return (rows, …) of the features by name, or where there are no names of all columns; raises InvalidInput."""
+    """Return an array (rows, …) of the named features, or without names of all columns. Raises InvalidInput."""
     if not table.width and not table.rows:
         return np.zeros((0, *spec.shape))
     columns = _read(table, feature_columns(table, spec, features, categories), None)
@@ -77,7 +77,7 @@ def _stack(columns: Sequence[Column], spec: TensorSpec, categories: Categories |
 
 
 def find_columns(table: Table, features: Sequence[str], width: int) -> list[int]:
-    """Return the number of each feature's column; raises InvalidInput for one that is not there, or is there twice."""
+    """Return the number of each feature's column. Raises InvalidInput for a missing or ambiguous one."""
     names = table.names
     if not features or not names:
         if table.width != width:
@@ -98,7 +98,7 @@ def _read(table: Table, wanted: dict[int, Wanted], rows: NDArray[Any] | None) ->
 
 
 def _fit_numbers(column: Column, spec: TensorSpec) -> Array:
-    """(rows,) of numbers, none of them too large, NaN where one is missing and may be."""
+    """Return numbers (rows,) that fit the input's type; missing ones are NaN if the model imputes them."""
     whole = "whole " * (not spec.dtype.startswith("float"))
     if column.missing.any() and not spec.imputation:
         raise column.wrong(int(column.missing.argmax()), f"has no value; expected a {whole}number")
@@ -116,9 +116,9 @@ def _fit_numbers(column: Column, spec: TensorSpec) -> Array:
 
 
 def _fit_category(column: Column, category: Category) -> Array:
-    """(rows,) of the numbers of names; a number is that of a name, unless the names are numbers themselves.
+    """Return the numbers (rows,) of category names; missing ones are NaN if the model imputes them.
 
-    NaN where one is missing and may be.
+    A number is accepted as that of a name, unless the names are numbers themselves.
     """
     names = {name.strip(): number for number, name in enumerate(category.names)} | category.numbers
     absent = None if category.may_be_missing else ""
@@ -150,7 +150,7 @@ def _number_of(value: Any, names: dict[str, int], category: Category, column: Co
 
 
 def _fit_lists(column: Column, spec: TensorSpec) -> Array:
-    """(rows, …) of lists, as nested as a row is or flat; of bare numbers, where a row is one."""
+    """Return an array (rows, …) of lists, nested like a row or flat, or of bare numbers for rows of one number."""
     if column.odd:
         raise InvalidInput(
             f"column {column.name}: expected numbers, or lists of them; found {column.odd}", field=column.name
@@ -164,9 +164,10 @@ def _fit_lists(column: Column, spec: TensorSpec) -> Array:
 
 
 def is_header(cells: Sequence[str], features: Sequence[str], categories: Categories | None = None) -> bool:
-    """Whether the first line of a CSV file, stripped, names columns: the features, or anything but a number or a name.
+    """Return whether the first line of a CSV file, as stripped cells, is a header.
 
-    A line of names alone may be a row where all features are categories.
+    It is one if it has all features, or if it has neither a number nor the name of a category: a line of category
+    names alone may be a row.
     """
     if features and set(features) <= set(cells):
         return True

@@ -1,4 +1,4 @@
-"""The format of a file by its name or content; what a compressed one holds; and tables opened by their format."""
+"""Find the format of a file from its name or content, unpack gzip, and open tables."""
 
 import gzip
 import io
@@ -33,16 +33,16 @@ TABLES: tuple[Format, ...] = ("csv", "jsonl", "parquet")
 GZIP = b"\x1f\x8b"
 MAGIC: dict[bytes, Format] = {MAGIC_OF_ZIP: "npz", MAGIC_OF_NPY: "npy", b"PAR1": "parquet"}
 LINES = re.compile(rb"\s*[\[{][^\n]*[\]}]\s*\n\s*[\[{]")
-"""JSON that ends in its first line, with more in the next."""
+"""The start of JSON Lines: a JSON value that ends in its line, followed by another."""
 
 
 def format_of_name(name: str) -> Format | None:
-    """Return the format that a file's name says, `.gz` behind it or not; None for another."""
+    """Return the format by a file's suffix, ignoring `.gz`, or None for an unknown suffix."""
     return SUFFIXES.get(name.lower().removesuffix(".gz").rpartition(".")[2])
 
 
 def find_format(name: str, content: bytes) -> Format:
-    """Return the format of an uncompressed file from its name, or from its content where the name does not say."""
+    """Return the format of an uncompressed file from its name, or else from its content."""
     if named := format_of_name(name):
         return named
     for start, found in MAGIC.items():
@@ -54,37 +54,37 @@ def find_format(name: str, content: bytes) -> Format:
 
 
 def unpack(content: bytes) -> bytes:
-    """Return what a file compressed by gzip holds, and any other as it is; raises MalformedBody for a damaged one."""
+    """Return the content of a gzip file, and other content unchanged. Raises MalformedBody for damaged gzip."""
     if not content.startswith(GZIP):
         return content
     try:
         return gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise MalformedBody(f"is not whole gzip: {error}") from None
+        raise MalformedBody(f"is damaged gzip: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class RowsFile:
-    """A file of rows: what it is called, its format, and what it holds, unpacked."""
+    """A file of rows: its name, format and unpacked content."""
 
     name: str
     kind: Format
     content: bytes | Path
-    """Parquet stays where it is."""
+    """The content, or the path of Parquet, which is read in place."""
     dialect: Dialect = PLAIN
-    """What is said of it, of a file of text."""
+    """The options of a text file."""
 
     @classmethod
     def of_bytes(cls, name: str, content: bytes, dialect: Dialect = PLAIN) -> "RowsFile":
-        """Take a file that is in memory; raises MalformedBody for damaged gzip."""
+        """Return a file in memory. Raises MalformedBody for damaged gzip."""
         content = unpack(content)
         return cls(name, find_format(name, content), content, dialect)
 
     @classmethod
     def of_path(cls, path: Path, dialect: Dialect = PLAIN) -> "RowsFile":
-        """Take a file, or a folder of Parquet files.
+        """Return a file, or a folder of Parquet files.
 
-        Raises OSError, MalformedBody for damaged gzip, and InvalidInput for a folder without Parquet in it.
+        Raises OSError, MalformedBody for damaged gzip, and InvalidInput for a folder without Parquet files.
         """
         if path.is_dir():
             if not files_of_folder(path):
@@ -96,7 +96,7 @@ class RowsFile:
         return cls.of_bytes(path.name, path.read_bytes(), dialect)
 
     def table(self) -> Table:
-        """Open a file of one of TABLES, whose columns have names; raises MalformedBody or InvalidInput."""
+        """Open a file of one of the formats TABLES with named columns. Raises MalformedBody or InvalidInput."""
         return open_table(self.content, self.kind, self.dialect)
 
 
@@ -108,9 +108,9 @@ def open_table(
     features: Sequence[str] = (),
     has_header: Callable[[Cells], bool] = lambda _: True,
 ) -> Table:
-    """Open what a file of one of TABLES holds; `features` name the values of a list of JSON Lines.
+    """Open a table of one of the formats TABLES; `features` name the values of lists in JSON Lines.
 
-    Raises MalformedBody, or InvalidInput; also for Parquet where pyarrow is not installed.
+    Raises MalformedBody, or InvalidInput, also for Parquet if pyarrow is not installed.
     """
     if isinstance(content, Path) or kind == "parquet":
         return _open_parquet(content)
@@ -120,7 +120,7 @@ def open_table(
 
 
 def _open_parquet(source: bytes | Path) -> Table:
-    """Open Parquet from its bytes, or a file or folder of such files. Raises MalformedBody or InvalidInput."""
+    """Open Parquet from its bytes, a file, or a folder of files. Raises MalformedBody or InvalidInput."""
     try:
         from service.rows.parquet_table import ParquetTable
     except ModuleNotFoundError as error:
@@ -131,19 +131,19 @@ def _open_parquet(source: bytes | Path) -> Table:
 
 
 def holds_parquet(folder: Path) -> bool:
-    """Whether a folder is a table of Parquet files, and not one of pictures."""
+    """Return whether a folder has Parquet files, rather than images."""
     return any(folder.glob("*.parquet")) or any(folder.glob("*=*/*.parquet"))
 
 
 def files_of_folder(folder: Path) -> list[Path]:
-    """Return the Parquet files of a folder, by name; those whose names begin with . or _ are none, as for Spark.
+    """Return the Parquet files of a folder, by name, without those whose names begin with . or _, like Spark.
 
-    Raises InvalidInput for folders in it that name the values of a column, as partitions do.
+    Raises InvalidInput for a folder with partitions (`column=value`).
     """
     for entry in folder.iterdir():
         if entry.is_dir() and "=" in entry.name:
             raise InvalidInput(
-                f"{entry.name}: the folder is cut into partitions, whose column is in no file; write it as one table",
+                f"{entry.name}: the folder has partitions, whose column is in no file; write it as one table",
                 field="file",
             )
     return sorted(path for path in folder.glob("*.parquet") if path.is_file() and path.name[0] not in "._")

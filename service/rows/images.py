@@ -1,4 +1,4 @@
-"""A picture → the pixels that a model takes, by the rule that its manifest states."""
+"""Convert images to a model's pixels, by the rule in its manifest."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 """Pillow's modes without colour."""
 WIDE_MODES = frozenset({"I", "F"})
-"""Modes of 32 bits a pixel, of which nobody states what is black and what is white."""
+"""Modes of 32 bits a pixel, which define no range from black to white."""
 MAX_PIXELS = 2**27
-"""Of a picture, decoded or resized; 128 million."""
+"""The largest number of pixels of an image, decoded or resized: 128 million."""
 DAMAGED = (OSError, SyntaxError, ValueError, IndexError, EOFError)
-"""What Pillow raises for damaged pictures."""
+"""The exceptions of Pillow for damaged images."""
 ORIENTATION, SIDEWAYS = 0x0112, range(5, 9)
-"""The EXIF tag of a picture's orientation, and its values that swap height and width."""
+"""The EXIF tag of an image's orientation, and its values that swap height and width."""
 
 
 def open_image(source: Path | BinaryIO) -> "Image":
-    """Open a picture of any format that Pillow reads, by its content; its pixels are not decoded yet.
+    """Open an image in any format that Pillow detects, without decoding its pixels.
 
-    Raises InvalidInput where it is no such picture or has more than 2^27 pixels, ModuleNotFoundError without Pillow,
-    OSError where a file cannot be read.
+    Raises InvalidInput for other content or more than 2^27 pixels, ModuleNotFoundError without Pillow, and OSError
+    where a file cannot be read.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the limit below is ours; damaged metadata does not alter pixels
+            warnings.simplefilter("ignore")  # the size is checked below; damaged metadata does not alter pixels
             image = Image.open(source)
     except UnidentifiedImageError:
-        raise InvalidInput("expected a picture in a format that Pillow reads") from None
+        raise InvalidInput("expected an image in a format that Pillow reads") from None
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise _damaged(error) from None
     if image.width * image.height > MAX_PIXELS:
@@ -48,17 +48,17 @@ def open_image(source: Path | BinaryIO) -> "Image":
 
 
 def upright_size(image: "Image") -> tuple[int, int]:
-    """Return (height, width) of the picture as its EXIF orientation has it shown."""
-    sideways = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS  # of TIFF Pillow turns the size
+    """Return (height, width) of an image after its EXIF orientation is applied."""
+    sideways = image.format != "TIFF" and image.getexif().get(ORIENTATION) in SIDEWAYS  # Pillow swaps TIFF's itself
     return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 def to_pixels(image: "Image", rule: ImageRule, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the picture's pixels from 0 to 255, (channels, height, width); `size` is (height, width).
+    """Return an image's pixels (channels, height, width) from 0 to 255; `size` is (height, width).
 
-    Turned as its EXIF orientation says, laid over the background where it is transparent, brought to the rule's
-    mode and then to the size. Of an animation it is the first picture. Raises InvalidInput for a damaged picture, one
-    of 32 bits a pixel, or one too long and narrow for the size.
+    The image is turned by its EXIF orientation, laid over the background where it is transparent, converted to the
+    rule's mode and then resized. Only the first frame of an animation is used. Raises InvalidInput for a damaged
+    image, one of 32 bits a pixel, or one too long and narrow for the size.
     """
     upright = _decoded(image)
     if upright.mode in WIDE_MODES:
@@ -74,7 +74,7 @@ def _decoded(image: "Image") -> "Image":
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as those about palettes with transparency, which is kept here
+            warnings.simplefilter("ignore")  # such as those about palettes with transparency, which is handled below
             image.load()
             return ImageOps.exif_transpose(image)
     except DAMAGED as error:
@@ -82,13 +82,13 @@ def _decoded(image: "Image") -> "Image":
 
 
 def _damaged(error: Exception) -> Exception:
-    """The error of a damaged picture; a file that cannot be read is none."""
+    """Return the error of a damaged image, or an OSError of reading the file itself."""
     unread = isinstance(error, OSError) and error.errno is not None
-    return error if unread else InvalidInput(f"expected a picture; it is damaged: {error}")
+    return error if unread else InvalidInput(f"expected an image; it is damaged: {error}")
 
 
 def _flattened(image: "Image", rule: ImageRule) -> "Image":
-    """Without transparency, in the rule's mode."""
+    """Return the image without transparency, in the rule's mode."""
     from PIL import Image
 
     if image.mode.startswith("I;16"):
@@ -111,7 +111,7 @@ def _at_size(image: "Image", size: tuple[int, int], rule: ImageRule) -> "Image":
 
 
 def _cropped(image: "Image", size: tuple[int, int]) -> "Image":
-    """Resized so that it just covers the size, what is over cut off evenly: torchvision's Resize and CenterCrop."""
+    """Resize to cover the size, then crop the centre, like torchvision's Resize and CenterCrop."""
     height, width = size
     if width * image.height >= height * image.width:
         covering = (width, max(height, int(width * image.height / image.width)))
@@ -124,7 +124,7 @@ def _cropped(image: "Image", size: tuple[int, int]) -> "Image":
 
 
 def _padded(image: "Image", size: tuple[int, int], background: str) -> "Image":
-    """Resized so that it just fits within the size, in the middle, over the background."""
+    """Resize to fit within the size, centred on the background."""
     from PIL import Image, ImageColor
 
     height, width = size
@@ -136,12 +136,12 @@ def _padded(image: "Image", size: tuple[int, int], background: str) -> "Image":
 
 
 def _resized(image: "Image", size: tuple[int, int]) -> "Image":
-    """Bilinear with antialiasing; `size` is Pillow's (width, height). A picture of that size stays as it is."""
+    """Resize with antialiased bilinear interpolation, unless the size, (width, height), is already right."""
     from PIL import Image
 
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 def common_mode(modes: Sequence[str]) -> Literal["L", "RGB"]:
-    """Return L where all of Pillow's modes are grey ones, else RGB."""
+    """Return L where all of Pillow's modes are grey, else RGB."""
     return "L" if set(modes) <= GREY_MODES else "RGB"

@@ -1,4 +1,4 @@
-"""Arrays from a caller → arrays that fit the model, or an error that names the field, the row and what was expected."""
+"""Check a caller's arrays against the model's inputs; errors name the field, the row and what was expected."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,10 +13,10 @@ FIELD = "inputs"
 
 
 def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int) -> dict[str, Array]:
-    """Arrays by input name → the same in the model's types, checked for names, shapes, rows, finite values, categories,
-    and whole numbers for their range.
+    """Return the arrays (rows, …) in the model's types, by input name.
 
-    Raises InvalidInput or LimitExceeded.
+    Raises InvalidInput for wrong names, shapes, row counts, categories, ranges or values that are not finite, and
+    LimitExceeded for more than `max_rows` rows.
     """
     check_names(arrays, manifest)
     checked = {
@@ -36,7 +36,7 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
 
 
 def check_names(given: Mapping[str, object], manifest: Manifest) -> None:
-    """Raises InvalidInput unless the model's inputs are given, all and no others."""
+    """Raise InvalidInput unless the names given are exactly those of the model's inputs."""
     expected = [spec.name for spec in manifest.inputs]
     if list(given) == expected:
         return
@@ -53,12 +53,12 @@ def check_names(given: Mapping[str, object], manifest: Manifest) -> None:
 
 
 def field_name(spec: TensorSpec, manifest: Manifest) -> str:
-    """How a caller calls this input: `inputs`, or `inputs.<name>` where there are several."""
+    """Return the name of an input in requests: `inputs`, or `inputs.<name>` where there are several."""
     return FIELD if len(manifest.inputs) == 1 else f"{FIELD}.{spec.name}"
 
 
 def describe(spec: TensorSpec) -> str:
-    """What a row looks like, in words: «64 numbers», «28×28 numbers»."""
+    """Return a row's form in words: «64 numbers», «28×28 numbers»."""
     kind = "number" if spec.dtype.startswith("float") else "whole number"
     if not spec.shape:
         return f"one {kind}"
@@ -66,15 +66,15 @@ def describe(spec: TensorSpec) -> str:
 
 
 def to_array(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0) -> Array:
-    """Nested lists of numbers → (rows, …); raises InvalidInput naming the place where they are not of that shape.
+    """Return nested lists of numbers as an array (rows, …), in float64 or int64.
 
-    The rows are those of a request from the number `first` on.
+    `first` is the number of the first row in the request. Raises InvalidInput that names the first misshapen place.
     """
     kind = np.float64 if spec.dtype.startswith("float") else np.int64
     try:
         array = np.array(rows, dtype=kind)
     except OverflowError:
-        array = np.array(rows, dtype=object)  # whole numbers beyond 64 bits: they will be found not to fit
+        array = np.array(rows, dtype=object)  # whole numbers beyond 64 bits, refused by the range check
     except ValueError:
         raise _misshapen(rows, spec, field, first) from None
     if array.shape[1:] != spec.shape:
@@ -83,7 +83,7 @@ def to_array(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0) 
 
 
 def not_fitting(found: object, place: Sequence[int], spec: TensorSpec | None, field: str) -> InvalidInput:
-    """The refusal of a NaN, an infinity, or a number that the model's type cannot hold."""
+    """Return the error of a NaN, an infinity, or a number that the model's type cannot hold."""
     kind = "whole" if spec and spec.dtype.startswith("int") else "finite"
     fits = f" that fits {spec.dtype}" if spec else ""
     return InvalidInput(
@@ -92,30 +92,30 @@ def not_fitting(found: object, place: Sequence[int], spec: TensorSpec | None, fi
 
 
 def where(field: str, place: Sequence[int]) -> dict[str, Any]:
-    """The place of an error for programs: the field with its subscripts, and the row by itself."""
+    """Return the place of an error as details: the field with its subscripts, and the row by itself."""
     details: dict[str, Any] = {"field": f"{field}{subscripts(place)}"}
     return details | ({"row": place[0]} if place else {})
 
 
 def subscripts(place: Sequence[int]) -> str:
-    """`[2][3]`."""
+    """Return indices as subscripts: `[2][3]`."""
     return "".join(f"[{index}]" for index in place)
 
 
 def empty(spec: TensorSpec, field: str) -> InvalidInput:
-    """The refusal of a request without a row."""
+    """Return the error of a request without rows."""
     return InvalidInput(f"{field}: is empty; expected at least one row of {describe(spec)}", field=field)
 
 
 def check_row_count(found: int, field: str, max_rows: int) -> None:
-    """Raises LimitExceeded for more rows than are allowed."""
+    """Raise LimitExceeded for more rows than are allowed."""
     if found > max_rows:
         message = f"{field}: expected at most {max_rows} rows, found {found}"
         raise LimitExceeded(message, field=field, given=found, limit=max_rows)
 
 
 def shorten(names: Sequence[str]) -> str:
-    """The first few, for a message."""
+    """Return the first few names, for a message."""
     return ", ".join(names[:8]) + ("…" if len(names) > 8 else "")
 
 
@@ -138,7 +138,7 @@ def _check_array(array: Array, spec: TensorSpec, field: str, max_rows: int) -> A
 
 
 def _convert(array: Array, spec: TensorSpec, field: str) -> Array:
-    """To the model's type, unless a value does not fit it."""
+    """Return the array in the model's type. Raises InvalidInput for a value that does not fit it."""
     if spec.dtype.startswith("float"):
         with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite, and is refused as such
             converted = np.ascontiguousarray(array, dtype=spec.dtype)
@@ -154,7 +154,7 @@ def _convert(array: Array, spec: TensorSpec, field: str) -> Array:
 
 
 def _check_limits(array: Array, limits: tuple[Array, Array], spec: TensorSpec, field: str) -> None:
-    """Raises InvalidInput unless (rows, …) has whole numbers within the limits; of others the decimals are cut off."""
+    """Raise InvalidInput unless all values (rows, …), truncated to whole numbers, are within the limits."""
     whole = np.trunc(array) if array.dtype.kind == "f" else array
     wrong = (whole < limits[0]) | (whole > limits[1])
     if wrong.any():
@@ -172,12 +172,12 @@ def _within(lowest: int | None, highest: int | None) -> str:
 
 
 def _known(limit: float) -> int | None:
-    """Return a limit that is not merely the end of the type."""
+    """Return a limit, or None where it is merely that of the type."""
     return int(limit) if INT64.min < limit < INT64.max else None
 
 
 def _misshapen(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0) -> InvalidInput:
-    """Name the first place where the nested lists are not of the row's shape."""
+    """Return the error of the first place where the nested lists do not have the row's shape."""
     place, found, expected = _first_misfit(rows, (len(rows), *spec.shape), ())
     if place:
         place = (first + place[0], *place[1:])
@@ -190,7 +190,7 @@ def _misshapen(rows: Sequence[Any], spec: TensorSpec, field: str, first: int = 0
 
 
 def _first_misfit(value: Any, shape: tuple[int, ...], place: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
-    """The place of the first list that is too short or too long, its length, and the length expected."""
+    """Return the place of the first list of a wrong length, its length, and the expected length."""
     length = len(value) if isinstance(value, list) else 1
     expected = shape[0] if shape else 1
     if length == expected and isinstance(value, list):

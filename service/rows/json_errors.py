@@ -1,4 +1,4 @@
-"""What msgspec says of JSON that does not fit → what the caller is told."""
+"""Turn msgspec's errors about JSON into errors for the caller."""
 
 import re
 
@@ -18,7 +18,7 @@ WORDS = {
 
 
 def in_words(message: str) -> str:
-    """«Expected `int | null`, got `str`» → «expected a whole number, found a string»."""
+    """Rephrase a message: «Expected `int | null`, got `str`» becomes «expected a whole number, found a string»."""
     if types := re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", message):
         expected = [WORDS.get(name, name) for name in types[1].split(" | ") if name != "null"]
         return f"expected {' or '.join(expected)}, found {WORDS.get(types[2], types[2])}"
@@ -28,13 +28,13 @@ def in_words(message: str) -> str:
 
 
 def quoted(start: str, message: str) -> str | None:
-    """What msgspec names in backticks behind these words; None where it says something else."""
+    """Return what a message names in backticks after `start`, or None for another message."""
     match = re.fullmatch(rf"{start} `(.*)`", message, re.DOTALL)
     return match[1] if match else None
 
 
 def message_and_place(error: str, first: int) -> tuple[str, list[int]]:
-    """What msgspec says, and of which row and value, where `first` is the number of the first row that it saw."""
+    """Split an error into its message and its place, [row, column, …]; `first` is the number of the first row."""
     message, _, path = error.partition(" - at `$")
     place = [int(index) for index in re.findall(r"\[(\d+)\]", path)]
     place[:1] = [first + row for row in place[:1]]
@@ -42,7 +42,7 @@ def message_and_place(error: str, first: int) -> tuple[str, list[int]]:
 
 
 def invalid_value(error: str, spec: TensorSpec, field: str, first: int) -> InvalidInput:
-    """The refusal of what msgspec could not read as a number."""
+    """Return the error of a value that msgspec could not read as a number."""
     message, place = message_and_place(error, first)
     if message == "Number out of range":
         return not_fitting("one that is too large", place, spec, field)

@@ -1,4 +1,4 @@
-"""JSON Lines → columns: a line a row, an object of the columns by name or a list of all values."""
+"""Read JSON Lines: each line is a row, as an object of columns by name or a list of all values."""
 
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from service.rows.column import Column, Wanted, as_wanted, of_values
 
 
 class JsonLinesTable:
-    """A JSON Lines file, decoded; its columns are those of all lines, in the order in which they come."""
+    """A decoded JSON Lines file; its columns are those of all lines, in order of appearance."""
 
     def __init__(self, content: bytes, features: Sequence[str] = ()) -> None:
-        """Decode all lines; those that are lists are values of `features`.
+        """Decode all lines; a line that is a list has the values of `features`.
 
         Raises MalformedBody or InvalidInput that names the line.
         """
@@ -35,7 +35,7 @@ class JsonLinesTable:
         return len(self.names)
 
     def read(self, wanted: dict[int, Wanted]) -> list[Column]:
-        """Return columns by their numbers; what is null or not there is missing. See Table."""
+        """Return columns by their numbers; values that are null or absent are missing. See `Table.read`."""
         return [as_wanted(self._column(number), kind) for number, kind in wanted.items()]
 
     def _column(self, number: int) -> Column:

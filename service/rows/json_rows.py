@@ -1,7 +1,7 @@
-"""The JSON of `inputs` → arrays that fit the model, or an error that names the place and what was expected.
+"""Decode the JSON of `inputs` to arrays that fit the model; errors name the place and what was expected.
 
-msgspec decodes and checks types in one go. What is long is cut into chunks of rows, and what it holds is counted
-before it becomes objects.
+msgspec decodes and checks types at once. Long JSON is cut into chunks of rows, and its rows and values are counted
+before they become Python objects.
 """
 
 import math
@@ -23,7 +23,7 @@ from service.rows.json_errors import invalid_value, quoted
 from service.rows.named_rows import decode_named_rows
 
 MAX_NAMES = 1000
-"""Of inputs."""
+"""The largest number of names in an object of inputs."""
 
 OPENING = re.compile(rb"(?:\s*\[)+")
 
@@ -55,21 +55,21 @@ def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> 
 
 @cache
 def _rows_decoder(depth: int, kind: Any) -> msgspec.json.Decoder[Any]:
-    """Of a list of rows, each `depth` lists deep; that values are of their kind is checked while they are read."""
+    """Return a decoder of a list of rows, each nested `depth` lists deep, that checks the values' type."""
     for _ in range(depth + 1):
         kind = list[kind]
     return msgspec.json.Decoder(kind)
 
 
 def _kind(spec: TensorSpec) -> Any:
-    """What a value may be."""
+    """Return the type of a value in JSON."""
     if spec.imputation:
         return float | None
     return float if spec.dtype.startswith("float") else int
 
 
 def _is_short_list(text: memoryview) -> bool:
-    """As nearly all are, of which nothing need be known before it is decoded."""
+    """Return whether the text is a list short enough to be decoded at once, as most are."""
     return len(text) <= CHUNK_BYTES and text[0] == ord("[")
 
 
@@ -89,12 +89,15 @@ def _rows_by_name(raw: msgspec.Raw, manifest: Manifest) -> dict[str, msgspec.Raw
 
 
 def _only_rows_by_name(raw: msgspec.Raw, spec: TensorSpec) -> dict[str, msgspec.Raw]:
-    """Where there may be many colons, in names of categories; decoding ends at the first other name."""
+    """Return the rows of the only input; decoding stops at the first other name.
+
+    Colons cannot be counted here, as names of categories may have many.
+    """
     try:
         return {spec.name: _one_field_decoder(spec.name).decode(raw).rows}
     except msgspec.ValidationError as error:
         if (other := quoted("Object contains unknown field", str(error))) is None:
-            return {}  # it is missing, as will be told
+            return {}  # the caller reports it as missing
         return {other: msgspec.Raw()}
     except UnicodeDecodeError:
         raise MalformedBody(f"{FIELD}: has a name that is not UTF-8", field=FIELD) from None
@@ -113,9 +116,9 @@ def _decode_rows_steps(
 ) -> OwnSteps[Array]:
     text = memoryview(raw)
     if len(text) <= CHUNK_BYTES or not _may_be_rows(text, spec):
-        return _decode_rows(raw, spec, field, categories)  # what are no rows is refused at the first
+        return _decode_rows(raw, spec, field, categories)  # other values are refused at the first
     lists = _lists_of_row(spec) if categories is None else categories.brackets_of_row
-    if (estimate := _estimate_rows(text, lists)) > 2 * max_rows:  # they may be counted exactly where they are few
+    if (estimate := _estimate_rows(text, lists)) > 2 * max_rows:  # few rows are counted exactly below
         check_row_count(estimate, field, max_rows)
     rows = SPLIT.decode(raw)
     check_row_count(len(rows), field, max_rows)
@@ -132,25 +135,25 @@ def _decode_rows_steps(
 
 
 def _may_be_rows(text: memoryview, spec: TensorSpec) -> bool:
-    """Whether the first row is not nested deeper than a row of the model; a shallower one is seen at once."""
+    """Return whether the first row is nested no deeper than a row of the model."""
     opening = OPENING.match(text)
     return opening is not None and opening[0].count(b"[") <= len(spec.shape) + 1
 
 
 def _lists_of_row(spec: TensorSpec) -> int:
-    """How many lists a row of the model's shape is made of."""
+    """Return the number of lists in a row of the model's shape."""
     return sum(math.prod(spec.shape[:depth]) for depth in range(len(spec.shape)))
 
 
 def _estimate_rows(text: memoryview, lists_of_row: int) -> int:
-    """How many rows have as many lists, or for single numbers as many commas."""
+    """Return the number of rows from the number of lists, or of commas where a row is one number."""
     if not lists_of_row:
         return count(text, b",") + 1
     return -(-(count(text, b"[") - 1) // lists_of_row)
 
 
 def _check_values(text: bytes, spec: TensorSpec, field: str, row: int) -> None:
-    """Raises InvalidInput when a long row has more values than a row of the model."""
+    """Raise InvalidInput if a long row has more values than a row of the model."""
     expected, found = math.prod(spec.shape), count(text, b",") + 1
     if found > expected:
         message = f"{field}: expected {describe(spec)}, found {found} values"
@@ -160,7 +163,7 @@ def _check_values(text: bytes, spec: TensorSpec, field: str, row: int) -> None:
 def _decode_rows(
     text: msgspec.Raw | bytes, spec: TensorSpec, field: str, categories: Categories | None, first: int = 0
 ) -> Array:
-    """Rows from the number `first` on."""
+    """Decode rows to an array (rows, …); `first` is the number of the first row in the request."""
     if categories is not None:
         return decode_named_rows(text, spec, field, categories, first)
     try:

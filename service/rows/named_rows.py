@@ -1,4 +1,4 @@
-"""Rows of numbers and names of categories: the JSON of them → the numbers that the network takes."""
+"""Decode JSON rows of numbers and category names to the network's numbers."""
 
 from functools import cache
 from typing import Any
@@ -17,7 +17,10 @@ from service.rows.json_errors import in_words, invalid_value, message_and_place
 def decode_named_rows(
     text: msgspec.Raw | bytes, spec: TensorSpec, field: str, categories: Categories, first: int
 ) -> Array:
-    """Rows of numbers and names of categories."""
+    """Decode a JSON list of rows to an array (rows, features), names replaced by their numbers.
+
+    `first` is the number of the first row in the request. Raises InvalidInput or MalformedBody.
+    """
     try:
         decoder = _named_rows_decoder(len(categories.features), categories.columns, categories.may_be_missing)
         rows = decoder.decode(text)
@@ -32,7 +35,7 @@ def decode_named_rows(
 
 @cache
 def _named_rows_decoder(features: int, columns: tuple[int, ...], may_be_missing: bool) -> msgspec.json.Decoder[Any]:
-    """Of rows of so many values, numbers but in the columns of categories; it ends at the first other value."""
+    """Return a decoder of rows with this many values, which stops at the first value of a wrong type."""
     values: list[Any] = [float | str | bool if column in columns else float for column in range(features)]
     values = [value | None for value in values] if may_be_missing else values
     return msgspec.json.Decoder(list[tuple[tuple(values)]])  # type: ignore[misc]
@@ -48,8 +51,8 @@ def _invalid_named_value(
         return invalid_value(error, spec, field, first)
     details = where(field, place)
     if len(place) < 2:
-        told = f"{details['field']}: {in_words(message)}; a row is a list of {shorten(categories.features)}"
-        return InvalidInput(told, **details)
+        message = f"{details['field']}: {in_words(message)}; a row is a list of {shorten(categories.features)}"
+        return InvalidInput(message, **details)
     if category := categories.by_column.get(place[1]):
         found = in_words(message).rpartition("found ")[2]
         return category.refusal(found, **details)
@@ -58,10 +61,10 @@ def _invalid_named_value(
 
 
 def _wrong_length(row: msgspec.Raw, field: str, place: list[int], categories: Categories) -> InvalidInput:
-    """Of a long one the values are not counted, as their names may be anything."""
+    """Return the error of a row of a wrong length; the values of a long row are not counted."""
     expected, details = len(categories.features), where(field, place)
-    told = f"{details['field']}: expected {expected} values"
+    message = f"{details['field']}: expected {expected} values"
     if memoryview(row).nbytes <= CHUNK_BYTES:
         details |= {"expected": expected, "found": (found := len(SPLIT.decode(row)))}
-        told += f", found {found}"
-    return InvalidInput(f"{told}; a row is {shorten(categories.features)}", **details)
+        message += f", found {found}"
+    return InvalidInput(f"{message}; a row is {shorten(categories.features)}", **details)

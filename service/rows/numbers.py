@@ -1,4 +1,4 @@
-"""Numbers as people and spreadsheets write them: with a decimal point or comma, digits in groups or not."""
+"""Read numbers as written by people and spreadsheets: with a decimal point or comma, with or without digit groups."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ Decimal = Literal[".", ","]
 OTHER: dict[Decimal, Decimal] = {".": ",", ",": "."}
 
 GROUPS = " \u00a0\u2009\u202f'\u2019"
-"""Marks between groups of three digits, beside the comma or the point that is no decimal mark."""
+"""Separators of groups of three digits, in addition to the comma or point that is not the decimal mark."""
 MINUS = "\u2212"
 
 NOTHING = {
     "", "nan", "-nan", "na", "n/a", "<na>", "null", "none", "#n/a", "#na", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind",
 }  # fmt: skip
-"""What people and libraries write for a number that is missing, in lower case."""
+"""Texts for a missing number, in lower case."""
 
 
 def _grammar(decimal: Decimal) -> re.Pattern[str]:
@@ -29,32 +29,32 @@ def _grammar(decimal: Decimal) -> re.Pattern[str]:
 
 
 NUMBER: dict[Decimal, re.Pattern[str]] = {decimal: _grammar(decimal) for decimal in OTHER}
-"""A whole text that is a number, by the decimal mark. Python's own float would take 1_000, and no groups."""
+"""The pattern of a number, by decimal mark; Python's float would accept 1_000 but no digit groups."""
 SPELLING: dict[Decimal, dict[int, str | None]] = {
     decimal: str.maketrans({**dict.fromkeys(GROUPS), OTHER[decimal]: None, decimal: ".", MINUS: "-"})
     for decimal in OTHER
 }
-"""From what is written to what Python reads."""
+"""Translations of a number to Python's spelling, by decimal mark."""
 UNUSUAL = re.compile(r"[^0-9eE+.\n-]")
-"""What most numbers have not: columns without it are read fast."""
+"""Characters that are rare in numbers; columns without them are read faster."""
 WITHOUT_FRACTION = re.compile(r"([+-]?[0-9]{1,20})(?:\.0*)?")
 CODE = re.compile(r"0[0-9]+")
-"""A whole number with a zero before it: a code, such as a postal one."""
+"""A whole number with a leading zero, which is a code such as a postal one."""
 LARGEST = 2**63
-"""Whole numbers of 64 bits are below it."""
+"""The first number beyond 64-bit whole numbers."""
 APART_BELOW = 2.0**53
-"""The whole numbers that are nearer to 0 are all different in float64."""
+"""Whole numbers below it, in absolute value, are all different in float64."""
 
 Numbers = NDArray[np.float64] | NDArray[np.int64]
 
 
 def is_missing(text: str) -> bool:
-    """Whether a stripped cell of a column of numbers holds none."""
+    """Return whether a stripped cell of a column of numbers means a missing value."""
     return text.lower() in NOTHING
 
 
 def read_numbers(texts: Sequence[str], decimal: Decimal) -> Numbers | None:
-    """Return stripped texts as numbers, (texts,): int64 where all are whole and fit; None where one is no number."""
+    """Return stripped texts as numbers (texts,), int64 if all are whole and fit; None if one is not a number."""
     joined = "\n".join(texts)
     if decimal == "," or UNUSUAL.search(joined):
         if first_wrong(texts, decimal) is not None:
@@ -67,18 +67,18 @@ def read_numbers(texts: Sequence[str], decimal: Decimal) -> Numbers | None:
 
 
 def first_wrong(texts: Sequence[str], decimal: Decimal) -> int | None:
-    """Return which of the stripped texts is the first that is no number."""
+    """Return the position of the first stripped text that is not a number, or None."""
     return next((row for row, text in enumerate(texts) if not NUMBER[decimal].fullmatch(text)), None)
 
 
 def read_whole_number(text: str, decimal: Decimal) -> int | None:
-    """Return a whole number, which may be written as 3.0; None for what is none."""
+    """Return the whole number in a text, which may be written as 3.0, or None."""
     match = WITHOUT_FRACTION.fullmatch(text.translate(SPELLING[decimal])) if NUMBER[decimal].fullmatch(text) else None
     return int(match[1]) if match else None
 
 
 def are_merged(values: Iterable[str | float | Exact], numbers: Numbers, decimal: Decimal = ".") -> bool:
-    """Whether different whole numbers among the values became equal numbers of float64."""
+    """Return whether different whole numbers among the values became equal in float64."""
     if numbers.dtype.kind != "f" or not APART_BELOW <= np.abs(numbers).max(initial=0) < np.inf:
         return False
     exact = {Exact(value.translate(SPELLING[decimal]) if isinstance(value, str) else value) for value in values}
@@ -87,7 +87,7 @@ def are_merged(values: Iterable[str | float | Exact], numbers: Numbers, decimal:
 
 
 def possible_decimals(texts: Sequence[str]) -> set[Decimal]:
-    """Return the decimal marks by which all of the stripped texts are numbers."""
+    """Return the decimal marks with which all of the stripped texts are numbers."""
     joined = "\n".join(texts)
     point = _are_plain(texts) if not UNUSUAL.search(joined) else first_wrong(texts, ".") is None
     comma = first_wrong(texts, ",") is None if "." in joined or "," in joined else point

@@ -1,4 +1,4 @@
-"""Parquet, by Apache Arrow → columns. Only those that are wanted are read."""
+"""Read Parquet files by Apache Arrow, and of them only the columns needed."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,21 +14,21 @@ from service.rows.numbers import are_merged
 
 
 class ArrowTable:
-    """Rows that Arrow has in memory, such as a batch of a file."""
+    """A table in Arrow's memory, such as a batch of a file."""
 
     def __init__(self, table: pa.Table, first: int = 0) -> None:
-        """Take a table whose first row has this number in its file."""
+        """Wrap a table whose first row has the number `first` in its file."""
         self._table, self._first = table, first
         self.names: list[str] = table.column_names
         self.rows: int = table.num_rows
         self.width = len(self.names)
 
     def read(self, wanted: dict[int, Wanted]) -> list[Column]:
-        """Return columns by their numbers; see Table."""
+        """Return columns by their numbers; see `Table.read`."""
         return [self._column(number, kind) for number, kind in wanted.items()]
 
     def arrow(self, name: str) -> pa.Array:
-        """Return a column as Arrow has it."""
+        """Return a column as an Arrow array."""
         return self._table.column(name).combine_chunks()
 
     def _column(self, number: int, wanted: Wanted) -> Column:
@@ -45,10 +45,10 @@ class ArrowTable:
 
 
 class ParquetTable:
-    """A Parquet file, or several with the same columns, one behind the other."""
+    """A Parquet file, or several with the same columns, concatenated."""
 
     def __init__(self, sources: Sequence[Path | IO[bytes]]) -> None:
-        """Read what the files say of themselves. Raises MalformedBody or InvalidInput that names the file."""
+        """Read the files' metadata. Raises MalformedBody or InvalidInput that names the file."""
         places = [_place(source) if len(sources) > 1 else "" for source in sources]
         self._files = [_open(source, place) for source, place in zip(sources, places, strict=True)]
         self.names: list[str] = self._files[0].schema_arrow.names
@@ -60,19 +60,22 @@ class ParquetTable:
         self.width = len(self.names)
 
     def read(self, wanted: dict[int, Wanted]) -> list[Column]:
-        """Return columns by their numbers; see Table. Raises MalformedBody for one that cannot be read."""
+        """Return columns by their numbers; see `Table.read`. Raises MalformedBody for one that cannot be read."""
         names = [self.names[number] for number in wanted]
         kinds = dict(enumerate(wanted.values()))
         return ArrowTable(self._read(names).select(names)).read(kinds)
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """Rows of each row group, of all files."""
+        """The number of rows of each row group, over all files."""
         footers = [file.metadata for file in self._files]
         return tuple(one.row_group(group).num_rows for one in footers for group in range(one.num_row_groups))
 
     def batches(self, group: int, names: list[str], first: int, rows: int) -> Iterator[ArrowTable]:
-        """Yield columns of a row group of the first file, so many rows at a time; the group's first has this number."""
+        """Yield batches of a row group of the first file, at most `rows` rows each; the first row's number is `first`.
+
+        Raises MalformedBody where the file is damaged.
+        """
         try:
             for batch in self._files[0].iter_batches(rows, row_groups=[group], columns=names):
                 yield ArrowTable(pa.Table.from_batches([batch]), first)
@@ -92,7 +95,7 @@ class ParquetTable:
 
 
 def first_line(error: BaseException) -> str:
-    """What Arrow says, without what it adds for its makers."""
+    """Return the first line of Arrow's message, without its details for developers."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -108,7 +111,7 @@ def _place(source: Path | IO[bytes]) -> str:
 
 
 def _values(array: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], str]:
-    """(rows,): numbers, booleans or texts, and what is there instead, in words."""
+    """Return numbers, booleans or texts (rows,), and in words the type of a column that has other values."""
     if pa.types.is_dictionary(array.type):
         array = array.cast(array.type.value_type)
     kind = array.type
@@ -126,7 +129,7 @@ def _values(array: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], str]:
 
 
 def _lists(array: pa.ChunkedArray) -> tuple[np.ndarray[Any, Any], str]:
-    """(rows, values) of lists that are equally long; else (rows,) of nested lists."""
+    """Return lists of one length as (rows, values), others as objects (rows,), and in words an unsupported type."""
     if not _is_number(_innermost(array.type)):
         return np.zeros(len(array)), _described(array.type)
     rows = array.combine_chunks()

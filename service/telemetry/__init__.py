@@ -1,1 +1,1 @@
-"""What is told of the work done: metrics, traces, logs."""
+"""Metrics, traces and logs."""

@@ -1,4 +1,4 @@
-"""What was counted, and what is so at this moment, as Prometheus reads it."""
+"""Expose counters and the current state in Prometheus' formats."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -18,38 +18,42 @@ from service.telemetry.metrics import COUNTED, LOG_LINES_DROPPED, STEPS, Family,
 from service.telemetry.workers import Slot
 from service.work.scheduling import Scheduler
 
-QUEUE_DEPTH = Family("dropserve_queue_depth", "Long requests waiting or being worked on.", (), "gauge")
-QUEUE_SECONDS = Family("dropserve_queue_seconds", "Estimated work that these still need.", (), "gauge")
-WORKERS = Family("dropserve_workers", "Processes that are counted here.", (), "gauge")
-LOADED = Family("dropserve_model_loaded", "Versions that serve.", ("model", "version"), "gauge")
-REFUSED = Family("dropserve_model_refused", "Versions found damaged; /readyz says why.", ("model", "version"), "gauge")
+QUEUE_DEPTH = Family("dropserve_queue_depth", "Long requests waiting or running.", (), "gauge")
+QUEUE_SECONDS = Family("dropserve_queue_seconds", "Estimated seconds of work left of these requests.", (), "gauge")
+WORKERS = Family("dropserve_workers", "Worker processes included in these metrics.", (), "gauge")
+LOADED = Family("dropserve_model_loaded", "Versions that are ready.", ("model", "version"), "gauge")
+REFUSED = Family(
+    "dropserve_model_refused",
+    "Versions that could not be loaded; /readyz has the reason.",
+    ("model", "version"),
+    "gauge",
+)
 
 FAMILIES = (*COUNTED, QUEUE_DEPTH, QUEUE_SECONDS, WORKERS, LOADED, REFUSED)
 
 SECONDS_BETWEEN_WRITES = 1.0
 
 GONE_KEPT = 10
-"""Versions of which the numbers stay when they are there no more, the youngest: readers come now and then, and should
-see the last of them.
-"""
+"""The number of removed versions whose counters stay, so that scrapes still see their last values."""
 
 log = structlog.get_logger(__name__)
 
 
 class Exposition:
-    """What `/metrics` tells: the sum over all workers, whichever of them is asked."""
+    """The content of `/metrics`: sums over all workers, the same from each of them."""
 
     def __init__(self, metrics: Metrics, scheduler: Scheduler, repository: Repository, slot: Slot | None) -> None:
+        """Expose one worker's counters, queue and models; `slot` shares them between workers."""
         self._metrics = metrics
         self._scheduler = scheduler
         self._repository = repository
         self._slot = slot
         self._before = {family: sum(metrics.numbers.get((family.name,), ())) for family in (STEPS, LOG_LINES_DROPPED)}
-        """What predecessors counted of what is counted elsewhere."""
+        """Values of predecessors, for counters that start at 0 in each process."""
         self._process = ProcessCollector(registry=None)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """The metrics and their content type; `accept` says whether the reader knows OpenMetrics."""
+        """Return the metrics and their content type, Prometheus' or OpenMetrics by the header `accept`."""
         others = self._slot.read_others() if self._slot else []
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Sum(add_up([self._numbers(), *others]) | self._models(), self._process))
@@ -57,7 +61,7 @@ class Exposition:
         return encode(registry), content_type
 
     async def share(self) -> None:
-        """Write this worker's numbers for the others, every second, until cancelled."""
+        """Write this worker's numbers for the others every second, until cancelled."""
         while self._slot:
             try:
                 self._slot.write(self._numbers())
@@ -66,7 +70,7 @@ class Exposition:
             await asyncio.sleep(SECONDS_BETWEEN_WRITES)
 
     def close(self) -> None:
-        """Leave what was counted to a successor."""
+        """Pass the counters on to a successor."""
         if self._slot:
             self._slot.close(self._numbers())
 
@@ -90,7 +94,7 @@ class Exposition:
         self._metrics.forget(gone[:-GONE_KEPT])
 
     def _models(self) -> Numbers:
-        """The same in every worker, hence not added up."""
+        """Return the gauges of models, which are the same in every worker and not summed."""
         numbers: Numbers = {}
         for found in self._repository.index():
             if found.state == "ready":
@@ -101,7 +105,7 @@ class Exposition:
 
 
 class _Sum(Collector):
-    """Numbers as prometheus_client takes them."""
+    """A collector of numbers for prometheus_client."""
 
     def __init__(self, numbers: Numbers, process: ProcessCollector) -> None:
         self._numbers = sorted(numbers.items())
@@ -115,7 +119,7 @@ class _Sum(Collector):
         yield from PlatformCollector(registry=None).collect()
 
     def _by_worker(self, described: Metric) -> Metric:
-        """A process metric under its usual name and meaning, with a label for the worker."""
+        """Return a process metric under its usual name, with a label for the worker."""
         name = described.samples[0].name
         family = Family(described.name, described.documentation, ("worker",), described.type)
         return _metric(family, [(key[1:], numbers) for key, numbers in self._numbers if key[0] == name])

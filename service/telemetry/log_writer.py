@@ -18,36 +18,37 @@ log = structlog.get_logger(__name__)
 
 
 class LogWriter(logging.Handler):
-    """A handler whose `emit` formats a line and queues it; a thread of its own writes it to a file descriptor.
+    """A handler whose `emit` formats and queues a line, which a thread writes to a file descriptor.
 
-    Where the descriptor takes no more (a pipe that nobody reads) lines are dropped once the queue is full; where
-    writing fails (a full disk, a terminal that is gone, a closed descriptor) each line that fails is dropped.
-    The thread uses the descriptor itself, not `sys.stderr`, whose lock the interpreter needs at its end.
+    While the descriptor blocks (a pipe without a reader), lines are dropped once the queue is full. Where writing fails
+    (a full disk, a lost terminal, a closed descriptor), each failed line is dropped. The thread uses the descriptor
+    itself rather than `sys.stderr`, whose lock the interpreter needs at exit.
     """
 
     def __init__(self, descriptor: int) -> None:
+        """Start the thread that writes to a file descriptor."""
         super().__init__()
         self.dropped = 0
-        """Lines that were not written."""
+        """Number of lines that were not written."""
         self._descriptor = descriptor
         self._lines: deque[bytes] = deque()
         self._waiting_bytes = 0
-        """Of the lines in the queue and the one that is being written."""
+        """Bytes of the lines in the queue and of the one being written."""
         self._reported = 0
         self._torn = False
-        """Whether the last line was cut off."""
+        """Whether the last line is incomplete."""
         self._changed = Condition()
         self._ended = False
         self._thread = Thread(target=self._write_lines, name="log-writer", daemon=True)
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Emit without logging's lock, which is held for as long as `flush` waits at the end."""
+        """Emit a record without logging's lock, which `flush` holds at exit."""
         self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, or drop it; never wait."""
+        """Queue a line, or drop it, without waiting."""
         try:
             line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         except Exception:  # noqa: BLE001 - a line that cannot be formatted must not stop its caller
@@ -62,7 +63,7 @@ class LogWriter(logging.Handler):
             self._changed.notify_all()
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Drop a line that cannot be formatted: logging's own would write to stderr, and could block there."""
+        """Drop a line that cannot be formatted; logging's own method would write to stderr and might block."""
         self._drop()
 
     def flush(self) -> None:
@@ -101,7 +102,7 @@ class LogWriter(logging.Handler):
             return self._lines.popleft()
 
     def _write(self, line: bytes) -> None:
-        """Write a whole line; behind one that was cut off, begin a new one. Raises OSError."""
+        """Write a whole line, after a line break if the previous one is incomplete. Raises OSError."""
         rest = memoryview(b"\n" + line if self._torn else line)
         while rest:
             try:
@@ -117,11 +118,11 @@ class LogWriter(logging.Handler):
             self.dropped += 1
 
     def _report_dropped(self, waiting_bytes: int) -> None:
-        """Log, once lines are written again and there is room, how many were not."""
+        """Log how many lines were dropped, once lines are written again and the queue has room."""
         if self.dropped == self._reported or waiting_bytes > MAX_WAITING_BYTES / 2:
             return
         lines, self._reported = self.dropped - self._reported, self.dropped
-        log.warning("log lines were dropped: stderr did not take them", lines=lines)
+        log.warning("log lines were dropped: stderr did not accept them", lines=lines)
 
 
 def count_dropped() -> int:

@@ -1,4 +1,4 @@
-"""Logging: one line an event, JSON for machines, colours for a terminal."""
+"""Logging: one line per event, in JSON, or in colours on a terminal."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from service.telemetry.log_writer import LogWriter
 from service.telemetry.records import Record
 
 REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
-"""Of the request that is being answered; set by `service.http.gate`."""
+"""The id of the request being answered, added to its log lines."""
 
 STDERR = 2
 STANDARD = (0, 1, STDERR)
@@ -24,7 +24,7 @@ log = structlog.get_logger("service.access.keys")
 
 
 def log_record(record: Record) -> None:
-    """How a request ended, never with what it held: neither body nor key."""
+    """Log the end of a request, without its body and key."""
     level = logging.INFO if record.status < 500 else logging.ERROR if record.status == 500 else logging.WARNING
     facts: dict[str, object] = {
         "method": record.method,
@@ -42,7 +42,7 @@ def log_record(record: Record) -> None:
 
 
 def add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """So that all lines of a request can be found by its id."""
+    """Add the request's id to a log line."""
     if request_id := REQUEST_ID.get(None):
         event.setdefault("request_id", request_id.decode())
     return event
@@ -57,10 +57,7 @@ SHARED: tuple[Processor, ...] = (
 
 
 def configure_logging(level: str, descriptor: int = STDERR) -> None:
-    """Send our own events and those of other packages, at least as severe as `level`, to a file descriptor.
-
-    Logging never waits for it: see LogWriter.
-    """
+    """Send log events of all packages, from `level` on, to a file descriptor through a LogWriter."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -86,28 +83,28 @@ def configure_logging(level: str, descriptor: int = STDERR) -> None:
         replaced.close()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what a change means is told by who looks at it
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # the repository logs the effect of a change
 
 
 def open_standard_descriptors() -> None:
-    """Open to nothing those that were closed when the process began.
+    """Open /dev/null in place of standard descriptors that were closed when the process began.
 
-    Else a socket or a database that is opened later has such a number, and gets log lines.
+    Otherwise a socket or file opened later could get such a number, and log lines would be written to it.
     """
     for descriptor in STANDARD:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number, which is this
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # this is the lowest free number
 
 
 def log_what_python_prints() -> None:
-    """Log warnings, and exceptions that no code can catch, which Python would write to stderr and wait for it."""
+    """Log warnings and uncaught exceptions of threads and finalisers, which Python would write to stderr."""
     logging.captureWarnings(capture=True)
     sys.unraisablehook = lambda lost: log_lost(lost.exc_value, place=repr(lost.object))
     threading.excepthook = lambda lost: log_lost(lost.exc_value, place=lost.thread.name if lost.thread else "")
 
 
 def log_lost(error: BaseException | None, place: str) -> None:
-    """Log an exception that no code can catch."""
+    """Log an uncaught exception of a thread or a finaliser."""
     log.error("exception ignored", place=place, exc_info=error)

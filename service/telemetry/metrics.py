@@ -1,8 +1,7 @@
-"""What the service counts of its requests and of its answers.
+"""Counters of requests and answers.
 
-Plain numbers, counted on the event loop: about 2 µs a request, where prometheus_client's own histograms, which
-any thread may use, take 5, and 17 with several processes. `service.telemetry.exposition` writes them for
-Prometheus.
+They are plain numbers changed on the event loop, for about 2 µs a request: prometheus_client's thread-safe histograms
+take 5 µs, and 17 µs with several processes. `service.telemetry.exposition` writes them for Prometheus.
 """
 
 from bisect import bisect_left
@@ -19,9 +18,9 @@ from service.telemetry.outcomes import Outcome
 from service.telemetry.records import Record
 
 Key = tuple[str, ...]
-"""A family's name, then the values of its labels."""
+"""The name of a family, followed by the values of its labels."""
 Numbers = dict[Key, list[float]]
-"""A counter's or gauge's only number; or how many fell into each of a histogram's buckets, then their sum."""
+"""The number of a counter or gauge, or the counts of a histogram's buckets followed by the sum of the values."""
 
 SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STAGE_SECONDS = (0.00001, 0.000025, 0.00005, *SECONDS)
@@ -30,7 +29,7 @@ NATS = (0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.
 
 
 class Family(NamedTuple):
-    """Numbers of one meaning, by labels."""
+    """A metric: its name, meaning, labels and kind."""
 
     name: str
     meaning: str
@@ -41,21 +40,21 @@ class Family(NamedTuple):
 
 
 FEW = 32
-"""Fewer values are counted faster one by one than by numpy."""
+"""The number of values from which numpy counts faster than a loop."""
 
 MODEL = ("model", "version")
-REQUESTS = Family("dropserve_requests", "Requests answered; 499: the caller hung up.", ("route", *MODEL, "status"))
+REQUESTS = Family("dropserve_requests", "Requests answered; 499: the caller disconnected.", ("route", *MODEL, "status"))
 REQUEST_SECONDS = Family(
-    "dropserve_request_seconds", "From a request to its answer.", ("route", *MODEL), "histogram", SECONDS
+    "dropserve_request_seconds", "Seconds from a request to its answer.", ("route", *MODEL), "histogram", SECONDS
 )
-STAGE = Family("dropserve_stage_seconds", "Where that time went.", ("route", "stage"), "histogram", STAGE_SECONDS)
-REQUEST_ROWS = Family("dropserve_request_rows", "Rows sent in a request.", ("route", *MODEL), "histogram", ROWS)
+STAGE = Family("dropserve_stage_seconds", "Seconds by stage.", ("route", "stage"), "histogram", STAGE_SECONDS)
+REQUEST_ROWS = Family("dropserve_request_rows", "Rows of a request.", ("route", *MODEL), "histogram", ROWS)
 ENTROPY = Family(
     "dropserve_predictive_entropy", "Total uncertainty of sampled rows, in nats.", MODEL, "histogram", NATS
 )
 INFORMATION = Family(
     "dropserve_mutual_information",
-    "Uncertainty of sampled rows that the networks disagree on (epistemic), in nats.",
+    "Epistemic uncertainty of sampled rows, in nats.",
     MODEL,
     "histogram",
     NATS,
@@ -63,16 +62,16 @@ INFORMATION = Family(
 DECISIONS = Family("dropserve_decisions", "Sampled rows accepted, and referred to a person.", (*MODEL, "decision"))
 EXPLORATORY = Family(
     "dropserve_exploratory_rows",
-    "Sampled rows that callers only tried out: in no entropy, information, decision.",
+    "Sampled rows of exploratory requests, which the entropy, information and decision metrics leave out.",
     MODEL,
 )
 LOGGED = Family(
-    "dropserve_logged_rows", "Rows for the prediction log: written, or dropped for want of room or time.", ("fate",)
+    "dropserve_logged_rows", "Rows of the prediction log, written, or dropped by a full queue or at exit.", ("fate",)
 )
-LOG_FAILURES = Family("dropserve_log_failures", "Attempts to write the prediction log that failed.")
-STEPS = Family("dropserve_steps", "Steps of long requests, each a few milliseconds, taken by the worker thread.")
-WORKER_DEATHS = Family("dropserve_worker_deaths", "Workers that were killed, crashed or hung, and were replaced.")
-LOG_LINES_DROPPED = Family("dropserve_log_lines_dropped", "Log lines that stderr did not take.")
+LOG_FAILURES = Family("dropserve_log_failures", "Failed attempts to write the prediction log.")
+STEPS = Family("dropserve_steps", "Steps of long requests, of a few milliseconds each.")
+WORKER_DEATHS = Family("dropserve_worker_deaths", "Workers replaced because they crashed, hung or were killed.")
+LOG_LINES_DROPPED = Family("dropserve_log_lines_dropped", "Log lines that stderr did not accept.")
 
 COUNTED = (
     REQUESTS,
@@ -89,51 +88,52 @@ COUNTED = (
     LOG_LINES_DROPPED,
     WORKER_DEATHS,
 )
-"""Never fall, but when versions that are gone are forgotten: what a worker counted outlives it."""
+"""Families that never fall, except when removed versions are forgotten; a worker's successor continues them."""
 
 MODEL_AT = {family.name: family.labels.index("model") + 1 for family in COUNTED if "model" in family.labels}
-"""Where a key has the name of the model; its version follows."""
+"""The position of the model's name in a key, by family; the version follows."""
 
 Version = tuple[str, str]
-"""The name of a model, and a version of it, as labels have them."""
+"""The name of a model and its version, as values of labels."""
 NO_MODEL: Version = ("", "")
-"""Of requests that reached none."""
+"""The labels of requests without a model."""
 
 
 class Metrics:
-    """What has been counted. Use it within one event loop."""
+    """The counters of one process, to be used within one event loop."""
 
     def __init__(self, numbers: Numbers | None = None) -> None:
+        """Continue the numbers of a predecessor, or start at 0."""
         self.numbers = numbers or {}
-        # looked up once for each set of labels: it is most of the cost of counting
+        # cached for each set of labels, as the lookup is most of the cost
         self._of_end = cache(self._find_end)
         self._of_stages = cache(self._find_stages)
 
     def count_record(self, record: Record) -> None:
-        """A request has been answered, or has ended otherwise."""
+        """Count a request that has ended."""
         manifest, outcome = record.manifest, record.outcome
         name, version = (manifest.name, manifest.version) if manifest else ("", "")
         requests, seconds = self._of_end(record.route, name, version, record.status)
         requests[0] += 1
-        _fall(seconds, SECONDS, perf_counter() - record.started)
+        _add(seconds, SECONDS, perf_counter() - record.started)
         if outcome is not None:
             rows, stages = self._of_stages(record.route, name, version)
-            _fall(rows, ROWS, outcome.rows)
+            _add(rows, ROWS, outcome.rows)
             for stage, spent in record.watch.seconds.items():
-                _fall(stages[stage], STAGE_SECONDS, spent)
+                _add(stages[stage], STAGE_SECONDS, spent)
             if outcome.predictive_entropy is not None:
                 self._count_answers((name, str(version)), outcome, exploratory=record.exploratory)
 
     def count(self, family: Family, labels: Key, by: float = 1) -> None:
-        """A counter rises."""
+        """Increase a counter."""
         self._find(family, labels)[0] += by
 
     def observe(self, family: Family, labels: Key, values: Float64) -> None:
-        """Values (n,) fall into buckets; an upper bound belongs to its own."""
+        """Count values (n,) in a histogram, whose buckets include their upper bounds."""
         numbers = self._find(family, labels)
         if len(values) < FEW:
             for value in values.tolist():
-                _fall(numbers, family.bounds, value)
+                _add(numbers, family.bounds, value)
             return
         buckets = np.bincount(np.searchsorted(family.bounds, values))
         for bucket, found in enumerate(buckets.tolist()):
@@ -141,11 +141,11 @@ class Metrics:
         numbers[-1] += float(values.sum())
 
     def versions(self) -> list[Version]:
-        """Of which something was counted, the oldest first."""
+        """Return the versions with counters, oldest first."""
         return [version for version in dict.fromkeys(map(_version, self.numbers)) if version != NO_MODEL]
 
     def forget(self, versions: Collection[Version]) -> None:
-        """What was counted of them; each costs some 3 kB in whatever reads the metrics."""
+        """Remove the counters of versions, each of which adds about 3 kB to every scrape."""
         for key in [key for key in self.numbers if _version(key) in versions]:
             del self.numbers[key]
         self._of_end.cache_clear()
@@ -181,20 +181,20 @@ def _version(key: Key) -> Version:
     return (key[at], key[at + 1]) if at else NO_MODEL
 
 
-def _fall(numbers: list[float], bounds: tuple[float, ...], value: float) -> None:
-    """A value falls into a bucket; an upper bound belongs to its own."""
+def _add(numbers: list[float], bounds: tuple[float, ...], value: float) -> None:
+    """Count a value in a histogram, whose buckets include their upper bounds."""
     numbers[bisect_left(bounds, value)] += 1
     numbers[-1] += value
 
 
 def keep_counted(numbers: Numbers) -> Numbers:
-    """Without what is only so at one moment."""
+    """Return the numbers without gauges."""
     names = {family.name for family in COUNTED}
     return {key: value for key, value in numbers.items() if key[0] in names}
 
 
 def add_up(parts: Iterable[Numbers]) -> Numbers:
-    """The numbers of several workers as those of one."""
+    """Return the sums of the numbers of several workers."""
     total: Numbers = {}
     for part in parts:
         for key, numbers in part.items():

@@ -1,4 +1,4 @@
-"""What a model was asked and what it answered, in numbers: for whoever counts, logs or traces requests."""
+"""The inputs and answers of requests, for metrics, logs, traces and the prediction log."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from service.engine.uncertainty import ClassUncertainty, Float64, Uncertainty
 
 
 class Answered(NamedTuple):
-    """A question and its answer themselves, for whoever keeps them."""
+    """The inputs and the answer of a request, for the prediction log."""
 
     inputs: Inputs
     prediction: Prediction
@@ -19,26 +19,28 @@ class Answered(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Of one answered request."""
+    """The figures of one answered request, for metrics, logs and traces."""
 
     rows: int
     passes: int = 0
-    """The most that any row was asked; 0 for the deterministic answer."""
+    """The largest number of samples of a row; 0 for the deterministic answer."""
     seed: int | None = None
     predictive_entropy: Float64 | None = None
-    """(rows,), of a classification."""
+    """(rows,) in nats, for a classification."""
     mutual_information: Float64 | None = None
-    """(rows,), of a classification."""
+    """(rows,) in nats, for a classification."""
     accepted: int | None = None
-    """How many rows were accepted, the others being referred; None where the model has no threshold."""
+    """Number of accepted rows, the others being referred; None if the model has no threshold."""
     answered: Answered | None = None
 
 
 def describe(inputs: Inputs, sampling: Sampling, sampled: Sampled, decision: Decision | None) -> Outcome:
-    """What an answer to `/uncertainty` comes to."""
+    """Return the outcome of an answer to `/uncertainty`."""
     answered = Answered(inputs, sampled.deterministic, sampled.uncertainty, decision)
     summary, rows, passes = sampled.uncertainty, len(sampled.passes), max(sampled.passes.tolist())
-    if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # a "what if" says nothing of drift
+    if (
+        not isinstance(summary, ClassUncertainty) or sampling.changes_network
+    ):  # a changed network tells nothing about drift
         return Outcome(rows, passes, sampling.seed, answered=answered)
     return Outcome(
         rows,

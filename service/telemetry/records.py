@@ -1,4 +1,4 @@
-"""What is noted of a request, by whichever protocol it came: for whoever counts, logs or traces requests."""
+"""The record of a request over any protocol, for metrics, logs and traces."""
 
 import itertools
 import re
@@ -11,16 +11,16 @@ from service.model.manifest import Manifest
 from service.telemetry.outcomes import Outcome
 
 OTHER = "other"
-"""The route of paths that are not known, so that callers cannot make up names of metrics."""
+"""The route of unknown paths, so that callers cannot create labels of metrics."""
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 PROCESS = secrets.token_hex(4).encode()
 NUMBERS = itertools.count()
 EXPLORATORY = b"dropserve-exploratory"
-"""The header of a caller who tries something out."""
+"""The header of requests with invented rows."""
 
 
 class Record:
-    """One request, from its beginning to its end. gRPC's are requests of HTTP too, and are noted as such."""
+    """The record of one request over HTTP, or over gRPC, whose calls are HTTP requests too."""
 
     __slots__ = (
         "caller",
@@ -37,6 +37,7 @@ class Record:
     )
 
     def __init__(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
+        """Begin the record of a request; names of headers are in lower case."""
         self.method = method
         self.path = path
         self.headers = headers
@@ -44,23 +45,23 @@ class Record:
         self.started = perf_counter()
         self.watch = Stopwatch()
         self.status = 0
-        """Of HTTP; 0 until it is answered."""
+        """The HTTP status; 0 until the request is answered."""
         self.route = OTHER
         self.caller: str | None = None
-        """The name of the key that was shown."""
+        """The name of the API key used."""
         self.manifest: Manifest | None = None
-        """Of the model that answers, once it is known."""
+        """The manifest of the model, once it is known."""
         self.outcome: Outcome | None = None
-        """What it answered."""
+        """The answer's figures."""
 
     @property
     def exploratory(self) -> bool:
-        """Whether its rows are made up to be looked at, so that they say nothing of the data that comes in."""
+        """Whether its rows are invented, so that metrics of the data leave them out."""
         return self.headers.get(EXPLORATORY) == b"1"
 
 
 def _request_id(given: bytes | None) -> bytes:
-    """The caller's own, so that he finds his request in the logs, or a new one: this process's, and a number in it."""
+    """Return the caller's own id if it is valid, or a new one of this process's token and a number."""
     if given is not None and REQUEST_ID.fullmatch(given):
         return given
     return b"%s%08x" % (PROCESS, next(NUMBERS))

@@ -1,6 +1,6 @@
-"""OpenTelemetry spans: one a request, and one below it for each stage. Imported only when they are wanted.
+"""OpenTelemetry spans: one per request, with a child for each stage; imported only if a collector is configured.
 
-Where they go and how many are kept is said by OpenTelemetry's own environment variables (`OTEL_…`).
+OpenTelemetry's own environment variables (`OTEL_…`) configure exporter and sampling.
 """
 
 import os
@@ -21,9 +21,10 @@ from service.telemetry.records import Record
 
 
 class Traces:
-    """Spans on their way to a collector; a thread sends them, a request only hands them over."""
+    """Send the spans of requests to a collector, from a thread of OpenTelemetry's."""
 
     def __init__(self) -> None:
+        """Open the exporter configured by environment variables."""
         name = os.environ.get("OTEL_SERVICE_NAME", "dropserve")
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__}))
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -31,11 +32,11 @@ class Traces:
         self._propagator = TraceContextTextMapPropagator()
 
     def watch(self, record: Record) -> None:
-        """Have the request's stages noted with their times; at its beginning."""
+        """Record the stages of a request with their times; called at its start."""
         record.watch = Intervals()
 
     def record(self, record: Record) -> None:
-        """The spans of a request that has ended, below that of its caller (W3C traceparent), where it names one."""
+        """Send the spans of a request that has ended, as children of the caller's span (W3C traceparent), if any."""
         now, ended = time_ns(), perf_counter()
 
         def at(instant: float) -> int:
@@ -59,12 +60,12 @@ class Traces:
         span.end(now)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
 
 def _attributes(record: Record) -> dict[str, AttributeValue]:
-    """Named by OpenTelemetry's conventions for HTTP, and by ours for models."""
+    """Return attributes by OpenTelemetry's conventions for HTTP, and `dropserve.…` for models."""
     attributes: dict[str, AttributeValue] = {
         "http.request.method": record.method,
         "http.route": record.route,

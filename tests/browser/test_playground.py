@@ -430,7 +430,7 @@ def test_a_model_that_is_let_go_meanwhile_is_told_of(watched: Watched, models: P
         before = playground.shown()
         running.client.post("/v1/models/towns/unload")
         playground.page.get_by_label("Model", exact=True).select_option("towns")
-        expect(playground.page.locator("#answer-error")).to_contain_text("towns/1 does not serve: unloaded")
+        expect(playground.page.locator("#answer-error")).to_contain_text("towns/1 is not ready: unloaded")
         watched.complaints.clear()  # the browser itself tells of the status 503
         assert playground.page.get_by_label("Model", exact=True).input_value() == "digits"
         playground.example(1)

@@ -91,7 +91,7 @@ def test_no_graph_reads_another_file(
     (folder / "secret.bin").write_bytes(b"secret")
     monkeypatch.chdir(folder)
     replace(folder, PREDICT_GRAPH, hidden(location))
-    with pytest.raises(InvalidModel, match=r"predict\.onnx: keeps weights in another file"):
+    with pytest.raises(InvalidModel, match=r"predict\.onnx: has weights in another file"):
         load_model(folder, MaskCache(0))
 
 
@@ -118,14 +118,14 @@ def test_graphs_that_keep_their_weights_pass(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 10, 100, 1000])
 def test_a_cut_graph_is_no_graph(toy: ToyNet, size: int) -> None:
-    with pytest.raises(InvalidModel, match="is no ONNX file"):
+    with pytest.raises(InvalidModel, match="is not an ONNX file"):
         refuse_external_data(toy.graph(masked=True)[:size], "a graph")
 
 
 def test_another_format_than_onnx_is_refused(folder: Path) -> None:
     """onnxruntime would take a flatbuffer as well, through which nobody has looked."""
     replace(folder, PREDICT_GRAPH, b"\x08\x00\x00\x00ORTM")
-    with pytest.raises(InvalidModel, match=r"predict\.onnx: is no ONNX file"):
+    with pytest.raises(InvalidModel, match=r"predict\.onnx: is not an ONNX file"):
         load_model(folder, MaskCache(0))
 
 
@@ -164,14 +164,14 @@ def test_golden_answers_that_are_no_archive(folder: Path) -> None:
 def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
     (folder / name).unlink()
     os.mkfifo(folder / name)
-    with pytest.raises(InvalidModel, match=f"{name}: cannot be read: it is not a plain file"):
+    with pytest.raises(InvalidModel, match=f"{name}: cannot be read: it is not a regular file"):
         load_model(folder, MaskCache(0))
 
 
 def test_a_device_is_not_read(folder: Path) -> None:
     (folder / MANIFEST).unlink()
     (folder / MANIFEST).symlink_to("/dev/zero")
-    with pytest.raises(InvalidModel, match="not a plain file"):
+    with pytest.raises(InvalidModel, match="not a regular file"):
         load_model(folder, MaskCache(0))
 
 

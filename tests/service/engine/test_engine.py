@@ -277,7 +277,7 @@ def test_a_row_that_the_graph_cannot_take_is_named(rows: Floats, row: int, monke
         lambda: engine.sample(asked, Sampling(5, 0, ablations=(Ablation(0, (1,)),))),
         lambda: engine.draw_all(asked, Sampling(5, 0)),
     ):
-        with pytest.raises(InvalidInput, match=r"cannot take these values: indices element out of data") as refusal:
+        with pytest.raises(InvalidInput, match=r"does not accept these values: indices element out of data") as refusal:
             ask()
         assert refusal.value.details == {"field": f"inputs[{row}]", "row": row}
 

@@ -158,7 +158,7 @@ def test_golden_answers_hold_the_noise_too(engine: Engine, net: ToyNet, rows: Fl
     content = golden.record(engine, {"input": rows}, passes=4, seed=1)
     assert golden.replay(engine, content) <= 1e-6
     other = net.engine(**SAYS | {"noise": {"learned": True, "scale": SCALE + 0.1}})
-    with pytest.raises(InvalidModel, match="predict: the model answers otherwise"):
+    with pytest.raises(InvalidModel, match="predict: the model's answers differ"):
         golden.replay(other, content)
 
 

@@ -173,10 +173,10 @@ def test_what_there_is_is_listed(own: httpx.Client) -> None:
 def test_what_a_model_has_not_is_told_in_words(own: httpx.Client) -> None:
     assert "published without MODEL_CARD.md" in refusal(own.get("/models/bare/card"), 404, "unknown_file")
     assert "published without MODEL_CARD.md" in refusal(own.get("/models/bare/card", headers=PAGE), 404, "unknown_file")
-    assert "there are: none" in refusal(own.get("/models/bare/plots/plot.svg"), 404, "unknown_file")
+    assert "its plots: none" in refusal(own.get("/models/bare/plots/plot.svg"), 404, "unknown_file")
     assert "training behaviour" in refusal(own.get("/models/toy/versions/1/behaviour"), 404, "unknown_file")
-    assert "there are: bare, toy" in refusal(own.get("/models/nope/card"), 404, "unknown_model")
-    assert "it has: 1, 2" in refusal(own.get("/models/toy/versions/7/card"), 404, "unknown_model")
+    assert "known models: bare, toy" in refusal(own.get("/models/nope/card"), 404, "unknown_model")
+    assert "known versions: 1, 2" in refusal(own.get("/models/toy/versions/7/card"), 404, "unknown_model")
     refusal(own.get("/models/toy/versions/one/card"), 422, "invalid_input")
     refusal(own.get("/models/toy/versions/0/card"), 422, "invalid_input")
 
@@ -195,7 +195,7 @@ def test_what_was_changed_since_it_was_verified_is_not_shown(
     (models / "toy" / "2" / file).write_bytes(b"<svg>another</svg>")
     for headers in ({}, PAGE):
         message = refusal(own.get(f"/models/toy/{path}", headers=headers), 503, "not_ready")
-        assert message.startswith(f"toy/2: {file} cannot be shown: it is not the file that was verified")
+        assert message.startswith(f"toy/2: {file} cannot be shown: it differs from the published file")
         assert str(models) not in message
     (models / "toy" / "2" / file).unlink()
     refusal(own.get(f"/models/toy/{path}"), 503, "not_ready")

@@ -151,7 +151,7 @@ def test_no_name_reaches_the_file_system(
 def test_unload_and_load_a_version(own: httpx.Client) -> None:
     assert states(own.post("/v1/models/toy/versions/2/unload")) == {1: "ready", 2: "unavailable"}
     assert own.post("/predict", json={"inputs": ROWS}).json()["version"] == 1
-    assert "toy/2 does not serve: unloaded" in refusal(own.get("/v1/models/toy/versions/2"), 503, "not_ready")
+    assert "toy/2 is not ready: unloaded" in refusal(own.get("/v1/models/toy/versions/2"), 503, "not_ready")
     refusal(own.post("/v1/models/toy/versions/2/predict", json={"inputs": ROWS}), 503, "not_ready")
     assert states(own.post("/v1/models/toy/versions/2/load")) == {1: "ready", 2: "ready"}
     assert own.post("/predict", json={"inputs": ROWS}).json()["version"] == 2

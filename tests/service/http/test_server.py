@@ -240,8 +240,8 @@ def test_query_parameters_are_refused(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("/v1/models/nope/predict", "model: there is no model 'nope'; there are: toy, yield"),
-        ("/v1/models/toy/versions/3/uncertainty", "version: model 'toy' has no version 3; it has: 1, 2"),
+        ("/v1/models/nope/predict", "model: there is no model 'nope'; known models: toy, yield"),
+        ("/v1/models/toy/versions/3/uncertainty", "version: model 'toy' has no version 3; known versions: 1, 2"),
     ],
 )
 def test_an_unknown_model(client: httpx.Client, path: str, message: str) -> None:
@@ -351,9 +351,9 @@ def test_a_damaged_model_never_serves_and_says_why(
     [
         ({"schema_version": 3}, "schema_version: "),
         ({"dropout_rate": 0.5}, "dropout_rate: "),
-        ({"version": 2}, "the manifest is that of toy/2, the folder is toy/1"),
+        ({"version": 2}, "the manifest is of toy/2, the folder is toy/1"),
         ({"sites": [{"name": "h", "kind": "dropout", "p": 0.5, "shape": [33]}]}, "mask_0 is float32"),
-        ({"sites": [{"name": "h", "kind": "dropout", "p": 0.4, "shape": [32]}]}, "the model answers otherwise"),
+        ({"sites": [{"name": "h", "kind": "dropout", "p": 0.4, "shape": [32]}]}, "the model's answers differ"),
     ],
 )
 def test_a_wrong_manifest_never_serves_and_says_why(

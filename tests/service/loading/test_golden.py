@@ -53,29 +53,29 @@ def test_a_publisher_may_state_how_far_answers_may_lie_apart(engine: Engine, toy
 
 
 def test_another_model_answers_otherwise(content: bytes) -> None:
-    with pytest.raises(InvalidModel, match="answers otherwise than when it was published: relative error"):
+    with pytest.raises(InvalidModel, match="answers differ from those at publication: relative error"):
         golden.replay(ToyNet(seed=1).engine(), content)
 
 
 def test_a_model_of_another_dropout_rate_answers_otherwise(toy: ToyNet, content: bytes) -> None:
     sites = ({"name": "hidden", "kind": "dropout", "p": 0.4, "shape": (toy.hidden,)},)
-    with pytest.raises(InvalidModel, match="sample: the model answers otherwise"):
+    with pytest.raises(InvalidModel, match="sample: the model's answers differ"):
         golden.replay(toy.engine(sites=sites), content)
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"predict": np.full((5, CLASSES), np.nan)}, "predict: the model answers otherwise"),
-        ({"sample": np.full((PASSES, 5, CLASSES), np.nan, np.float32)}, "sample: the model answers otherwise"),
+        ({"predict": np.full((5, CLASSES), np.nan)}, "predict: the model's answers differ"),
+        ({"sample": np.full((PASSES, 5, CLASSES), np.nan, np.float32)}, "sample: the model's answers differ"),
         ({"predict": np.zeros((4, CLASSES))}, r"predict: the answer is \(5, 3\), not \(4, 3\)"),
         ({"sample": np.zeros((PASSES, 5, CLASSES + 1))}, "sample: the answer is"),
         ({"predict": None}, "does not fit the model: .*predict"),
         ({"sample": None}, "does not fit the model: .*sample"),
         ({"seed": None}, "does not fit the model: .*seed"),
-        ({"seed": np.uint64(SEED + 1)}, "sample: the model answers otherwise"),
-        ({"tolerance": 0.5}, r"a tolerance of 0\.5; it is at most 0\.1"),
-        ({"tolerance": np.nan}, "a tolerance of nan"),
+        ({"seed": np.uint64(SEED + 1)}, "sample: the model's answers differ"),
+        ({"tolerance": 0.5}, r"a tolerance of at most 0\.1, found 0\.5"),
+        ({"tolerance": np.nan}, "found nan"),
         ({"input.input": None}, "does not fit the model: inputs.input: is missing"),
         ({"input.input": np.zeros((5, 9))}, "expected 4 values, found 9"),
         ({"input.input": np.full((5, 4), np.nan)}, "expected a finite number"),

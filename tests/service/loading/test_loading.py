@@ -80,7 +80,7 @@ def test_a_flipped_bit(folder: Path, name: str, place: float) -> None:
 @pytest.mark.parametrize("name", [PREDICT_GRAPH, SAMPLE_GRAPH])
 def test_what_is_no_graph(folder: Path, name: str) -> None:
     replace(folder, name, b"not a graph")
-    with pytest.raises(InvalidModel, match=f"{name}: is no ONNX file"):
+    with pytest.raises(InvalidModel, match=f"{name}: is not an ONNX file"):
         load(folder)
 
 
@@ -147,7 +147,7 @@ def test_a_graph_that_breaks_the_contract(folder: Path, content: bytes, reason: 
 
 def test_a_graph_of_other_weights(folder: Path) -> None:
     replace(folder, PREDICT_GRAPH, ToyNet(seed=9).graph(masked=False))
-    with pytest.raises(InvalidModel, match=r"golden\.npz: predict: the model answers otherwise"):
+    with pytest.raises(InvalidModel, match=r"golden\.npz: predict: the model's answers differ"):
         load(folder)
 
 
@@ -200,7 +200,8 @@ def test_a_graph_that_cannot_run_is_an_invalid_model(toy: ToyNet, tmp_path: Path
     repository = Repository(tmp_path, MaskCache(0))
     repository.refresh()
     reason = repository.catalogue.failures["toy/1"]
-    assert reason.startswith("golden.npz: does not fit the model: inputs[0]: the network cannot take these values: ")
+    expected = "golden.npz: does not fit the model: inputs[0]: the network does not accept these values: "
+    assert reason.startswith(expected)
 
 
 class LogNet(ToyNet):

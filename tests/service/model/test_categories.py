@@ -81,13 +81,13 @@ def refusal_of(inputs: Any, manifest: Manifest = MANIFEST, max_rows: int = 100) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"categories": {"town": CITIES}}, "categories.town: features must have this name, and once"),
-        ({"features": ("city", "city", "rooms", "paid")}, "categories.city: features must have this name, and once"),
+        ({"categories": {"town": CITIES}}, "categories.town: must be in features exactly once"),
+        ({"features": ("city", "city", "rooms", "paid")}, "categories.city: must be in features exactly once"),
         ({"categories": {"city": ("Rome", "Rome")}}, "categories.city: must be different names"),
-        ({"features": FEATURES[:3]}, "categories go with one input of shape (features,)"),
-        ({"inputs": ({"name": "input", "dtype": "int64", "shape": (4,)},)}, "whose dtype is a float"),
-        ({"inputs": ({"name": "input", "dtype": "float32", "shape": (2, 2)},)}, "one input of shape (features,)"),
-        ({"inputs": [{"name": name, "dtype": "float32", "shape": (4,)} for name in "ab"]}, "go with one input"),
+        ({"features": FEATURES[:3]}, "categories require exactly one input, of shape (features,)"),
+        ({"inputs": ({"name": "input", "dtype": "int64", "shape": (4,)},)}, "and a float dtype"),
+        ({"inputs": ({"name": "input", "dtype": "float32", "shape": (2, 2)},)}, "one input, of shape (features,)"),
+        ({"inputs": [{"name": name, "dtype": "float32", "shape": (4,)} for name in "ab"]}, "require exactly one input"),
         ({"categories": {"city": ("Rome",)}}, "at least 2 items"),
         ({"categories": {"city": tuple(map(str, range(1001)))}}, "at most 1000 items"),
         ({"categories": {"city": (1, 2)}}, "valid string"),
@@ -429,7 +429,7 @@ def test_the_description_shows_names(server: httpx.Client) -> None:
 def test_the_described_schema_takes_names(server: httpx.Client) -> None:
     row = server.get("/openapi.json").json()["components"]["schemas"]["Row"]
     assert "type" not in row
-    assert "category" in row["description"]
+    assert "categorical" in row["description"]
 
 
 def run(*arguments: str | Path, stdin: bytes | None = None) -> Result:

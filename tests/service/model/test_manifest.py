@@ -138,7 +138,7 @@ def test_a_model_in_the_wrong_place_is_refused(folder: Path, tmp_path: Path, pla
     moved = tmp_path / place
     moved.parent.mkdir(exist_ok=True)
     folder.rename(moved)
-    with pytest.raises(InvalidModel, match=f"is that of toy/1, the folder is {place}"):
+    with pytest.raises(InvalidModel, match=f"is of toy/1, the folder is {place}"):
         read_manifest(moved)
 
 

@@ -273,7 +273,7 @@ def test_a_store_that_is_suddenly_empty_is_not_believed(memory: Any, models: Pat
     memory.pipe("/models/login.html", b"please log in")
     repository.refresh()
     assert repository.find().manifest.version == 1
-    assert repository.status()["failures"] == {URL: "there is no model in it"}
+    assert repository.status()["failures"] == {URL: "it has no model"}
 
 
 def test_not_ready_until_the_store_is_there(tmp_path: Path, models: Path) -> None:
@@ -290,7 +290,7 @@ def test_not_ready_until_the_store_is_there(tmp_path: Path, models: Path) -> Non
 def test_a_model_that_is_too_large_is_not_fetched(web: Any, models: Path, tmp_path: Path) -> None:
     mirror = Mirror(address(web), tmp_path / "cache", max_bytes=3000)
     mirror.sync()
-    assert "that may be fetched" in mirror.failures[ONE]
+    assert "expected at most" in mirror.failures[ONE]
     assert contents(mirror.folder) == {}
 
 

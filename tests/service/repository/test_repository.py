@@ -17,7 +17,7 @@ from service.engine.masks import MaskCache
 from service.errors import InvalidModel, NotReady, UnknownModel
 from service.model.manifest import MANIFEST, PREDICT_GRAPH
 from service.repository.catalogue import Version
-from service.repository.folder import find_models, look_into
+from service.repository.folder import find_models, scan
 from service.repository.repository import Repository
 from service.repository.unloaded import Unloaded
 from tests.toy import ToyNet
@@ -52,22 +52,22 @@ def test_the_models_are_found_in_order_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / os.fsdecode(b"\xff")).mkdir()
-    found = look_into(tmp_path)
+    found = scan(tmp_path)
     assert [str(folder.relative_to(tmp_path)) for folder in found.versions] == ["a/1", "b/9", "b/10"]
     assert found.unlisted == {"loop": "cannot be listed: Too many levels of symbolic links"}
     assert {place: reason.partition(":")[0] for place, reason in found.odd.items()} == {
-        "README.md": "is no folder",
-        "a b": "is no name of a model",
-        "\\udcff": "is no name of a model",
-        "dangling": "is a link that leads nowhere",
-        **dict.fromkeys(["a/0", "a/01", "a/1.bak", "a/latest", "a/²"], "is no version"),
+        "README.md": "is not a folder",
+        "a b": "is not a model name",
+        "\\udcff": "is not a model name",
+        "dangling": "is a broken link",
+        **dict.fromkeys(["a/0", "a/01", "a/1.bak", "a/latest", "a/²"], "is not a version"),
     }
 
 
 def test_many_odd_entries_are_not_all_named(tmp_path: Path) -> None:
     for number in range(200):
         (tmp_path / f"file-{number}").touch()
-    assert len(look_into(tmp_path).odd) == 100
+    assert len(scan(tmp_path).odd) == 100
 
 
 def test_no_folder_no_models(tmp_path: Path) -> None:
@@ -94,13 +94,13 @@ def test_the_default_model_may_be_set(published: Path) -> None:
 
 
 def test_an_unknown_model_is_told_the_known(published: Path) -> None:
-    with pytest.raises(UnknownModel, match="model: there is no model 'nope'; there are: toy, yield") as refusal:
+    with pytest.raises(UnknownModel, match="model: there is no model 'nope'; known models: toy, yield") as refusal:
         load(published).find("nope")
     assert refusal.value.details == {"field": "model", "expected": ["toy", "yield"]}
 
 
 def test_an_unknown_version_is_told_the_known(published: Path) -> None:
-    with pytest.raises(UnknownModel, match="version: model 'toy' has no version 3; it has: 1, 2") as refusal:
+    with pytest.raises(UnknownModel, match="version: model 'toy' has no version 3; known versions: 1, 2") as refusal:
         load(published).find("toy", 3)
     assert refusal.value.details == {"field": "version", "expected": [1, 2]}
 
@@ -142,14 +142,14 @@ def test_a_damaged_version_is_named_and_the_one_before_serves(published: Path, t
     assert status["models"]["toy"] == [1]
     assert list(status["failures"]) == ["toy/2"]
     assert "predict.onnx: is damaged" in status["failures"]["toy/2"]
-    with pytest.raises(NotReady, match=r"toy/2 does not serve: .*predict\.onnx: is damaged"):
+    with pytest.raises(NotReady, match=r"toy/2 is not ready: .*predict\.onnx: is damaged"):
         repository.find("toy", 2)
 
 
 def test_a_model_of_which_no_version_serves_is_not_ready(toy: ToyNet, published: Path, tmp_path: Path) -> None:
     models = shutil.copytree(published, tmp_path / "models")
     damage(toy.publish(models, name="other"))
-    with pytest.raises(NotReady, match="no version of other can be served") as refusal:
+    with pytest.raises(NotReady, match="no version of other is ready") as refusal:
         load(models).status()
     assert "predict.onnx: is damaged" in refusal.value.details["failures"]["other/1"]
     assert load(models).find("toy").manifest.version == 2
@@ -157,7 +157,7 @@ def test_a_model_of_which_no_version_serves_is_not_ready(toy: ToyNet, published:
 
 def test_an_unfinished_model_never_serves(toy: ToyNet, tmp_path: Path) -> None:
     (toy.publish(tmp_path) / MANIFEST).unlink()
-    with pytest.raises(NotReady, match="no version of toy can be served") as refusal:
+    with pytest.raises(NotReady, match="no version of toy is ready") as refusal:
         load(tmp_path).find()
     assert "no such file" in refusal.value.details["failures"]["toy/1"]
 
@@ -183,7 +183,7 @@ def test_a_pinned_version_answers(published: Path) -> None:
 @pytest.mark.parametrize(
     ("pins", "reason"),
     [
-        ({"toy": 7}, "'toy' is pinned to version 7, which does not serve; those that do: 1, 2"),
+        ({"toy": 7}, "'toy' is pinned to version 7, which is not ready; ready versions: 1, 2"),
         ({"nope": 1}, "the pinned model 'nope' is not among toy, yield"),
     ],
 )
@@ -285,7 +285,7 @@ def test_a_damaged_newcomer_does_not_take_a_ready_service_out_of_rotation(models
     damage(toy.publish(models, name="other"))
     repository.refresh()
     assert "is damaged" in repository.status()["failures"]["other/1"]
-    with pytest.raises(NotReady, match="no version of other can be served"):
+    with pytest.raises(NotReady, match="no version of other is ready"):
         repository.find("other")
 
 
@@ -398,7 +398,7 @@ def test_unload_and_load(models: Path) -> None:
     asyncio.run(repository.unload("toy", 2))
     assert repository.find().manifest.version == 1
     assert repository.index()[1] == Version("toy", 2, "unavailable", "unloaded")
-    with pytest.raises(NotReady, match="toy/2 does not serve: unloaded"):
+    with pytest.raises(NotReady, match="toy/2 is not ready: unloaded"):
         repository.find("toy", 2)
     asyncio.run(repository.load("toy", 2))
     assert repository.find().manifest.version == 2

@@ -113,12 +113,12 @@ def test_pictures_that_no_rule_is_for(picture: Image.Image, message: str) -> Non
 
 @pytest.mark.parametrize("content", [b"", b"nothing", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
 def test_what_is_no_picture(content: bytes) -> None:
-    with pytest.raises(InvalidInput, match="expected a picture"):
+    with pytest.raises(InvalidInput, match="expected an image"):
         open_image(io.BytesIO(content))
 
 
 def test_a_picture_that_is_cut_off_is_damaged() -> None:
-    with pytest.raises(InvalidInput, match="expected a picture; it is damaged"):
+    with pytest.raises(InvalidInput, match="expected an image; it is damaged"):
         to_pixels(open_image(cut_off()), GREY, (4, 4))
 
 

@@ -67,7 +67,7 @@ def test_damaged_pictures_are_refused_or_left_out_on_demand(folder: Path) -> Non
     (folder / "day" / "cut.webp").write_bytes(whole[: len(whole) // 2])
     (folder / "day" / "empty.png").touch()
     with pytest.raises(
-        TrainingError, match=r"day/(empty\.png|cut\.webp): expected a picture.*, and 1 more; leave .*--missing drop"
+        TrainingError, match=r"day/(empty\.png|cut\.webp): expected an image.*, and 1 more; leave .*--missing drop"
     ):
         load_data(str(folder))
     data = load_data(str(folder), Choices(missing="drop"))

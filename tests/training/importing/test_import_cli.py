@@ -313,8 +313,8 @@ def test_a_usage_error_is_a_sentence_and_exit_code_2(arguments: list[str], messa
         ("empty.npy", "expected as many rows for each input, at least one"),
         ("number.npy", "expected as many rows for each input, at least one"),
         ("nan.npy", "nan.npy: x: row 2 has nan; expected finite numbers"),
-        ("named.npy", "named.npy: is not an NPY file, but NPZ: it holds arrays by name"),
-        ("plain.npz", "plain.npz: is not an NPZ file, but NPY: it holds one array without a name"),
+        ("named.npy", "named.npy: is not an NPY file, but NPZ, which has arrays by name"),
+        ("plain.npz", "plain.npz: is not an NPZ file, but NPY, which has one array without a name"),
     ],
 )
 def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, message: str, tmp_path: Path) -> None:

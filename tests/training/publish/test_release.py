@@ -222,7 +222,7 @@ def test_a_wrong_export_leaves_nothing(mistake: Any, tmp_path: Path, monkeypatch
         ),
         ({"test": (values(9, 3), values(9, 2))}, r"test: expected Rows\(inputs, targets\); found a tuple"),
         ({"features": ("a", "b")}, "features names 2 values, but a row has 3"),
-        ({"imputation": (0.0, 1.0)}, "imputation has one entry a value of a row of a float type, not 2"),
+        ({"imputation": (0.0, 1.0)}, "imputation must have one entry per value of a float row, not 2"),
         ({"image": ImageRule(mode="L", resize="crop", background="#ffffff")}, "image of mode L needs a shape"),
     ],
 )

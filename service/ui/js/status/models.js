@@ -100,7 +100,7 @@ export class Models {
       h("h3", { class: "model-name", tabindex: "-1" }, model.model, shown ? h("span", { class: "muted" }, ` version ${shown.manifest.version}`) : ""),
       h("span", { class: "tags" },
         isDefault ? h("span", { class: "tag good" }, "default model") : null,
-        shown ? h("span", { class: "tag" }, shown.manifest.task) : h("span", { class: "tag bad" }, "does not serve")));
+        shown ? h("span", { class: "tag" }, shown.manifest.task) : h("span", { class: "tag bad" }, "not ready")));
     const parts = shown ? this.#parts(shown) : [];
     return h("article", { class: "card model", "aria-label": `Model ${model.model}`, "data-model": model.model },
       head, shown?.manifest.description ? h("p", {}, shown.manifest.description) : null,
