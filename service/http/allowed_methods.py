@@ -11,7 +11,7 @@ KNOWN = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def find_allowed(routes: Iterable[BaseRoute], scope: Scope) -> str:
-    """What any of these routes allows at the path of a request; the files of a mount may be got."""
+    """Return the methods that the routes allow at the path of a request; mounted files allow GET."""
     routes = [route for route in routes if not isinstance(route, Mount)]
     return allow([method for method in KNOWN if any(_takes(route, scope, method) for route in routes)] or ["GET"])
 

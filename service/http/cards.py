@@ -1,4 +1,4 @@
-"""A model card as a page that needs nothing beside itself: Markdown in, HTML out, with the plots in it."""
+"""Render a model card to a self-contained page: Markdown to HTML, with the plots embedded."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,14 +22,14 @@ th{color:var(--soft);font-weight:600}img{max-width:100%}code{font-size:.9em}pre{
 """
 
 MAX_RENDERED_BYTES = 2**18
-"""Of a card; a longer one is shown as plain text, for rendering takes about 3 s a MiB and holds all else up."""
+"""The largest card to render, which takes about 3 s per MiB; a longer one is shown as plain text."""
 MAX_PLOT_BYTES = 2**21
-"""Of all plots in a page; those beyond are not in it."""
+"""The largest total size of the plots of a page; further plots are left out."""
 MAX_PAGES = 8
-"""That are kept."""
+"""The number of cached pages."""
 
 SCROLLS = 'tabindex="0" role="region" aria-label='
-"""Of what scrolls by itself on a narrow screen, so that it does by keyboard too."""
+"""Attributes of elements that scroll on a narrow screen, so that the keyboard can scroll them too."""
 AROUND = {
     "<table>": f'<div class="wide" {SCROLLS}"table"><table>',
     "</table>\n": "</table></div>\n",
@@ -38,8 +38,9 @@ AROUND = {
 
 
 def render_card(documents: Documents) -> bytes:
-    """The page. HTML in a card is shown as text, and of images only the model's plots are, each once. Raises as
-    reading does.
+    """Return the page of a model card. Raises UnknownFile or NotReady.
+
+    HTML in a card is shown as text, and only the model's plots are shown as images, each once.
     """
     card = documents.read_card()
     named = [name for name in documents.plots if name.encode() in card and len(card) <= MAX_RENDERED_BYTES]
@@ -83,5 +84,5 @@ def _images(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _embed(plot: bytes) -> str:
-    """As the source of an image; scripts in it do not run."""
+    """Return an SVG as the source of an image, in which its scripts do not run."""
     return f"data:image/svg+xml;base64,{b64encode(plot).decode()}"

@@ -1,4 +1,4 @@
-"""What a browser is shown that opens a file of a model without the key that it needs: the way to it."""
+"""The page shown to a browser that opens a model's document without the required key."""
 
 import re
 from html import escape
@@ -17,20 +17,20 @@ CONTENT_TYPE = HTML.encode()
 
 
 def key_page(record: Record, message: str) -> bytes | None:
-    """The refusal as a page, for a browser that opens a card or a report; None for all else.
+    """Return the error as a page if a browser opens a card or a report, else None.
 
-    A browser cannot show a key with a link. The status page can: it asks for one, and shows the file that is named
-    after the #.
+    A link cannot send a key, but the status page can: it has a field for the key, and opens the document named in its
+    fragment (#).
     """
     accept = record.headers.get(b"accept", b"").decode("latin-1")
     if not FILE.fullmatch(record.path) or not prefers_html(accept) or "json" in accept:
-        return None  # a script that asks for a page understands the refusal's usual form
-    up = "../" * (record.path.count("/") - 1)  # relative, so that it leads there below any prefix
+        return None  # a script gets the usual form of errors
+    up = "../" * (record.path.count("/") - 1)  # relative, so that it works below any prefix
     link = escape(f"{up}status#{quote(record.path[1:])}")
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A key is needed</title>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A key is required</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main>'
-        f"<h1>This service asks for a key</h1><p>The service says: {escape(message)}. A link cannot show one.</p>"
-        f'<p><a href="{link}">Open it on the status page</a>, which asks for the key and keeps it until the tab is '
+        f"<h1>This service requires a key</h1><p>The service's message: {escape(message)}. A link cannot send one.</p>"
+        f'<p><a href="{link}">Open it on the status page</a>, where you can enter the key; it is kept until the tab is '
         "closed.</p></main></body></html>\n"
     ).encode()

@@ -1,7 +1,7 @@
-"""What a model has for people to read, below `/models`: its card, its plots and its behaviour report.
+"""The routes of a model's documents, below `/models`: its card, plots and behaviour report.
 
-These are somebody's files, shown in a browser under the service's own name. So what they may do there is nothing: no
-script runs, nothing is fetched, and the page has an origin of its own.
+The files are untrusted but shown in a browser at the service's own address, so headers forbid them scripts, requests
+and the service's origin.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ MISSING = refusals(422, 503) | {404: refusal("There is no such model, version or
 
 
 def make_files_router(repository: Repository) -> APIRouter:
-    """`/models/{name}/…` of the version that answers by default, and `/models/{name}/versions/{version}/…`."""
+    """Return the routes `/models/{name}/…` of the default version, and `/models/{name}/versions/{version}/…`."""
     router = APIRouter(prefix="/models", tags=["files"], responses=MISSING)
 
     async def of_model(name: Name) -> Documents:
@@ -55,7 +55,7 @@ def make_files_router(repository: Repository) -> APIRouter:
 
 
 def _documents(repository: Repository, name: str, version: int | None = None) -> Documents:
-    """Of the version that serves: only its manifest says where they lie."""
+    """Return the documents of a loaded version, whose manifest has their folder."""
     manifest = repository.find(name, version).manifest
     return Documents(repository.folder / manifest.name / str(manifest.version), manifest)
 
@@ -64,35 +64,35 @@ def _add_files(router: APIRouter, place: str, thing: str, find: Callable[..., Aw
     found = Depends(find)
 
     async def files(documents: Annotated[Documents, found]) -> Response:
-        """Whether it has a card and a behaviour report, and the names of its plots."""
+        """Return whether the version has a card and a behaviour report, and the names of its plots."""
         return json_response(encode(await asyncio.to_thread(list_files, documents)))
 
     async def behaviour(documents: Annotated[Documents, found]) -> Response:
-        """What dropout does in this network, measured: the page that `dropserve behaviour` wrote."""
+        """Return measurements of dropout in this network, the page written by `dropserve behaviour`."""
         return _show(await asyncio.to_thread(documents.read_behaviour), HTML)
 
     async def card(request: Request, documents: Annotated[Documents, found]) -> Response:
-        """Markdown; or a page with the plots in it, to whoever would rather have `text/html`."""
+        """Return the model card in Markdown, or with `Accept: text/html` as a page with the plots in it."""
         as_page = prefers_html(request.headers.get("accept", ""))
         content = await asyncio.to_thread(render_card if as_page else Documents.read_card, documents)
         return _show(content, HTML if as_page else MARKDOWN, vary="accept")
 
     async def plot(file: File, documents: Annotated[Documents, found]) -> Response:
-        """A plot of its evaluation."""
+        """Return a plot of the evaluation."""
         return _show(await asyncio.to_thread(documents.read_plot, file), SVG)
 
     def add(path: str, answer: Any, summary: str, **described: Any) -> None:
         name = f"get_{thing}_{answer.__name__}"
         router.add_api_route(f"{place}/{path}", answer, name=name, summary=f"{summary} a {thing}", **described)
 
-    add("files", files, "What there is to read of", response_model=schemas.ModelFiles)
-    add("behaviour", behaviour, "What dropout does in", **_kinds(HTML))
-    add("card", card, "Card of", **_kinds(MARKDOWN, HTML))
-    add("plots/{file}", plot, "A plot of", **_kinds(SVG))
+    add("files", files, "List the documents of", response_model=schemas.ModelFiles)
+    add("behaviour", behaviour, "Get the behaviour report of", **_kinds(HTML))
+    add("card", card, "Get the card of", **_kinds(MARKDOWN, HTML))
+    add("plots/{file}", plot, "Get a plot of", **_kinds(SVG))
 
 
 def list_files(documents: Documents) -> dict[str, Any]:
-    """As `schemas.ModelFiles`."""
+    """Return the names of documents, as `schemas.ModelFiles`."""
     return {
         "model": documents.manifest.name,
         "version": documents.manifest.version,
@@ -103,17 +103,17 @@ def list_files(documents: Documents) -> dict[str, Any]:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether `text/html` is named, and not ranked below Markdown (RFC 9110, 12.5.1); `*/*` prefers neither."""
+    """Return whether an Accept header ranks `text/html` above Markdown (RFC 9110, 12.5.1); `*/*` prefers neither."""
     return _rank(accept, "text/html") > _rank(accept, "text/markdown")
 
 
 def _rank(accept: str, kind: str) -> float:
-    """The `q` of a media type, 1 where none is said; 0 when the type is not named."""
+    """Return the `q` of a media type, by default 1; 0 if the type is not named."""
     for part in accept.lower().split(","):
         media, *parameters = (piece.strip() for piece in part.split(";"))
         if media == kind:
-            said = [parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")]
-            return _number(said[0]) if said else 1.0
+            given = [parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")]
+            return _number(given[0]) if given else 1.0
     return 0.0
 
 
@@ -125,7 +125,7 @@ def _number(text: str) -> float:
 
 
 def _kinds(*kinds: str) -> Json:
-    """The content types of an answer, for the description."""
+    """Return the content types of an answer for OpenAPI."""
     content = {kind.partition(";")[0]: {"schema": {"type": "string"}} for kind in kinds}
     return {"response_class": Response, "responses": {200: {"description": "The file.", "content": content}}}
 

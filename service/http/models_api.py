@@ -1,9 +1,9 @@
-"""Which models there are, what each says of itself, and loading and unloading them.
+"""The routes that list, describe, load and unload models.
 
-Of the manifest all is told but `training` and `libraries`: how a model was made belongs in its card, and may name
-paths and software of the machine it was made on. Digests stay: they prove which files answer and give nothing away.
+A description has all fields of the manifest except `training` and `libraries`, which may name paths and software of
+the machine that made the model; the model card has what is public of them.
 
-Loading, unloading and refreshing are an administrator's: `service.access.keys` knows them by their paths.
+Loading, unloading and refreshing need a key of the scope admin, by their paths in `service.access.keys`.
 """
 
 import asyncio
@@ -20,45 +20,45 @@ from service.model.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
 from service.repository.repository import Repository
 
-UNTOLD = {"schema_version", "name", "training", "libraries"}
+EXCLUDED = {"schema_version", "name", "training", "libraries"}
 
 Json = dict[str, Any]
-Name = Annotated[str, Path(description="Of the model.", examples=["digits"])]
-Version = Annotated[int, Path(description="Of the model.", ge=1, examples=[1])]
+Name = Annotated[str, Path(description="Name of the model.", examples=["digits"])]
+Version = Annotated[int, Path(description="Version of the model.", ge=1, examples=[1])]
 
 NAMED = refusals(404, 422)
-"""Of an operation whose path names a model."""
+"""Errors of operations whose path names a model."""
 
 
 def make_models_router(repository: Repository) -> APIRouter:
-    """`/v1/models` and what is below, but for the questions that `service.http.inference` answers."""
+    """Return the routes of `/v1/models` and below, except those of inference."""
     router = APIRouter(prefix="/v1/models", tags=["models"], responses=refusals(503))
-    _add_questions(router, repository)
+    _add_descriptions(router, repository)
     _add_example_rows(router, repository)
     _add_refresh(router, repository)
     _add_commands(router, repository)
     return router
 
 
-def _add_questions(router: APIRouter, repository: Repository) -> None:
-    @router.get("", response_model=schemas.ModelList, summary="Which models are there?")
+def _add_descriptions(router: APIRouter, repository: Repository) -> None:
+    @router.get("", response_model=schemas.ModelList, summary="List models")
     async def list_models() -> Response:
-        """All models with all versions: those that serve, and why others do not."""
+        """Return all models with all versions, and for each that is unavailable the reason."""
         return _reply(describe_all(repository.catalogue))
 
-    @router.get("/{name}", response_model=schemas.ModelDetail, responses=NAMED, summary="What a model says of itself")
+    @router.get("/{name}", response_model=schemas.ModelDetail, responses=NAMED, summary="Describe a model")
     async def get_model(name: Name) -> Response:
-        """The manifest of its default version, with the figures of its evaluation."""
+        """Return the manifest of the default version, with its evaluation."""
         return _detail(name)
 
     @router.get(
         "/{name}/versions/{version}",
         response_model=schemas.ModelDetail,
         responses=NAMED,
-        summary="What a version says of itself",
+        summary="Describe a version of a model",
     )
     async def get_version(name: Name, version: Version) -> Response:
-        """Its manifest, with the figures of its evaluation."""
+        """Return the manifest of the version, with its evaluation."""
         return _detail(name, version)
 
     def _detail(name: str, version: int | None = None) -> Response:
@@ -72,27 +72,27 @@ def _add_example_rows(router: APIRouter, repository: Repository) -> None:
         router.add_api_route(path, answer, response_model=schemas.Examples, responses=NAMED, summary=summary)
 
     async def get_model_examples(name: Name) -> Response:
-        """A few real rows, as its default version takes them."""
+        """Return a few real rows in the form of a request to the default version."""
         return _examples(name)
 
     async def get_version_examples(name: Name, version: Version) -> Response:
-        """A few real rows, as it takes them."""
+        """Return a few real rows in the form of a request to the version."""
         return _examples(name, version)
 
     def _examples(name: str, version: int | None = None) -> Response:
         engine = repository.catalogue.find(name, version)
         return json_response(encode_examples(engine.manifest, engine.examples))
 
-    add("/{name}/examples", get_model_examples, "Example rows of a model")
-    add("/{name}/versions/{version}/examples", get_version_examples, "Example rows of a version")
+    add("/{name}/examples", get_model_examples, "Get example rows of a model")
+    add("/{name}/versions/{version}/examples", get_version_examples, "Get example rows of a version")
 
 
 def _add_refresh(router: APIRouter, repository: Repository) -> None:
     @router.post(
-        "/refresh", response_model=schemas.ModelList, responses=refusals(404), summary="Look for new models now"
+        "/refresh", response_model=schemas.ModelList, responses=refusals(404), summary="Check for changed models now"
     )
     async def refresh_models() -> Response:
-        """Look at the folder, or at the store behind the URL, without waiting for the next time."""
+        """Check the folder or URL of models for changes at once, and return all models."""
         await asyncio.to_thread(repository.refresh)
         return _reply(describe_all(repository.catalogue))
 
@@ -102,42 +102,42 @@ def _add_commands(router: APIRouter, repository: Repository) -> None:
         router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=NAMED, summary=summary)
 
     async def load_model(name: Name) -> Response:
-        """All its versions, those that failed before too; an error when none of them can be served."""
+        """Load all versions, and retry failed ones; an error if none of them can be loaded."""
         await repository.load(name)
         return _state(name)
 
     async def load_version(name: Name, version: Version) -> Response:
-        """One version; an error, with the reason, when it cannot be served."""
+        """Load one version; an error with the reason if it cannot be loaded."""
         await repository.load(name, version)
         return _state(name)
 
     async def unload_model(name: Name) -> Response:
-        """All its versions, and any that is published later, until it is loaded. Requests in flight finish."""
+        """Unload all versions, with future ones, until the model is loaded again; requests in flight finish."""
         await repository.unload(name)
         return _state(name)
 
     async def unload_version(name: Name, version: Version) -> Response:
-        """One version, until it is loaded. Requests in flight finish."""
+        """Unload one version until it is loaded again; requests in flight finish."""
         await repository.unload(name, version)
         return _state(name)
 
     def _state(name: str) -> Response:
         return _reply(describe_model(repository.catalogue, name))
 
-    add("/{name}/load", load_model, schemas.ModelState, "Serve a model")
-    add("/{name}/unload", unload_model, schemas.ModelState, "Let go of a model")
-    add("/{name}/versions/{version}/load", load_version, schemas.ModelState, "Serve a version")
-    add("/{name}/versions/{version}/unload", unload_version, schemas.ModelState, "Let go of a version")
+    add("/{name}/load", load_model, schemas.ModelState, "Load a model")
+    add("/{name}/unload", unload_model, schemas.ModelState, "Unload a model")
+    add("/{name}/versions/{version}/load", load_version, schemas.ModelState, "Load a version")
+    add("/{name}/versions/{version}/unload", unload_version, schemas.ModelState, "Unload a version")
 
 
 def describe_all(catalogue: Catalogue) -> Json:
-    """As `schemas.ModelList`."""
+    """Return all models, as `schemas.ModelList`."""
     models = [describe_model(catalogue, name) for name in catalogue.names]
     return {"default_model": catalogue.default_model, "models": models}
 
 
 def describe_model(catalogue: Catalogue, name: str) -> Json:
-    """As `schemas.ModelState`."""
+    """Return a model and its versions, as `schemas.ModelState`. Raises UnknownModel."""
     return {
         "model": name,
         "default_version": catalogue.default_version(name),
@@ -148,12 +148,12 @@ def describe_model(catalogue: Catalogue, name: str) -> Json:
 
 
 def describe_manifest(manifest: Manifest) -> Json:
-    """What `schemas.ModelDetail` adds to it."""
-    return manifest.model_dump(mode="json", exclude=UNTOLD)
+    """Return the fields of `schemas.ModelDetail` that come from the manifest."""
+    return manifest.model_dump(mode="json", exclude=EXCLUDED)
 
 
 def add_examples(api: Json, catalogue: Catalogue, engine: Engine) -> None:
-    """To an OpenAPI description: what this service answers of one of its models."""
+    """Add examples of answers about a loaded model to an OpenAPI document."""
     manifest = engine.manifest
     everything = describe_all(catalogue)
     state = describe_model(catalogue, manifest.name)

@@ -1,4 +1,4 @@
-"""The page that documents the API, from files of our own, and what its browser must not do."""
+"""The page that documents the API, from local files, and the security headers of pages."""
 
 import re
 from base64 import b64encode
@@ -11,13 +11,13 @@ from starlette.staticfiles import StaticFiles
 
 STATIC = "static-offline-docs"
 PACKAGE = ("fastapi_offline", "static")
-"""Where the files of Swagger UI are."""
+"""The package and folder of Swagger UI's files."""
 
 INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
-    """`/docs`; its links are relative, so that it works below any prefix."""
+    """Add `/docs`, whose relative links work below any prefix."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=app.title,
@@ -36,7 +36,7 @@ def add_docs(app: FastAPI) -> None:
 
 
 def page_headers(html: str) -> dict[str, str]:
-    """Scripts only from our own files and those inline in this page, by digest; no frame may hold it."""
+    """Return headers that allow scripts only from the service's files and those inline in this page, and no frames."""
     digests = [b64encode(sha256(script.encode()).digest()).decode() for script in INLINE_SCRIPT.findall(html)]
     scripts = " ".join(f"'sha256-{digest}'" for digest in digests)
     policy = (

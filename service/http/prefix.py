@@ -1,4 +1,4 @@
-"""A service whose proxy hands on the path prefix below which callers reach it, such as `/ml`."""
+"""Serve below a path prefix, such as `/ml`, that a proxy passes on."""
 
 from starlette.responses import RedirectResponse
 
@@ -6,9 +6,10 @@ from service.access.calls import ASGIApp, Receive, Scope, Send
 
 
 class Prefixed:
-    """An ASGI app, reached below a prefix and without it: health checks ask the service itself, past the proxy."""
+    """An ASGI app served both below a prefix and without it, as health checks do not pass through the proxy."""
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
+        """Wrap `app`; the prefix has no slash at its end."""
         self._app = app
         self._prefix = prefix
         self._to_slash = RedirectResponse(f"{prefix.rpartition('/')[2]}/")
@@ -16,13 +17,13 @@ class Prefixed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Remove the prefix from the path; redirect the bare prefix to the page below it.
 
-        The redirect is relative, since a further proxy may add a prefix of its own.
+        The redirect is relative, as another proxy may add a prefix of its own.
         """
         if scope["type"] == "http" and scope["path"] == self._prefix:
             await self._to_slash(scope, receive, send)
             return
         if scope["type"] == "http" and scope["path"].startswith(f"{self._prefix}/"):
-            # in place: while a body comes, the connection goes on writing to this scope what it knows of it
+            # in place, as the connection writes to this scope while a body arrives
             scope["path"] = scope["path"].removeprefix(self._prefix)
-            scope["root_path"] = ""  # a server may know the prefix too, and what is mounted would look for it
+            scope["root_path"] = ""  # a server may have set the prefix, which mounted apps would expect in the path
         await self._app(scope, receive, send)

@@ -1,6 +1,6 @@
-"""What was referred to a person, listed, and what the person says of it, taken: `/v1/review`.
+"""The routes of review, `/v1/review`: list rows of the prediction log, and label them.
 
-Whoever may do this sees what others sent, so it needs a key of the scope review.
+They show other callers' data, so they need a key of the scope review.
 """
 
 import asyncio
@@ -18,71 +18,67 @@ from service.http.openapi.operations import OF_BODIES, Responses, json_body, ref
 from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
 from service.review.store import Decided, Order, State
-from service.review.store import Query as Asked
+from service.review.store import Query as Selection
 
 MAX_BODY_BYTES = 2**16
 MAX_LIMIT = 1000
-KNOWN = tuple(field.name for field in fields(Asked))
+KNOWN = tuple(field.name for field in fields(Selection))
 """The query parameters of a listing."""
 
-NO_LOG = "there is nothing to review: DROPSERVE_PREDICTION_LOG, a folder or a URL to keep answers in, is not set"
+NO_LOG = "there is no prediction log to review: DROPSERVE_PREDICTION_LOG, its folder or URL, is not set"
 NO_NUL = r"^[^\x00]*$"
-"""Which PostgreSQL has no place for in a text."""
-Id = Annotated[str, Path(description="Of the row, as it was listed.")]
+"""Text without NUL, which PostgreSQL cannot store."""
+Id = Annotated[str, Path(description="Identifier of the row.")]
 
-AWAY: Responses = {503: refusal("The store cannot be reached; the message says why.")}
-UNKNOWN: Responses = refusals(422) | {404: refusal("There is no such row.")}
+AWAY: Responses = {503: refusal("The store cannot be reached; the message has the reason.")}
+UNKNOWN: Responses = refusals(422) | {404: refusal("The row does not exist.")}
 
 
 def make_review_router(review: Review, seconds: float) -> APIRouter:
-    """The routes; a body must arrive within so many seconds."""
+    """Return the routes; a body must arrive within `seconds`."""
     router = APIRouter(prefix="/v1/review", tags=["review"], responses=AWAY)
 
-    @router.get("", response_model=schemas.ReviewPage, responses=refusals(422), summary="What waits for a person")
+    @router.get("", response_model=schemas.ReviewPage, responses=refusals(422), summary="List rows for review")
     async def list_review_rows(
         request: Request,
         model: Annotated[str | None, Query(description="Only of this model.", pattern=NO_NUL)] = None,
-        decision: Annotated[Decided, Query(description="`any`: those without a decision too.")] = "refer",
+        decision: Annotated[Decided, Query(description="`any`: also rows without a decision.")] = "refer",
         state: Annotated[State, Query(description="`open`: not labelled yet.")] = "open",
         order: Annotated[Order, Query(description="`information`: the highest mutual information first.")] = "newest",
         limit: Annotated[int, Query(description="Rows of a page.", ge=1, le=MAX_LIMIT)] = 50,
-        after: Annotated[str | None, Query(description="The `next` of the page before.", pattern=NO_NUL)] = None,
+        after: Annotated[str | None, Query(description="The `next` of the previous page.", pattern=NO_NUL)] = None,
     ) -> Response:
-        """Rows that were referred and that nobody has labelled, with the inputs and the answer; or others."""
+        """Return rows with inputs and answers, by default referred rows without a label."""
         for name in request.query_params.keys() - KNOWN:
             expected = ", ".join(KNOWN)
             raise InvalidInput(f"?{name[:100]}: expected one of {expected}", field=name[:100], expected=list(KNOWN))
-        asked = Asked(model, decision, state, order, limit, after)
-        return _reply(await asyncio.to_thread(review.page, asked))
+        selection = Selection(model, decision, state, order, limit, after)
+        return _reply(await asyncio.to_thread(review.page, selection))
 
-    @router.get(
-        "/{id}", response_model=schemas.ReviewRow, responses=UNKNOWN, summary="One row, and what was said of it"
-    )
+    @router.get("/{id}", response_model=schemas.ReviewRow, responses=UNKNOWN, summary="Get a row with its labels")
     async def get_review_row(id: Id) -> Response:  # noqa: A002 - the path's own word
-        """Any row of the prediction log."""
+        """Return a row of the prediction log."""
         return _reply(await asyncio.to_thread(review.find, id))
 
     @router.post(
         "/{id}",
         response_model=schemas.ReviewRow,
         responses=UNKNOWN | refusals(*OF_BODIES),
-        summary="What a row is in truth",
+        summary="Label a row",
         openapi_extra={"requestBody": json_body(schemas.LabelBody, {"label": "4", "by": "Ada"})},
     )
     async def label_review_row(request: Request, id: Id) -> Response:  # noqa: A002
-        """Keep a person's label. A later one corrects it, and the earlier stays in the history; the same again
-        changes nothing.
-        """
+        """Add a person's label; the latest one is valid, and earlier ones stay in the history."""
         call = cast("Call", request.scope["call"])
         call.expect_json()
-        said = decode_request(await call.body(MAX_BODY_BYTES, seconds), LabelRequest)
-        return _reply(await asyncio.to_thread(review.label, id, said, call.caller))
+        given = decode_request(await call.body(MAX_BODY_BYTES, seconds), LabelRequest)
+        return _reply(await asyncio.to_thread(review.label, id, given, call.caller))
 
     return router
 
 
 def make_refusing_router() -> APIRouter:
-    """The same paths where there is no log, which say how there would be one."""
+    """Return the same paths for a service without a prediction log, with an error that names the setting."""
     router = APIRouter(prefix="/v1/review", include_in_schema=False)
 
     @router.get("")

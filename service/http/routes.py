@@ -1,4 +1,4 @@
-"""The routes beside inference: health, and whatever else manages the service."""
+"""The routes of health checks and metrics."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -11,31 +11,31 @@ from service.telemetry.exposition import Exposition
 
 
 def make_health_router(repository: Repository) -> APIRouter:
-    """What a load balancer, or a person, asks first."""
+    """Return the routes of health checks."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", response_model=schemas.Alive, summary="Is the process alive?")
+    @router.get("/healthz", response_model=schemas.Alive, summary="Check that the process is alive")
     async def get_liveness() -> Response:
-        """200 as long as the process answers at all."""
+        """Return 200 as long as the process can answer."""
         return json_response(encode({"status": "alive"}))
 
-    unready = {503: refusal("It is not ready; the message says why.")}
+    unready = {503: refusal("The service is not ready; the message has the reason.")}
 
-    @router.get("/readyz", response_model=schemas.Ready, responses=unready, summary="Can it serve?")  # type: ignore[arg-type]
+    @router.get("/readyz", response_model=schemas.Ready, responses=unready, summary="Check that the service is ready")  # type: ignore[arg-type]
     async def get_readiness() -> Response:
-        """200 when models are loaded and verified, else 503 with the reason."""
+        """Return 200 once models are loaded and verified, else 503 with the reason."""
         return json_response(encode(repository.status()))
 
     return router
 
 
 def make_metrics_router(exposition: Exposition) -> APIRouter:
-    """What Prometheus asks."""
+    """Return the route of metrics."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/metrics", response_class=PlainTextResponse, summary="What was counted, for Prometheus")
+    @router.get("/metrics", response_class=PlainTextResponse, summary="Get metrics for Prometheus")
     async def get_metrics(request: Request) -> Response:
-        """The sum over all workers, whichever answers."""
+        """Return the metrics, summed over all workers."""
         content, content_type = exposition.expose(request.headers.get("accept", ""))
         return Response(content, headers={"content-type": content_type})
 
@@ -43,5 +43,5 @@ def make_metrics_router(exposition: Exposition) -> APIRouter:
 
 
 def json_response(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON that is encoded already."""
+    """Return a response with encoded JSON."""
     return Response(content, status, headers, "application/json")

@@ -1,4 +1,4 @@
-"""The pages for people and their files, from `service/ui`: plain HTML, CSS and ES modules, as they lie there."""
+"""The playground and the status page, from `service/ui`: plain HTML, CSS and ES modules, served unchanged."""
 
 import os
 from typing import Any
@@ -9,24 +9,24 @@ from starlette.staticfiles import StaticFiles
 from service.http.pages import page_headers
 
 PAGES = {"/": "index.html", "/status": "status.html"}
-"""By path: the file."""
+"""The file of each path."""
 
 HEADERS = page_headers("") | {"cache-control": "no-cache"}
-"""No inline scripts; browsers ask each time whether a file has changed, so that a new service has new pages at once."""
+"""Headers that forbid inline scripts, and make browsers revalidate files so that a new service has new pages."""
 
 
 class Files(StaticFiles):
-    """Files with an ETag, and our headers."""
+    """Files with an ETag and the pages' headers."""
 
     def file_response(self, full_path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Response:
-        """As starlette makes it; If-None-Match is answered too."""
+        """Return starlette's response, also to If-None-Match, with the pages' headers."""
         response = super().file_response(full_path, *args, **kwargs)
         response.headers.update(HEADERS)
         return response
 
 
 def add_pages(app: FastAPI) -> None:
-    """Each page at its path, all files below `/ui`; links are relative, so that they work below any prefix."""
+    """Add the pages, and all files below `/ui`; relative links work below any prefix."""
     files = Files(packages=[("service", "ui")])
     for path, file in PAGES.items():
         app.add_api_route(path, _page(files, file), include_in_schema=False)

@@ -1,12 +1,12 @@
-"""The Open Inference Protocol, version 2, as clients of Triton and KServe speak it.
+"""The Open Inference Protocol, version 2, for clients of Triton and KServe.
 
-    datatypes   the protocol's types ⇄ numpy's, and tensors ⇄ raw bytes
-    messages    what is asked and what is answered, in no format yet; shared by HTTP and gRPC
-    reading     the inputs that a caller describes → arrays that fit the model
-    outputs     what a model can be asked for, of the deterministic answer and of the thinned networks
+    datatypes   the protocol's datatypes and numpy's, and tensors as raw bytes
+    messages    requests and replies, independent of the wire format; shared by HTTP and gRPC
+    reading     checks of the inputs that a request describes
+    outputs     the outputs of a model, of the deterministic answer and of the samples
     infer       a question → its answer
-    metadata    what server and models say of themselves
-    wire        HTTP bodies ⇄ messages: JSON, with tensors inside or, as raw bytes, behind it
+    metadata    descriptions of the server and of models
+    wire        HTTP bodies: JSON, with tensors inside it or as raw bytes after it
     http        the paths below /v2
 
 gRPC is in `service.oip.grpc_server`.

@@ -1,4 +1,4 @@
-"""The protocol's datatypes and numpy's; tensors as raw bytes, little-endian and row-major."""
+"""The protocol's datatypes and numpy's, and tensors as raw bytes, little-endian and row-major."""
 
 import math
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ DTYPES = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
-"""Of numbers. BF16, which numpy lacks, is read as the upper half of FP32; BYTES are strings, and only answered."""
+"""The numeric types. BF16, which numpy lacks, is read as the upper half of FP32; BYTES, strings, are output only."""
 
 BF16 = "BF16"
 BYTES = "BYTES"
 
 NAMES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
-"""Of the types that a model's inputs have."""
+"""The datatypes of the types of a model's inputs."""
 
 NUMERIC = (*DTYPES, BF16)
 
 
 def check_datatype(datatype: str, field: str) -> None:
-    """Raises InvalidInput for anything but a type of numbers."""
+    """Raise InvalidInput unless the datatype is numeric."""
     if datatype not in NUMERIC:
-        found = f"{BYTES}, and the model takes numbers" if datatype == BYTES else repr(datatype[:100])
+        found = f"{BYTES}, but the model's inputs are numbers" if datatype == BYTES else repr(datatype[:100])
         message = f"{field}.datatype: expected one of {', '.join(NUMERIC)}; found {found}"
         raise InvalidInput(message, field=f"{field}.datatype", expected=list(NUMERIC))
 
 
 def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> Array:
-    """Raw bytes → an array of this shape, which must be non-negative; raises InvalidInput unless they fill it."""
+    """Return raw bytes as an array of a non-negative shape. Raises InvalidInput for a wrong number of bytes."""
     dtype = np.dtype("<u2") if datatype == BF16 else DTYPES[datatype]
     expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
@@ -58,7 +58,7 @@ def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> A
 
 
 def to_bytes(array: Array, datatype: str) -> bytes:
-    """An array → raw bytes; of strings, each with its length in four bytes before it."""
+    """Return an array as raw bytes; each string is preceded by its length in four bytes."""
     if datatype == BYTES:
         strings = [text.encode() for text in array.ravel().tolist()]
         return b"".join(part for text in strings for part in (len(text).to_bytes(4, "little"), text))
@@ -66,7 +66,7 @@ def to_bytes(array: Array, datatype: str) -> bytes:
 
 
 def _from_bool(octets: Array, field: str) -> Array:
-    """0 and 1 as numbers, which is what a model takes; any other byte is no truth value."""
+    """Return booleans as the numbers 0 and 1. Raises InvalidInput for any other byte."""
     if (octets > 1).any():
         raise InvalidInput(f"{field}: expected bytes 0 and 1 of BOOL, found {octets.max()}", field=field)
     return octets

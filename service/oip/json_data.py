@@ -1,4 +1,4 @@
-"""The values of a tensor in JSON: a list, flat in row-major order or nested as the shape is."""
+"""Decode the values of a tensor in JSON: a list, flat in row-major order or nested like the shape."""
 
 import math
 import re
@@ -18,14 +18,14 @@ from service.rows.json_errors import in_words
 
 NESTED = re.compile(rb"\s*\[\s*\[")
 VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}
-"""What numpy's kinds of numbers are in JSON."""
+"""The JSON types of numpy's kinds of numbers."""
 
 
 def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, spec: TensorSpec) -> Array:
-    """JSON → an array of this shape, with NaN for null where the model's input may have missing values.
+    """Return JSON as an array of this shape, with NaN for null if the model's input may have missing values.
 
-    Floating-point numbers are read as precisely as the model takes them, though the datatype be a shorter one.
-    Raises InvalidInput naming what does not fit.
+    Floating-point numbers keep the precision of the model's input even if `datatype` has less. Raises InvalidInput
+    that names the field and what was expected.
     """
     if datatype == BF16:
         raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
@@ -39,7 +39,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
     value = float | None if spec.imputation and dtype.kind == "f" else VALUES[dtype.kind]
     decoder = _decoder(len(shape) if nested else 1, value)
     try:
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        with np.errstate(over="ignore"):  # a number that is too large becomes infinite, and is refused as such
             array = np.concatenate([np.array(decoder.decode(part), dtype=dtype) for part in _parts(text, nested)])
     except msgspec.DecodeError as error:
         raise _misfit(in_words(str(error).partition(" - at ")[0]), datatype, shape, field) from None
@@ -52,7 +52,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
 
 
 def _parts(text: bytes, nested: bool) -> Iterator[bytes]:
-    """The list, or if it is long lists of a chunk each: other threads run between them."""
+    """Yield the list, or a long one in chunks, between which other threads can run."""
     if len(text) <= CHUNK_BYTES or not text.startswith(b"["):
         yield text
     elif nested:
@@ -68,7 +68,7 @@ def _parts(text: bytes, nested: bool) -> Iterator[bytes]:
 
 @cache
 def _decoder(depth: int, value: Any) -> msgspec.json.Decoder[Any]:
-    """Of lists, so many deep; that values are of their type is checked while they are read."""
+    """Return a decoder of lists of this depth that checks the values' type."""
     kind: Any = value
     for _ in range(depth):
         kind = list[kind]
@@ -77,5 +77,5 @@ def _decoder(depth: int, value: Any) -> msgspec.json.Decoder[Any]:
 
 def _misfit(found: str, datatype: str, shape: Sequence[int], field: str) -> InvalidInput:
     sizes = "×".join(map(str, shape))
-    message = f"{field}.data: expected {sizes} values of {datatype}, in one list or nested as the shape is; {found}"
+    message = f"{field}.data: expected {sizes} values of {datatype}, in one list or nested like the shape; {found}"
     return InvalidInput(message, field=f"{field}.data", expected=list(shape))

@@ -1,4 +1,4 @@
-"""A question and its answer as the protocol has them, in no wire format yet: HTTP and gRPC share them."""
+"""Requests and replies of the protocol, independent of the wire format and shared by HTTP and gRPC."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,49 +10,49 @@ from service.telemetry.outcomes import Outcome
 
 Parameter = bool | int | float | str
 Parameters = Mapping[str, object]
-"""What a caller sends under `parameters`; each is checked where it is used."""
+"""The `parameters` of a request; each is checked where it is used."""
 
 
 class RequestedOutput(NamedTuple):
-    """An output that was asked for."""
+    """A requested output."""
 
     name: str
     binary: bool = False
-    """As raw bytes behind the JSON; gRPC always answers so."""
+    """Whether to return it as raw bytes after the JSON; gRPC always returns raw bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What to answer."""
+    """A request for inference."""
 
     inputs: Inputs
     """Arrays (rows, …) that fit the model."""
     outputs: tuple[RequestedOutput, ...] = ()
-    """None: those of the deterministic answer."""
+    """The requested outputs; empty: those of the deterministic answer."""
     parameters: Parameters = field(default_factory=dict)
     id: str | None = None
     binary: bool = False
-    """How to answer the outputs when none are named."""
+    """Whether to return raw bytes if no outputs are named."""
 
 
 class OutputTensor(NamedTuple):
-    """One output of the answer."""
+    """An output of a reply."""
 
     name: str
     datatype: str
     values: Array
-    """(rows, …); of BYTES, an array of str objects."""
+    """(rows, …); for BYTES an array of str objects."""
     binary: bool
 
 
 @dataclass(frozen=True, slots=True)
 class InferReply:
-    """The answer."""
+    """The reply to a request for inference."""
 
     model_name: str
     model_version: str
     outputs: list[OutputTensor]
     parameters: dict[str, Parameter]
     outcome: Outcome
-    """The same for whoever counts; not sent."""
+    """The figures of the answer for metrics and logs; not sent."""
     id: str | None = None

@@ -1,4 +1,4 @@
-"""What the server and its models say of themselves."""
+"""Descriptions of the server and of models."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ SERVER: Json = {
 
 
 def describe_model(manifest: Manifest, versions: list[str]) -> Json:
-    """Its inputs, and all outputs that can be asked for; -1 is an axis of any length."""
+    """Return a model's inputs and all outputs that can be requested; -1 is an axis of any length."""
     sizes = {"passes": -1, "outputs": manifest.answers}
     return {
         "name": manifest.name,

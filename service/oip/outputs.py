@@ -1,6 +1,6 @@
-"""What a model can be asked for: the outputs of the deterministic answer, and those of the thinned networks.
+"""The outputs of a model: those of the deterministic answer, and those of the samples.
 
-Numbers that `/uncertainty` tells in float32 are FP32 here, its doubles FP64: the same numbers, to the bit.
+Numbers that `/uncertainty` returns in float32 are FP32 here, its doubles are FP64: the same numbers bit for bit.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,18 +21,18 @@ Axis = Literal["passes", "outputs"]
 
 
 class Output(NamedTuple):
-    """An output that exists: its type, the shape of a row's part, and where the values come from."""
+    """An output: its datatype, the axes of a row's values, and the source of the values."""
 
     datatype: str
     shape: tuple[Axis, ...]
     of_prediction: Callable[[Prediction], Array] | None = None
     of_sampled: Callable[[Sampled], Array] | None = None
     labelled: bool = False
-    """The values are probabilities, and the answer is the label of the greatest."""
+    """Whether the values are probabilities, of which the output is the label of the greatest."""
 
 
 def _spread(name: str, datatype: str, *shape: Axis) -> Output:
-    """A field of the summary of the passes."""
+    """Return an output that is a field of the summary of the samples."""
 
     def read(sampled: Sampled) -> Array:
         return np.asarray(getattr(sampled.uncertainty, name))
@@ -45,7 +45,7 @@ def _values(prediction: Prediction) -> Float64:
 
 
 def _samples(sampled: Sampled) -> Float64:
-    """Each network's values of each row: (rows, passes, outputs)."""
+    """Return the values of each sample of each row: (rows, passes, outputs)."""
     return np.stack(sampled.values)
 
 
@@ -84,18 +84,18 @@ NOISY_REGRESSION = {
     **REGRESSION,
     "noise_std": Output("FP32", ("outputs",), of_prediction=lambda prediction: np.asarray(prediction.noise_std)),
 }
-"""Of a model whose network tells the noise of each row."""
+"""The outputs of a regression with learned noise."""
 
 
 def outputs_of(manifest: Manifest) -> Mapping[str, Output]:
-    """All that this model can be asked for, by name."""
+    """Return all outputs of a model, by name."""
     if manifest.noise_is_learned:
         return NOISY_REGRESSION
     return CLASSIFICATION if manifest.task == "classification" else REGRESSION
 
 
 def choose_outputs(requested: Iterable[RequestedOutput], binary: bool, manifest: Manifest) -> list[RequestedOutput]:
-    """What to answer: what was asked for, else the deterministic outputs; raises InvalidInput for an unknown one."""
+    """Return the requested outputs, or else the deterministic ones. Raises InvalidInput for an unknown name."""
     known = outputs_of(manifest)
     chosen = list(requested)
     for name, _ in chosen:
@@ -106,7 +106,7 @@ def choose_outputs(requested: Iterable[RequestedOutput], binary: bool, manifest:
 
 
 def needs_sampling(chosen: Iterable[RequestedOutput], manifest: Manifest) -> bool:
-    """Whether any of them is told by the thinned networks."""
+    """Return whether any of the outputs needs samples."""
     known = outputs_of(manifest)
     return any(known[output.name].of_sampled for output in chosen)
 
@@ -114,7 +114,7 @@ def needs_sampling(chosen: Iterable[RequestedOutput], manifest: Manifest) -> boo
 def read_outputs(
     chosen: Iterable[RequestedOutput], manifest: Manifest, prediction: Prediction, sampled: Sampled | None
 ) -> list[OutputTensor]:
-    """The tensors asked for, in the order asked for."""
+    """Return the tensors of the chosen outputs, in that order."""
     known = outputs_of(manifest)
     tensors = []
     for name, binary in chosen:

@@ -1,4 +1,4 @@
-"""Protobuf ⇄ messages. Answers are always raw bytes, as Triton's are, since its clients read nothing else."""
+"""Convert protobuf from and to messages; outputs are always raw bytes, as Triton's clients read no other form."""
 
 import math
 from collections.abc import Mapping
@@ -29,11 +29,11 @@ CONTENTS = {
     "FP32": "fp32_contents",
     "FP64": "fp64_contents",
 }
-"""Where values of a type are that are not sent as raw bytes; the 16-bit floats are only sent so."""
+"""The field of values not sent as raw bytes, by datatype; 16-bit floats have none."""
 
 
 def read_request(asked: pb.ModelInferRequest, manifest: Manifest, max_rows: int) -> InferRequest:
-    """A question whose inputs fit the model; raises InvalidInput or LimitExceeded."""
+    """Return a request whose inputs fit the model. Raises InvalidInput or LimitExceeded."""
     check_repeated([tensor.name for tensor in asked.inputs], FIELD)
     check_repeated([output.name for output in asked.outputs], "outputs")
     raw: list[bytes | None] = list(asked.raw_input_contents) or [None] * len(asked.inputs)
@@ -56,7 +56,7 @@ def read_request(asked: pb.ModelInferRequest, manifest: Manifest, max_rows: int)
 
 
 def write_reply(reply: InferReply) -> pb.ModelInferResponse:
-    """An answer as protobuf."""
+    """Return a reply as protobuf."""
     return pb.ModelInferResponse(
         model_name=reply.model_name,
         model_version=reply.model_version,

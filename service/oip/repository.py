@@ -1,4 +1,4 @@
-"""The repository extension: what there is, and what may be asked when a model is loaded."""
+"""The protocol's repository extension: the index of models, and the options of loading one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,24 +12,24 @@ READY = "READY"
 
 
 class IndexBody(msgspec.Struct):
-    """Whether to list only what can be asked now."""
+    """The body of a request for the index: whether to list only ready versions."""
 
     ready: bool | None = None
 
 
 class LoadBody(msgspec.Struct):
-    """Beside the model's name, which the path has."""
+    """The body of a request to load a model."""
 
     parameters: dict[str, Any] | None = None
 
 
 def versions_of(repository: Repository, name: str) -> list[str]:
-    """Those that can be asked."""
+    """Return the ready versions of a model."""
     return [str(version) for version in repository.models().get(name, [])]
 
 
 def index(repository: Repository, *, only_ready: bool) -> list[dict[str, str]]:
-    """Every version: `name`, `version`, `state` (READY, LOADING or UNAVAILABLE) and the `reason` if it is not READY."""
+    """Return `name`, `version`, `state` (READY, LOADING or UNAVAILABLE) and `reason` of every version."""
     rows = [
         {"name": name, "version": str(version), "state": state.upper(), "reason": reason}
         for name, version, state, reason in repository.index()
@@ -38,7 +38,7 @@ def index(repository: Repository, *, only_ready: bool) -> list[dict[str, str]]:
 
 
 def check_load(parameters: Mapping[str, object]) -> None:
-    """Raises InvalidInput when files or settings are sent along: a model comes from the repository, as published."""
+    """Raise InvalidInput for any parameter, such as files or settings: models are loaded only as published."""
     for name in parameters:
-        message = f"parameters.{name[:100]}: cannot be given; a model is loaded as it was published"
+        message = f"parameters.{name[:100]}: is not supported; a model is loaded as it was published"
         raise InvalidInput(message, field=f"parameters.{name[:100]}")

@@ -1,6 +1,6 @@
-"""What the JSON of the Open Inference Protocol means: models for OpenAPI, and for clients that want types.
+"""Models of the Open Inference Protocol's JSON for OpenAPI and for typed clients.
 
-They describe; `service.oip.wire` reads and writes. Names are those of the protocol.
+They only describe: `service.oip.wire` reads and writes. Names are those of the protocol.
 """
 
 from typing import Any, Literal
@@ -15,23 +15,23 @@ Datatype = Literal[NUMERIC]  # type: ignore[valid-type]
 
 
 class OipError(Reply):
-    """A refusal, in the protocol's own form."""
+    """An error in the protocol's form."""
 
     error: str
-    """What went wrong: names the field and what was expected."""
+    """The error in words, with the field and what was expected."""
 
 
 class ServerMetadata(Reply):
-    """The server."""
+    """The server's name, version and extensions."""
 
     name: str
     version: str
     extensions: list[str]
-    """Of the protocol."""
+    """The supported extensions of the protocol."""
 
 
 class ServerLive(Reply):
-    """The process runs."""
+    """The process is running."""
 
     live: Literal[True]
 
@@ -44,19 +44,19 @@ class ServerReady(Reply):
 
 
 class ModelReady(Reply):
-    """A model serves."""
+    """A model is ready."""
 
     name: str
     ready: Literal[True]
 
 
 class TensorMetadata(Reply):
-    """An input or an output."""
+    """An input or output."""
 
     name: str
     datatype: str
     shape: list[int]
-    """-1: an axis of any length."""
+    """The shape with the axis of rows; -1 is an axis of any length."""
 
 
 class ModelMetadata(Reply):
@@ -70,7 +70,7 @@ class ModelMetadata(Reply):
 
 
 class OipBody(Body):
-    """A part of a request; fields that are not known are passed over, as the protocol wants it."""
+    """The base of the models of requests; unknown fields are ignored, as in the protocol."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -80,12 +80,12 @@ class InferInput(OipBody):
 
     name: str
     shape: list[int] = Field(json_schema_extra={"items": {"type": "integer", "minimum": 1}})
-    """The first axis is that of the rows."""
+    """The shape; the first axis is that of the rows."""
     datatype: Datatype
     parameters: Parameters | None = None
-    """`binary_data_size`, where the values follow the JSON as raw bytes."""
+    """`binary_data_size`, if the values follow the JSON as raw bytes."""
     data: list[Any] = Field(default_factory=list)
-    """The values: flat, row by row, or nested as the shape is."""
+    """The values: flat in row-major order, or nested like the shape."""
 
 
 class InferRequestedOutput(OipBody):
@@ -93,19 +93,19 @@ class InferRequestedOutput(OipBody):
 
     name: str
     parameters: Parameters | None = None
-    """`binary_data`, for raw bytes behind the JSON."""
+    """`binary_data`, to return raw bytes after the JSON."""
 
 
 class InferRequest(OipBody):
-    """Rows to answer, as tensors."""
+    """Rows to predict, as tensors."""
 
     id: str | None = None
-    """Returned with the answer."""
+    """An identifier, returned with the answer."""
     parameters: Parameters | None = None
-    """Of the sampling: `samples`, `seed`, `dropout_rate`, `tolerance`, `confidence`."""
+    """Parameters of the sampling: `samples`, `seed`, `dropout_rate`, `tolerance`, `confidence`."""
     inputs: list[InferInput] = Field(min_length=1)
     outputs: list[InferRequestedOutput] | None = None
-    """Those of the deterministic answer when absent."""
+    """The outputs to return; those of the deterministic answer when absent."""
 
 
 class InferOutput(Reply):
@@ -115,9 +115,9 @@ class InferOutput(Reply):
     datatype: str
     shape: list[int]
     parameters: Parameters | None = None
-    """`binary_data_size`, where the values follow the JSON as raw bytes."""
+    """`binary_data_size`, if the values follow the JSON as raw bytes."""
     data: list[Any] | None = None
-    """The values, flat, row by row."""
+    """The values, flat in row-major order."""
 
 
 class InferReply(Reply):
@@ -126,17 +126,17 @@ class InferReply(Reply):
     model_name: str
     model_version: str
     id: str | None = None
-    """The request's."""
+    """The identifier of the request."""
     parameters: Parameters | None = None
-    """Of the sampling: what to send to get the same answer again."""
+    """Parameters of the sampling, which repeat the answer if sent again."""
     outputs: list[InferOutput]
 
 
 class IndexRequest(OipBody):
-    """Which versions to list."""
+    """The body of a request for the index of models."""
 
     ready: bool | None = None
-    """Only those that serve; all when absent."""
+    """Whether to list only ready versions; all when absent."""
 
 
 class IndexEntry(Reply):
@@ -146,15 +146,15 @@ class IndexEntry(Reply):
     version: str
     state: Literal["READY", "LOADING", "UNAVAILABLE"]
     reason: str
-    """Why it does not serve; of one that does, why its newer files do not. Else empty."""
+    """Why the version is unavailable, or why its newer files could not be loaded; else empty."""
 
 
 class LoadRequest(OipBody):
-    """Beside the model's name, which the path has."""
+    """The body of a request to load or unload a model."""
 
     parameters: Parameters | None = None
-    """None are taken when a model is loaded."""
+    """Must be empty or absent, as models are loaded only as published."""
 
 
 class Done(Reply):
-    """It is done; there is nothing to add."""
+    """The empty answer of a completed command."""

@@ -1,6 +1,6 @@
-"""HTTP bodies ⇄ messages: JSON, with tensors inside it or, as raw bytes, one after another behind it.
+"""Convert HTTP bodies from and to messages: JSON, with tensors inside it or as raw bytes after it.
 
-A header tells how long the JSON is; without it, the body is JSON alone.
+A header has the length of the JSON; without it, the whole body is JSON.
 """
 
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class InputTensor(msgspec.Struct):
-    """An input as JSON describes it, with its values unless they follow as raw bytes."""
+    """An input in JSON, without values if they follow as raw bytes."""
 
     name: str
     shape: list[Annotated[int, msgspec.Meta(le=2**63 - 1)]]
@@ -35,24 +35,27 @@ class InputTensor(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
 
 
-class AskedOutput(msgspec.Struct):
-    """An output asked for."""
+class OutputRequest(msgspec.Struct):
+    """A requested output in JSON."""
 
     name: str
     parameters: Json | None = None
 
 
 class Body(msgspec.Struct):
-    """The JSON of a question."""
+    """The JSON of a request for inference."""
 
     inputs: list[InputTensor]
-    outputs: list[AskedOutput] | None = None
+    outputs: list[OutputRequest] | None = None
     id: str | None = None
     parameters: Json | None = None
 
 
 def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max_rows: int) -> InferRequest:
-    """A body → a question whose inputs fit the model; raises what `service.errors` lists under InvalidRequest."""
+    """Return a request whose inputs fit the model; `json_length` is the header's value.
+
+    Raises MalformedBody, InvalidInput or LimitExceeded.
+    """
     length = _json_length(json_length, body)
     asked = decode_request(body[:length], Body)
     check_repeated([tensor.name for tensor in asked.inputs], FIELD)
@@ -69,7 +72,7 @@ def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max
 
 
 def encode_reply(reply: InferReply) -> tuple[bytes, bytes, list[Header]]:
-    """An answer → body, content type and headers."""
+    """Return the body, content type and headers of a reply."""
     described: Json = {"model_name": reply.model_name, "model_version": reply.model_version}
     described |= {"id": reply.id} if reply.id is not None else {}
     described |= {"parameters": reply.parameters} if reply.parameters else {}
@@ -82,20 +85,20 @@ def encode_reply(reply: InferReply) -> tuple[bytes, bytes, list[Header]]:
     return b"".join([head, *raw]), OCTETS, [(JSON_LENGTH, str(len(head)).encode())]
 
 
-def _json_length(told: bytes | None, body: bytes) -> int:
-    if told is None:
+def _json_length(header: bytes | None, body: bytes) -> int:
+    if header is None:
         return len(body)
-    if not (told.isdigit() and len(told) < 20 and int(told) <= len(body)):
-        found = told[:100].decode("latin-1")
+    if not (header.isdigit() and len(header) < 20 and int(header) <= len(body)):
+        found = header[:100].decode("latin-1")
         message = f"{JSON_LENGTH.decode()}: expected the bytes of JSON, at most the body's {len(body)}; found {found}"
         raise MalformedBody(message, field=JSON_LENGTH.decode())
-    return int(told)
+    return int(header)
 
 
 def _read_inputs(
     tensors: list[InputTensor], body: bytes, start: int, manifest: Manifest, max_rows: int
 ) -> dict[str, Array]:
-    """Arrays by input; the raw bytes from `start` on belong to those without data, in their order."""
+    """Return arrays by input; the raw bytes from `start` on belong to the inputs without data, in order."""
     arrays: dict[str, Array] = {}
     for tensor in tensors:
         spec = input_spec(tensor.name, manifest)
@@ -106,16 +109,16 @@ def _read_inputs(
         size = _binary_size(parameters, bool(bytes(tensor.data)), len(body) - start, field)
         if size is None:
             arrays[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, spec)
-        else:  # a slice is a copy, which starts at an address that suits every type
+        else:  # a slice is a copy, which is aligned for every type
             arrays[spec.name] = from_bytes(body[start : start + size], tensor.datatype, tensor.shape, field)
             start += size
     if start != len(body):
-        raise InvalidInput(f"{FIELD}: {len(body) - start} of the bytes behind the JSON belong to no input", field=FIELD)
+        raise InvalidInput(f"{FIELD}: {len(body) - start} of the bytes after the JSON belong to no input", field=FIELD)
     return arrays
 
 
 def _binary_size(parameters: Json, has_data: bool, left: int, field: str) -> int | None:
-    """How many raw bytes are this input's; None where its values are in the JSON."""
+    """Return the number of raw bytes of an input, or None if its values are in the JSON."""
     size = parameters.get("binary_data_size")
     if (size is None) != has_data:
         found = "both" if has_data else "neither"
@@ -125,12 +128,12 @@ def _binary_size(parameters: Json, has_data: bool, left: int, field: str) -> int
         return None
     if type(size) is not int or not 0 <= size <= left:
         name = f"{field}.parameters.binary_data_size"
-        message = f"{name}: expected a whole number, at most the {left} bytes left behind the JSON; found {size!r}"
+        message = f"{name}: expected a whole number, at most the {left} bytes left after the JSON; found {size!r}"
         raise InvalidInput(message[:500], field=name, expected=left)
     return size
 
 
-def _read_outputs(asked: list[AskedOutput], binary: bool) -> tuple[RequestedOutput, ...]:
+def _read_outputs(asked: list[OutputRequest], binary: bool) -> tuple[RequestedOutput, ...]:
     check_repeated([output.name for output in asked], "outputs")
     outputs = []
     for output in asked:

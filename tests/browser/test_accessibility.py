@@ -95,5 +95,5 @@ def test_the_dialog_that_asks_for_a_key(page: Page, guarded: Service, path: str)
 
 def test_the_page_in_place_of_a_file_that_needs_a_key(page: Page, guarded: Service) -> None:
     page.goto(f"{guarded.client.base_url}/models/digits/card")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("asks for a key")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("requires a key")
     keeps_nobody_out(page)

@@ -292,7 +292,7 @@ def test_two_inputs_side_by_side(playground: Playground) -> None:
     expect(page.locator(".pictures canvas")).to_have_count(2)
     expect(page.locator("#panels .panel")).to_have_count(2)
     assert len(playground.answers()) == 4
-    playground.press("Let go of A")
+    playground.press("Unpin A")
     playground.slide("Add noise", 0)
     playground.example(1)
     assert playground.shown() == first

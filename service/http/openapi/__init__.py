@@ -1,1 +1,1 @@
-"""The OpenAPI description, with examples that the served models answer."""
+"""The OpenAPI document, with examples from a loaded model."""

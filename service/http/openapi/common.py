@@ -1,4 +1,4 @@
-"""What the operations of an OpenAPI description have in common: addresses, authorisation, refusals."""
+"""The common parts of operations in the OpenAPI document: servers, authorisation and errors."""
 
 from typing import Any
 
@@ -10,21 +10,21 @@ from service.oip.schemas import OipError
 
 Json = dict[str, Any]
 
-HERE = {"url": ".", "description": "The service that this description comes from."}
-"""Relative to the description's own URL, so that `/docs` works below any prefix."""
+HERE = {"url": ".", "description": "This service."}
+"""Relative to the document's own URL, so that `/docs` works below any prefix."""
 
 CONTACT: dict[str, str | Any] = {"name": "The Dropserve project"}
 LICENSE: dict[str, str | Any] = {"name": "Apache-2.0", "identifier": "Apache-2.0"}
 
 TAGS: list[Json] = [
-    {"name": "inference", "description": "Predictions, and how sure the network is of them."},
-    {"name": "models", "description": "The models and their versions: what each says of itself; loading, unloading."},
-    {"name": "files", "description": "What a model has for people to read."},
-    {"name": "review", "description": "Rows of the prediction log, which people label; where the service keeps one."},
-    {"name": "health", "description": "Whether the service is alive and ready, and what it counted."},
+    {"name": "inference", "description": "Predictions and their uncertainty."},
+    {"name": "models", "description": "List, describe, load and unload models."},
+    {"name": "files", "description": "Documents of a model."},
+    {"name": "review", "description": "Review and label rows of the prediction log, if it is enabled."},
+    {"name": "health", "description": "Health checks and metrics."},
     {
         "name": "open inference protocol",
-        "description": "The same models by version 2 of the protocol that Triton and KServe speak.",
+        "description": "The same models by version 2 of the protocol of Triton and KServe.",
     },
 ]
 
@@ -32,16 +32,16 @@ SCHEMES: Json = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-"""How a caller sends a key."""
+"""The ways to send a key."""
 
 SECONDS = {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
 SCHEME = {"description": "How to send a key.", "schema": {"type": "string"}}
 HEADERS: Json = {"401": {"WWW-Authenticate": SCHEME}, "429": {"Retry-After": SECONDS}, "503": {"Retry-After": SECONDS}}
-"""By status: the headers of a refusal."""
+"""Headers of errors, by status."""
 
 
 def add_access(api: Json, *, keys: bool) -> None:
-    """What needs a key, where there are keys."""
+    """Mark the operations that need a key, if there are keys."""
     api["security"] = []
     if not keys:
         return
@@ -55,12 +55,12 @@ def add_access(api: Json, *, keys: bool) -> None:
 
 
 def add_common_refusals(api: Json) -> None:
-    """What any operation may refuse, and the headers of refusals."""
+    """Add the errors of any operation, and the headers of errors."""
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
-            if method == "post":  # which is refused where it waited too long to be read
+            if method == "post":  # may wait too long in the socket
                 _add_refusals(operation, _form(path), 429)
-            _add_refusals(operation, schemas.ErrorReply, 431)  # by the connection, which knows no paths
+            _add_refusals(operation, schemas.ErrorReply, 431)  # sent by the connection, before the path is known
             for status, headers in HEADERS.items():
                 if status in operation["responses"]:
                     operation["responses"][status]["headers"] = headers

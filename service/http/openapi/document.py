@@ -1,4 +1,4 @@
-"""The OpenAPI description, with examples that the served model itself answers."""
+"""The OpenAPI document, with examples from a loaded model."""
 
 import asyncio
 from typing import Any
@@ -28,16 +28,17 @@ Json = dict[str, Any]
 
 
 class Description:
-    """The description as bytes: made in a thread, and only once as long as the same models serve."""
+    """The OpenAPI document as bytes, generated in a thread and cached until the loaded models change."""
 
     def __init__(self, app: FastAPI, repository: Repository, settings: Settings) -> None:
+        """Describe the routes of `app`, with examples from `repository`."""
         self._app = app
         self._repository = repository
         self._settings = settings
         self._made: tuple[Catalogue | None, bytes] = (None, b"")
 
     async def content(self) -> bytes:
-        """JSON."""
+        """Return the document, in JSON."""
         catalogue = _catalogue_at_hand(self._repository)
         known, content = self._made
         if not content or known is not catalogue:
@@ -50,7 +51,7 @@ class Description:
 
 
 def make_description_router(description: Description) -> APIRouter:
-    """`/openapi.json`."""
+    """Return the route of `/openapi.json`."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/openapi.json")
@@ -61,7 +62,7 @@ def make_description_router(description: Description) -> APIRouter:
 
 
 def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Json:
-    """The description of `app`; once a model is ready, with a real row of it as the example."""
+    """Return the OpenAPI document of `app`, with a real row as the example once a model is ready."""
     api = get_openapi(
         title=app.title,
         version=app.version,
@@ -73,7 +74,7 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         license_info=LICENSE,
         routes=[*make_inference_routes().routes, *app.routes],
     )
-    # what a key protects is not told to those who have none: the description is open to all
+    # the document needs no key, so it must not contain data that does
     engine = None if settings.api_keys else _engine_at_hand(repository)
     api["paths"] |= describe_paths(engine, settings)
     _add_schemas(api)
@@ -95,7 +96,7 @@ def _catalogue_at_hand(repository: Repository) -> Catalogue | None:
 
 
 def _engine_at_hand(repository: Repository) -> Engine | None:
-    """Whose answers can be examples."""
+    """Return the default model's engine for examples, or None."""
     try:
         return repository.find()
     except DropserveError:
@@ -103,23 +104,23 @@ def _engine_at_hand(repository: Repository) -> Engine | None:
 
 
 _DESCRIPTION = """
-`/predict` runs the network once, without dropout. `/uncertainty` asks many thinned networks, each with
-other units dropped, and tells their consensus and their disagreement. Send the same seed again and the
-same networks answer, to the byte.
+`/predict` runs the network once, without dropout. `/uncertainty` draws samples from thinned networks, each with
+other units dropped, and returns their mean and how much they disagree. The same seed gives the same answer, byte for
+byte.
 
-Errors always have the form `{"error": {"code", "message", "details"}}`; below `/v2`, where clients of the
-Open Inference Protocol ask the same models, that protocol's: `{"error": message}`.
+Errors always have the form `{"error": {"code", "message", "details"}}`; below `/v2`, the paths of the Open Inference
+Protocol, they have that protocol's form: `{"error": message}`.
 """
 
 
 BODIES = (schemas.PredictBody, schemas.UncertaintyBody)
 
-MAX_TOLD = 20
-"""Categorical features in a description."""
+MAX_CATEGORIES = 20
+"""The largest number of categorical features in the document."""
 
 
 def _add_schemas(api: Json) -> None:
-    """Those that FastAPI does not see."""
+    """Add the schemas that FastAPI does not find."""
     bodies = [*BODIES] + ([schemas.LabelBody] if "/v1/review" in api["paths"] else [])
     _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=schemas.COMPONENT)
     api["components"]["schemas"] |= definitions["$defs"] | describe_schemas()
@@ -142,7 +143,7 @@ def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
 
 
 def _name_model(operation: Json, engine: Engine) -> None:
-    """Let the examples of a path's parameters name the model that is served."""
+    """Use the loaded model in the examples of a path's parameters."""
     examples = {"name": engine.manifest.name, "version": engine.manifest.version}
     for parameter in operation.get("parameters", ()):
         if parameter["name"] in examples:
@@ -155,10 +156,11 @@ def _add_example(operation: Json, body: Json, reply: bytes) -> None:
 
 
 def _add_categories(api: Json, manifest: Manifest) -> None:
-    """Which names a row of the model that is served may hold."""
+    """Describe the category names of the loaded model."""
     if manifest.categorical is None:
         return
     of_each = [f"`{category.feature}`: {category.describe()}" for category in manifest.categorical.by_column.values()]
-    told = f"The categories of {manifest.name}: {'; '.join(of_each[:MAX_TOLD])}{'; …' if of_each[MAX_TOLD:] else ''}."
+    more = "; …" if of_each[MAX_CATEGORIES:] else ""
+    text = f"The categories of {manifest.name}: {'; '.join(of_each[:MAX_CATEGORIES])}{more}."
     for body in BODIES:
-        api["components"]["schemas"][body.__name__]["properties"]["inputs"]["description"] += f" {told}"
+        api["components"]["schemas"][body.__name__]["properties"]["inputs"]["description"] += f" {text}"

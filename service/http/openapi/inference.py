@@ -1,4 +1,4 @@
-"""`/predict` and `/uncertainty` as FastAPI describes routes; their answers come from `service.http.inference`."""
+"""`/predict` and `/uncertainty` as FastAPI routes, only to describe them in the OpenAPI document."""
 
 from typing import Any
 
@@ -14,20 +14,20 @@ MODELS = {
     "/v1/models/{name}": ("_of_model", "the default version of a model"),
     "/v1/models/{name}/versions/{version}": ("_of_version", "a version of a model"),
 }
-"""Every way to say which model is meant: by the path, the end of the operation's name, and words."""
+"""The end of the operation's name, and the model in words, by the path."""
 
 PARAMETERS: dict[str, Json] = {
-    "name": {"description": "Of the model.", "schema": {"type": "string"}, "example": "digits"},
-    "version": {"description": "Of the model.", "schema": {"type": "integer", "minimum": 1}, "example": 1},
+    "name": {"description": "Name of the model.", "schema": {"type": "string"}, "example": "digits"},
+    "version": {"description": "Version of the model.", "schema": {"type": "integer", "minimum": 1}, "example": 1},
 }
-"""Of the path."""
+"""Parameters of paths."""
 
 EXAMPLE: Json = {"inputs": [[5.1, 3.5, 1.4, 0.2]]}
-"""Of a body, where no model is known whose rows it could hold."""
+"""The example of a body while no model is loaded."""
 
 
 def make_inference_routes() -> APIRouter:
-    """The routes, only to be described."""
+    """Return the routes, which are described but never called."""
     router = APIRouter(tags=["inference"], generate_unique_id_function=operation_name)
     for path, (end, model) in MODELS.items():
         router.add_api_route(
@@ -41,24 +41,24 @@ def make_inference_routes() -> APIRouter:
             f"{path}/uncertainty",
             _uncertainty,
             name=f"uncertainty{end}",
-            summary=f"How sure {model} is",
+            summary=f"Predict with uncertainty, with {model}",
             **_describe(path, schemas.UncertaintyBody, schemas.UncertaintyReply),
         )
     return router
 
 
 async def _predict(request: Request) -> Response:
-    """One pass without dropout: for each row the label and the calibrated probabilities."""
+    """Run the network once without dropout and return the answer for each row, such as calibrated probabilities."""
     raise NotImplementedError
 
 
 async def _uncertainty(request: Request) -> Response:
-    """MC dropout: for each row what many thinned networks agree on, and how far they disagree."""
+    """Draw samples from thinned networks (MC dropout) and return their mean and uncertainty for each row."""
     raise NotImplementedError
 
 
 def _describe(path: str, body: type[schemas.Body], reply: type[schemas.Reply]) -> dict[str, Any]:
-    """What FastAPI cannot see of a route that reads and writes bytes."""
+    """Return the description of a route that reads and writes bytes, of which FastAPI knows no types."""
     parameters = [
         {"name": name, "in": "path", "required": True, **parameter}
         for name, parameter in PARAMETERS.items()

@@ -1,4 +1,4 @@
-"""What is below /v2, as OpenAPI describes it; with a model at hand, its own answers are the examples."""
+"""The paths below /v2 in the OpenAPI document, with examples from a loaded model."""
 
 from typing import Any, NamedTuple
 
@@ -24,90 +24,98 @@ TAG = "open inference protocol"
 
 
 class Operation(NamedTuple):
-    """A path and what it does."""
+    """The description of an operation."""
 
     name: str
     path: str
     summary: str
     description: str
     reply: type[Described]
-    """A list of these: `lists`."""
+    """The model of the reply, or with `lists` of its items."""
     refusals: tuple[int, ...] = ()
     body: type[schemas.OipBody] | None = None
-    """Of a POST; without one, it is a GET."""
+    """The body of a POST; operations without one are GET."""
     lists: bool = False
     example: str = ""
-    """Which of `_examples` it has."""
+    """The key of its example in `_examples`."""
 
     @property
     def method(self) -> str:
-        """As OpenAPI writes it."""
+        """The HTTP method, in lower case."""
         return "post" if self.body else "get"
 
 
 MODEL = "/v2/models/{name}"
 VERSION = f"{MODEL}/versions/{{version}}"
 
-INFER = """For each output asked for its tensor; none asked for: those of the deterministic answer. Outputs of the
-sampling, such as `mutual_information`, go with the parameters `samples`, `seed`, `dropout_rate`, `tolerance` and
-`confidence`, which mean what they mean to `/uncertainty`. Tensors may be sent and answered as raw bytes behind the
-JSON, whose length `Inference-Header-Content-Length` tells (extension `binary_tensor_data`). Tensors are of numbers: in
-the place of a categorical feature stands the number of a category, its position, from 0, in the `categories` that
-`/v1/models/{name}` tells."""
-INPUTS = "Its inputs, and all outputs that can be asked for."
-READY = "200 when it can be asked."
-LOAD = "It is verified and warmed up beside what serves, then swapped in."
+INFER = """Return the tensors of the requested outputs, by default those of the deterministic answer. Outputs of
+sampling, such as `mutual_information`, accept the parameters `samples`, `seed`, `dropout_rate`, `tolerance` and
+`confidence` with their meaning in `/uncertainty`. Tensors may be sent and returned as raw bytes after the JSON, whose
+length is in the header `Inference-Header-Content-Length` (extension `binary_tensor_data`). Tensors are numeric: the
+value of a categorical feature is the position of its name, from 0, in the `categories` of `/v1/models/{name}`."""
+INPUTS = "Return the inputs, and all outputs that can be requested."
+READY = "Return 200 if it is ready."
+LOAD = "Load the model beside the current versions, verify it and warm it up, then replace them."
 
 FOUND = (400, 404, 503)
-"""What an operation on a model may refuse."""
+"""Errors of operations on a model."""
 READ = (400, 408, 413, 415)
-"""What an operation with a body may refuse."""
-ASKED = (*READ, 404, 503, 504)
+"""Errors of operations with a body."""
+INFERRED = (*READ, 404, 503, 504)
+"""Errors of inference."""
 
 
 def _infer(name: str, path: str, title: str) -> Operation:
-    """Inference by a model, or by one of its versions."""
+    """Return the operation of inference by a model, or by one of its versions."""
     body = schemas.InferRequest
-    return Operation(name, f"{path}/infer", title, INFER, schemas.InferReply, ASKED, body, example="infer")
+    return Operation(name, f"{path}/infer", title, INFER, schemas.InferReply, INFERRED, body, example="infer")
 
 
 OPERATIONS = (
     Operation(
         "oip_server_metadata",
         "/v2",
-        "The server",
-        "Its name, version and extensions of the protocol.",
+        "Describe the server",
+        "Return its name, version and extensions of the protocol.",
         schemas.ServerMetadata,
         example="server",
     ),
     Operation(
         "oip_server_live",
         "/v2/health/live",
-        "Is the process alive?",
-        "200 as long as it answers at all.",
+        "Check that the process is alive",
+        "Return 200 as long as it can answer.",
         schemas.ServerLive,
     ),
     Operation(
         "oip_server_ready",
         "/v2/health/ready",
-        "Can it serve?",
-        "200 when models are loaded and verified.",
+        "Check that the service is ready",
+        "Return 200 once models are loaded and verified.",
         schemas.ServerReady,
         (503,),
     ),
-    Operation("oip_model_metadata", MODEL, "A model", INPUTS, schemas.ModelMetadata, FOUND, example="model"),
+    Operation("oip_model_metadata", MODEL, "Describe a model", INPUTS, schemas.ModelMetadata, FOUND, example="model"),
     Operation(
-        "oip_version_metadata", VERSION, "A version of a model", INPUTS, schemas.ModelMetadata, FOUND, example="model"
+        "oip_version_metadata",
+        VERSION,
+        "Describe a version of a model",
+        INPUTS,
+        schemas.ModelMetadata,
+        FOUND,
+        example="model",
     ),
-    Operation("oip_model_ready", f"{MODEL}/ready", "Is a model ready?", READY, schemas.ModelReady, FOUND),
-    Operation("oip_version_ready", f"{VERSION}/ready", "Is a version ready?", READY, schemas.ModelReady, FOUND),
-    _infer("oip_model_infer", MODEL, "Ask a model"),
-    _infer("oip_version_infer", VERSION, "Ask a version of a model"),
+    Operation("oip_model_ready", f"{MODEL}/ready", "Check that a model is ready", READY, schemas.ModelReady, FOUND),
+    Operation(
+        "oip_version_ready", f"{VERSION}/ready", "Check that a version is ready", READY, schemas.ModelReady, FOUND
+    ),
+    _infer("oip_model_infer", MODEL, "Run inference by a model"),
+    _infer("oip_version_infer", VERSION, "Run inference by a version of a model"),
     Operation(
         "oip_repository_index",
         "/v2/repository/index",
-        "Which models are there?",
-        "Every version, and whether it serves.",
+        "List models",
+        "Return every version and its state.",
         schemas.IndexEntry,
         (*READ, 503),
         schemas.IndexRequest,
@@ -126,7 +134,7 @@ OPERATIONS = (
         "oip_unload_model",
         "/v2/repository/models/{name}/unload",
         "Unload a model",
-        "Requests in flight are finished.",
+        "Unload the model; requests in flight finish.",
         schemas.Done,
         (*READ, 404, 503),
         schemas.LoadRequest,
@@ -134,21 +142,21 @@ OPERATIONS = (
 )
 
 PARAMETERS: dict[str, Json] = {
-    "{name}": {"name": "name", "description": "Of the model.", "schema": {"type": "string"}, "example": "digits"},
+    "{name}": {"name": "name", "description": "Name of the model.", "schema": {"type": "string"}, "example": "digits"},
     "{version}": {
         "name": "version",
-        "description": "Of the model.",
+        "description": "Version of the model.",
         "schema": {"type": "integer", "minimum": 1},
         "example": 1,
     },
 }
 
 TEXTS = REFUSALS | {400: "The body is not JSON, or a field or a parameter has a wrong value."}
-"""Of refusals: below /v2, a wrong value is 400."""
+"""Descriptions of errors: below /v2, a wrong value is a 400."""
 
 
 def describe_paths(engine: Engine | None, settings: Settings) -> Json:
-    """OpenAPI's `paths`."""
+    """Return OpenAPI's `paths`."""
     examples = _examples(engine, settings) if engine else {}
     paths: Json = {}
     for operation in OPERATIONS:
@@ -157,7 +165,7 @@ def describe_paths(engine: Engine | None, settings: Settings) -> Json:
 
 
 def describe_schemas() -> Json:
-    """The schemas that the paths refer to."""
+    """Return the schemas to which the paths refer."""
     models: list[tuple[type[Described], JsonSchemaMode]] = [(schemas.OipError, "serialization")]
     for operation in OPERATIONS:
         models.append((operation.reply, "serialization"))
@@ -198,13 +206,13 @@ def _refer(model: type[Described]) -> Json:
 
 
 def _json(description: str, schema: Json, example: Json | None = None) -> Json:
-    """A response, or what of it is a request's too."""
+    """Return a response, or the content of a request."""
     media = {"schema": schema} | ({} if example is None else {"example": example})
     return {"description": description, "content": {"application/json": media}}
 
 
 def _examples(engine: Engine, settings: Settings) -> Json:
-    """Request and reply, by the name of the example."""
+    """Return request and reply of each example, by name."""
     manifest = engine.manifest
     return {
         "server": (None, metadata.SERVER),
@@ -214,7 +222,7 @@ def _examples(engine: Engine, settings: Settings) -> Json:
 
 
 def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
-    """A row, and one output of each half."""
+    """Return a request for one row with an output of each kind, and its reply."""
     manifest = engine.manifest
     outputs = outputs_of(manifest)
     first = next(iter(outputs))

@@ -1,4 +1,4 @@
-"""From one answer of the API to the next question, as OpenAPI's links tell it: tools follow them, and people."""
+"""OpenAPI links from the answer of one operation to the parameters of another."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,14 +7,14 @@ Json = dict[str, Any]
 
 
 class Link(NamedTuple):
-    """What can be asked with something that an answer names."""
+    """An operation whose parameters are in an answer."""
 
     method: str
     path: str
     parameters: Mapping[str, str]
-    """Of the path: where in the answer, or in the question before, they stand."""
+    """Path parameters, as runtime expressions of the request or its answer."""
     inputs: str | None = None
-    """Where the rows to ask stand in the answer."""
+    """The runtime expression of the rows to send."""
 
 
 MODEL, VERSION = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
@@ -56,15 +56,15 @@ LINKS: Mapping[tuple[str, str], Mapping[str, Link]] = {
         "infer": Link("post", f"{OIP_MODEL}/infer", NAMED),
     },
 }
-"""By the question whose answer, 200, they follow."""
+"""Links by method and path of the operation whose successful answer has them."""
 
 
 def add_links(api: Json) -> None:
-    """To an OpenAPI description, between those operations that are in it."""
+    """Add the links between operations of an OpenAPI document."""
     described = {(method, path): made for path, methods in api["paths"].items() for method, made in methods.items()}
-    for question, links in LINKS.items():
-        if question in described:
-            described[question]["responses"]["200"]["links"] = {
+    for source, links in LINKS.items():
+        if source in described:
+            described[source]["responses"]["200"]["links"] = {
                 name: _describe(link, described[link.method, link.path]["operationId"])
                 for name, link in links.items()
                 if (link.method, link.path) in described

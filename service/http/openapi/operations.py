@@ -1,4 +1,4 @@
-"""What FastAPI takes of an operation for its description: the name, the body, the refusals."""
+"""The parts of an operation for FastAPI's description: name, body and errors."""
 
 from typing import Any
 
@@ -11,40 +11,40 @@ Responses = dict[int | str, Json]
 
 REFUSALS = {
     400: "The body is not JSON.",
-    401: "No key was sent, or one that is not known.",
+    401: "The key is missing or unknown.",
     403: "The scope of the key is too small.",
-    404: "There is no such model or version.",
+    404: "The model or version does not exist.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "A field or a parameter has a wrong value.",
-    429: "The service is too busy; come back later.",
+    429: "The service is overloaded; retry later.",
     431: "The head of the request is longer than 64 KiB.",
-    503: "Nothing serves that could answer; the message says why.",
-    504: "The answer takes longer than the deadline allows.",
+    503: "No model is ready to answer; the message has the reason.",
+    504: "The deadline of the request has passed.",
 }
-"""By status: the description."""
+"""Descriptions of errors, by status."""
 
 OF_BODIES = (400, 408, 413, 415, 422)
-"""What an operation that reads a body may refuse."""
+"""Errors of operations with a body."""
 
 
 def refusals(*statuses: int) -> Responses:
-    """Responses with these statuses, as FastAPI takes them."""
+    """Return the responses with these statuses for FastAPI."""
     return {status: refusal(REFUSALS[status]) for status in statuses}
 
 
 def refusal(description: str) -> Json:
-    """A response in the form that all errors have."""
+    """Return a response in the form of all errors."""
     return {"model": schemas.ErrorReply, "description": description}
 
 
 def json_body(body: type[schemas.Body], example: Json) -> Json:
-    """The body of a request, whose schema stands among the components."""
+    """Return the body of a request, whose schema is among the components."""
     media = {"schema": {"$ref": schemas.COMPONENT.format(model=body.__name__)}, "example": example}
     return {"required": True, "content": {"application/json": media}}
 
 
 def operation_name(route: APIRoute) -> str:
-    """The operationId, by which generated clients name their functions: the name of the route's function."""
+    """Return the operationId, which names the functions of generated clients: the route's name."""
     return route.name

@@ -27,7 +27,7 @@ function show(reason) {
   dialog.setAttribute("aria-labelledby", "key-title");
   dialog.innerHTML = `
     <form method="dialog">
-      <h2 id="key-title">This service asks for a key</h2>
+      <h2 id="key-title">This service requires a key</h2>
       <p class="muted small"></p>
       <label for="key">API key</label>
       <input id="key" type="password" autocomplete="off" required

@@ -139,7 +139,7 @@ function layOut() {
   byId("panels").replaceChildren(...panels);
   byId("panels").classList.toggle("two", Boolean(pinned));
   byId("comparison").replaceChildren(...(pinned ? [pinned.table.element] : []));
-  byId("pin").textContent = pinned ? "Let go of A" : "Pin as A, to compare";
+  byId("pin").textContent = pinned ? "Unpin A" : "Pin as A, to compare";
 }
 
 const named = (name, panel) => h("div", {}, h("h3", { class: "side" }, name === "A" ? "A, pinned" : "B, now"), panel);

@@ -13,7 +13,7 @@ import pytest
 
 from service.access.keys import needed_scope
 from service.api import schemas
-from service.http.models_api import UNTOLD
+from service.http.models_api import EXCLUDED
 from service.model.manifest import PREDICT_GRAPH, Manifest, read_manifest
 from tests.conftest import Serve
 from tests.service.conftest import refusal
@@ -60,8 +60,8 @@ def test_a_model_tells_of_itself(client: httpx.Client, published: Path, path: st
     told = schemas.ModelDetail.model_validate_json(answer.content).model_dump(mode="json")
     assert told == answer.json()
     manifest = read_manifest(published / name / str(version)).model_dump(mode="json")
-    assert {field: told[field] for field in manifest if field not in UNTOLD} == {
-        field: value for field, value in manifest.items() if field not in UNTOLD
+    assert {field: told[field] for field in manifest if field not in EXCLUDED} == {
+        field: value for field, value in manifest.items() if field not in EXCLUDED
     }
     assert (told["model"], told["version"]) == (name, version)
 
@@ -97,7 +97,7 @@ class Towns(ToyNet):
 
 def test_what_is_told_of_a_model_is_decided_field_by_field() -> None:
     told = set(schemas.ModelDetail.model_fields) - set(schemas.ModelState.model_fields)
-    assert told == set(Manifest.model_fields) - UNTOLD
+    assert told == set(Manifest.model_fields) - EXCLUDED
 
 
 def test_how_a_model_was_made_is_not_told(own: httpx.Client, models: Path) -> None:

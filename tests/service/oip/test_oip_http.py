@@ -238,7 +238,7 @@ def test_requests_have_ids_and_deadlines_as_elsewhere(client: httpx.Client, toy:
     ("changes", "message"),
     [
         ({"outputs": [{"name": "logits"}]}, "outputs.logits: the model has no such output; it has label, prob"),
-        ({"outputs": [{"name": "label"}] * 2}, "outputs.label: is there twice"),
+        ({"outputs": [{"name": "label"}] * 2}, "outputs.label: is given twice"),
         ({"outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "outputs.label.parameters.classif"),
         ({"parameters": {"sample": 5}}, "parameters.sample: there is no such parameter; expected samples, seed"),
         ({"parameters": {"samples": 5}}, "parameters.samples: only goes with an output of the sampling"),

@@ -142,12 +142,12 @@ def test_strings_have_their_length_before_them() -> None:
     [
         ({"name": "inputt"}, "inputs.inputt: the model has no such input; it has input"),
         ({"datatype": "FP31"}, "inputs.input.datatype: expected one of"),
-        ({"datatype": "BYTES"}, "found BYTES, and the model takes numbers"),
+        ({"datatype": "BYTES"}, "found BYTES, but the model's inputs are numbers"),
         ({"datatype": "BF16"}, "inputs.input.data: JSON has no BF16"),
         ({"shape": []}, "inputs.input.shape: expected [-1, 4]"),
         ({"shape": [4]}, "inputs.input.shape: expected [-1, 4]"),
         ({"shape": [1, 5], "data": [*ROW, 5.0]}, "found [1, 5]"),
-        ({"shape": [0, 4], "data": []}, "with 1 row or more"),
+        ({"shape": [0, 4], "data": []}, "with at least 1 row"),
         ({"shape": [-1, 4]}, "found [-1, 4]"),
         ({"shape": [-(2**63), 4]}, "inputs.input.shape: expected [-1, 4]"),
         ({"shape": [2**62, 2**62]}, "inputs.input.shape: expected [-1, 4]"),
@@ -185,7 +185,7 @@ def test_a_wrong_tensor_is_refused(changes: dict[str, Any], message: str, manife
     ("size", "tail", "message"),
     [
         (16, bytes(15), "at most the 15 bytes left"),
-        (16, bytes(17), "1 of the bytes behind the JSON belong to no input"),
+        (16, bytes(17), "1 of the bytes after the JSON belong to no input"),
         (15, bytes(15), "inputs.input: expected 16 bytes, 1×4 of FP32; found 15"),
         (20, bytes(20), "inputs.input: expected 16 bytes, 1×4 of FP32; found 20"),
         (0, b"", "inputs.input: expected 16 bytes"),
@@ -208,7 +208,7 @@ def test_a_truth_value_is_0_or_1(manifest: Manifest) -> None:
 
 
 def test_no_two_inputs_share_a_name(manifest: Manifest) -> None:
-    assert "inputs.input: is there twice" in refusal(manifest, tensor(), tensor()).message
+    assert "inputs.input: is given twice" in refusal(manifest, tensor(), tensor()).message
 
 
 def test_every_input_is_needed() -> None:
