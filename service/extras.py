@@ -1,4 +1,4 @@
-"""Optional packages: what to type where they are missing."""
+"""Optional packages, and the command that installs them."""
 
 import shlex
 import sys
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def this_python() -> str:
-    """Return how a shell in the working directory calls the Python that runs this."""
+    """Return this process's Python for a command in a shell of the working directory."""
     python = Path(sys.executable)
     return shlex.quote(str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python))
 
 
 def remedy(extra: str) -> str:
-    """Return the command that installs an extra; an editable install stays one."""
+    """Return the command that installs an extra in the editable install."""
     return f"in the repository's folder: {this_python()} -m pip install -e '.[{extra}]' -c constraints.txt"

@@ -1,4 +1,4 @@
-"""Where long work is: a bar on a terminal, else a plain line on stderr now and then."""
+"""Show the progress of long work: a bar on a terminal, else a line on stderr at intervals."""
 
 import sys
 from collections.abc import Iterator
@@ -16,46 +16,46 @@ from rich.table import Table
 from rich.text import Text
 
 EVERY = 10.0
-"""Seconds between two lines, at first."""
+"""The shortest interval between two lines, in seconds."""
 SHARE = 0.02
-"""Of the time that has passed, between two lines: a day's work does not fill the log."""
+"""The interval as a fraction of the elapsed time, so that long work does not fill the log."""
 WIDTH = 40
 
 
 @dataclass(slots=True)
 class Position:
-    """Where a piece of work is; whoever does it says so as often as they like."""
+    """The progress of some work, updated by the code that does it."""
 
     what: str
     text: str = ""
     done: int = 0
     of: int | None = None
-    """None: the total is not known."""
+    """The total; None if it is not known."""
     began: float = field(default_factory=monotonic)
 
     def at(self, text: str, done: int = 0, of: int | None = None) -> None:
-        """Say what is being done, and how much of it is."""
+        """Set the current step in words, and how much of it is done."""
         self.text, self.done, self.of = text, done, of
 
     def after(self, text: str) -> None:
-        """Say what was done last, where what comes next is not known."""
+        """Set the last completed step, if the next one is not known."""
         self.at(f"after {text!r}")
 
     @property
     def elapsed(self) -> str:
-        """Hours, minutes and seconds."""
+        """The elapsed time in hours, minutes and seconds."""
         return str(timedelta(seconds=int(monotonic() - self.began)))
 
     @property
     def line(self) -> str:
-        """All of it, on one line."""
+        """The progress in one line."""
         text = f"{self.done} of {self.of} {self.text}" if self.of else self.text
         return f"{self.what}: {', '.join(filter(None, (f'{self.elapsed} so far', text)))}"
 
 
 @contextmanager
 def progress(what: str, console: Console) -> Iterator[Position]:
-    """Show where the work within is: on the console where it is a terminal, and gone at the end, else on stderr."""
+    """Show the progress of the enclosed work: a temporary bar if the console is a terminal, else lines on stderr."""
     position = Position(what)
     with _bar(position, console) if console.is_terminal else _lines(position):
         yield position
@@ -80,14 +80,14 @@ def _bar(position: Position, console: Console) -> Iterator[None]:
 def _lines(position: Position) -> Iterator[None]:
     over = Event()
 
-    def tell() -> None:
+    def report() -> None:
         while not over.wait(max(EVERY, SHARE * (monotonic() - position.began))):
-            print(position.line, file=sys.stderr, flush=True)  # noqa: T201 - it is no log: a person waits
+            print(position.line, file=sys.stderr, flush=True)  # noqa: T201 - for a person who waits, not for the log
 
-    teller = Thread(target=tell, name="progress", daemon=True)
-    teller.start()
+    reporter = Thread(target=report, name="progress", daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         over.set()
-        teller.join()
+        reporter.join()

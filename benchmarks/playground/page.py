@@ -44,7 +44,7 @@ def open_playground(browser: Browser, url: str) -> Page:
 
 def move(page: Page, slider: str, networks: int, seconds: float) -> Rate:
     """Ask so many networks at each move of this slider."""
-    page.get_by_label("T, networks asked", exact=True).fill(str(networks))
+    page.get_by_label("T, number of samples", exact=True).fill(str(networks))
     page.wait_for_selector("#answer[aria-busy=false]")
     answers, frames = page.evaluate(MOVE, [slider, seconds])
     return Rate(slider, networks, answers, frames)

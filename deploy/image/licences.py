@@ -1,4 +1,7 @@
-"""A CycloneDX bill of materials → a line a package: name, version, licence. `python licences.py sbom.cdx.json`."""
+"""List name, version and licence of each package in a CycloneDX bill of materials.
+
+`python licences.py sbom.cdx.json`
+"""
 
 import json
 import sys
@@ -7,20 +10,20 @@ from typing import Any
 
 
 def main(bill: Path) -> None:
-    """Print the list; a package without a licence in its metadata says so."""
+    """Print one line per package; a package without a licence in its metadata has UNKNOWN."""
     components = json.loads(bill.read_text())["components"]
     for component in sorted(components, key=lambda one: one["name"].lower()):
-        told = sorted({_name(entry) for entry in component.get("licenses", ()) if not _is_file(entry)})
-        print(component["name"], component["version"], " AND ".join(told) or "UNKNOWN", sep="\t")  # noqa: T201
+        names = sorted({_name(entry) for entry in component.get("licenses", ()) if not _is_file(entry)})
+        print(component["name"], component["version"], " AND ".join(names) or "UNKNOWN", sep="\t")  # noqa: T201
 
 
 def _is_file(entry: dict[str, Any]) -> bool:
-    """Whether it is the text of a file, of which the bill knows no name."""
+    """Return whether an entry is the text of a licence file, for which the bill has no name."""
     return str(entry.get("license", {}).get("name", "")).startswith("declared license file: ")
 
 
 def _name(entry: dict[str, Any]) -> str:
-    """An SPDX expression or id, or what the package calls it: of its field `License` the bill has only the text."""
+    """Return an SPDX expression or id, or the name in the package's metadata field `License`."""
     licence = entry.get("license", {})
     name = str(entry.get("expression") or licence.get("id") or licence.get("name") or "UNKNOWN")
     if name.startswith("declared license of "):

@@ -1,9 +1,8 @@
-"""Takes out of Python and the packages what serving never reads: run with their interpreter while the image is built.
+"""Remove files that serving never reads from Python and its packages, while the image is built.
 
-Nothing that can be imported and is of use goes: of Python what installs, builds, tests and draws windows; the tests of
-packages, sources in C, what else than S3 and its logins botocore knows of Amazon, and of onnxruntime its tools and the
-library for programs in C, which its Python module does not load. Of compiled modules those stay that a service imports;
-others are compiled when somebody does.
+Run it with the image's interpreter. It removes Python's installers, build tools, tests and tkinter; the packages'
+tests and C sources; botocore's data of services other than S3 and its logins; and onnxruntime's tools and C library,
+which its Python module does not load. Bytecode is compiled only for modules that a service imports.
 """
 
 import shutil
@@ -54,10 +53,10 @@ UNREAD_OF_PYTHON = (
     "lib/**/__pycache__",
     "share/man",
 )
-"""The same of Python itself, pip among them."""
+"""Patterns of files and folders of Python itself, with pip."""
 
 AMAZON = {"s3", "sso", "sso-oidc", "signin", "sts"}
-"""What of Amazon is spoken: the store, and ways to log in to it."""
+"""The services of Amazon in use: the store, and its logins."""
 
 IMPORTED = """
 import fastapi, fastapi_offline, fsspec.implementations.cached, gcsfs, google.protobuf.json_format, grpc.aio, httptools
@@ -69,7 +68,7 @@ import uvicorn.lifespan.on, uvicorn.supervisors, watchfiles
 
 
 def trim() -> None:
-    """Delete, then import, so that what is imported is compiled again."""
+    """Delete the files, then import the service's modules to compile their bytecode."""
     services = (entry for entry in (PACKAGES / "botocore" / "data").iterdir() if entry.is_dir())
     for path in [
         *(path for pattern in UNREAD for path in PACKAGES.glob(pattern)),

@@ -1,4 +1,4 @@
-"""How long a service takes for one large request, and for small ones: the same question to any that runs.
+"""Measure the latency of one large request and of small ones, on any running service.
 
 python -m deploy.ray.ask http://127.0.0.1:8000 --model mnist --rows 1000 --samples 1000
 """
@@ -12,17 +12,17 @@ import httpx
 import typer
 
 SMALL = 300
-"""Requests of a row, one after the other."""
+"""Number of requests of one row, sent one after another."""
 
 
 def main(
     url: str,
-    model: Annotated[str, typer.Option(help="Which one to ask.")] = "mnist",
-    rows: Annotated[int, typer.Option(min=1, help="Of the large request.")] = 1000,
-    samples: Annotated[int, typer.Option(min=1, help="Of the large request.")] = 1000,
-    repeats: Annotated[int, typer.Option(min=1, help="Of which the median is told.")] = 5,
+    model: Annotated[str, typer.Option(help="The model.")] = "mnist",
+    rows: Annotated[int, typer.Option(min=1, help="Rows of the large request.")] = 1000,
+    samples: Annotated[int, typer.Option(min=1, help="Samples of the large request.")] = 1000,
+    repeats: Annotated[int, typer.Option(min=1, help="Repetitions, of which the median is printed.")] = 5,
 ) -> None:
-    """Ask for a large answer, and for small ones; print seconds, and a digest of the large answer."""
+    """Send the requests, and print the seconds they took and a digest of the large answer."""
     with httpx.Client(base_url=f"{url}/v1/models/{model}", timeout=300) as client:
         examples = client.get("/examples").raise_for_status().json()["inputs"]
         many = (examples * (rows // len(examples) + 1))[:rows]
@@ -33,7 +33,7 @@ def main(
 
 
 def _ask(client: httpx.Client, path: str, body: dict[str, Any], repeats: int) -> tuple[float, bytes]:
-    """The median of the seconds, and the answer; what is asked first, which warms up, does not count."""
+    """Return the median of the seconds and the answer; the first request, which warms up, is not counted."""
     taken = []
     for _ in range(repeats + 1):
         started = perf_counter()

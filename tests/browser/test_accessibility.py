@@ -65,13 +65,13 @@ def test_what_is_wrong_with_a_question(page: Page, url: str) -> None:
     keeps_nobody_out(page)
     size.fill("")  # the service refuses
     expect(size).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("T, networks asked", exact=True).fill("0")  # the page does
+    page.get_by_label("T, number of samples", exact=True).fill("0")  # the page does
     expect(page.locator("#answer-other")).to_be_visible()
     keeps_nobody_out(page)
 
 
 def test_units_that_are_all_squashed(page: Page, url: str) -> None:
-    Playground(page, url).slide("Squash a share", 1)
+    Playground(page, url).slide("Drop a fraction", 1)
     keeps_nobody_out(page)
 
 

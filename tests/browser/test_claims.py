@@ -82,11 +82,11 @@ def test_a_value_that_was_never_seen_takes_the_promise_back(watched: Watched, ur
         size.fill(value)
         playground.settle()
         shown = playground.shown()
-        assert re.search(rf"Outside what was seen in training: size {value} \([\d.]+ to [\d.]+\)", shown)
+        assert re.search(rf"Outside the range of the training data: size {value} \([\d.]+ to [\d.]+\)", shown)
         assert f"The {kind} would be" in shown
         assert NOT_CLAIMED in shown
         assert "Cannot be ruled out" not in shown
-        expect(size).to_have_accessible_description(re.compile("Outside what was seen in training: .* to "))
+        expect(size).to_have_accessible_description(re.compile("Outside the range of the training data: .* to "))
     slider = watched.page.get_by_label("size, as a slider")
     for end in (slider.get_attribute("min"), slider.get_attribute("max")):  # what was seen at the utmost was seen
         assert end
@@ -111,7 +111,7 @@ def test_a_picture_that_is_drawn_or_altered_takes_the_promise_back(watched: Watc
 
     def claimed() -> bool:
         shown = playground.shown()
-        claims = ["Cannot be ruled out at a coverage of 95 %" in shown, "are wrong, at 90 % confidence" in shown]
+        claims = ["Cannot be ruled out at a coverage of 95 %" in shown, "are wrong with 90 % confidence" in shown]
         assert [text in shown for text in ("Drawn or altered:", NOT_CLAIMED)] == [not claims[0]] * 2
         assert claims[0] == claims[1]
         return all(claims)
@@ -144,7 +144,7 @@ def test_a_definition_is_not_shown_as_a_finding(watched: Watched, url: str, runn
     shown = playground.shown()
     assert "Does not know" not in shown
     assert re.search(r"Between networks (below )?0\.", shown)
-    assert "High where the model has learned too little of inputs like this" in shown
+    assert "High where the model has learned too little about such inputs" in shown
     usual = running.client.get("/v1/models/digits").json()["evaluation"]["mc"]["mutual_information"]
     assert f"Its mean over the test rows is {float(f'{usual:.3g}')}." in shown
 
@@ -155,10 +155,10 @@ def test_findings_against_a_model_are_told(watched: Watched, warned: Service) ->
     expect(watched.page.locator("#warnings")).to_contain_text("Warning: the test rows differ from those calibrated on.")
     shown = playground.shown()
     assert "calibrated for a coverage of 95 %, is " in shown
-    assert "Of the test rows 94.2 % have the truth in theirs; 94.22 % to 95.74 % were to be expected" in shown
+    assert "It contains the truth for 94.2 % of the test rows; 94.22 % to 95.74 % were expected" in shown
     assert "Cannot be ruled out" not in shown
-    assert "Weighted classes: the probabilities are not those of rows as they come" in shown
-    watched.page.get_by_label("The possible answers").select_option("in 99 % of cases")
+    assert "Weighted classes: the probabilities are those for classes as frequent as their weights" in shown
+    watched.page.get_by_label("The prediction set contains").select_option("in 99 % of cases")
     playground.settle()
     assert "Cannot be ruled out at a coverage of 99 %" in playground.shown()
     watched.page.goto(f"{warned.client.base_url}/status")
@@ -183,7 +183,7 @@ def test_so_it_is_in_a_comparison(watched: Watched, url: str) -> None:
     cells = rows.filter(has_text="Interval").get_by_role("cell")
     expect(cells.first).to_contain_text("coverage not claimed")
     expect(cells.last).to_contain_text("coverage 95 %")
-    expect(rows.filter(has_text="Outside what was seen").get_by_role("cell")).to_have_text(["size", "nothing"])
+    expect(rows.filter(has_text="Outside training range").get_by_role("cell")).to_have_text(["size", "nothing"])
     expect(watched.page.locator("#panels .panel").first).to_contain_text(NOT_CLAIMED)
     expect(watched.page.locator("#panels .panel").last).not_to_contain_text(NOT_CLAIMED)
 
@@ -191,7 +191,7 @@ def test_so_it_is_in_a_comparison(watched: Watched, url: str) -> None:
 def test_the_comparison_names_the_coverage_of_each(watched: Watched, url: str) -> None:
     playground = Playground(watched.page, url)
     playground.press("Pin as A, to compare")
-    watched.page.get_by_label("The possible answers").select_option("in 99 % of cases")
+    watched.page.get_by_label("The prediction set contains").select_option("in 99 % of cases")
     playground.settle()
     cells = watched.page.locator(".comparison tbody tr", has_text="Prediction set").get_by_role("cell")
     expect(cells.first).to_contain_text("coverage 95 %")
@@ -200,10 +200,10 @@ def test_the_comparison_names_the_coverage_of_each(watched: Watched, url: str) -
 
 def test_nothing_of_the_input_reaches_the_answer(watched: Watched, url: str, many: Service) -> None:
     playground = Playground(watched.page, url)
-    said = "Nothing of the input reaches the answer any more."
-    playground.slide("Squash a share", 0.99)
+    said = "The answer no longer depends on the input."
+    playground.slide("Drop a fraction", 0.99)
     assert said not in playground.shown()
-    playground.slide("Squash a share", 1)
+    playground.slide("Drop a fraction", 1)
     assert said in playground.shown()
     assert "looks like more than one class" not in playground.shown()
     before = playground.answers()
@@ -212,7 +212,7 @@ def test_nothing_of_the_input_reaches_the_answer(watched: Watched, url: str, man
     expect(watched.page.locator("#said")).to_contain_text(said)
     other = Playground(watched.page, str(many.client.base_url))
     other.model("bypassed")
-    other.slide("Squash a share", 1)
+    other.slide("Drop a fraction", 1)
     assert said not in other.shown()
 
 
@@ -220,14 +220,14 @@ def test_of_many_classes_the_first_are_shown_and_the_others_unfold(watched: Watc
     playground = Playground(watched.page, str(many.client.base_url))
     playground.model("many")
     page = watched.page
-    charts = page.locator("#panels svg[aria-label^='What each network answered']")
+    charts = page.locator("#panels svg[aria-label^='Answers of the networks']")
     more = page.get_by_text("and 88 others, less probable")
     expect(charts).to_have_count(1)
     more.focus()
     page.keyboard.press("Enter")
     expect(charts).to_have_count(2)
     expect(more).to_be_focused()
-    playground.slide("T, networks asked", 30)
+    playground.slide("T, number of samples", 30)
     expect(charts).to_have_count(2)  # it stays unfolded when the answer changes
     told = " ".join(charts.evaluate_all("all => all.map(one => one.ariaLabel)"))
     assert all(f"{name}: mean" in told for name in CLASSES)

@@ -57,9 +57,9 @@ def test_coloured_pictures_are_shown_and_sent_as_they_are(playground: Playground
 
 def test_channels_are_squashed(playground: Playground) -> None:
     before = playground.shown()
-    expect(playground.page.locator(".site .card-head")).to_contain_text("0 of 6 squashed")
-    playground.slide("Squash a share", 0.5)
-    expect(playground.page.locator(".site .card-head")).to_contain_text("3 of 6 squashed")
+    expect(playground.page.locator(".site .card-head")).to_contain_text("0 of 6 dropped")
+    playground.slide("Drop a fraction", 0.5)
+    expect(playground.page.locator(".site .card-head")).to_contain_text("3 of 6 dropped")
     assert playground.shown() != before
 
 
@@ -68,10 +68,10 @@ def test_rows_of_several_inputs_are_written_as_json(playground: Playground, watc
     before = playground.shown()
     area = playground.page.get_by_label("The row, as JSON")
     area.fill('{"left": [1, 2, 3], "right": [4, 5')
-    expect(playground.page.get_by_text("This is no JSON")).to_be_visible()
+    expect(playground.page.get_by_text("This is not JSON")).to_be_visible()
     area.fill('{"left": [1, 2, 3], "right": [4, 5, 6]}')
     playground.settle()
-    expect(playground.page.get_by_text("This is no JSON")).to_be_hidden()
+    expect(playground.page.get_by_text("This is not JSON")).to_be_hidden()
     assert playground.shown() != before
     area.fill("null")
     expect(playground.page.locator("[data-field=inputs]")).to_be_visible()

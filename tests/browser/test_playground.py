@@ -127,7 +127,7 @@ def test_squashed_units_change_the_answer_and_reset_brings_it_back(playground: P
     assert 30 <= int(squashed.split()[0]) <= 60
     assert playground.shown() != before
     assert "Not decided" in playground.shown()
-    playground.press("Give all back")
+    playground.press("Restore all")
     assert playground.shown() == before
 
 
@@ -138,7 +138,7 @@ def test_keys_squash_a_unit_and_give_it_back(playground: Playground) -> None:
     told = playground.page.locator(".site [role=status]").last
     grid.press("ArrowRight")
     grid.press("Space")
-    expect(told).to_have_text("Unit 1, squashed")
+    expect(told).to_have_text("Unit 1, dropped")
     playground.settle()
     assert playground.shown() != before
     grid.press("Space")
@@ -150,14 +150,18 @@ def test_keys_squash_a_unit_and_give_it_back(playground: Playground) -> None:
 def test_a_share_of_the_units_is_named_in_the_request(playground: Playground) -> None:
     asked: list[Any] = []
     playground.page.on("request", lambda request: asked.append(request.post_data_json))
-    playground.slide("Squash a share", 0.25, number=1)
+    playground.slide("Drop a fraction", 0.25, number=1)
     assert asked[-1]["ablate"][0]["site"] == 1
     assert len(set(asked[-1]["ablate"][0]["units"])) == 64
 
 
 def test_more_networks_another_p_and_other_networks(playground: Playground) -> None:
     seen = {playground.shown()}
-    for label, value in (("T, networks asked", 7), ("p, the share of units dropped", 0.2), ("Seed, which networks", 3)):
+    for label, value in (
+        ("T, number of samples", 7),
+        ("p, fraction of units dropped", 0.2),
+        ("Seed of the samples", 3),
+    ):
         playground.slide(label, value)
         assert playground.shown() not in seen
         seen.add(playground.shown())
@@ -168,10 +172,10 @@ def test_more_networks_another_p_and_other_networks(playground: Playground) -> N
 def test_which_errors_are_allowed_decides(playground: Playground) -> None:
     playground.example(1)
     assert "Accept" in playground.shown()
-    playground.page.get_by_label("Errors allowed").select_option("at most 1 %")
+    playground.page.get_by_label("Allowed error rate").select_option("at most 1 %")
     playground.settle()
     assert "Refer to a person" in playground.shown()
-    playground.page.get_by_label("The possible answers").select_option("in 99 % of cases")
+    playground.page.get_by_label("The prediction set contains").select_option("in 99 % of cases")
     playground.settle()
     assert "Cannot be ruled out at a coverage of 99 %: 1, 2, " in playground.shown()
 
@@ -257,7 +261,7 @@ def test_what_is_copied_gives_the_same_numbers(
 ) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     playground.model("towns")
-    playground.slide("Seed, which networks", 5)
+    playground.slide("Seed of the samples", 5)
     page = playground.page
     reply = playground.reply_to(lambda: page.get_by_label("town").select_option("Land's End"))["predictions"][0]
     page.get_by_role("button", name=f"Copy as {form}").click()
@@ -312,11 +316,11 @@ def test_a_comparison_tells_what_differs_by_little(playground: Playground) -> No
 
 def test_a_comparison_tells_which_site_is_squashed(playground: Playground) -> None:
     rows = playground.page.locator(".comparison tbody tr")
-    playground.slide("Squash a share", 0.25, number=0)
+    playground.slide("Drop a fraction", 0.25, number=0)
     playground.press("Pin as A, to compare")
-    playground.slide("Squash a share", 0, number=0)
-    playground.slide("Squash a share", 0.25, number=1)
-    cells = rows.filter(has_text="Units squashed").get_by_role("cell")
+    playground.slide("Drop a fraction", 0, number=0)
+    playground.slide("Drop a fraction", 0.25, number=1)
+    cells = rows.filter(has_text="Units dropped").get_by_role("cell")
     expect(cells).to_have_text([re.compile(r"^64 \(.*\) of dropout_1$"), re.compile(r"^64 \(.*\) of dropout_2$")])
 
 
@@ -360,10 +364,10 @@ def test_a_value_that_the_network_has_no_answer_to_is_refused(playground: Playgr
 @pytest.mark.parametrize(
     ("label", "wrong", "right", "expected"),
     [
-        ("T, networks asked", "5000", "50", "Expected a whole number from 1 to 1000."),
-        ("T, networks asked", "", "100", "Expected a whole number from 1 to 1000."),
-        ("Seed, which networks", "-1", "3", "Expected a whole number from 0 to 9007199254740991."),
-        ("Seed, which networks", "0.5", "0", "Expected a whole number from 0 to 9007199254740991."),
+        ("T, number of samples", "5000", "50", "Expected a whole number from 1 to 1000."),
+        ("T, number of samples", "", "100", "Expected a whole number from 1 to 1000."),
+        ("Seed of the samples", "-1", "3", "Expected a whole number from 0 to 9007199254740991."),
+        ("Seed of the samples", "0.5", "0", "Expected a whole number from 0 to 9007199254740991."),
         ("size", "", "100", "Expected a number."),
     ],
 )
@@ -375,9 +379,9 @@ def test_what_cannot_be_asked_is_told_and_greys_the_answer(
     control.fill(wrong)
     expect(control).to_have_accessible_description(re.compile(re.escape(expected)))
     expect(control).to_have_attribute("aria-invalid", "true")
-    expect(page.locator("#answer-other")).to_contain_text("Not the answer to these inputs")
+    expect(page.locator("#answer-other")).to_contain_text("This answer is not for the current inputs")
     expect(page.locator("#answer-body")).to_have_class(re.compile("other"))
-    playground.slide("p, the share of units dropped", 0.3)  # another answer does not make it right
+    playground.slide("p, fraction of units dropped", 0.3)  # another answer does not make it right
     expect(page.locator("#answer-body")).to_have_class(re.compile("other"))
     control.fill(right)
     expect(page.locator("#answer-other")).to_be_hidden()
@@ -387,10 +391,10 @@ def test_what_cannot_be_asked_is_told_and_greys_the_answer(
 
 def test_after_the_last_seed_comes_the_first(playground: Playground) -> None:
     first = playground.shown()
-    playground.slide("Seed, which networks", 9007199254740991)
+    playground.slide("Seed of the samples", 9007199254740991)
     assert playground.shown() != first
-    playground.press("Other networks")
-    assert playground.page.get_by_label("Seed, which networks").input_value() == "0"
+    playground.press("Other samples")
+    assert playground.page.get_by_label("Seed of the samples").input_value() == "0"
     assert playground.shown() == first
 
 
@@ -550,7 +554,7 @@ def test_a_mistake_of_the_page_is_told_and_not_its_last(playground: Playground, 
     before = playground.shown()
     playground.page.route("**/uncertainty", lambda route: route.fulfill(json={}), times=1)
     playground.slide("Add noise", 0.4)
-    expect(playground.page.locator("#away-text")).to_contain_text("made a mistake")
+    expect(playground.page.locator("#away-text")).to_contain_text("An error occurred in this page")
     watched.complaints.clear()  # the browser itself tells of the mistake
     playground.slide("Add noise", 0.5)
     assert playground.shown() != before

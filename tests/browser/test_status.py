@@ -89,8 +89,8 @@ def test_no_figure_of_the_evaluation_is_left_out(page: Page, running: Service) -
     for entry in running.client.get("/v1/models").json()["models"]:
         article = model(page, entry["model"])
         evaluation = running.client.get(f"/v1/models/{entry['model']}").json()["evaluation"]
-        article.get_by_text(re.compile("more figures")).click()
-        shown = article.get_by_role("region", name=re.compile("Evaluation on test rows|More figures")).locator(
+        article.get_by_text(re.compile("more metrics")).click()
+        shown = article.get_by_role("region", name=re.compile("Evaluation on test rows|More metrics")).locator(
             "tbody tr"
         )
         expect(shown).to_have_count(len(set(evaluation["deterministic"]) | set(evaluation["mc"])))
@@ -124,7 +124,7 @@ def test_versions_with_their_states_and_reasons(context: BrowserContext, serve: 
         page = open_status(context.new_page(), client.base_url)
         rows = model(page, "toy").get_by_role("region", name="Versions of toy").locator("tbody tr")
         expect(rows).to_have_count(3)
-        expect(rows.nth(0)).to_contain_text("answers by default")
+        expect(rows.nth(0)).to_contain_text("default version")
         expect(rows.nth(1)).to_contain_text("ready")
         expect(rows.nth(2)).to_contain_text("unavailable")
         expect(rows.nth(2)).to_contain_text("predict.onnx: is damaged")
@@ -210,8 +210,8 @@ def test_a_model_without_files_offers_none(context: BrowserContext, serve: Serve
 
 def test_what_is_asked_is_seen_now_and_since_the_start(page: Page, running: Service) -> None:
     running.client.post("/uncertainty", json={"inputs": [DIGIT]})
-    sampled = page.get_by_role("article", name="Doubt of digits, version 1")
-    rows, asked = figure(sampled, "Rows sampled"), figure(page, "Questions a second")
+    sampled = page.get_by_role("article", name="Uncertainty of digits, version 1")
+    rows, asked = figure(sampled, "Rows sampled"), figure(page, "Requests a second")
     until_it_shows(rows.first, "{}", running, "dropserve_predictive_entropy_count")
     for _ in range(5):
         assert running.client.post("/uncertainty", json={"inputs": [DIGIT] * 4}).status_code == 200
@@ -219,7 +219,7 @@ def test_what_is_asked_is_seen_now_and_since_the_start(page: Page, running: Serv
     expect(rows.last).to_contain_text(re.compile(r"^2\d in the last \d+ s"))
     until_it_shows(asked.last, "{} since start", running, "dropserve_requests_total", "/predict", "/uncertainty")
     spoken = page.locator("#latency svg").get_attribute("aria-label") or ""
-    assert spoken.startswith("Latency of all questions, the whole request")
+    assert spoken.startswith("Latency of all requests, the whole request")
     assert "now" in spoken
     for part in ("entropy", "information"):
         chart = sampled.locator(f"[data-part={part}] svg")
@@ -281,11 +281,11 @@ def test_it_can_be_paused(page: Page, url: str) -> None:
 def test_several_workers_are_one_service(context: BrowserContext, published: Path, tmp_path: Path) -> None:
     with service(tmp_path, "--models", str(published), "--workers", "2") as running:
         page = open_status(context.new_page(), running.client.base_url)
-        expect(page.locator("#since")).to_contain_text("2 workers, added up", timeout=PATIENCE_MS)
+        expect(page.locator("#since")).to_contain_text("2 workers, summed", timeout=PATIENCE_MS)
         for _ in range(20):
             with httpx.Client(base_url=running.client.base_url) as client:  # a new connection, so any worker
                 assert client.post("/predict", json={"inputs": [[1, 2, 3, 4]]}).status_code == 200
-        expect(figure(page, "Questions a second").last).to_contain_text("20 since start", timeout=PATIENCE_MS)
+        expect(figure(page, "Requests a second").last).to_contain_text("20 since start", timeout=PATIENCE_MS)
 
 
 # away and back
@@ -301,7 +301,7 @@ def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(
             running.client.post("/predict", json={"inputs": [[1, 2, 3, 4]]})
         page = open_status(banner.page, running.client.base_url)
         expect(banner).to_be_hidden()
-        expect(figure(page, "Questions a second").last).to_contain_text("3 since start", timeout=PATIENCE_MS)
+        expect(figure(page, "Requests a second").last).to_contain_text("3 since start", timeout=PATIENCE_MS)
     expect(banner).to_be_visible(timeout=PATIENCE_MS)
     expect(banner).to_contain_text("The service does not answer.")
     expect(page.get_by_role("status")).to_have_text("Unknown")
@@ -312,7 +312,7 @@ def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(
         running.client.post("/predict", json={"inputs": [[1, 2, 3, 4]]})
         expect(banner).to_be_hidden(timeout=PATIENCE_MS)
         expect(page.get_by_role("status")).to_have_text("Ready")
-        expect(figure(page, "Questions a second").last).to_contain_text("1 since start", timeout=PATIENCE_MS)
+        expect(figure(page, "Requests a second").last).to_contain_text("1 since start", timeout=PATIENCE_MS)
 
 
 # keys
@@ -401,7 +401,7 @@ def test_it_is_accessible_and_fits(
         page = open_status(context.new_page(), running.client.base_url)
         expect(page.locator("#refusals tbody tr").first).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator("#speed svg")).to_be_visible(timeout=PATIENCE_MS)
-        page.get_by_text(re.compile("more figures")).first.click()
+        page.get_by_text(re.compile("more metrics")).first.click()
         assert barriers(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") == width
     finally:
@@ -435,6 +435,6 @@ def test_the_pages_lead_to_each_other(page: Page, url: str) -> None:
 def test_an_answer_that_makes_no_sense_does_not_end_the_page(context: BrowserContext, url: str) -> None:
     page = open_status(context.new_page(), url)
     page.route("**/readyz", lambda route: route.fulfill(body="null"), times=1)
-    expect(page.locator("#away-text")).to_contain_text("makes no sense")
+    expect(page.locator("#away-text")).to_contain_text("is not understood")
     expect(page.locator("#away")).to_be_hidden()
     expect(page.locator("#ready")).to_have_text("Ready")

@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 
 const NARROWEST = 240;
 
-/** {element, show(reply)}; it redraws itself when its place changes. */
+/** Return {element, show(reply)}; the panel redraws itself when its size changes. */
 export function answerPanel(manifest) {
   const classes = manifest.task === "classification";
   const places = Object.fromEntries(["verdict", "decision", "spread", "split"].map((name) => [name, h("div")]));
@@ -21,7 +21,7 @@ export function answerPanel(manifest) {
     for (const [name, place] of Object.entries(places)) place.replaceChildren(parts[name]);
     if (focused) element.querySelector(`[data-fold="${focused}"]`)?.focus();
   };
-  /** What is long: made only where it is unfolded, which it stays when the answer changes. */
+  /** Long content, created only while it is unfolded; it stays unfolded when the answer changes. */
   const fold = (name, summary, make) => {
     const toggle = (event) => {
       event.preventDefault();
@@ -36,8 +36,8 @@ export function answerPanel(manifest) {
     { class: "panel" },
     places.verdict,
     places.decision,
-    h("section", { class: "part" }, h("h3", {}, "What each network answered"), legend(classes), places.spread),
-    h("section", { class: "part" }, h("h3", {}, "What the uncertainty is made of"), places.split),
+    h("section", { class: "part" }, h("h3", {}, "Answers of the networks"), legend(classes), places.spread),
+    h("section", { class: "part" }, h("h3", {}, "Parts of the uncertainty"), places.split),
   );
   let width = 0;
   new ResizeObserver(() => {
@@ -47,13 +47,13 @@ export function answerPanel(manifest) {
   return { element, show };
 }
 
-/** In one line, for those who hear the page. */
+/** Return the answer in one line, for screen readers. */
 export function say(manifest, reply) {
   const answer = manifest.task === "classification" ? sayClasses(reply) : sayValues(reply);
   return [answer, ...notices(reply).map((notice) => notice.textContent)].join(" ");
 }
 
-/** In a few words, for where the panel is out of sight: a list. */
+/** Return the answer as a list of short texts, shown while the panel is out of view. */
 export function glance(manifest, reply) {
   return manifest.task === "classification" ? glanceClasses(reply) : glanceValues(reply);
 }

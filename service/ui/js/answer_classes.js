@@ -1,4 +1,4 @@
-// The answer of a classification: with and without dropout, each network's, what the uncertainty is made of, what to do.
+// The answer of a classification: with and without dropout, of each network, the parts of the uncertainty, the decision.
 
 import { format, percent, splitBar } from "./charts.js";
 import { isClaimed, notices, possible } from "./claims.js";
@@ -10,7 +10,7 @@ const MOST_POSSIBLE = 8;
 const LONG = 12;
 const LEAST = 0.001;
 
-/** The parts of an answer as elements, to be put in their places; `fold(name, summary, make)` holds what is long. */
+/** Return the parts of an answer as elements by place; `fold(name, summary, make)` folds long content. */
 export function classAnswer({ manifest, reply, width, fold }) {
   const row = reply.predictions[0];
   return {
@@ -21,13 +21,13 @@ export function classAnswer({ manifest, reply, width, fold }) {
   };
 }
 
-/** In a few words, for where the panel is out of sight. */
+/** Return the answer as short texts, shown while the panel is out of view. */
 export function glanceClasses(reply) {
   const row = reply.predictions[0];
   return [`${shortened(row.label, LONG)}, ${percent(Math.max(...row.mean_probabilities))}`, `uncertainty ${format(row.predictive_entropy)}`, row.decision ?? ""];
 }
 
-/** In one line, for those who hear the page. */
+/** Return the answer in one line, for screen readers. */
 export function sayClasses(reply) {
   const row = reply.predictions[0];
   const votes = `${Math.max(...row.votes)} of ${reply.samples} networks vote for ${winner(reply, row)}`;
@@ -62,7 +62,7 @@ function decision(manifest, reply, row, fold) {
   return h("div", { class: "decision" }, ...notices(reply), decide, ...set(reply, row, fold));
 }
 
-/** The prediction set in a sentence, below which many unfold. */
+/** The prediction set in a sentence, with a fold for many names. */
 function set(reply, { deterministic }, fold) {
   if (!deterministic.prediction_set) return [];
   const names = byProbability(deterministic, reply.labels, MOST_POSSIBLE);
@@ -72,7 +72,7 @@ function set(reply, { deterministic }, fold) {
   return [sentence, fold("set", `All ${names.length}`, () => h("p", { class: "small" }, names.join(", ")))];
 }
 
-/** The prediction set; where not all of it is shown, the most probable first. */
+/** Return the prediction set, with the most probable classes first if there are more than are shown. */
 export function byProbability({ prediction_set: names, probabilities }, labels, most) {
   if (names.length <= most + 1) return names;
   const probability = new Map(labels.map((label, i) => [label, probabilities[i]]));
@@ -85,14 +85,14 @@ function decided(reply, row) {
   const tag = h("span", { class: `tag ${accepted ? "good" : "warn"}` }, accepted ? "Accept" : "Refer to a person");
   const side = accepted ? "is at most" : "is above";
   const compared = ` The uncertainty, ${format(row.predictive_entropy)}, ${side} ${format(threshold)}`;
-  if (!isClaimed(reply)) return h("p", {}, tag, `${compared}; how many of the answers that pass so are wrong is not claimed here.`);
-  const why = `${compared}: of the answers that pass so, at most ${percent(rate)} are wrong, at 90 % confidence, of rows like those it was calibrated on.`;
+  if (!isClaimed(reply)) return h("p", {}, tag, `${compared}; no error rate of accepted answers is claimed here.`);
+  const why = `${compared}: of the accepted answers, at most ${percent(rate)} are wrong with 90 % confidence, for rows like those of the calibration data.`;
   return h("p", {}, tag, why);
 }
 
 function undecided(manifest) {
   const why = manifest.abstention.length
-    ? "The thresholds hold for the network as it was trained, not for one that was changed."
+    ? "The thresholds are valid for the network as it was trained, not for a changed one."
     : "This model was published without thresholds.";
   return h("p", {}, h("span", { class: "tag" }, "Not decided"), ` ${why}`);
 }
@@ -123,18 +123,18 @@ function split({ labels, blind, usual }, row, width) {
     { class: "split" },
     h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.predictive_entropy)), ` ${all}`),
     splitBar({ label: "Uncertainty", parts, max: Math.log(labels.length), width }),
-    meaning("neutral", "Within networks", nats(row.expected_entropy), blind ? BLIND : "Expected entropy: how unsure each network is by itself. High where an input looks like more than one class."),
-    meaning("accent", "Between networks", nats(row.mutual_information), blind ? BLIND : `Mutual information: how far the networks disagree. High where the model has learned too little of inputs like this; low is no proof that it has not.${usual ? ` Its mean over the test rows is ${nats(usual)}.` : ""}`),
+    meaning("neutral", "Within networks", nats(row.expected_entropy), blind ? BLIND : "Expected entropy: how uncertain each network is by itself. High where an input looks like more than one class."),
+    meaning("accent", "Between networks", nats(row.mutual_information), blind ? BLIND : `Mutual information: how much the networks disagree. High where the model has learned too little about such inputs; a low value does not prove the opposite.${usual ? ` Its mean over the test rows is ${nats(usual)}.` : ""}`),
   );
 }
 
-/** What a part of the uncertainty means once no input reaches the answer. */
-export const BLIND = "The same for every input: it says nothing of this one.";
+/** The meaning of a part of the uncertainty if the answer does not depend on the input. */
+export const BLIND = "The same for every input, so it is not about this one.";
 
-/** Less than can matter is not told in digits. */
+/** Format nats; tiny values are not written in digits. */
 const nats = (value) => (value < LEAST ? `below ${LEAST}` : format(value));
 
-/** A part of the uncertainty, its colour, its value in words and what it is. */
+/** A part of the uncertainty: its colour, name, value in words and meaning. */
 export function meaning(kind, name, value, text) {
   return h(
     "p",

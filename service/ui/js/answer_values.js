@@ -1,4 +1,4 @@
-// The answer of a regression: with and without dropout, the samples, and what the uncertainty is made of.
+// The answer of a regression: with and without dropout, the samples, and the parts of the uncertainty.
 
 import { BLIND, meaning } from "./answer_classes.js";
 import { countBins, format, histogram, splitBar } from "./charts.js";
@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 
 const BINS = 30;
 
-/** The parts of an answer as elements, to be put in their places. */
+/** Return the parts of an answer as elements by place. */
 export function valueAnswer({ reply, width }) {
   const row = reply.predictions[0];
   const outputs = row.mean.map((_, i) => i);
@@ -19,13 +19,13 @@ export function valueAnswer({ reply, width }) {
   };
 }
 
-/** In a few words, for where the panel is out of sight. */
+/** Return the answer as short texts, shown while the panel is out of view. */
 export function glanceValues(reply) {
   const row = reply.predictions[0];
   return [`${format(row.mean[0])} ± ${format(row.total_std[0])}`, `between networks ${format(row.epistemic_std[0])}`];
 }
 
-/** In one line, for those who hear the page. */
+/** Return the answer in one line, for screen readers. */
 export function sayValues(reply) {
   const row = reply.predictions[0];
   const means = row.mean.map((mean, i) => `${format(mean)} ± ${format(row.total_std[i])}`);
@@ -76,9 +76,9 @@ function split({ blind }, row, i, width) {
   return h(
     "div",
     { class: "split" },
-    h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.total_std[i])), " standard deviation in all; the bar shows shares of the variance"),
+    h("p", { class: "split-total" }, h("strong", { class: "entropy" }, format(row.total_std[i])), " total standard deviation; the bar shows fractions of the variance"),
     splitBar({ label: "Uncertainty", parts, width }),
-    meaning("neutral", "Noise", format(noise), noise ? "How far targets lie from the answer: noise, and what the network leaves unexplained." : "The model was published without: it expects none of the target."),
-    meaning("accent", "Between networks", format(unknown), blind ? BLIND : "How far the networks disagree, as a standard deviation. High where the model has learned too little of inputs like this; low is no proof that it has not."),
+    meaning("neutral", "Noise", format(noise), noise ? "How far targets are from the answer: noise, and the error that the network leaves unexplained." : "The model was published without observation noise."),
+    meaning("accent", "Between networks", format(unknown), blind ? BLIND : "How much the networks disagree, as a standard deviation. High where the model has learned too little about such inputs; a low value does not prove the opposite."),
   );
 }

@@ -1,4 +1,4 @@
-// Questions to the service. Paths are relative to the page, so that it works behind a prefix.
+// Requests to the service. Paths are relative to the page, so that it works behind a prefix.
 
 import { askForKey, forgetKey, keyHeaders, storedKey } from "./key.js";
 
@@ -7,7 +7,7 @@ const LONGEST_WAIT = 8000;
 const LONGEST_ANSWER = 10_000;
 const LONGEST_QUESTION = 30_000;
 
-/** The service refused; the message is its own, and names the field. */
+/** The service returned an error, whose message names the field. */
 export class Refused extends Error {
   constructor(status, { code, message, details = {} }) {
     super(message);
@@ -17,19 +17,19 @@ export class Refused extends Error {
   }
 }
 
-/** The service did not answer at all, or something between it and here did. */
+/** The service did not answer, or a proxy answered in its place. */
 export class Unreachable extends Error {}
 
 export const getJson = async (path) => read(await ask(path), "json");
 export const getText = async (path) => read(await ask(path), "text");
 
-/** A page for people, or whatever there is instead: {text, isPage}. */
+/** GET a document: {text, isPage}; `isPage` is whether it is HTML. */
 export async function getPage(path) {
   const response = await ask(path, { headers: { accept: "text/html, application/json" } });
   return { text: await read(response, "text"), isPage: response.headers.get("content-type").startsWith("text/html") };
 }
 
-/** POST an object; its answer. Raises Refused or Unreachable. */
+/** POST an object and return the answer. Raises Refused or Unreachable. */
 export async function postJson(path, body, more = {}) {
   const headers = { "content-type": "application/json", ...more };
   return read(await ask(path, { method: "POST", headers, body: JSON.stringify(body) }), "json");
@@ -40,7 +40,7 @@ export function modelPath(model, version) {
   return `v1/models/${encodeURIComponent(model)}/versions/${version}`;
 }
 
-/** The whole address of a path, for those who ask from elsewhere. */
+/** The full URL of a path, for requests from elsewhere. */
 export function address(path) {
   return new URL(path, document.baseURI).href;
 }
@@ -52,7 +52,7 @@ async function ask(path, options = {}) {
     if (response.ok) return response;
     const error = await refusal(response);
     if (!(error instanceof Refused) || error.status !== 401) throw error;
-    if (storedKey() !== key) continue; // another question has brought a new key meanwhile
+    if (storedKey() !== key) continue; // another request has set a new key meanwhile
     forgetKey();
     await askForKey(error.message);
   }
@@ -72,11 +72,11 @@ async function read(response, form) {
   try {
     return await response[form]();
   } catch {
-    throw new Unreachable("The answer of the service was cut short.");
+    throw new Unreachable("The answer of the service is incomplete.");
   }
 }
 
-/** Errors have one form; what has another is a proxy's, whose service is away. */
+/** Errors of the service have one form; any other is from a proxy whose service is unreachable. */
 async function refusal(response) {
   try {
     return new Refused(response.status, (await response.json()).error);
@@ -85,12 +85,12 @@ async function refusal(response) {
   }
 }
 
-/** Milliseconds to wait before each further try. */
+/** Milliseconds to wait before each retry. */
 export function* waits() {
   for (let wait = FIRST_WAIT; ; wait = Math.min(2 * wait, LONGEST_WAIT)) yield wait;
 }
 
-/** Resolves once the service answers again; `say` is told the seconds to the next try. `hurry()` tries at once. */
+/** Resolves once the service answers again; `say` gets the seconds until the next try. `hurry()` tries at once. */
 export function untilBack(say) {
   let hurry = () => {};
   const back = (async () => {

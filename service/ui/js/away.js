@@ -1,16 +1,16 @@
-// What is shown while the service does not answer.
+// The banner shown while the service does not answer.
 
 import { Unreachable, untilBack } from "./api.js";
 import { byId } from "./dom.js";
 
-let waiting = null; // for the service to be back: whoever waits, waits for the same
+let waiting = null; // a promise that the service is back, shared by all callers
 
-/** Does this, again and again until the service answers; everything else that goes wrong is the caller's. */
+/** Calls a function until the service answers; other errors are thrown. */
 export async function whenThere(action) {
   for (;;) {
     try {
       const done = await action();
-      if (!waiting) byId("away").hidden = true; // a mistake that was told of is over
+      if (!waiting) byId("away").hidden = true; // an error shown before is over
       return done;
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
@@ -20,11 +20,11 @@ export async function whenThere(action) {
   }
 }
 
-/** Resolves once the service is back. The last answer stays, greyed. */
+/** Resolves once the service is back; the last answer stays, greyed. */
 async function away(reason) {
   const [banner, text, button] = [byId("away"), byId("away-text"), byId("away-now")];
   const { back, hurry } = untilBack((seconds) => (button.title = `The next try is in ${seconds} s`));
-  text.textContent = `${reason} This page tries again by itself.`;
+  text.textContent = `${reason} This page retries automatically.`;
   button.onclick = hurry;
   banner.hidden = false;
   byId("answer-body").classList.add("stale");
@@ -32,9 +32,9 @@ async function away(reason) {
   banner.hidden = true;
 }
 
-/** Tells of a mistake of the page's own, which only a reload mends for certain. */
+/** Shows an error of the page itself, after which a reload is best. */
 export function showMistake(error) {
-  byId("away-text").textContent = `This page has made a mistake: ${error?.message ?? error}. Try again, or load it anew.`;
+  byId("away-text").textContent = `An error occurred in this page: ${error?.message ?? error}. Try again, or reload the page.`;
   byId("away-now").onclick = () => location.reload();
   byId("away").hidden = false;
 }

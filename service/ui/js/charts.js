@@ -1,11 +1,11 @@
-// Charts as SVG: data in, an element out. Each says its numbers in its aria-label, and takes its colours from
-// style.css. `width` is in pixels; give what the place has, so that the text keeps its size.
+// Charts as SVG elements. Each has its numbers in its aria-label and its colours in style.css. `width` is the width of
+// its place in pixels, so that the text keeps its size.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const ROW = 24;
 const LINE_COLOURS = 4;
 
-/** A number as people read it: three significant digits, or all those before the point. */
+/** Format a number: three significant digits, or all those before the point. */
 export function format(value) {
   if (value === null || !Number.isFinite(value)) return "–";
   if (value === 0) return "0";
@@ -15,7 +15,7 @@ export function format(value) {
   return String(Number(value.toPrecision(3)));
 }
 
-/** A share of 1 in per cent; what is nearly nothing or nearly all is not rounded to it. */
+/** Format a fraction in per cent; values near 0 and 1 are not rounded to them. */
 export function percent(share) {
   if (share > 0 && share < 0.001) return "< 0.1 %";
   if (share < 1 && share > 0.999) return "> 99.9 %";
@@ -70,11 +70,11 @@ export function histogram({ label, edges, counts, marks = [], width = 420, heigh
   ]);
   const axis = element("path", { d: `M0 ${bottom + 0.5}H${width}`, class: "axis" });
   const ticks = ticksBetween(edges[0], edges.at(-1), 4).map((tick) => tickText(x(tick), height - 4, width, format(tick) + unit));
-  const told = counts.map((count, i) => `${format(edges[i])} to ${format(edges[i + 1])}: ${format(count)}`);
-  return chart(`${label}. ${told.join("; ")}`, width, height, ...columns, axis, ...lines, ...ticks);
+  const texts = counts.map((count, i) => `${format(edges[i])} to ${format(edges[i + 1])}: ${format(count)}`);
+  return chart(`${label}. ${texts.join("; ")}`, width, height, ...columns, axis, ...lines, ...ticks);
 }
 
-/** Lines; series: [{name, points: [[x, y], …]}]. The y axis begins at 0 unless from says otherwise. */
+/** Lines; series: [{name, points: [[x, y], …]}]. The y axis begins at 0, or at `from`. */
 export function lines({ label, series, width = 420, height = 180, from = 0, formatX = format, formatY = format }) {
   const points = series.flatMap((one) => one.points);
   const [left, bottom, top] = [44, height - 20, 8];
@@ -92,8 +92,8 @@ export function lines({ label, series, width = 420, height = 180, from = 0, form
   ]);
   const ticks = points.length ? ticksBetween(Math.min(...xs), Math.max(...xs), 4) : [];
   const feet = ticks.map((tick) => tickText(x(tick), height - 4, width, formatX(tick)));
-  const told = series.map((one) => `${one.name}: ${lastOf(one.points, formatY)}`);
-  return chart(`${label}. ${told.join("; ")}`, width, height, ...rungs, ...paths, ...feet);
+  const texts = series.map((one) => `${one.name}: ${lastOf(one.points, formatY)}`);
+  return chart(`${label}. ${texts.join("; ")}`, width, height, ...rungs, ...paths, ...feet);
 }
 
 /** A bar of parts, one after the other; parts: [{name, value, kind}], kind a class such as "fill". */
@@ -110,13 +110,13 @@ export function splitBar({ label, parts, max, width = 420, height = 16 }) {
   return chart(`${label}: ${spoken(parts)}`, width, height, ground, ...pieces);
 }
 
-/** Numbers from low to high → pixels. */
+/** Return a scale from numbers between low and high to pixels. */
 export function scale(low, high, start, end) {
   const factor = high > low ? (end - start) / (high - low) : 0;
   return (value) => start + (value - low) * factor;
 }
 
-/** How many of the values lie in each of `bins` equal bins from low to high; those beyond are in the outer ones. */
+/** Count the values in each of `bins` equal bins from low to high; values beyond are in the outer ones. */
 export function countBins(values, low, high, bins) {
   const counts = new Array(bins).fill(0);
   const factor = high > low ? bins / (high - low) : 0;
@@ -124,7 +124,7 @@ export function countBins(values, low, high, bins) {
   return counts;
 }
 
-/** About so many round numbers between low and high, both ends included where they are round. */
+/** Return about `count` round numbers between low and high, inclusive. */
 export function ticksBetween(low, high, about) {
   if (!(high > low)) return [low];
   const raw = (high - low) / about;

@@ -1,4 +1,4 @@
-// What is promised of an answer, and what takes the promise back.
+// The claims about an answer (coverage, error rate), and the conditions under which they are not valid.
 
 import { percent } from "./charts.js";
 import { h } from "./dom.js";
@@ -6,38 +6,38 @@ import { firstOf } from "./names.js";
 
 const MOST_NAMED = 4;
 
-/** What belongs to an answer besides the reply: what was asked, and what is known against the claims made of it. */
+/** Add the request's options and the conditions against its claims to a reply. */
 export function claimsOn(reply, manifest, { coverage, outside, altered, blind }) {
   const weighted = manifest.class_weights.length > 0;
   const usual = manifest.evaluation.mc?.mutual_information;
   return { ...reply, coverage, outside, altered, blind, weighted, usual, tested: contradicted(manifest, coverage) };
 }
 
-/** Whether a coverage or a rate of errors is claimed: the rows they were calibrated on are not like one made by hand. */
+/** Whether a coverage or an error rate is claimed: they are calibrated for real rows, not for changed ones. */
 export const isClaimed = ({ outside, altered }) => !outside.length && !altered;
 
-/** The coverage of the test rows {found, low, high}, where it is not what calibration lets expect; else null. */
+/** The coverage of the test rows {found, low, high} if it differs from the expected one, else null. */
 function contradicted({ conformal, evaluation }, coverage) {
   const found = evaluation.deterministic?.[`coverage_${coverage}`];
   const [low, high] = conformal.find((one) => one.coverage === coverage)?.expected ?? [0, 1];
   return found < low || found > high ? { found, low, high } : null;
 }
 
-/** Notices above what is decided; `outside` is that of kinds.js, `altered` that of an editor, `blind` that of question.js. */
+/** The notices above the decision; `outside` is from kinds.js, `altered` from an editor, `blind` from question.js. */
 export function notices({ outside, altered, blind, weighted }) {
   return [
-    blind && notice("Nothing of the input reaches the answer any more.", " Whatever is asked is answered the same, for the units squashed were the only way."),
-    outside.length > 0 && notice("Outside what was seen in training: ", `${said(outside)}. Neither a coverage nor a rate of errors is claimed for such a row.`),
-    altered && !outside.length && remark("Drawn or altered:", " a coverage and a rate of errors are claimed for rows like those of the calibration data only."),
-    weighted && remark("Weighted classes:", " the probabilities are not those of rows as they come, but as if each class were as frequent as its weight in training made it."),
+    blind && notice("The answer no longer depends on the input.", " Every input gets the same answer, as all paths lead through the dropped units."),
+    outside.length > 0 && notice("Outside the range of the training data: ", `${listed(outside)}. Neither a coverage nor an error rate is claimed for such a row.`),
+    altered && !outside.length && remark("Drawn or altered:", " a coverage and an error rate are claimed only for rows like those of the calibration data."),
+    weighted && remark("Weighted classes:", " the probabilities are those for classes as frequent as their weights in training made them, not as they occur."),
   ].filter(Boolean);
 }
 
-/** A prediction set or an interval, with the coverage that is promised of it. */
+/** A prediction set or an interval, with its claimed coverage. */
 export function possible(kind, reply, content) {
   const { coverage, tested } = reply;
-  if (!isClaimed(reply)) return h("p", { class: "set" }, `The ${kind} would be `, h("strong", {}, content), `; that it holds the truth in ${percent(coverage)} of cases is not claimed here.`);
-  if (tested) return h("p", { class: "set" }, `The ${kind}, calibrated for a coverage of ${percent(coverage)}, is `, h("strong", {}, content), `. Of the test rows ${exactly(tested.found)} have the truth in theirs; ${exactly(tested.low)} to ${exactly(tested.high)} were to be expected of rows like those it was calibrated on.`);
+  if (!isClaimed(reply)) return h("p", { class: "set" }, `The ${kind} would be `, h("strong", {}, content), `; that it contains the truth in ${percent(coverage)} of cases is not claimed here.`);
+  if (tested) return h("p", { class: "set" }, `The ${kind}, calibrated for a coverage of ${percent(coverage)}, is `, h("strong", {}, content), `. It contains the truth for ${exactly(tested.found)} of the test rows; ${exactly(tested.low)} to ${exactly(tested.high)} were expected for rows like those of the calibration data.`);
   return h("p", { class: "set" }, `Cannot be ruled out at a coverage of ${percent(coverage)}: `, h("strong", {}, content), ".");
 }
 
@@ -52,6 +52,6 @@ const remark = (title, text) => h("p", { class: "notice" }, h("strong", {}, titl
 const notice = (title, text) => h("p", { class: "notice warn" }, h("strong", {}, title), text);
 
 /** "age 120 (0 to 89), size 7 (20 to 200) and 3 others". */
-function said(outside) {
+function listed(outside) {
   return firstOf(outside.map(({ name, value, range }) => `${name} ${value} (${range})`), MOST_NAMED);
 }

@@ -1,4 +1,4 @@
-// Two inputs side by side: A as it was pinned, B as it is now.
+// Two inputs side by side: the pinned A and the current B.
 
 import { answerPanel } from "./answer.js";
 import { byProbability } from "./answer_classes.js";
@@ -16,25 +16,25 @@ const FEW_UNITS = 8;
 export function comparison(pinned) {
   const body = h("tbody");
   const pictures = h("div", { class: "pictures" });
-  const caption = h("caption", {}, "A as it was pinned, B as it is now; of what was asked, only what differs");
+  const caption = h("caption", {}, "A as pinned, B now; of the options, only those that differ");
   const head = h("thead", {}, h("tr", {}, h("td"), h("th", { scope: "col", class: "number" }, "A"), h("th", { scope: "col", class: "number" }, "B")));
   const table = h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Comparison" }, h("table", { class: "comparison" }, caption, head, body));
   const show = (current) => {
     const [a, b] = [figures(pinned), figures(current)];
-    body.replaceChildren(...lines(a.answer, b.answer), ...lines(a.asked, b.asked).filter((one) => one.matches(".differs")));
+    body.replaceChildren(...lines(a.answer, b.answer), ...lines(a.options, b.options).filter((one) => one.matches(".differs")));
     pictures.replaceChildren(...[["A", pinned.picture], ["B", current.picture]].filter(([, one]) => one).map(figure));
   };
   return { element: h("div", { class: "comparison-head" }, pictures, table), show };
 }
 
-/** The panel of A, which stays as it is. */
+/** The panel of A, which does not change. */
 export function pinnedPanel({ manifest, reply }) {
   const panel = answerPanel(manifest);
   panel.show(reply);
   return panel.element;
 }
 
-/** Of two maps from name to text. */
+/** The rows of a table of two maps from name to text. */
 function lines(a, b) {
   return [...new Set([...a.keys(), ...b.keys()])].map((name) => line(name, a.get(name), b.get(name)));
 }
@@ -49,12 +49,12 @@ function figure([name, picture]) {
   return h("figure", {}, picture, h("figcaption", {}, name));
 }
 
-/** What was answered and what was asked, each a map from name to text in the order of the table. */
+/** The answer and the options, each a map from name to text in the order of the table. */
 function figures({ manifest, reply, question, described }) {
   const row = reply.predictions[0];
   const answer = new Map(manifest.task === "classification" ? ofClasses(reply, row) : ofValues(reply, row));
   const outside = firstNames(reply.outside.map(({ name }) => name), MOST_POSSIBLE) || "nothing";
-  return { answer, asked: new Map([["Model", `${reply.model} ${reply.version}`], ...asked(question, manifest), ["Outside what was seen", outside], ...described]) };
+  return { answer, options: new Map([["Model", `${reply.model} ${reply.version}`], ...options(question, manifest), ["Outside training range", outside], ...described]) };
 }
 
 function ofClasses(reply, row) {
@@ -87,15 +87,15 @@ function ofValues(reply, row) {
   ];
 }
 
-/** Which units, where they are few enough to be read. */
+/** The units, if they are few enough to list. */
 const listed = (units) => (units.length > FEW_UNITS ? `${units.length} (${units[0]} … ${units.at(-1)})` : `${units.length} (${units.join(", ")})`);
 
-function asked({ body }, { sites }) {
-  const squashed = (body.ablate ?? []).map((one) => `${one.units ? listed(one.units) : percent(one.fraction)} of ${sites[one.site].name}`);
+function options({ body }, { sites }) {
+  const dropped = (body.ablate ?? []).map((one) => `${one.units ? listed(one.units) : percent(one.fraction)} of ${sites[one.site].name}`);
   return [
-    ["Networks asked", String(body.samples)],
+    ["Samples", String(body.samples)],
     ["p", body.dropout_rate === undefined ? "as trained" : format(body.dropout_rate)],
     ["Seed", String(body.seed)],
-    ["Units squashed", squashed.join(" + ") || "0"],
+    ["Units dropped", dropped.join(" + ") || "0"],
   ];
 }

@@ -5,17 +5,17 @@ import { check, errorLine } from "./errors.js";
 
 const STEPS = 300;
 
-/** A slider with its value written beside the label. `set` shows a value without telling of it. */
+/** A slider with its value beside the label. `set` shows a value without calling `onchange`. */
 export function slider({ label, min, max, step, value, text, onchange, hint = null, field = null }) {
   const id = freshId("slider");
   const output = h("output", { for: id });
-  const input = h("input", { id, type: "range", min, max, step, oninput: () => told(Number(input.value)) });
+  const input = h("input", { id, type: "range", min, max, step, oninput: () => changed(Number(input.value)) });
   const set = (next) => {
     input.value = next;
     output.textContent = text(next);
     input.setAttribute("aria-valuetext", text(next));
   };
-  const told = (next) => {
+  const changed = (next) => {
     set(next);
     onchange(next);
   };
@@ -25,7 +25,7 @@ export function slider({ label, min, max, step, value, text, onchange, hint = nu
   return { element, input, set };
 }
 
-/** A slider of equal factors beside a field for the number itself, for whole numbers over decades. */
+/** A logarithmic slider beside a number field, for whole numbers over decades. */
 export function decades({ label, min, max, value, onchange, field }) {
   const [id, rangeId] = [freshId("number"), freshId("slider")];
   const place = (number) => Math.round((STEPS * Math.log(number / min)) / Math.log(max / min));
@@ -52,7 +52,7 @@ export function decades({ label, min, max, value, onchange, field }) {
   return { element: h("div", { class: "control" }, h("label", { for: id }, label), input, range, error), range, input, set };
 }
 
-/** What is wrong with a field for a whole number within its own bounds, or null. */
+/** The error of a field for a whole number within its bounds, or null. */
 export function wholeMistake(input) {
   const value = Number(input.value);
   const fits = input.value !== "" && Number.isInteger(value) && value >= Number(input.min) && value <= Number(input.max);

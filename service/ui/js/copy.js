@@ -1,8 +1,8 @@
-// A question as a command and as a program, to be pasted elsewhere.
+// A request as a command and as a program, to copy.
 
 import { address } from "./api.js";
 
-/** For a POSIX shell; a service with keys finds the key in DROPSERVE_KEY. */
+/** The request for a POSIX shell; a key is read from DROPSERVE_KEY. */
 export function asCurl({ path, body }, hasKey) {
   const key = hasKey ? ['  -H "X-API-Key: $DROPSERVE_KEY" \\'] : [];
   return [
@@ -28,18 +28,18 @@ export function asPython({ path, body }, hasKey) {
   ].join("\n");
 }
 
-/** Within single quotes nothing is special but the quote itself. */
+/** Quote a text for the shell: within single quotes only the quote itself is special. */
 function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** A field a line. */
+/** Write an object with one field per line. */
 function layOut(body, write, indent = "") {
   const lines = Object.entries(body).map(([name, value]) => `${indent}  ${write(name)}: ${write(value)}`);
   return `{\n${lines.join(",\n")}\n${indent}}`;
 }
 
-/** As Python writes it. */
+/** Write a value as a Python literal. */
 function literal(value) {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
@@ -48,7 +48,7 @@ function literal(value) {
   return JSON.stringify(value);
 }
 
-/** To the clipboard, where the browser lets us (it does on https and on this machine); says whether. */
+/** Copy to the clipboard, which browsers allow on https and on localhost, and return whether it worked. */
 export async function toClipboard(text) {
   try {
     await navigator.clipboard.writeText(text);

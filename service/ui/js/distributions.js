@@ -1,4 +1,4 @@
-// What each thinned network answered, a class a row: how many gave it which probability.
+// The answers of the thinned networks: for each class, the distribution of its probability.
 
 import { chart, countBins, element, percent } from "./charts.js";
 import { shortened } from "./names.js";
@@ -44,18 +44,18 @@ export function distributions({ rows, width, total }) {
     element("text", { x: right + 62, y: bottom + 12, class: "end" }, "mean"),
     element("text", { x: width, y: bottom + 12, class: "end" }, "votes"),
   ];
-  const told = rows.map((row) => `${row.name}: mean ${percent(row.mean)}, ${row.votes} of ${total} votes, without dropout ${percent(row.plain)}`);
-  return chart(`What each network answered. ${told.join("; ")}`, width, bottom + FOOT, ...drawn, ...feet, ...heads);
+  const texts = rows.map((row) => `${row.name}: mean ${percent(row.mean)}, ${row.votes} of ${total} votes, without dropout ${percent(row.plain)}`);
+  return chart(`Answers of the networks. ${texts.join("; ")}`, width, bottom + FOOT, ...drawn, ...feet, ...heads);
 }
 
-/** Of many classes those that are most probable, in their usual order, and the others, the more probable first. */
+/** Split many classes into the most probable ones, in their usual order, and the others, by falling probability. */
 export function leadingClasses(means) {
   const order = means.map((_, i) => i).sort((a, b) => means[b] - means[a]);
   const most = order.length > MOST_CLASSES + 1 ? MOST_CLASSES : order.length;
   return { leading: order.slice(0, most).sort((a, b) => a - b), others: order.slice(most) };
 }
 
-/** Heights by a power below 1, so that a single network is still seen beside a hundred. */
+/** Scale heights by a power below 1, so that a single network is visible beside a hundred. */
 function outline(counts, most, x, base) {
   const steps = counts.map((count, i) => {
     const y = Math.round(10 * (base - HIGH * (count / most) ** FLATTER)) / 10;

@@ -1,4 +1,4 @@
-// Elements in one line.
+// Short functions that create elements.
 
 /** An element with these attributes; on… are listeners, true is present, false and null absent. */
 export function h(tag, attributes = {}, ...children) {
@@ -16,5 +16,5 @@ export const byId = (id) => document.getElementById(id);
 
 let numbers = 0;
 
-/** An id that no other element has. */
+/** Return a unique id. */
 export const freshId = (name) => `${name}-${(numbers += 1)}`;

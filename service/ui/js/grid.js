@@ -1,17 +1,17 @@
-// A canvas as a grid of cells, for pointers and for keys: arrows move a cursor, Space acts on its cell, Shift and an
-// arrow act while moving.
+// A canvas as a grid of cells for pointer and keyboard: arrows move a cursor, Space acts on its cell, Shift with an
+// arrow acts while moving.
 
 import { h } from "./dom.js";
 
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * Around a canvas. Points are {x, y} in cells, fractions too. `press` begins a stroke, `drag(from, to)` goes on with
- * it, `act` is the same for the key, on the middle of a cell; `describe(x, y)` says in words what is there.
+ * Wrap a canvas. Points are {x, y} in cells, with fractions. `press` begins a stroke and `drag(from, to)` continues it;
+ * `act` is called by the keyboard with the centre of a cell; `describe(x, y)` returns a cell in words.
  */
 export function cellGrid({ canvas, columns, rows, press, drag, act, describe }) {
   const cursor = h("span", { class: "cursor", "aria-hidden": "true", hidden: true });
-  const told = h("span", { class: "hidden-text", role: "status" });
+  const spoken = h("span", { class: "hidden-text", role: "status" });
   const place = { x: 0, y: 0 };
   let last = null;
 
@@ -42,7 +42,7 @@ export function cellGrid({ canvas, columns, rows, press, drag, act, describe }) 
     cursor.style.top = `${(100 * place.y) / rows}%`;
     cursor.style.width = `${100 / columns}%`;
     cursor.style.height = `${100 / rows}%`;
-    told.textContent = describe(place.x, place.y);
+    spoken.textContent = describe(place.x, place.y);
   };
   const actHere = () => act({ x: place.x + 0.5, y: place.y + 0.5 });
   canvas.addEventListener("keydown", (event) => {
@@ -59,5 +59,5 @@ export function cellGrid({ canvas, columns, rows, press, drag, act, describe }) 
   canvas.addEventListener("focus", () => canvas.matches(":focus-visible") && show());
   canvas.addEventListener("blur", () => (cursor.hidden = true));
 
-  return h("div", { class: "cells" }, canvas, cursor, told);
+  return h("div", { class: "cells" }, canvas, cursor, spoken);
 }

@@ -1,6 +1,6 @@
-// Pictures as numbers: pure functions of values in the order (channels, height, width).
+// Pure functions of images, given as values in the order (channels, height, width).
 
-/** Numbers from 0 to 1, the same for the same seed (mulberry32). */
+/** Return a generator of numbers from 0 to 1 for a seed (mulberry32). */
 export function random(seed) {
   let state = seed >>> 0;
   return () => {
@@ -11,7 +11,7 @@ export function random(seed) {
   };
 }
 
-/** The numbers 0 … count-1 in an order that the seed chooses (Fisher and Yates). */
+/** Return the numbers 0 … count-1 shuffled by a seed (Fisher and Yates). */
 export function shuffled(count, seed) {
   const draw = random(seed);
   const order = Array.from({ length: count }, (_, i) => i);
@@ -22,7 +22,7 @@ export function shuffled(count, seed) {
   return order;
 }
 
-/** Turned about its centre, clockwise; between pixels bilinear, outside `ground`. */
+/** Rotate an image clockwise about its centre, with bilinear interpolation and `ground` outside. */
 export function turn(values, [channels, height, width], degrees, ground) {
   if (degrees % 360 === 0) return values;
   const angle = (-degrees * Math.PI) / 180;
@@ -50,7 +50,7 @@ function between(at, y, x) {
   return upper * (1 - down) + lower * down;
 }
 
-/** With normal noise whose standard deviation is this share of the range; kept within the range. */
+/** Add normal noise with this fraction of the range as standard deviation, clipped to the range. */
 export function addNoise(values, share, seed, { low, high }) {
   if (share === 0) return values;
   const draw = random(seed);
@@ -60,7 +60,7 @@ export function addNoise(values, share, seed, { low, high }) {
   });
 }
 
-/** With this share of the pixels, chosen by the seed, set to `ground`; a larger share drops these and some more. */
+/** Set this fraction of pixels, chosen by the seed, to `ground`; a larger fraction includes a smaller one. */
 export function dropPixels(values, [channels, height, width], share, seed, ground) {
   const pixels = height * width;
   const gone = shuffled(pixels, seed).slice(0, Math.round(share * pixels));
@@ -69,7 +69,7 @@ export function dropPixels(values, [channels, height, width], share, seed, groun
   return left;
 }
 
-/** Draws a line into the values, in place: from and to are {x, y} in pixels, soft at its edges. */
+/** Draw a soft-edged line in place; from and to are {x, y} in pixels. */
 export function stroke(values, [channels, height, width], from, to, { radius, value }) {
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
@@ -82,7 +82,7 @@ export function stroke(values, [channels, height, width], from, to, { radius, va
   }
 }
 
-/** Where a stroke passes a second time it covers no more than the first. */
+/** Blend so that a second pass of a stroke adds nothing to the first. */
 function furthest(before, after, aim) {
   return Math.abs(aim - after) < Math.abs(aim - before) ? after : before;
 }

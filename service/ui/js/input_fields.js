@@ -1,4 +1,4 @@
-// Named values: a slider and a number each, or the names of a category; what differs from the example is marked.
+// Named values: a slider and a number field each, or the names of a category; changes from the example are marked.
 
 import { freshId, h } from "./dom.js";
 import { check, errorLine } from "./errors.js";
@@ -62,7 +62,7 @@ export function fieldsEditor({ manifest, examples, onchange }) {
   };
 }
 
-/** `steps`: the slider moves by whole numbers; `whole`: the model takes no others; `optional`: it may be left empty. */
+/** `steps`: the slider moves by whole numbers; `whole`: the model accepts no others; `optional`: may be empty. */
 function quantity(name, { low, middle, high, whole, steps, optional }, onchange, place) {
   const [id, rangeId] = [freshId("field"), freshId("slider")];
   const step = steps ? Math.max(1, Math.round((high - low) / STEPS)) : stepOf(high - low);
@@ -89,7 +89,7 @@ function quantity(name, { low, middle, high, whole, steps, optional }, onchange,
   };
   const slide = (value) => {
     range.value = value ?? middle;
-    range.setAttribute("aria-valuetext", written(value)); // the slider itself may have no such step
+    range.setAttribute("aria-valuetext", written(value)); // the slider's own step may be coarser
   };
   const field = framed(name, id, [input, range], set, place);
   return field;
@@ -103,7 +103,7 @@ function choice(name, categories, optional, onchange, place) {
   return framed(name, id, [select], (value) => (select.selectedIndex = values.indexOf(value)), place);
 }
 
-/** A label, what is set, what the example had where that differs, and what training saw where it is outside that. */
+/** A label, the inputs, the example's value if it differs, and the training range if the value is outside. */
 function framed(name, id, inputs, set, place) {
   const before = h("span", { id: freshId("before"), class: "before" });
   const error = errorLine(`inputs[0][${place}]`, inputs[0]);
@@ -111,7 +111,7 @@ function framed(name, id, inputs, set, place) {
   inputs[0].setAttribute("aria-describedby", `${error.id} ${before.id} ${beyond.id}`);
   const element = h("div", { class: "control field" }, h("div", {}, h("label", { for: id }, name), before), ...inputs, error, beyond);
   const mark = (value, outside) => {
-    beyond.textContent = outside ? `Outside what was seen in training: ${outside.range}` : "";
+    beyond.textContent = outside ? `Outside the range of the training data: ${outside.range}` : "";
     beyond.hidden = !outside;
     element.classList.toggle("changed", value !== undefined);
     before.textContent = value === undefined ? "" : ` was ${written(value)}`;
@@ -122,7 +122,7 @@ function framed(name, id, inputs, set, place) {
 
 const written = (value) => (typeof value === "number" ? exact(value) : (value ?? "missing"));
 
-/** A round step that gives a slider about as many places as it can show. */
+/** A round step that gives a slider about as many positions as it can show. */
 function stepOf(width) {
   return width > 0 ? 10 ** Math.floor(Math.log10(width / STEPS)) : 0.01;
 }

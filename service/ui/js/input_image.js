@@ -1,4 +1,4 @@
-// The picture: drawn or picked, then turned, made noisy and thinned out; beside it what the network is shown.
+// The image editor: draw or pick an image, rotate it, add noise, drop pixels; beside it the network's input.
 
 import { slider } from "./controls.js";
 import { percent } from "./charts.js";
@@ -13,7 +13,7 @@ const THINNEST_PEN = 0.65;
 const ERASER = 2;
 const UNCHANGED = { turn: 0, noise: 0, drop: 0 };
 
-/** An editor: {element, row(), picture(), describe(), outside(), altered()}; a picture is kept within what was seen. */
+/** An editor: {element, row(), picture(), describe(), outside(), altered()}; values stay in the training range. */
 export function imageEditor({ kind, manifest, examples, onchange, signal }) {
   const { shape } = kind;
   const [, height, width] = shape;
@@ -32,7 +32,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
     "aria-describedby": "draw-help",
     id: "drawing",
   });
-  const seen = pixelCanvas(shape, { role: "img", "aria-label": "What the network is shown", id: "seen" });
+  const seen = pixelCanvas(shape, { role: "img", "aria-label": "Input of the network", id: "seen" });
 
   const update = () => {
     shown = apply(drawn, shape, range, change);
@@ -55,7 +55,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
     describe: (x, y) => `Row ${y + 1}, column ${x + 1}: ${Number(drawn[y * width + x].toPrecision(3))}`,
   });
 
-  /** A picture; `example`: which one of the gallery it is, or null. */
+  /** Set an image; `example` is its number in the gallery, or null. */
   const load = (values, example) => {
     drawn = values;
     picked = example !== null;
@@ -78,7 +78,7 @@ export function imageEditor({ kind, manifest, examples, onchange, signal }) {
       "div",
       { class: "sheets" },
       h("figure", {}, grid, h("figcaption", {}, "Draw here")),
-      h("figure", {}, h("div", { class: "cells" }, seen), h("figcaption", {}, "What the network is shown")),
+      h("figure", {}, h("div", { class: "cells" }, seen), h("figcaption", {}, "Input of the network")),
     ),
     h("p", { id: "draw-help", class: "hidden-text" }, "Arrow keys move, Space inks a pixel, Shift with an arrow draws a line."),
     tools,
@@ -105,7 +105,7 @@ function apply(values, shape, range, change) {
   return dropPixels(noisy, shape, change.drop, change.dropSeed, range.low);
 }
 
-/** The model's own rows as small pictures to pick. */
+/** The model's example rows as small images to pick. */
 function makeGallery(pictures, shape, range, load, signal) {
   const canvases = pictures.map(() => pixelCanvas(shape, { "aria-hidden": "true" }));
   const paintAll = () => canvases.forEach((canvas, i) => paint(canvas, pictures[i], shape, range));
@@ -133,7 +133,7 @@ function makeTools(pen, radius, range, clear) {
   return h("div", { class: "buttons", role: "group", "aria-label": "Drawing tools" }, inkButton, eraseButton, clearButton);
 }
 
-/** Sliders for what is done to the picture. */
+/** Sliders for changes of the image. */
 function makeChanges(change, update) {
   const set = (name) => (value) => {
     change[name] = value;

@@ -1,4 +1,4 @@
-// Rows of any other form, as JSON.
+// An editor of rows of any other form, as JSON.
 
 import { freshId, h } from "./dom.js";
 import { check, errorLine } from "./errors.js";
@@ -19,7 +19,7 @@ export function rawEditor({ manifest, examples, onchange }) {
     try {
       row = JSON.parse(area.value);
     } catch (problem) {
-      check(error, `This is no JSON: ${problem.message}`);
+      check(error, `This is not JSON: ${problem.message}`);
       return;
     }
     check(error, null);

@@ -1,4 +1,4 @@
-// The API key, where the service wants one: asked for once, kept until the tab is closed.
+// The API key, if the service requires one: entered once and kept until the tab is closed.
 
 const NAME = "dropserve-key";
 let asking = null;
@@ -13,7 +13,7 @@ export function forgetKey() {
   sessionStorage.removeItem(NAME);
 }
 
-/** Resolves once a key was given. Whoever asks meanwhile waits for the same dialog. */
+/** Resolves once a key is entered; simultaneous calls share one dialog. */
 export function askForKey(reason) {
   asking ??= show(reason).then((key) => {
     sessionStorage.setItem(NAME, key);
@@ -31,10 +31,10 @@ function show(reason) {
       <p class="muted small"></p>
       <label for="key">API key</label>
       <input id="key" type="password" autocomplete="off" required
-        pattern="[ -~]+" title="A key has letters, digits and signs of ASCII only">
+        pattern="[ -~]+" title="A key has only letters, digits and signs of ASCII">
       <div class="buttons"><button class="primary">Use it</button></div>
     </form>`;
-  dialog.querySelector("p").textContent = `The service says: ${reason}. The key is kept until this tab is closed.`;
+  dialog.querySelector("p").textContent = `The service's message: ${reason}. The key is kept until this tab is closed.`;
   document.body.append(dialog);
   dialog.addEventListener("cancel", (event) => event.preventDefault());
   dialog.showModal();

@@ -1,4 +1,4 @@
-// What a row of a model is: a picture, named fields, or anything else.
+// The kind of a model's row: an image, named fields, or anything else.
 
 const PIXEL = /^pixel_(\d+)_(\d+)$/;
 
@@ -17,7 +17,7 @@ function imageOfShape({ shape, dtype }) {
   return { kind: "image", shape, toValues: (row) => Float64Array.from(row.flat(2)), toRow };
 }
 
-/** Features named pixel_<row>_<column>, whatever their order. */
+/** Features named pixel_<row>_<column>, in any order. */
 function imageOfFeatures(features, { dtype }) {
   const places = features.map((name) => PIXEL.exec(name)).map((match) => match && [Number(match[1]), Number(match[2])]);
   if (!places.length || places.includes(null)) return null;
@@ -33,7 +33,7 @@ function imageOfFeatures(features, { dtype }) {
   return { kind: "image", shape: [1, height, width], toValues, toRow: (values) => plain(order.map((place) => values[place]), dtype) };
 }
 
-/** Lowest and highest value of each place of a row, as training saw them, or else as the example rows have them. */
+/** The range of each value of a row in the training data, or else in the example rows. */
 export function ranges(manifest, examples) {
   const rows = examples.map((row) => row.flat(Infinity));
   return rows[0].map((_, i) => seenAt(manifest.seen, i) ?? spread(rows.map((row) => row[i])));
@@ -46,7 +46,7 @@ export function imageRange(manifest, examples) {
   return { low, high: high > low ? high : low + 1 };
 }
 
-/** The numbers of a row that training saw nothing like: [{place, name, value, range}], range in words. */
+/** The values of a row outside the training range: [{place, name, value, range}], range in words. */
 export function outside({ inputs, seen, features }, row) {
   const isWithin = inputs[0].dtype === "float32" ? isWithin32 : isWithin64;
   return [row].flat(Infinity).flatMap((value, place) => {
@@ -58,10 +58,10 @@ export function outside({ inputs, seen, features }, row) {
 
 const isWithin64 = (value, { low, high }) => value >= low && value <= high;
 
-/** As float32, which is what the network is given. */
+/** Round to float32, the type of the network's input. */
 const isWithin32 = (value, { low, high }) => Math.fround(value) >= Math.fround(low) && Math.fround(value) <= Math.fround(high);
 
-/** A number as it was set, where one that is rounded might tell of no difference. */
+/** Write a number with enough digits to show any difference. */
 export const exact = (value) => String(Number(value.toPrecision(15)));
 
 function seenAt(seen, i) {
@@ -74,7 +74,7 @@ function spread(values) {
   return { low: numbers[0] ?? 0, middle: numbers[numbers.length >> 1] ?? 0, high: numbers.at(-1) ?? 1 };
 }
 
-/** As they are sent: whole numbers where the input takes no others. */
+/** Convert values to those of the request: whole numbers if the input accepts no others. */
 const plain = (values, dtype) =>
   Array.from(values, (value) => (dtype.startsWith("int") ? Math.round(value) : Number(value.toPrecision(5))));
 

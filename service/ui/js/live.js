@@ -1,6 +1,6 @@
-// One question at a time, and the newest wins.
+// Send one request at a time, always with the newest state.
 
-/** `again()`: ask now, or once more as soon as the question in flight is answered. `ask` asks what is then newest. */
+/** Return {again}: `again()` calls `ask` now, or once more after the request in flight. */
 export function oneAtATime(ask) {
   let busy = false;
   let stale = false;
@@ -19,7 +19,7 @@ export function oneAtATime(ask) {
   };
 }
 
-/** Resolves when the browser paints, or soon where it does not, as in a tab in the background. */
+/** Resolves when the browser paints, or after a short time in a background tab. */
 export function nextFrame() {
   return new Promise((resolve) => {
     if (document.hidden) setTimeout(resolve, 50);

@@ -1,4 +1,4 @@
-// The playground: a model, an input, how the networks are asked; then, at every change, the answer.
+// The playground: choose a model, an input and the sampling; every change shows the new answer.
 
 import { answerPanel, glance, say } from "./answer.js";
 import { postJson, Refused } from "./api.js";
@@ -20,26 +20,26 @@ import { unitsEditor } from "./units.js";
 
 const QUIET = 700;
 const GONE = [404, 503];
-const EXPLORATORY = { "dropserve-exploratory": "1" }; // no data that the service's monitoring should count
+const EXPLORATORY = { "dropserve-exploratory": "1" }; // invented rows must not count in the service's monitoring
 const EDITORS = { image: imageEditor, fields: fieldsEditor, raw: rawEditor };
 
-let shown = null; // the model that is asked, and what asks it: {manifest, examples, editor, sampling, units, panel}
-let answered = null; // the newest answer, and what was set when it was asked: {manifest, question, reply, picture, described}
-let pinned = null; // A, where something is compared with it
+let shown = null; // the current model and its controls: {manifest, examples, editor, sampling, units, panel}
+let answered = null; // the newest answer and its request: {manifest, question, reply, picture, described}
+let pinned = null; // the answer A of a comparison, or null
 let speaking = 0;
 let opened = 0;
 let loading = false;
-let scheme = new AbortController(); // of what repaints when the colours change
+let scheme = new AbortController(); // aborts the repainting on changes of the colours
 
 const question = () =>
-  makeQuestion({ manifest: shown.manifest, row: shown.editor.row(), squashed: shown.units.squashed, ...shown.sampling.values });
+  makeQuestion({ manifest: shown.manifest, row: shown.editor.row(), dropped: shown.units.dropped, ...shown.sampling.values });
 const request = requestCard(question);
 const choice = modelChoice({ model: byId("model"), version: byId("version"), description: byId("description") }, open);
 const again = oneAtATime(ask);
 
-/** Asks what is newest, and shows the answer. */
+/** Sends the newest request, and shows the answer. */
 async function ask(isStale) {
-  const asked = shown;
+  const current = shown;
   try {
     const { now, set, reply } = await whenThere(async () => {
       const now = question();
@@ -47,11 +47,11 @@ async function ask(isStale) {
       const set = { outside: editor.outside(), altered: editor.altered(), picture: editor.picture(), described: editor.describe() };
       const { path, body } = withSamples(now, shown.manifest, shown.examples);
       const reply = await postJson(path, body, EXPLORATORY);
-      return { now, set, reply: claimsOn(reply, asked.manifest, { ...set, coverage: body.coverage, blind: isBlind(reply) }) };
+      return { now, set, reply: claimsOn(reply, current.manifest, { ...set, coverage: body.coverage, blind: isBlind(reply) }) };
     });
-    if (asked === shown) show({ manifest: asked.manifest, question: now, reply, ...set });
+    if (current === shown) show({ manifest: current.manifest, question: now, reply, ...set });
   } catch (error) {
-    if (asked === shown) refused(error);
+    if (current === shown) refused(error);
   }
   await nextFrame();
   if (!isStale()) settle();
@@ -76,7 +76,7 @@ function show(answer) {
   speaking = setTimeout(() => (byId("said").textContent = say(answer.manifest, answer.reply)), QUIET);
 }
 
-/** Another model: everything on the page is made for it, unless yet another was chosen meanwhile. */
+/** Builds the page for another model, unless yet another was chosen meanwhile. */
 async function open(name, version) {
   byId("answer").setAttribute("aria-busy", "true");
   const turn = (opened += 1);
@@ -91,17 +91,17 @@ async function open(name, version) {
   settle();
 }
 
-/** What is shown is the answer to what is set; not while another model loads. */
+/** Marks the shown answer as current, or as stale while another model loads. */
 function settle() {
   if (!loading) byId("answer").setAttribute("aria-busy", "false");
 }
 
-/** What the service refuses is told; anything else is a mistake of ours. */
+/** Shows an error of the service; any other error is the page's own. */
 function refused(error) {
   if (!(error instanceof Refused)) throw error;
   showError(error);
   settle();
-  if (GONE.includes(error.status)) list().catch(() => {}); // the next question tells of a service that is away
+  if (GONE.includes(error.status)) list().catch(() => {}); // the next request shows whether the service is unreachable
 }
 
 function build({ manifest, examples }) {
@@ -133,7 +133,7 @@ function build({ manifest, examples }) {
   change();
 }
 
-/** The panel of the newest answer, beside it A's where one is pinned. */
+/** Shows the panel of the newest answer, beside that of a pinned A. */
 function layOut() {
   const panels = pinned ? [named("A", pinned.panel), named("B", shown.panel.element)] : [shown.panel.element];
   byId("panels").replaceChildren(...panels);
@@ -153,7 +153,7 @@ function pin() {
   change();
 }
 
-/** What may be chosen, as it is now. */
+/** Updates the lists of models and versions. */
 async function list() {
   const models = await listModels();
   choice.update(models);
@@ -167,7 +167,7 @@ async function start() {
 }
 
 byId("pin").addEventListener("click", pin);
-addEventListener("focus", () => shown && list().catch(() => {})); // nobody has asked anything: nothing to tell
+addEventListener("focus", () => shown && list().catch(() => {})); // errors are not shown, as there was no action of the user
 addEventListener("unhandledrejection", ({ reason }) => {
   showMistake(reason);
   settle();

@@ -1,4 +1,4 @@
-// Prometheus' text format → numbers. Nothing here knows of the page.
+// A reader of Prometheus' text format, independent of the page.
 
 const ONE_LABEL = /([a-zA-Z_]\w*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"/;
 const LABELS = new RegExp(`(?:[ \\t]*${ONE_LABEL.source.replace(/\((?!\?)/g, "(?:")}[ \\t]*(?:,|(?=\\})))*[ \\t]*`);
@@ -6,7 +6,7 @@ const SAMPLE = new RegExp(`^([a-zA-Z_:][\\w:]*)[ \\t]*(?:\\{(${LABELS.source})\\
 const EVERY_LABEL = new RegExp(ONE_LABEL, "g");
 const WORDS = { "+Inf": Infinity, "-Inf": -Infinity, Inf: Infinity, NaN };
 
-/** The samples of a text, in its order: [{name, labels, value}]. Comments, and lines of another form, are left out. */
+/** Return the samples of a text, in order: [{name, labels, value}], without comments and malformed lines. */
 export function parse(text) {
   return text.split("\n").flatMap((line) => {
     const match = line.startsWith("#") ? null : SAMPLE.exec(line.trimStart());
@@ -26,7 +26,7 @@ function unescape(text) {
   return text.replace(/\\(.)/g, (whole, letter) => ({ n: "\n", '"': '"', "\\": "\\" })[letter] ?? whole);
 }
 
-/** The samples of a name whose labels have these values; a wanted value may be a function that says whether. */
+/** Return the samples of a name whose labels have the wanted values; a wanted value may be a predicate. */
 export function select(samples, name, wanted = {}) {
   const conditions = Object.entries(wanted);
   const fits = (labels) => conditions.every(([label, want]) =>
@@ -34,18 +34,18 @@ export function select(samples, name, wanted = {}) {
   return samples.filter((sample) => sample.name === name && fits(sample.labels));
 }
 
-/** Their sum: several workers or versions as one. */
+/** Return the sum of samples, as of several workers or versions. */
 export function total(samples, name, wanted) {
   return select(samples, name, wanted).reduce((sum, { value }) => sum + value, 0);
 }
 
-/** The values that a label has in samples of a name, each once. */
+/** Return the distinct values of a label in the samples of a name. */
 export function valuesOf(samples, name, label) {
   return [...new Set(select(samples, name).map(({ labels }) => labels[label] ?? ""))];
 }
 
-/** Histograms, added up: {bounds, counts, sum, count}. Bounds are upper ones, the last infinite; counts are of each
- * bucket alone. null where there is none. */
+/** Return the sum of histograms, or null: {bounds, counts, sum, count}, with upper bounds, the last infinite, and
+ * the count of each bucket alone. */
 export function histogramOf(samples, name, wanted) {
   const reached = new Map();
   for (const { labels, value } of select(samples, `${name}_bucket`, wanted)) {
@@ -58,7 +58,7 @@ export function histogramOf(samples, name, wanted) {
   return { bounds, counts, sum: total(samples, `${name}_sum`, wanted), count: reached.get(bounds.at(-1)) };
 }
 
-/** What came to a histogram since an earlier one, which may be null. */
+/** Return the difference of a histogram to an earlier one, which may be null. */
 export function grown(after, before) {
   if (!after || !before) return after;
   const counts = after.counts.map((count, i) => Math.max(0, count - (before.counts[i] ?? 0)));
@@ -66,7 +66,7 @@ export function grown(after, before) {
   return { bounds: after.bounds, counts, sum: Math.max(0, after.sum - before.sum), count };
 }
 
-/** The value below which a share of a histogram lies; as if each bucket were filled evenly, as Prometheus has it. */
+/** Return a quantile of a histogram, with linear interpolation within a bucket, as in Prometheus. */
 export function quantile(histogram, share) {
   if (!histogram?.count) return null;
   const { bounds, counts, count } = histogram;
@@ -77,7 +77,7 @@ export function quantile(histogram, share) {
   return bounds[bucket] + (left / counts[bucket]) * (bounds[bucket] - low);
 }
 
-/** The mean of a histogram; null of an empty one. */
+/** Return the mean of a histogram, or null for an empty one. */
 export function mean(histogram) {
   return histogram?.count ? histogram.sum / histogram.count : null;
 }

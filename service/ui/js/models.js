@@ -1,9 +1,9 @@
-// Which model is asked.
+// The choice of a model.
 
 import { getJson, modelPath, Unreachable } from "./api.js";
 import { h } from "./dom.js";
 
-/** The models that serve: [{name, versions, usual}], the default one first. Raises Unreachable while there is none. */
+/** Return the ready models: [{name, versions, usual}], the default one first. Raises Unreachable while there is none. */
 export async function listModels() {
   const { default_model: first, models } = await getJson("v1/models").catch(notReady);
   const ready = models.map(({ model, default_version: usual, versions }) => ({
@@ -20,30 +20,30 @@ function notReady(error) {
   throw error.status === 503 ? new Unreachable(`The service is not ready: ${error.message}.`) : error;
 }
 
-/** What a version says of itself, and rows that it may be asked. */
+/** Return a version's description and example rows. */
 export async function loadModel(name, version) {
   const path = modelPath(name, version);
   const [manifest, { inputs }] = await Promise.all([getJson(path), getJson(`${path}/examples`)]);
   return { manifest: { ...manifest, model: name, version }, examples: Array.isArray(inputs) ? inputs : rowsOf(inputs) };
 }
 
-/** Lists of rows by input → a list of objects. */
+/** Convert lists of rows by input to a list of objects. */
 function rowsOf(inputs) {
   const [[, first]] = Object.entries(inputs);
   return first.map((_, i) => Object.fromEntries(Object.entries(inputs).map(([name, rows]) => [name, rows[i]])));
 }
 
-/** One option each; the chosen one too where it has gone, but not to be chosen again. */
+/** Fill a list of options; a chosen one that no longer exists stays, but cannot be chosen again. */
 function options(values, chosen) {
   const made = values.map((one) => h("option", { value: one, selected: one === chosen }, String(one)));
   return values.includes(chosen) ? made : [...made, h("option", { value: chosen, selected: true, disabled: true }, `${chosen}, gone`)];
 }
 
-/** Two lists to choose from; `choose(name, version)` is told. */
+/** Two lists, of models and versions; a choice calls `choose(name, version)`. */
 export function modelChoice({ model, version, description }, choose) {
   let models = [];
   let filled = "";
-  /** What has not changed is left alone: somebody may have the list open. */
+  /** Lists without changes are not rebuilt, as one may be open. */
   const fill = (name, number) => {
     const state = JSON.stringify([models, name, number]);
     if (state !== filled) list(name, number);

@@ -1,8 +1,8 @@
-// Values on canvases: ink on paper in the page's own colours, or true colours where there are three channels.
+// Paint values on canvases, in shades of the page's colours, or in true colours for three channels.
 
 import { h } from "./dom.js";
 
-/** A canvas of a pixel a value; style.css makes it as large as its place. */
+/** A canvas with one pixel per value, scaled by style.css. */
 export function pixelCanvas([, height, width], attributes = {}) {
   return h("canvas", { width, height, class: "pixels", ...attributes });
 }
@@ -24,7 +24,7 @@ export function paint(canvas, values, [channels, height, width], { low, high }) 
   context.putImageData(image, 0, 0);
 }
 
-/** Red, green and blue of one of style.css's variables that are written so. */
+/** Return red, green and blue of a colour variable in style.css. */
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim().split(/\s+/).map(Number);
 }

@@ -1,16 +1,16 @@
-// What the page asks, as the body of a request.
+// The body of the page's request.
 
 import { modelPath } from "./api.js";
 
 const MOST_VALUES = 50_000;
 const LEVELS = 100;
 
-/** The path and body of a question, as a program would send it. `inputs` is one row, or an object of rows by input. */
-export function makeQuestion({ manifest, row, samples, seed, rate, squashed, coverage, errorRate }) {
+/** Return path and body of a request, as a program would send it. `inputs` is one row, or an object of rows by input. */
+export function makeQuestion({ manifest, row, samples, seed, rate, dropped, coverage, errorRate }) {
   const several = manifest.inputs.length > 1;
   const inputs = several ? Object.fromEntries(Object.entries(row ?? {}).map(([name, one]) => [name, [one]])) : [row];
   const body = { inputs, samples, seed };
-  const ablate = [...squashed].filter(([, units]) => units.size ?? units).map(([site, units]) => ablation(site, units));
+  const ablate = [...dropped].filter(([, units]) => units.size ?? units).map(([site, units]) => ablation(site, units));
   if (rate !== null) body.dropout_rate = rate;
   if (ablate.length) body.ablate = ablate;
   if (coverage !== null && !ablate.length) body.coverage = coverage;
@@ -19,8 +19,8 @@ export function makeQuestion({ manifest, row, samples, seed, rate, squashed, cov
 }
 
 /**
- * The same, and what each network answers, to be shown: every sample, or quantiles where these would be many. Where a
- * site is squashed wholly two other rows are asked too, to see whether the answer depends on the row any more.
+ * Return the same with the samples to show, or with quantiles where the samples would be many. If all units of a site
+ * are dropped, two other rows are sent too, to find whether the answer still depends on the row.
  */
 export function withSamples({ path, body }, manifest, examples) {
   const many = body.samples * manifest.output.shape[0] > MOST_VALUES;
@@ -29,7 +29,7 @@ export function withSamples({ path, body }, manifest, examples) {
   return { path, body: { ...body, inputs, ...(many ? { quantiles: levels } : { return_samples: true }) } };
 }
 
-/** Whether a reply to this gives every row the same answer. */
+/** Whether a reply gives every row the same answer. */
 export function isBlind({ predictions }) {
   const [first, ...others] = predictions.map((row) => JSON.stringify([row.deterministic, row.mean_probabilities ?? row.mean]));
   return others.length > 1 && others.every((answer) => answer === first);

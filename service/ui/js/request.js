@@ -1,4 +1,4 @@
-// The request behind the answer, to be copied.
+// The request of the answer, to copy.
 
 import { asCurl, asPython, toClipboard } from "./copy.js";
 import { byId } from "./dom.js";
@@ -6,8 +6,8 @@ import { keyHeaders } from "./key.js";
 
 const FORMS = { curl: asCurl, python: asPython };
 
-/** Wires up the card; `question()` is the one that is asked now. `refresh()` shows it anew, where it is shown; `enable()` once
- * there is one. */
+/** Connect the card; `question()` returns the current request. `refresh()` updates it if it is shown, `enable()` enables
+ * the buttons once there is one. */
 export function requestCard(question) {
   const text = byId("request-text");
   const details = byId("request-details");
@@ -23,7 +23,7 @@ export function requestCard(question) {
       const copied = await toClipboard(FORMS[name](question(), "x-api-key" in keyHeaders()));
       if (!copied) show();
       refresh();
-      said.textContent = copied ? "Copied." : "This page may not copy: the text is selected, copy it with your keyboard.";
+      said.textContent = copied ? "Copied." : "The browser does not let this page copy: the text is selected, copy it with the keyboard.";
     });
   }
   const show = () => {

@@ -1,4 +1,4 @@
-// How the networks are asked: how many, with which p, which ones; and how the answer is decided.
+// The options of sampling (number of samples, p, seed) and of the decision.
 
 import { format, percent } from "./charts.js";
 import { decades, slider, wholeMistake } from "./controls.js";
@@ -11,7 +11,7 @@ const LARGEST_P = 0.95;
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
 const USUAL_COVERAGE = 0.95;
 
-/** {element, values}: samples, rate (null: as trained), seed, coverage and errorRate (null: not asked for). */
+/** {element, values}: samples, rate (null: as trained), seed, coverage and errorRate (null: not requested). */
 export function samplingEditor({ manifest, onchange }) {
   const coverages = manifest.conformal.map((one) => one.coverage);
   const values = {
@@ -25,7 +25,7 @@ export function samplingEditor({ manifest, onchange }) {
     values[name] = value;
     onchange();
   };
-  const samples = decades({ label: "T, networks asked", min: 1, max: MOST, value: USUAL, onchange: set("samples"), field: "samples" });
+  const samples = decades({ label: "T, number of samples", min: 1, max: MOST, value: USUAL, onchange: set("samples"), field: "samples" });
   const element = h("div", { class: "stack" }, samples.element, rateControl(manifest, set("rate")), seedControl(set("seed")));
   const deciding = h("div", { class: "stack" }, ...deciders(manifest, coverages, values, set));
   return { element, deciding, values };
@@ -35,7 +35,7 @@ function rateControl({ sites }, onchange) {
   const trained = [...new Set(sites.map((site) => format(site.p)))].join(", ");
   const fixed = sites.some((site) => site.kind === "alpha");
   const rate = slider({
-    label: "p, the share of units dropped",
+    label: "p, fraction of units dropped",
     min: 0,
     max: LARGEST_P,
     step: 0.01,
@@ -80,21 +80,21 @@ function seedControl(onchange) {
         read();
       },
     },
-    "Other networks",
+    "Other samples",
   );
   const error = errorLine("seed", input);
-  return h("div", { class: "control" }, h("label", { for: id }, "Seed, which networks"), input, next, error);
+  return h("div", { class: "control" }, h("label", { for: id }, "Seed of the samples"), input, next, error);
 }
 
 function deciders({ abstention, task }, coverages, values, set) {
   const made = [];
   if (abstention.length) {
     const options = [["", "as the model decides"], ...abstention.map((one) => [one.error_rate, `at most ${percent(one.error_rate)}`])];
-    made.push(select("Errors allowed among what is accepted", options, "", (text) => set("errorRate")(text === "" ? null : Number(text)), "error_rate"));
+    made.push(select("Allowed error rate of accepted answers", options, "", (text) => set("errorRate")(text === "" ? null : Number(text)), "error_rate"));
   }
   if (coverages.length) {
     const options = coverages.map((coverage) => [coverage, `in ${percent(coverage)} of cases`]);
-    const what = task === "classification" ? "The possible answers hold" : "The interval holds";
+    const what = task === "classification" ? "The prediction set contains" : "The interval contains";
     made.push(select(`${what} the truth`, options, values.coverage, (text) => set("coverage")(Number(text)), "coverage"));
   }
   return made;

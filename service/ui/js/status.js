@@ -1,4 +1,4 @@
-// The status page: asks the service every two seconds, and shows what it says.
+// The status page: polls the service every two seconds.
 
 import { Refused, Unreachable, getJson, getText, waits } from "./api.js";
 import { byId as at } from "./dom.js";
@@ -40,7 +40,7 @@ async function poll() {
   await models.show(select(samples, "dropserve_model_loaded"));
 }
 
-/** What /readyz says: its answer, or the refusal that tells why not. */
+/** The answer of /readyz, or its error with the reason. */
 async function ready() {
   try {
     return await getJson("readyz");
@@ -55,18 +55,18 @@ function showReady(readiness, samples) {
   const good = !(readiness instanceof Refused);
   write(tag, good ? "Ready" : "Not ready");
   tag.className = good ? "tag good" : "tag bad";
-  const told = Object.entries((good ? readiness.failures : readiness.details.failures) ?? {});
-  const why = [...(good ? [] : [`${readiness.message}.`]), ...told.map(([place, reason]) => `${place}: ${reason}`)];
+  const texts = Object.entries((good ? readiness.failures : readiness.details.failures) ?? {});
+  const why = [...(good ? [] : [`${readiness.message}.`]), ...texts.map(([place, reason]) => `${place}: ${reason}`)];
   write(at("problem"), why.join("\n"));
   at("problem").className = good ? "notice warn" : "notice bad";
   at("problem").hidden = !why.length;
   const workers = valuesOf(samples, "process_start_time_seconds", "worker").length;
   const began = Math.min(...select(samples, "process_start_time_seconds").map(({ value }) => value));
   const up = Number.isFinite(began) ? `Up ${duration(Date.now() / 1000 - began)}` : "";
-  write(at("since"), [up, workers > 1 ? `${workers} workers, added up` : ""].filter(Boolean).join(" · "));
+  write(at("since"), [up, workers > 1 ? `${workers} workers, summed` : ""].filter(Boolean).join(" · "));
 }
 
-/** The banner of a service that is away; null takes it down. */
+/** Shows the banner of an unreachable service; null hides it. */
 function showAway(error, seconds) {
   at("away").hidden = !error;
   at("everything").classList.toggle("stale", Boolean(error));
@@ -74,10 +74,10 @@ function showAway(error, seconds) {
   write(at("ready"), "Unknown");
   at("ready").className = "tag warn";
   const known = error instanceof Unreachable || error instanceof Refused;
-  write(at("away-text"), `${known ? error.message : "The answer of the service makes no sense here."} What is shown is from before; next try in ${seconds} s.`);
+  write(at("away-text"), `${known ? error.message : "The answer of the service is not understood."} The numbers shown are from before; next try in ${seconds} s.`);
 }
 
-/** Only what has changed is written: whoever hears the page is not told the same again. */
+/** Writes only changes, so that screen readers do not repeat the same text. */
 function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -98,7 +98,7 @@ function sleep(milliseconds) {
   });
 }
 
-/** A page that nobody looks at asks nothing. */
+/** A hidden page does not poll. */
 function whenSeen() {
   return new Promise((resolve) => {
     const look = () => {

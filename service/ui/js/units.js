@@ -1,4 +1,4 @@
-// The units of each dropout site, to be squashed: zero in every network, the one without dropout too.
+// The units of each dropout site, which can be dropped: zero in every network, also in the one without dropout.
 
 import { slider } from "./controls.js";
 import { percent } from "./charts.js";
@@ -12,57 +12,57 @@ const MOST_SHOWN = 4096;
 const CELL = 20;
 const NEARLY_ALL = 0.99;
 
-/** {element, squashed}: a map from a site's number to a set of its units, or a fraction where they are too many. */
+/** {element, dropped}: a map from a site's number to the set of its dropped units, or a fraction for many units. */
 export function unitsEditor({ sites, onchange, signal }) {
-  const squashed = new Map();
+  const dropped = new Map();
   const error = errorLine("ablate");
-  const reset = h("button", { type: "button", disabled: true, onclick: () => setAll() }, "Give all back");
+  const reset = h("button", { type: "button", disabled: true, onclick: () => setAll() }, "Restore all");
   const changed = () => {
-    reset.disabled = ![...squashed.values()].some((units) => units.size ?? units);
+    reset.disabled = ![...dropped.values()].some((units) => units.size ?? units);
     onchange();
   };
-  const editors = sites.map((site, i) => (count(site) <= MOST_SHOWN ? siteGrid : siteFraction)(site, i, squashed, changed, signal));
+  const editors = sites.map((site, i) => (count(site) <= MOST_SHOWN ? siteGrid : siteFraction)(site, i, dropped, changed, signal));
   const setAll = () => {
     editors.forEach((editor) => editor.clear());
     changed();
   };
   const element = h("div", { class: "sites" }, ...editors.map((editor) => editor.element), error, h("div", { class: "buttons" }, reset));
-  return { element, squashed };
+  return { element, dropped };
 }
 
 const count = (site) => site.shape.reduce((product, size) => product * size, 1);
 
 const columnsFor = (units) => (units <= 16 ? units : units <= 64 ? 16 : units <= 1024 ? 32 : 64);
 
-function siteGrid(site, number, squashed, changed, signal) {
+function siteGrid(site, number, dropped, changed, signal) {
   const units = count(site);
   const columns = columnsFor(units);
   const rows = Math.ceil(units / columns);
   const gone = new Set();
-  squashed.set(number, gone);
-  let squashing = true;
+  dropped.set(number, gone);
+  let dropping = true;
 
   const canvas = h("canvas", {
     width: columns * CELL,
     height: rows * CELL,
     tabindex: 0,
     role: "application",
-    "aria-label": `Units of ${site.name}: arrow keys move, Space squashes one or gives it back`,
+    "aria-label": `Units of ${site.name}: arrow keys move, Space drops or restores one`,
   });
   const unitAt = ({ x, y }) => {
     const unit = Math.floor(y) * columns + Math.floor(x);
     return x >= 0 && x < columns && y >= 0 && unit < units ? unit : null;
   };
   const put = (unit) => {
-    if (unit === null || gone.has(unit) === squashing) return;
-    if (squashing) gone.add(unit);
+    if (unit === null || gone.has(unit) === dropping) return;
+    if (dropping) gone.add(unit);
     else gone.delete(unit);
     update();
   };
   const toggle = (point) => {
     const unit = unitAt(point);
     if (unit === null) return;
-    squashing = !gone.has(unit);
+    dropping = !gone.has(unit);
     put(unit);
   };
   const drag = (from, to) => {
@@ -73,12 +73,12 @@ function siteGrid(site, number, squashed, changed, signal) {
   };
   const describe = (x, y) => {
     const unit = unitAt({ x, y });
-    return unit === null ? "No unit here" : `Unit ${unit}, ${gone.has(unit) ? "squashed" : "kept"}`;
+    return unit === null ? "No unit here" : `Unit ${unit}, ${gone.has(unit) ? "dropped" : "kept"}`;
   };
   const grid = cellGrid({ canvas, columns, rows, press: toggle, drag, act: toggle, describe });
 
   const fraction = slider({
-    label: "Squash a share",
+    label: "Drop a fraction",
     min: 0,
     max: 1,
     step: 0.01,
@@ -92,10 +92,10 @@ function siteGrid(site, number, squashed, changed, signal) {
     },
   });
   const title = h("h3", {}, site.name);
-  const told = h("span", { class: "small muted" });
+  const text = h("span", { class: "small muted" });
   const draw = () => {
     drawUnits(canvas, columns, units, gone);
-    told.textContent = `${gone.size} of ${units} squashed`;
+    text.textContent = `${gone.size} of ${units} dropped`;
   };
   const update = () => {
     draw();
@@ -109,26 +109,26 @@ function siteGrid(site, number, squashed, changed, signal) {
     fraction.set(0);
     draw();
   };
-  return { element: h("div", { class: "site" }, h("div", { class: "card-head" }, title, told), grid, fraction.element), clear };
+  return { element: h("div", { class: "site" }, h("div", { class: "card-head" }, title, text), grid, fraction.element), clear };
 }
 
-/** Too many to be shown: only a fraction, which the service chooses by the seed. */
-function siteFraction(site, number, squashed, changed) {
-  squashed.set(number, 0);
+/** A site with too many units to show: a fraction of them, chosen by the service from the seed. */
+function siteFraction(site, number, dropped, changed) {
+  dropped.set(number, 0);
   const one = slider({
-    label: `Squash a share of ${count(site)} units`,
+    label: `Drop a fraction of ${count(site)} units`,
     min: 0,
     max: NEARLY_ALL,
     step: 0.01,
     value: 0,
     text: percent,
     onchange: (share) => {
-      squashed.set(number, share);
+      dropped.set(number, share);
       changed();
     },
   });
   const clear = () => {
-    squashed.set(number, 0);
+    dropped.set(number, 0);
     one.set(0);
   };
   return { element: h("div", { class: "site" }, h("h3", {}, site.name), one.element), clear };
@@ -137,11 +137,11 @@ function siteFraction(site, number, squashed, changed) {
 function drawUnits(canvas, columns, units, gone) {
   const style = getComputedStyle(document.documentElement);
   const context = canvas.getContext("2d");
-  const [kept, squashed] = [style.getPropertyValue("--accent"), style.getPropertyValue("--hole")];
+  const [kept, dropped] = [style.getPropertyValue("--accent"), style.getPropertyValue("--hole")];
   const gap = columns > 32 ? 2 : 3;
   context.clearRect(0, 0, canvas.width, canvas.height);
   for (let unit = 0; unit < units; unit += 1) {
-    context.fillStyle = gone.has(unit) ? squashed : kept;
+    context.fillStyle = gone.has(unit) ? dropped : kept;
     context.fillRect((unit % columns) * CELL + gap, Math.floor(unit / columns) * CELL + gap, CELL - 2 * gap, CELL - 2 * gap);
   }
 }

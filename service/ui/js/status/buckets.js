@@ -1,4 +1,4 @@
-// Histograms of Prometheus as charts: columns of equal width, whatever their buckets span, for these grow tenfold.
+// Charts of Prometheus' histograms, with columns of equal width although the buckets grow tenfold.
 
 import { chart, element, percent } from "../charts.js";
 
@@ -6,7 +6,7 @@ const HEIGHT = 170;
 const [TOP, BOTTOM] = [16, HEIGHT - 24];
 const LABEL_ROOM = 46;
 
-/** Shares of two histograms of the same buckets: `all` broad and pale, `now` slim in front. `say` writes a bound. */
+/** Fractions of two histograms with the same buckets: `all` broad and pale, `now` slim in front. `say` writes a bound. */
 export function buckets({ label, all, now, say, width = 420, marks = [] }) {
   const [first, last] = used(all, now, marks);
   const shown = all.bounds.slice(first, last + 1);
@@ -22,14 +22,14 @@ export function buckets({ label, all, now, say, width = 420, marks = [] }) {
   ]);
   const axis = element("path", { d: `M0 ${BOTTOM + 0.5}H${width}`, class: "axis" });
   const top = element("text", { x: 0, y: 10 }, percent(most));
-  const told = columns.flatMap((parts, i) => (parts.all || parts.now ? [spoken(shown, i, first ? all.bounds[first - 1] : 0, parts, now, say)] : []));
+  const texts = columns.flatMap((parts, i) => (parts.all || parts.now ? [spoken(shown, i, first ? all.bounds[first - 1] : 0, parts, now, say)] : []));
   return chart(
-    `${label}. ${told.join("; ") || "nothing yet"}`, width, HEIGHT,
+    `${label}. ${texts.join("; ") || "nothing yet"}`, width, HEIGHT,
     ...drawn, axis, top, ...feet(shown, step, width, say), ...marks.flatMap((mark) => line(mark, all.bounds, first, step, width)),
   );
 }
 
-/** The first and last bucket that hold anything or are marked, with room at both sides. */
+/** The first and last bucket with values or marks, with a margin on both sides. */
 function used(all, now, marks) {
   const marked = marks.map(({ value }) => all.bounds.findIndex((bound) => value <= bound));
   const held = all.counts.map((count, i) => count + now.counts[i] + Number(marked.includes(i)));
@@ -42,7 +42,7 @@ function share(histogram, i) {
   return histogram.count ? histogram.counts[i] / histogram.count : 0;
 }
 
-/** Bounds stand where the columns meet, as many as have room. */
+/** Bounds are written between columns, as many as fit. */
 function feet(bounds, step, width, say) {
   const every = Math.ceil(LABEL_ROOM / step);
   return bounds.flatMap((bound, i) => {
@@ -52,7 +52,7 @@ function feet(bounds, step, width, say) {
   });
 }
 
-/** A value that is known from elsewhere; within its bucket it is placed evenly. */
+/** A mark of a known value, placed linearly within its bucket. */
 function line({ name, value }, bounds, first, step, width) {
   const bucket = bounds.findIndex((bound) => value <= bound);
   const low = bucket ? bounds[bucket - 1] : 0;

@@ -1,5 +1,5 @@
-// Links to what models say of themselves. A browser cannot show a key with a link; where the service wants one, the
-// page asks with it and shows the answer in a frame that may do nothing.
+// Links to documents of models. A link cannot send a key; if the service requires one, the page fetches the document
+// and shows it in a sandboxed frame.
 
 import { getPage, Refused, Unreachable } from "../api.js";
 import { h } from "../dom.js";
@@ -18,7 +18,7 @@ export function link(path, text) {
   return h("a", { href: path, onclick: open }, text);
 }
 
-/** The document that the page's address names after a #, as the page that asks for a key leads here. */
+/** The document named in the fragment of the page's URL, to which the page about a required key links. */
 export function showNamed({ hash }) {
   const [, path, kind] = NAMED.exec(hash) ?? [];
   if (path) show(path, TITLES[kind]);

@@ -1,6 +1,6 @@
-// What the figures of an evaluation are called; as in the model card.
+// Names of the metrics of an evaluation, as in the model card.
 
-/** The main ones, in the order they are shown; better is "higher", "lower" or nothing. */
+/** The main metrics, in order; better is "higher", "lower" or empty. */
 export const MAIN = {
   accuracy: { title: "Accuracy", better: "higher" },
   balanced_accuracy: { title: "Balanced accuracy", better: "higher" },
@@ -20,7 +20,7 @@ export const MAIN = {
 };
 
 const PATTERNS = [
-  [/^auroc_([a-z]+)_(.+)$/, (told, by) => `AUROC: ${DOUBTFUL[told] ?? words(told)}, told by ${DOUBTS[by] ?? words(by)}`],
+  [/^auroc_([a-z]+)_(.+)$/, (found, by) => `AUROC: ${DOUBTFUL[found] ?? words(found)}, detected by ${DOUBTS[by] ?? words(by)}`],
   [/^coverage_([\d.]+)$/, (aim) => `Truths inside sets or intervals of ${share(aim)}`],
   [/^set_size_([\d.]+)$/, (aim) => `Classes in a set of ${share(aim)}`],
   [/^width_([\d.]+)$/, (aim) => `Width of an interval of ${share(aim)}`],
@@ -28,11 +28,11 @@ const PATTERNS = [
   [/^error_rate_([\d.]+)$/, (aim) => `Errors among the accepted, aimed at ${share(aim)}`],
 ];
 const DOUBTFUL = { wrong: "wrong among right answers", noise: "noise among test rows", rotated: "turned images", other: "rows of other data" };
-const DOUBTS = { entropy: "entropy", confidence: "1 − highest probability", mutual_information: "mutual information", std: "deviation of the passes" };
+const DOUBTS = { entropy: "entropy", confidence: "1 − highest probability", mutual_information: "mutual information", std: "deviation of the samples" };
 
 export const PLOTS = {
-  "reliability.svg": "Reliability: accuracy against confidence. On the dashed line it is right as often as it says.",
-  "risk_coverage.svg": "Risk and coverage: error rate of the rows answered, against the share of them. Lower is better.",
+  "reliability.svg": "Reliability: accuracy against confidence. On the dashed line both are equal.",
+  "risk_coverage.svg": "Risk and coverage: error rate of the rows answered, against their fraction. Lower is better.",
   "predicted_and_true.svg": "The first output, predicted against true, with intervals.",
 };
 

@@ -1,4 +1,4 @@
-// What the service counted, from poll to poll: what is so since it began, and what is so now.
+// The service's counters over polls: since its start, and recently.
 
 import { grown, histogramOf, select, total } from "../metrics.js";
 
@@ -11,14 +11,14 @@ export const isQuestion = (route) => QUESTION.test(route);
 const isRefusal = (status) => status === "0" || Number(status) >= 400;
 const isNoHealth = (route) => !HEALTH.test(route);
 
-/** Snapshots of the last minute, and a line of figures of the last five. Times are in seconds, of one clock. */
+/** Snapshots of the last minute, and a series of the last five. Times are in seconds of one clock. */
 export class History {
   constructor() {
     this.snapshots = [];
     this.points = [];
   }
 
-  /** A poll's samples. A service that has begun anew is begun anew with. */
+  /** Add the samples of a poll; a restarted service restarts the history. */
   add(time, samples) {
     const last = this.snapshots.at(-1);
     if (last && total(samples, "dropserve_requests_total") < total(last.samples, "dropserve_requests_total")) {
@@ -35,25 +35,25 @@ export class History {
     return this.snapshots.at(-1)?.samples;
   }
 
-  /** How many seconds «now» is. */
+  /** The seconds covered by `now`. */
   get seconds() {
     return this.snapshots.at(-1).time - this.snapshots[0].time;
   }
 
-  /** A counter since the start, and within «now». */
+  /** A counter since the start (`all`), and recently (`now`). */
   counter(name, wanted) {
     const all = total(this.latest, name, wanted);
     return { all, now: Math.max(0, all - total(this.snapshots[0].samples, name, wanted)) };
   }
 
-  /** A histogram since the start, and within «now»; null where nothing was counted. */
+  /** A histogram since the start, and recently; null without values. */
   histogram(name, wanted) {
     const all = histogramOf(this.latest, name, wanted);
     const before = histogramOf(this.snapshots[0].samples, name, wanted);
     return { all, now: this.seconds ? grown(all, before ?? emptied(all)) : emptied(all) };
   }
 
-  /** How often each status was refused with: [{status, all, now}]. */
+  /** The number of errors by status: [{status, all, now}]. */
   refusals() {
     const wanted = { status: isRefusal, route: isNoHealth };
     const found = select(this.latest, "dropserve_requests_total", wanted).map(({ labels }) => labels.status);
@@ -66,7 +66,7 @@ function speeds(before, after) {
   const seconds = after.time - before.time;
   const rate = (wanted) =>
     Math.max(0, total(after.samples, "dropserve_requests_total", wanted) - total(before.samples, "dropserve_requests_total", wanted)) / seconds;
-  return { asked: rate({ route: isQuestion }), refused: rate({ route: isNoHealth, status: isRefusal }) };
+  return { received: rate({ route: isQuestion }), refused: rate({ route: isNoHealth, status: isRefusal }) };
 }
 
 function emptied(histogram) {

@@ -9,32 +9,32 @@ import { mean, quantile, total, valuesOf } from "../metrics.js";
 
 const STAGES = {
   receive: "Read the body",
-  queue: "Wait for a turn",
+  queue: "Wait in the queue",
   parse: "Parse",
   run: "Run the network",
   summarise: "Sum up samples",
   encode: "Write the answer",
 };
 const REASONS = {
-  0: "cut off by the end of the service",
-  400: "not the JSON that was asked for",
-  401: "no key, or an unknown one",
-  403: "a key of too small a scope",
-  404: "no such model or path",
-  405: "the wrong method",
+  0: "aborted by a shutdown of the service",
+  400: "the body is not valid JSON",
+  401: "the key is missing or unknown",
+  403: "the scope of the key is too small",
+  404: "the model or path does not exist",
+  405: "wrong method",
   408: "the body did not arrive in time",
   413: "the body is too large",
-  415: "the wrong content type",
+  415: "wrong content type",
   422: "a field has a wrong value",
-  429: "too busy: come back later",
-  499: "the caller hung up",
-  500: "a mistake of the service; its log says which",
-  503: "no verified model to answer",
-  504: "took too long",
+  429: "overloaded: retry later",
+  499: "the caller disconnected",
+  500: "an internal error; the log has the details",
+  503: "no model is ready",
+  504: "the deadline has passed",
 };
 const choice = { route: "", stage: "" };
 
-/** All of it; `references` are figures of the evaluation by "name/version", to compare doubt with. */
+/** Draw the live part; `references` are mean mutual informations of the test rows by "name/version". */
 export function showLive(history, references) {
   showFigures(history);
   showSpeed(history);
@@ -48,7 +48,7 @@ export function showLive(history, references) {
   }
 }
 
-/** Seconds as people read them. */
+/** Format seconds. */
 export function time(seconds) {
   if (seconds === null) return "–";
   if (seconds >= 1) return `${format(seconds)} s`;
@@ -57,18 +57,18 @@ export function time(seconds) {
 
 function showFigures(history) {
   const latency = history.histogram("dropserve_request_seconds", { route: isQuestion });
-  const asked = history.counter("dropserve_requests_total", { route: isQuestion });
+  const received = history.counter("dropserve_requests_total", { route: isQuestion });
   const refused = history.refusals();
   const sum = (name) => total(history.latest, name);
   const busy = history.counter("process_cpu_seconds_total");
   const point = history.points.at(-1);
   const now = (share) => time(quantile(latency.now, share));
   at("figures").replaceChildren(figures([
-    { name: "Questions a second", value: format(point?.asked ?? 0), note: `${whole(asked.all)} since start` },
+    { name: "Requests a second", value: format(point?.received ?? 0), note: `${whole(received.all)} since start` },
     { name: "Median latency", value: now(0.5), note: `${time(quantile(latency.all, 0.5))} since start` },
     { name: "95th percentile", value: now(0.95), note: `${time(quantile(latency.all, 0.95))} since start` },
     { name: "Refused a second", value: format(point?.refused ?? 0), note: `${whole(refused.reduce((n, one) => n + one.all, 0))} since start` },
-    { name: "Queue depth", value: whole(sum("dropserve_queue_depth")), note: sum("dropserve_queue_depth") ? `${time(sum("dropserve_queue_seconds"))} of work` : "nobody waits" },
+    { name: "Queue depth", value: whole(sum("dropserve_queue_depth")), note: sum("dropserve_queue_depth") ? `${time(sum("dropserve_queue_seconds"))} of work` : "empty" },
     { name: "Processor", value: history.seconds ? percent(busy.now / history.seconds) : "–", note: "of one core" },
     { name: "Memory", value: `${whole(sum("process_resident_memory_bytes") / 2 ** 20)} MiB`, note: `${whole(sum("dropserve_workers"))} ${sum("dropserve_workers") === 1 ? "worker" : "workers"}` },
   ]));
@@ -78,10 +78,10 @@ function showSpeed({ points }) {
   const end = points.at(-1)?.time ?? 0;
   const line = (name, field) => ({ name, points: points.map((point) => [point.time - end, point[field]]) });
   if (points.length < 2) return at("speed").replaceChildren(empty("A line begins after a few seconds."));
-  const peak = Math.max(...points.flatMap(({ asked, refused }) => [asked, refused]));
-  const series = [line("asked", "asked"), line("refused", "refused"), { name: "axis", points: [[0, peak ? 0 : 1]] }];
+  const peak = Math.max(...points.flatMap(({ received, refused }) => [received, refused]));
+  const series = [line("received", "received"), line("refused", "refused"), { name: "axis", points: [[0, peak ? 0 : 1]] }];
   at("speed").replaceChildren(lines({
-    label: "Questions a second, up to five minutes back",
+    label: "Requests a second, up to five minutes back",
     series: peak ? series.slice(0, 2) : series,
     width: room("speed"), height: room("speed") > 480 ? 290 : 200, formatX: ago,
   }));
@@ -89,12 +89,12 @@ function showSpeed({ points }) {
 
 function showLatency(history) {
   const routes = valuesOf(history.latest, "dropserve_request_seconds_count", "route").filter(isQuestion).sort();
-  choose("route", ["", ...routes], (route) => route || "all questions");
+  choose("route", ["", ...routes], (route) => route || "all requests");
   choose("stage", ["", ...Object.keys(STAGES)], (stage) => (stage ? STAGES[stage] : "The whole request"));
   const wanted = { route: choice.route || isQuestion, ...(choice.stage && { stage: choice.stage }) };
   const { all, now } = history.histogram(choice.stage ? "dropserve_stage_seconds" : "dropserve_request_seconds", wanted);
-  if (!all) return at("latency").replaceChildren(empty("Nothing was asked yet."));
-  const label = `Latency of ${choice.route || "all questions"}, ${choice.stage ? STAGES[choice.stage] : "the whole request"}`;
+  if (!all) return at("latency").replaceChildren(empty("There was no request yet."));
+  const label = `Latency of ${choice.route || "all requests"}, ${choice.stage ? STAGES[choice.stage] : "the whole request"}`;
   const rows = [[capital(lately(history)), now], ["Since start", all]].map(([name, one]) => [
     name, whole(one.count), ...[0.5, 0.95, 0.99].map((share) => time(quantile(one, share))),
   ]);
@@ -106,13 +106,13 @@ function showLatency(history) {
 
 function showStages(history) {
   const wanted = (stage) => ({ route: choice.route || isQuestion, stage });
-  at("stages-of").textContent = `mean of ${choice.route || "all questions"}`;
+  at("stages-of").textContent = `mean of ${choice.route || "all requests"}`;
   const items = Object.entries(STAGES).map(([stage, name]) => {
     const { all, now } = history.histogram("dropserve_stage_seconds", wanted(stage));
     const value = mean(now?.count ? now : all) ?? 0;
     return { name, value, text: time(value) };
   });
-  if (!items.some(({ value }) => value)) return at("stages").replaceChildren(empty("Nothing was answered yet."));
+  if (!items.some(({ value }) => value)) return at("stages").replaceChildren(empty("No request was answered yet."));
   const whole = items.reduce((sum, { value }) => sum + value, 0);
   at("stages").replaceChildren(
     bars({ label: "Mean time of each stage", items, width: room("stages"), nameWidth: 126, valueWidth: 72 }),
@@ -141,12 +141,12 @@ function showDoubt(history, references) {
 
 function doubtCard(id, model, version) {
   const title = (text) => h("h4", { class: "muted small" }, text);
-  const article = h("article", { class: "card", "data-of": id, "aria-label": `Doubt of ${model}, version ${version}` },
+  const article = h("article", { class: "card", "data-of": id, "aria-label": `Uncertainty of ${model}, version ${version}` },
     h("h3", { class: "model-name" }, model, h("span", { class: "muted" }, ` version ${version}`)),
     h("div", { "data-part": "figures" }),
     h("div", { class: "pair" },
-      h("div", {}, title("Predictive entropy, nats: all that is uncertain"), h("div", { "data-part": "entropy" })),
-      h("div", {}, title("Mutual information, nats: what the networks disagree on"), h("div", { "data-part": "information" }))));
+      h("div", {}, title("Predictive entropy, nats: the total uncertainty"), h("div", { "data-part": "entropy" })),
+      h("div", {}, title("Mutual information, nats: the disagreement of the networks"), h("div", { "data-part": "information" }))));
   at("doubt").append(article);
   return article;
 }
@@ -170,7 +170,7 @@ function fillDoubt(article, history, place, reference) {
   draw("information", "Mutual information in nats", information, reference ? [{ name: `mean of the test rows ${format(reference)}`, value: reference }] : []);
 }
 
-/** Fill a select, and keep what was chosen. */
+/** Fill a select, and keep its choice. */
 function choose(id, values, name) {
   const select = at(id);
   if (select.dataset.values !== values.join()) {
@@ -180,7 +180,7 @@ function choose(id, values, name) {
   }
 }
 
-/** Called once; `redraw` when another route or stage was chosen. */
+/** Connect the selects once; a choice calls `redraw`. */
 export function onChoice(redraw) {
   for (const id of ["route", "stage"]) {
     at(id).addEventListener("change", () => {

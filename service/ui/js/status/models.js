@@ -1,4 +1,4 @@
-// The models part of the status page: versions, and what the one that is shown says of itself.
+// The models part of the status page: versions, and the description of the selected one.
 
 import { Refused, getJson, getText, modelPath } from "../api.js";
 import { format } from "../charts.js";
@@ -14,19 +14,19 @@ export class Models {
   constructor(place) {
     this.place = place;
     this.chosen = {};
-    /** By name: {state, article, plots} of what is shown. */
+    /** {state, article, plots} of each model shown, by name. */
     this.drawn = {};
     /** Mean mutual information of the test rows by "name/version". */
     this.references = {};
   }
 
-  /** Show what there is; asked anew when other versions are loaded, and now and then. */
+  /** Show the models; fetched again when other versions are loaded, and at intervals. */
   async show(loaded) {
     const key = JSON.stringify(loaded.map(({ labels }) => labels));
-    if (key === this.loaded && Date.now() - this.asked < REFRESH) return;
+    if (key === this.loaded && Date.now() - this.fetched < REFRESH) return;
     await this.#refresh();
     this.loaded = key;
-    this.asked = Date.now();
+    this.fetched = Date.now();
   }
 
   async #refresh() {
@@ -39,7 +39,7 @@ export class Models {
     }
   }
 
-  /** Lets go of what belongs to models and versions that are no more. */
+  /** Remove the state of models and versions that no longer exist. */
   #forget(models) {
     const names = models.map(({ model }) => model);
     this.drawn = only(this.drawn, names);
@@ -47,7 +47,7 @@ export class Models {
     this.references = only(this.references, models.flatMap(({ model, versions }) => versions.map(({ version }) => `${model}/${version}`)));
   }
 
-  /** The article of a model; the same one as long as nothing about it has changed, so that nobody loses his place. */
+  /** The article of a model, kept without changes so that focus and scroll position stay. */
   async #article(model, standard) {
     const version = this.#version(model);
     const shown = version && (await this.#detail(model.model, version));
@@ -61,13 +61,13 @@ export class Models {
     return article;
   }
 
-  /** The version that is shown: chosen, or the one that answers. */
+  /** The version shown: the selected or the default one. */
   #version({ model, default_version: standard, versions }) {
     const ready = versions.filter(({ state }) => state === "ready").map(({ version }) => version);
     return ready.includes(this.chosen[model]) ? this.chosen[model] : (standard ?? ready.at(-1) ?? null);
   }
 
-  /** What a version says of itself, and its plots; null when it has just gone. */
+  /** A version's description and plots; null if it has just been removed. */
   async #detail(model, version) {
     try {
       const place = `models/${encodeURIComponent(model)}/versions/${version}`;
@@ -81,7 +81,7 @@ export class Models {
     }
   }
 
-  /** A plot as the source of an image: a key can be shown for it, and no script in it runs. */
+  /** A plot as the source of an image, fetched with the key; scripts in it do not run. */
   async #plot(model, place, file, digest) {
     const known = this.drawn[model]?.plots.find((plot) => plot.digest === digest);
     if (known) return { ...known, file };
@@ -122,7 +122,7 @@ export class Models {
     const rows = model.versions.map(({ version, state, reason }) => [
       String(version),
       h("span", { class: `tag ${TAGS[state]}` }, state),
-      h("span", {}, [version === model.default_version ? "answers by default" : "", reason].filter(Boolean).join("; ")),
+      h("span", {}, [version === model.default_version ? "default version" : "", reason].filter(Boolean).join("; ")),
       state === "ready" && version !== shown?.manifest.version ? this.#chooser(model.model, version) : "",
     ]);
     return table({ caption: `Versions of ${model.model}`, head: ["Version", "State", "", h("span", { class: "hidden-text" }, "Show")], rows });
@@ -135,7 +135,7 @@ export class Models {
         await this.#refresh();
         this.drawn[model].article.querySelector(".model-name").focus();
       } catch {
-        this.loaded = null; // the service does not answer: the next poll says so, or shows the version
+        this.loaded = null; // the service does not answer: the next poll shows that, or the version
       }
     };
     return h("button", { type: "button", class: "quiet", "aria-label": `Show ${model} version ${version}`, onclick: choose }, "Show");
@@ -159,12 +159,12 @@ function facts(manifest) {
   return figures([
     { name: "A row", value: row },
     { name: "An answer", value: answer },
-    ...(data ? [{ name: "Learned from", value: data.name, note: `${data.rows.toLocaleString("en")} rows` }] : []),
+    ...(data ? [{ name: "Training data", value: data.name, note: `${data.rows.toLocaleString("en")} rows` }] : []),
     ...(manifest.created ? [{ name: "Published", value: manifest.created.slice(0, 10), note: manifest.git_commit ? `commit ${manifest.git_commit.slice(0, 7)}` : null }] : []),
   ]);
 }
 
-/** How many values an answer has; where the noise is learned, half of the output is that. */
+/** The number of values of an answer; with learned noise, half of the outputs. */
 function values({ output, noise }) {
   const count = noise?.learned ? output.shape[0] / 2 : output.shape[0];
   return `${count} ${count === 1 ? "value" : "values"}${noise?.learned ? " with its noise" : ""}`;
@@ -175,7 +175,7 @@ function sites({ sites: places }) {
   return table({ caption: "Dropout sites", head: ["Site", "Name", "Kind", "p", "Units"], rows, numbers: [3, 4] });
 }
 
-/** The main figures, deterministic beside MC dropout and a constant answer, those of each class, and the others folded. */
+/** The main metrics of the deterministic answer, MC dropout and a constant answer, those of each class, and the rest. */
 function evaluation({ evaluation: { baseline = {}, deterministic = {}, mc = {} }, labels, class_figures: classes }) {
   const keys = [...new Set([...Object.keys(deterministic), ...Object.keys(mc)])];
   if (!keys.length) return [h("p", { class: "muted" }, "Not evaluated.")];
@@ -183,18 +183,18 @@ function evaluation({ evaluation: { baseline = {}, deterministic = {}, mc = {} }
   const rest = keys.filter((key) => !Object.hasOwn(MAIN, key));
   const row = (key) => [h("span", {}, figureName(key), wish(key)), value(deterministic[key]), value(mc[key])];
   const head = ["Figure", "Deterministic", "MC dropout"];
-  const against = Object.keys(baseline).length ? ["Constant answer"] : []; // which models of earlier versions do not tell
+  const against = Object.keys(baseline).length ? ["Constant answer"] : []; // absent in models of earlier versions
   const compared = (key) => [...row(key), ...against.map(() => value(baseline[key]))];
   return [
     table({ caption: "Evaluation on test rows", head: [...head, ...against], rows: main.map(compared), numbers: [1, 2, 3] }),
     classes.length ? h("details", {}, h("summary", {}, "Each class"), table({ caption: "Each class", ...ofClasses(labels, classes) })) : null,
     rest.length
-      ? h("details", {}, h("summary", {}, `${rest.length} more figures`), table({ caption: "More figures", head, rows: rest.map(row), numbers: [1, 2] }))
+      ? h("details", {}, h("summary", {}, `${rest.length} more metrics`), table({ caption: "More metrics", head, rows: rest.map(row), numbers: [1, 2] }))
       : null,
   ].filter(Boolean);
 }
 
-/** How many test rows each class has, and the share of them that are given it. */
+/** The number of test rows of each class, and the recall. */
 function ofClasses(labels, classes) {
   const total = classes.reduce((sum, { rows }) => sum + rows, 0);
   const rows = classes.map(({ rows: count, recall }, i) => [
@@ -202,7 +202,7 @@ function ofClasses(labels, classes) {
   return { head: ["Class", "Test rows", "Base rate", "Recall, deterministic", "Recall, MC dropout"], rows, numbers: [1, 2, 3, 4] };
 }
 
-/** Which way is better, as an arrow and in words. */
+/** The better direction, as an arrow and in words. */
 function wish(key) {
   const better = MAIN[key]?.better;
   if (!better) return null;

@@ -2,8 +2,8 @@
 
 import { h } from "../dom.js";
 
-/** A table; rows are lists of cells, the first of which names the row. One that is drawn anew all the time is no stop
- * of the keyboard, others are, for they scroll where they are too wide. */
+/** A table; rows are lists of cells, the first of which names the row. The keyboard can focus it to scroll, unless it
+ * is `live`, as it is then redrawn all the time. */
 export function table({ caption, head, rows, numbers = [], live = false }) {
   const kind = (i) => (numbers.includes(i) ? "number" : null);
   const headings = head.map((text, i) => h("th", { scope: "col", class: kind(i) }, text));
@@ -14,7 +14,7 @@ export function table({ caption, head, rows, numbers = [], live = false }) {
   return h("div", live ? {} : { class: "table-scroll", tabindex: "0", role: "region", "aria-label": caption }, whole);
 }
 
-/** Terms and what they come to: [{name, value, note?}]. */
+/** A list of terms with their values: [{name, value, note?}]. */
 export function figures(items) {
   return h("dl", { class: "figures" }, ...items.map(({ name, value, note }) =>
     h("div", {}, h("dt", {}, name), h("dd", {}, value), note && h("dd", { class: "note" }, note))));
