@@ -174,7 +174,7 @@ def test_what_a_model_has_not_is_told_in_words(own: httpx.Client) -> None:
     assert "published without MODEL_CARD.md" in refusal(own.get("/models/bare/card"), 404, "unknown_file")
     assert "published without MODEL_CARD.md" in refusal(own.get("/models/bare/card", headers=PAGE), 404, "unknown_file")
     assert "its plots: none" in refusal(own.get("/models/bare/plots/plot.svg"), 404, "unknown_file")
-    assert "training behaviour" in refusal(own.get("/models/toy/versions/1/behaviour"), 404, "unknown_file")
+    assert "dropserve behaviour" in refusal(own.get("/models/toy/versions/1/behaviour"), 404, "unknown_file")
     assert "known models: bare, toy" in refusal(own.get("/models/nope/card"), 404, "unknown_model")
     assert "known versions: 1, 2" in refusal(own.get("/models/toy/versions/7/card"), 404, "unknown_model")
     refusal(own.get("/models/toy/versions/one/card"), 422, "invalid_input")
