@@ -36,7 +36,9 @@ lowest: ## Serve with the lowest version of each package that pyproject.toml all
 	@build/lowest/bin/pip install --quiet --disable-pip-version-check uv
 	@build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --only-binary :all: \
 	  --resolution lowest-direct -r pyproject.toml --extra grpc
+	@build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python pytest pytest-timeout httpx hypothesis onnx
 	@build/lowest/bin/python -m tools.lowest
+	@build/lowest/bin/python -m pytest -q -W default tests/service/http/test_uvicorn_contract.py
 
 format: $(VENV)/.test ## Put the code into the project's style
 	$(BIN)/ruff check --fix
