@@ -1,4 +1,4 @@
-"""The command line: `dropserve train`."""
+"""The commands `dropserve train`, `import` and `behaviour`."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ from training.importing.cli import add_import
 from training.publish.markdown import number
 
 if TYPE_CHECKING:
-    from training.loop.train import Epoch
+    from training.loop.log_files import Epoch
 
 FAILURE = 1
 USAGE = 2
@@ -64,7 +64,7 @@ def train(
     """
     settings = None
     try:
-        with _among_others():
+        with _process_group():
             settings = load_config(config, given(flags))
             published = _run(settings)
     except DropserveError as error:
@@ -77,8 +77,8 @@ def train(
         _show(*published)
 
 
-def _among_others() -> AbstractContextManager[None]:
-    """In which this process is one of several, where `torchrun` started it."""
+def _process_group() -> AbstractContextManager[None]:
+    """Return the context of a process group where `torchrun` started several processes."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return nullcontext()
     from training.loop.distributed import joined
@@ -97,7 +97,7 @@ def _stopped(settings: TrainConfig | None) -> str:
 
 
 def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
-    """What was published; None in a process that only helped another one."""
+    """Return the published folder and manifest; None in a process that is not the first."""
     try:
         from training.loop.distributed import ranks  # torch takes seconds to import, and --help needs none of it
         from training.pipeline import assist, run
@@ -113,11 +113,11 @@ def _run(settings: TrainConfig) -> tuple[Path, Manifest] | None:
             losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
             position.at(f"epochs, {losses}, {epoch.score_name} {epoch.validation_score:.4f}", epoch.number, epoch.of)
 
-        def say(text: str) -> None:
+        def log(text: str) -> None:
             _say(text)
             position.after(text)
 
-        return run(settings, say, on_epoch)
+        return run(settings, log, on_epoch)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""A model of settings → the flags of a command, and what is said of one that does not fit."""
+"""Turn a model of settings into the flags of a command, and validation errors into messages."""
 
 import csv
 import inspect
@@ -17,9 +17,10 @@ from service.model.manifest import NAME
 from service.rows.dialect import Dialect
 
 METAVARS: dict[type, str] = {int: "N", float: "X"}
+"""Placeholders of values in the help, by type."""
 Command = Callable[..., None]
 Flag = str | list[str] | None
-"""What a command gets of a flag."""
+"""The values of a flag as a command receives them."""
 
 
 def _at_commas(value: object) -> object:
@@ -27,7 +28,7 @@ def _at_commas(value: object) -> object:
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names between commas; one that has a comma itself stands in double quotes."""
+    """Return the names between commas; a name with a comma is in double quotes."""
     return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) or [""]]
 
 
@@ -38,7 +39,7 @@ def _can_be_a_name(value: str) -> str:
 
 
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_at_commas)]
-"""Of columns or classes; as a flag with commas between them, and the flag may come again."""
+"""Names of columns or classes; as a flag separated by commas, and the flag may be repeated."""
 
 
 def _of_dialect(make: Callable[[str], Dialect]) -> AfterValidator:
@@ -58,7 +59,7 @@ ModelName = Annotated[str, AfterValidator(_can_be_a_name)]
 
 
 def named_as(file: str | Path) -> str:
-    """A name for a model, from that of a file."""
+    """Return a name for a model, derived from that of a file."""
     stem = Path(file).resolve().name.split(".")[0]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")[:100] or "model"
 
@@ -66,10 +67,10 @@ def named_as(file: str | Path) -> str:
 def with_flags(
     model: type[BaseModel], *, but: tuple[str, ...] = (), metavars: Mapping[str, str] | None = None
 ) -> Callable[[Command], Command]:
-    """Give a command, in the place of its **flags, one for each field of the model, its help taken from there.
+    """Replace the **flags of a command by one flag for each field of the model, with its description as help.
 
-    Values are passed on as text, for the model to judge, those of names as a list of texts; a flag that is not given
-    is None.
+    Values are passed on as text for the model to validate, names as a list of texts; a flag that is not given is None.
+    `but` names fields without a flag.
     """
 
     def decorate(command: Command) -> Command:
@@ -88,7 +89,7 @@ def with_flags(
 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those that are on the command line, of one that came several times all names."""
+    """Return the flags on the command line, with all names of a repeated one."""
     return {
         key: [name for text in value for name in split_names(text)] if isinstance(value, list) else value
         for key, value in flags.items()
@@ -108,12 +109,12 @@ def _option(key: str, field: FieldInfo, metavar: str | None) -> Any:
 
 
 def flag(key: str) -> str:
-    """The command line's spelling of a setting."""
+    """Return the command line's spelling of a setting."""
     return "--" + key.replace("_", "-")
 
 
 def explain(error: ErrorDetails, place: Callable[[str], str], model: type[BaseModel]) -> str:
-    """«run.toml: epochs: must be a valid integer, …; given: 'many'», and then what the setting is."""
+    """Return «run.toml: epochs: must be a valid integer, …; given: 'many'», followed by the setting's description."""
     message = re.sub(r"^(Value error, |\w+ should(?= ))", "", error["msg"])
     message = re.sub(r"^ ", "must ", message)
     if not error["loc"]:

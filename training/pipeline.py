@@ -14,62 +14,69 @@ from training.data.dataset import value_ranges
 from training.data.ood import read_ood
 from training.data.reviewed import Reviewed, with_reviewed
 from training.evidence.rows import Rows
-from training.loop.checkpoint import load, resumed
-from training.loop.class_weights import check_class_weights, class_weights, untaught
+from training.loop.checkpoint import check_checkpoint, load, resumed
+from training.loop.class_weights import absent_classes, check_class_weights, class_weights
 from training.loop.distributed import ranks
-from training.loop.outputs import check_outputs
+from training.loop.log_files import Epoch, check_log
+from training.loop.loss import check_noise, known_noise
 from training.loop.prior import LENGTH_SCALE
-from training.loop.scaling import unvarying
-from training.loop.target_noise import check_noise, known_noise
-from training.loop.train import Epoch, Trained, train
+from training.loop.scaling import constant_features
+from training.loop.train import Trained, train
 from training.networks.architecture import choose_network
 from training.networks.concrete import LEAST, MOST
 from training.networks.device import choose_device, choose_precision, describe
 from training.networks.network import LENET_HIDDEN
+from training.publish.final_check import source_rows_check
 from training.publish.publish import check_writable
 from training.publish.release import publish_module
-from training.trial import on_own_rows
 
 EXAMPLE_ROWS = 17
+"""Test rows that are exported as the example."""
 REGRESSION_DROPOUT = 0.1
+"""The default dropout of a regression."""
 CONVOLUTION_LEARNING_RATE = 1e-3
+"""The default learning rate of a convolutional network."""
 ROWS_SEEN, FEWEST_EPOCHS = 600_000, 10
-"""Unless epochs are given: so many that about these rows are seen, at least these."""
+"""The default number of epochs passes about ROWS_SEEN rows, in FEWEST_EPOCHS epochs or more."""
 COLUMNS_SHOWN = 40
+"""The largest number of columns that are logged."""
 ELSEWHERE = {"name", "description", "models", "checkpoint", "resume", "log", "tensorboard", "with_reviewed"}
-"""Settings that are told in another place, or are nobody else's, as paths."""
+"""Settings that the manifest has in other fields, or omits as private, such as paths."""
 
 
-def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epoch], None]) -> tuple[Path, Manifest]:
-    """Train and publish; the folder and manifest that came of it.
+def run(config: TrainConfig, log: Callable[[str], None], on_epoch: Callable[[Epoch], None]) -> tuple[Path, Manifest]:
+    """Train and publish a model; return its folder and manifest.
 
-    `say` is told each step's outcome, `on_epoch` each epoch's. Raises TrainingError or InvalidModel.
+    `log` is called with a line on each step, `on_epoch` with each epoch. Raises TrainingError or InvalidModel.
     """
     config = resumed(config, load(config.resume)) if config.resume else config
-    check_outputs(config)
+    if config.log:
+        check_log(config.log)
+    if config.checkpoint:
+        check_checkpoint(config.checkpoint)
     check_writable(config.models)
     device = choose_device(config.device, ranks().local)
     config, data, split, reviewed = _prepared(config)
     everything = reviewed.joined(data) if reviewed else data
     others = () if config.others is None else (read_ood(config.others, data),)
     for line in (*_table(data.columns), *data.notes, *_left_out(everything, split)):
-        say(line)
-    for line in (*unvarying(data, split.train), *untaught(data, split.train)):
-        say(line)
-    say(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
-    say(_what(config, data))
+        log(line)
+    for line in (*constant_features(data, split.train), *absent_classes(data, split.train)):
+        log(line)
+    log(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
+    log(_network(config, data))
 
     if reviewed:
-        say(reviewed.summary())
-    say(f"device: {describe(device, choose_precision(config.precision, device))}{_others()}")
+        log(reviewed.summary())
+    log(f"device: {describe(device, choose_precision(config.precision, device))}{_processes()}")
     trained = train(config, everything, split, on_epoch)
-    say(
+    log(
         f"train: on {trained.device}; best epoch {trained.best.number} of {trained.best.of}, validation"
         f" {trained.best.score_name} {trained.best.validation_score:.4f}"
     )
 
     if config.dropout == "learned":
-        say(f"dropout: learned, {', '.join(_learned_dropout(trained.network))}")
+        log(f"dropout: learned, {', '.join(_learned_dropout(trained.network))}")
 
     folder, manifest = publish_module(
         trained.network,
@@ -83,8 +90,8 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         others=others,
         passes=config.passes,
         seed=config.seed,
-        say=say,
-        trial=on_own_rows(config.data, data, (data.inputs,)),
+        log=log,
+        final_check=source_rows_check(config.data, data, (data.inputs,)),
         description=config.description,
         features=data.features,
         categories=dict(data.categories),
@@ -97,12 +104,12 @@ def run(config: TrainConfig, say: Callable[[str], None], on_epoch: Callable[[Epo
         training=_settings(config, data, split, trained) | (reviewed.facts(data) if reviewed else {}),
     )
     if config.class_weights == "none" and _misses_rare(manifest):
-        say("A class that is rare is recognised more often with --class-weights balanced: docs/training.md.")
+        log("--class-weights balanced improves the recall of rare classes: docs/training.md.")
     return folder, manifest
 
 
 def assist(config: TrainConfig) -> None:
-    """Train among others, of whom the first one publishes. Raises TrainingError."""
+    """Train as one of several processes, of which the first publishes. Raises TrainingError."""
     config = resumed(config, load(config.resume)) if config.resume else config
     config, data, split, reviewed = _prepared(config)
     train(config, reviewed.joined(data) if reviewed else data, split, lambda _: None)
@@ -118,9 +125,9 @@ def _prepared(config: TrainConfig) -> tuple[TrainConfig, Dataset, Split, Reviewe
 
 
 def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
-    """With what suits this data, where nothing was said: a regression needs less dropout, a large set fewer epochs.
+    """Return the settings with defaults for this data: less dropout for a regression, fewer epochs for a large set.
 
-    Raises TrainingError for settings that are of another task.
+    Raises TrainingError for settings of another task.
     """
     check_noise(config, data)
     check_class_weights(config, data)
@@ -136,22 +143,22 @@ def settled(config: TrainConfig, data: Dataset, train_rows: int) -> TrainConfig:
         suited["learning_rate"] = CONVOLUTION_LEARNING_RATE
     if network == "lenet":
         suited["hidden"] = LENET_HIDDEN
-    unsaid = {key: value for key, value in suited.items() if key not in config.model_fields_set}
-    return config.model_copy(update=unsaid | {"network": network})
+    unset = {key: value for key, value in suited.items() if key not in config.model_fields_set}
+    return config.model_copy(update=unset | {"network": network})
 
 
 def _learned_dropout(network: nn.Module) -> Iterator[str]:
-    bounds = {LEAST: " (the least there is; it learned less)", MOST: " (the most there is; it learned more)"}
+    bounds = {LEAST: " (the lower bound; it learned less)", MOST: " (the upper bound; it learned more)"}
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Dropout | nn.Dropout2d):
             yield f"{name} {layer.p:.3g}{bounds.get(layer.p, '')}"
 
 
-def _others() -> str:
+def _processes() -> str:
     return f", in {ranks().size} processes" if ranks().size > 1 else ""
 
 
-def _what(config: TrainConfig, data: Dataset) -> str:
+def _network(config: TrainConfig, data: Dataset) -> str:
     kind = f"{len(data.labels)} classes" if data.labels else "a regression"
     dropout = config.dropout if config.dropout == "learned" else f"{config.dropout:g}"
     return (
@@ -161,12 +168,12 @@ def _what(config: TrainConfig, data: Dataset) -> str:
 
 
 def _table(columns: Sequence[ColumnSeen]) -> Iterator[str]:
-    """A line a column, aligned; the target, which is the last, is always shown."""
+    """Yield a line a column, aligned; the target, which is the last, is always shown."""
     if not columns:
         return
     shown = columns if len(columns) <= COLUMNS_SHOWN else (*columns[: COLUMNS_SHOWN - 1], columns[-1])
     width = max(6, *(len(column.name) for column in shown))
-    yield f"{'column':{width}}  {'role':8}  what was seen"
+    yield f"{'column':{width}}  {'role':8}  values"
     for column in shown:
         yield f"{column.name:{width}}  {column.role:8}  {column.seen}"
     if len(shown) < len(columns):
@@ -175,11 +182,11 @@ def _table(columns: Sequence[ColumnSeen]) -> Iterator[str]:
 
 def _left_out(data: Dataset, split: Split) -> Iterator[str]:
     if left := len(data.targets) - sum(_counts(split).values()):
-        yield f"{left} rows left out that are equal to one of the source's own test rows"
+        yield f"{left} rows left out that equal one of the source's own test rows"
 
 
 def _misses_rare(manifest: Manifest) -> bool:
-    """Whether a class is never recognised that has less than half as many rows as the classes have on average."""
+    """Return whether a class with less than half the average number of rows is never recognised."""
     few = sum(each.rows for each in manifest.class_figures) / max(1, 2 * len(manifest.labels))
     return any(each.recall.get("deterministic") == 0 and each.rows < few for each in manifest.class_figures)
 
@@ -194,7 +201,7 @@ def _counts(split: Split) -> dict[str, int]:
 
 
 def _unused(config: TrainConfig, data: Dataset) -> set[str]:
-    """Settings of other networks than the one that is trained, and of another task."""
+    """Return the settings of other networks than the one trained, and of another task."""
     unused = {"noise"} if data.labels else {"class_weights"}
     unused |= set() if data.image else {"size", "resize", "mode", "background"}
     if config.module:
@@ -203,10 +210,10 @@ def _unused(config: TrainConfig, data: Dataset) -> set[str]:
 
 
 def _settings(config: TrainConfig, data: Dataset, split: Split, trained: Trained) -> dict[str, Any]:
-    """What was asked for and what came of it; not where: paths are nobody else's."""
-    said = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config, data))
+    """Return the settings and results for the manifest, without paths."""
+    settings = config.model_dump(mode="json", exclude=ELSEWHERE | _unused(config, data))
     return (
-        {key: value for key, value in said.items() if value not in (None, [])}
+        {key: value for key, value in settings.items() if value not in (None, [])}
         | {"data": data.name, **({"others": Path(config.others).name} if config.others else {})}
         | {"device": trained.device, "precision": trained.precision, "processes": ranks().size}
         | {"best_epoch": trained.best.number}

@@ -43,7 +43,7 @@ def test_a_key_like_no_other_lists_them_all(tmp_path: Path) -> None:
     [
         ("epochs = 'many'", r"epochs: must be a valid integer.*given: 'many'\. Passes over"),
         ("epochs = 1.5", r"epochs: must be a valid integer.*given: 1\.5"),
-        ("epochs = true", r"epochs: expected no true or false; given: True"),
+        ("epochs = true", r"epochs: expected a value other than true or false; given: True"),
         ("epochs = 0", r"epochs: must be greater than or equal to 1; given: 0"),
         ("dropout = 1.0", r"dropout: must be less than 1; given: 1\.0"),
         ("learning_rate = nan", r"learning_rate: must be .*finite"),

@@ -1,4 +1,4 @@
-"""The network tells the noise of each row: what it learns is true, and what is published of it keeps its promises."""
+"""The network predicts the noise of each row: it learns the true one, and published intervals cover as stated."""
 
 import math
 from pathlib import Path
@@ -24,7 +24,7 @@ from service.model.manifest import LearnedNoise, Manifest, Noise
 from training.config import TrainConfig
 from training.data import Dataset
 from training.errors import TrainingError
-from training.evidence.answers import Answers, ask
+from training.evidence.answers import Answers, compute_answers
 from training.evidence.calibrate import COVERAGES, conformal_quantiles, describe_noise, fit_scale, noise_of, scores
 from training.evidence.metrics import Float64
 from training.evidence.metrics.values import gaussian_half_width, gaussian_nll, interval_coverage
@@ -85,7 +85,7 @@ def fresh() -> Drawn:
 
 
 def spread(model: Published, rows: Drawn) -> RegressionUncertainty:
-    found = ask(model.engine, {"input": rows.inputs}, passes=20, seed=0).uncertainty
+    found = compute_answers(model.engine, {"input": rows.inputs}, passes=20, seed=0).uncertainty
     assert isinstance(found, RegressionUncertainty)
     return found
 
@@ -232,14 +232,14 @@ def test_a_scale_that_is_stopped_by_its_bounds_is_told(tmp_path: Path) -> None:
         said: list[str] = []
         rows = Rows((inputs,), values + factor * noise * torch.randn(200, 1))
         _, manifest = publish_module(
-            module, (inputs,), name="own", models=tmp_path, noise=known, validation=rows, say=said.append
+            module, (inputs,), name="own", models=tmp_path, noise=known, validation=rows, log=said.append
         )
         assert isinstance(manifest.noise, LearnedNoise)
         assert manifest.noise.scale == pytest.approx(min(factor, 10), rel=0.15)
         assert sum(line.startswith("fit: learned noise times ") for line in said) == 1
         warned = [line for line in said if line.startswith("warning: ")]
         assert warned == [f"warning: {warning}" for warning in manifest.warnings]
-        assert warned == ["warning: the best factor of the learned noise lies beyond 10: trust no deviation"] * (
+        assert warned == ["warning: the best factor of the learned noise lies beyond 10: deviations are unreliable"] * (
             factor == 30
         )
 

@@ -194,5 +194,5 @@ def test_what_cannot_be_imputed_is_said(tmp_path: Path) -> None:
     assert ("never", "no value in any row") in [(column.name, column.seen) for column in data.columns]
     train = split_data(data, 0.1, 0.2, 0.2, 0).train
     kept = type(train)(train.inputs[np.isnan(train.inputs[:, 0])], train.targets[np.isnan(train.inputs[:, 0])])
-    with pytest.raises(TrainingError, match=r"t\.csv: column 'rare' has no value in any of the \d+ rows to train on"):
+    with pytest.raises(TrainingError, match=r"t\.csv: column 'rare' has no value in any of the \d+ training rows"):
         Scaling(TrainConfig(), data, kept)

@@ -95,7 +95,7 @@ def _behaviour(
     began = time.perf_counter()
     settings = replace(QUICK if quick else USUAL, **counts)
     options = {**chosen, **counts, **({"quick": True} if quick else {}), **({"out": out_folder} if out_folder else {})}
-    report = _measured(lambda say: study(config, model, settings, options, say))
+    report = _measured(lambda log: study(config, model, settings, options, log))
     if folder:
         write(folder, files_of(report))
     if beside:

@@ -16,8 +16,8 @@ from training.config import TrainConfig
 from training.data import Dataset, Part, Split, deal, split_data
 from training.data.split import strata
 from training.evidence.rows import Rows
+from training.loop.loss import known_noise
 from training.loop.scaling import Scaling
-from training.loop.target_noise import known_noise
 from training.loop.train import train
 from training.networks.architecture import make_network
 from training.publish.release import publish_module
@@ -46,7 +46,7 @@ class Network:
 
 
 def train_networks(
-    data: Dataset, config: TrainConfig, settings: Settings, say: Callable[[str], None]
+    data: Dataset, config: TrainConfig, settings: Settings, log: Callable[[str], None]
 ) -> tuple[Network, ...]:
     """One a p and seed, by seed; the same seed has the same split, first weights and order of rows at every p."""
     networks = []
@@ -54,7 +54,7 @@ def train_networks(
         for seed in range(settings.seed, settings.seed + settings.seeds):
             split = capped(data, split_of(data, config, seed), settings)
             for p in RATES:
-                say(f"training with p = {p:g}, seed {seed}")
+                log(f"training with p = {p:g}, seed {seed}")
                 networks.append(train_network(data, with_rate(config, p, seed, settings.epochs), split, settings.steps))
     return tuple(networks)
 

@@ -15,8 +15,8 @@ from training.behaviour.served import Served, inputs_of, operators, weights
 from training.behaviour.settings import Settings
 from training.behaviour.statistics import ALARM
 from training.exporting.export import training_graph
-from training.exporting.precision import AGREE
 from training.exporting.sites import RANDOM
+from training.exporting.tolerances import AGREE
 
 
 def prediction(

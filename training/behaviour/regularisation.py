@@ -46,7 +46,7 @@ DIFFERENCES: dict[str, Callable[[Pair], float]] = {
 """Above 0 where dropout helps."""
 
 
-def regularisation(data: Dataset, config: TrainConfig, settings: Settings, say: Callable[[str], None]) -> Claim:
+def regularisation(data: Dataset, config: TrainConfig, settings: Settings, log: Callable[[str], None]) -> Claim:
     """Train on a few of the data's rows, with and without dropout."""
     seeds = range(settings.seed, settings.seed + settings.small_seeds)
     splits = {seed: capped(data, split_of(data, config, seed), settings) for seed in seeds}
@@ -57,14 +57,14 @@ def regularisation(data: Dataset, config: TrainConfig, settings: Settings, say: 
         for size in sizes:
             learned, pair = few(data, split.train, size, seed), {}
             for p in (WITHOUT, WITH):
-                say(f"training on {size} rows with p = {p:g}, seed {seed}")
+                log(f"training on {size} rows with p = {p:g}, seed {seed}")
                 pair[p] = watched_run(data, with_rate(config, p, seed, settings.small_epochs), learned, split.test)
             runs.setdefault(size, []).append(pair)
     return claim(runs, "accuracy" if data.labels else "R²", settings)
 
 
 def claim(runs: Mapping[int, Sequence[Pair]], score: str, settings: Settings) -> Claim:
-    """What the runs say, by the rows they learned from; paired by seed."""
+    """What the runs log, by the rows they learned from; paired by seed."""
     sizes = sorted(runs)
     told = ", ".join(map(str, sizes))
     return Claim(

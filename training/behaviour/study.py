@@ -46,7 +46,7 @@ def study(
     folder: Path | None,
     settings: Settings,
     options: Mapping[str, object],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Report:
     """Train the networks and measure all claims; `folder` is a published model's, which is measured beside them.
 
@@ -54,7 +54,7 @@ def study(
     comes next. Raises TrainingError, or InvalidModel for a model that the service would not load.
     """
     published = open_served(folder) if folder else None
-    say("reading the data")
+    log("reading the data")
     data = load_data(config.data, config.choices)
     if published:
         _check_same(published, data)
@@ -65,8 +65,8 @@ def study(
         fewer: dict[str, Any] = {key: n for key, n in OF_CONVOLUTIONS.items() if key not in options}
         settings = replace(settings, **fewer)
     test = capped(data, split_of(data, config, config.seed), settings).test
-    networks = train_networks(data, config, settings, say)
-    claims = _claims(networks, published, test, data, config, settings, say)
+    networks = train_networks(data, config, settings, log)
+    claims = _claims(networks, published, test, data, config, settings, log)
     return Report(claims, settings, config, data, published, provenance.now(), options)
 
 
@@ -116,7 +116,7 @@ def _claims(
     data: Dataset,
     config: TrainConfig,
     settings: Settings,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> tuple[Claim, ...]:
     first = [network for network in networks if network.seed == settings.seed]
     dropping = [network for network in first if network.p > 0]
@@ -126,7 +126,7 @@ def _claims(
     score = score_of(data)
 
     def measured(make: Callable[[], Claim], what: str) -> Claim:
-        say(what)
+        log(what)
         return make()
 
     return (
@@ -134,6 +134,6 @@ def _claims(
         measured(lambda: prediction(dropping, published, test.inputs, score, settings), "measuring predictions"),
         measured(lambda: flag(dropping[-1], settings), "measuring the training flag"),
         measured(lambda: redundancy(networks, published, test, score, settings), "squashing activations"),
-        measured(lambda: regularisation(data, config, settings, say), "measuring regularisation"),
+        measured(lambda: regularisation(data, config, settings, log), "measuring regularisation"),
         measured(lambda: consensus(networks, published, test, score, settings), "asking ensembles"),
     )

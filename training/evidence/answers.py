@@ -1,4 +1,4 @@
-"""What a model answers to some rows, and how unsure it is of each answer."""
+"""The answers of a model to some rows, and the uncertainty of each."""
 
 from dataclasses import dataclass
 
@@ -13,26 +13,26 @@ from training.evidence.metrics import Float64
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """A model's answers to some rows."""
+    """Answers of a model to some rows."""
 
     deterministic: Float64
-    """(rows, outputs): probabilities of the classes, or a regression's values, without dropout."""
+    """(rows, outputs): probabilities of the classes, or a regression's values, of the deterministic pass."""
     uncertainty: Uncertainty
-    """Of an ensemble of thinned networks."""
+    """Mean and uncertainty over the samples."""
     noise_std: Float64 | None = None
-    """Of a regression whose noise is learned, what the network without dropout tells of it: (rows, outputs)."""
+    """(rows, outputs): the observation noise that the deterministic pass predicts; None unless it is learned."""
 
 
-def ask(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
-    """What the engine would serve."""
+def compute_answers(engine: Engine, inputs: Inputs, passes: int, seed: int) -> Answers:
+    """Return the answers that the service would give, with `passes` samples from `seed`."""
     sampled = engine.sample(inputs, Sampling(passes, seed))
     return Answers(sampled.deterministic.values, sampled.uncertainty, sampled.deterministic.noise_std)
 
 
-def doubts(answers: Answers) -> dict[str, dict[str, Float64]]:
-    """How unsure each row's answer is, (rows,), by kind of answer and measure; more is less sure.
+def uncertainty_scores(answers: Answers) -> dict[str, dict[str, Float64]]:
+    """Return scores (rows,) by kind of answer and measure; a higher one is a less certain answer.
 
-    Of a regression there is but one: the length of the vector of its outputs' deviations over the passes.
+    A regression has one: the length of the vector of its outputs' standard deviations over the samples.
     """
     uncertainty = answers.uncertainty
     if not isinstance(uncertainty, ClassUncertainty):

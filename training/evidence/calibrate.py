@@ -1,7 +1,7 @@
-"""Answers and the truth → what makes them trustworthy: temperatures or noise, conformal quantiles, thresholds.
+"""Fit temperatures or noise on validation rows, and conformal quantiles and abstention thresholds on calibration rows.
 
-Two parts of the data, for what quantiles and thresholds promise of new rows holds only if the rows they are
-taken from chose nothing else, neither weights, epoch nor temperature. Pure functions of numpy arrays.
+Two parts of the data, because the guarantees of quantiles and thresholds hold only if their rows chose nothing else:
+neither weights, epoch nor temperature. Pure functions of numpy arrays.
 """
 
 import math
@@ -16,26 +16,31 @@ from service.engine.uncertainty import ClassUncertainty, Float64, summarise_regr
 from service.model.manifest import AbstentionThreshold, AnyNoise, ConformalQuantile, LearnedNoise, Manifest, Noise
 from service.model.runtime import Array
 from training.errors import TrainingError
-from training.evidence.evaluate import Answers, Int64, of_truth, row_weights
+from training.evidence.answers import Answers
+from training.evidence.metrics import Int64
+from training.evidence.metrics.classes import of_truth
 from training.evidence.metrics.values import gaussian_nll
+from training.evidence.rows import row_weights
 from training.evidence.temperature import fit_temperature
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
+"""Coverages of the prediction sets."""
 SCALES = (0.1, 10.0)
-"""Of a learned noise, where its factor is sought."""
+"""Bounds of the factor of a learned noise."""
 ERROR_RATES = (0.05, 0.02, 0.01, 0.005)
+"""Error rates of the abstention thresholds."""
 CONFIDENCE = 0.9
-"""That the error rate of the accepted rows is not above the one aimed at."""
+"""Probability that the error rate of the accepted rows is not above the target."""
 EXPECTED = 0.99
-"""Probability that the coverage of the test rows lies where it is expected."""
+"""Probability that the coverage of the test rows lies in the expected band."""
 SHARES = np.linspace(0.3, 1, 36)
-"""Of the rows, how many to accept. Starting at fewer would let a single wrong answer among the surest end it."""
+"""Shares of the rows to accept, in the order tried. A smaller first share could fail by a single wrong answer."""
 
 
 def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manifest:
-    """The manifest with temperatures, or with a regression's noise, from the graphs' raw outputs to validation rows.
+    """Return the manifest with temperatures, or with a regression's noise, fitted to raw outputs of validation rows.
 
-    `raw` is (rows, outputs), `samples` (passes, rows, outputs); targets are as below.
+    `raw` is (rows, outputs), `samples` (passes, rows, outputs); targets as in `calibrate`.
     """
     if manifest.task == "regression":
         return manifest.model_copy(update={"noise": noise_of(manifest.noise, samples, targets)})
@@ -45,9 +50,9 @@ def fit(manifest: Manifest, raw: Array, samples: Array, targets: Array) -> Manif
 
 
 def noise_of(known: AnyNoise | None, samples: Array, targets: Array) -> AnyNoise | None:
-    """What is known of the noise stays, but for the scale of a learned one; what is not is fitted.
+    """Return the known noise, with a fitted scale where it is learned; fit the noise where none is known.
 
-    `samples` are raw: (passes, rows, outputs of the graph). Raises TrainingError for a learned noise below 0.
+    `samples` are raw outputs (passes, rows, outputs of the graph). Raises TrainingError for a learned noise below 0.
     """
     if isinstance(known, LearnedNoise):
         means, noise_std = np.split(samples.astype(np.float64), 2, axis=-1)  # each (passes, rows, outputs)
@@ -57,17 +62,17 @@ def noise_of(known: AnyNoise | None, samples: Array, targets: Array) -> AnyNoise
 
 
 def check_above_0(noise_std: Array) -> None:
-    """Raises TrainingError for a learned noise that is no deviation: of any shape, whatever the network tells."""
+    """Raise TrainingError unless a learned noise, an array of any shape, is above 0 everywhere."""
     if not (noise_std > 0).all():
         raise TrainingError("noise: learned: the second half of the network's outputs must be above 0")
 
 
 def fit_scale(means: Float64, noise_std: Float64, targets: Array) -> float:
-    """The factor of a learned noise under which the truth is most likely, within SCALES.
+    """Return the factor of a learned noise under which the targets are most likely, within SCALES.
 
-    Each row's distribution is the normal one of its total variance, that of the passes' means and s² times the mean
-    of their noise's. Where the passes agree the best s is the root mean square of error over deviation; else no
-    formula gives it, and it is searched for.
+    Each row's distribution is normal with its total variance: that of the samples' means plus s² times the mean of
+    their noise variances. Where the samples agree the best s is the root mean square of error over deviation; otherwise
+    there is no closed form, and s is found by bounded minimisation.
     """
     spread = summarise_regression(means, noise_std)
 
@@ -81,24 +86,24 @@ def fit_scale(means: Float64, noise_std: Float64, targets: Array) -> float:
 
 
 def fit_noise(samples: Array, targets: Array) -> Noise | None:
-    """The mean square error of the passes' mean without the variance of the passes; None where nothing is left."""
+    """Return the mean square error of the samples' mean less the samples' variance; None where that is not above 0."""
     values = samples.astype(np.float64)
     variance = float((np.square(targets - values.mean(axis=0)) - values.var(axis=0)).mean())
     return Noise(std=math.sqrt(variance)) if variance > 0 else None
 
 
 def describe_noise(noise: AnyNoise | None) -> str:
-    """In a few words."""
+    """Return a short description of the noise."""
     if isinstance(noise, LearnedNoise):
         return f"learned noise times {noise.scale:.3g}"
     return f"noise {noise.std:.3g}" if noise else "no noise"
 
 
 def calibrate(manifest: Manifest, answers: Answers, targets: Array, test_rows: int = 0) -> Manifest:
-    """The manifest with quantiles, and for a classification thresholds, from the answers that it makes.
+    """Return the manifest with conformal quantiles and, for a classification, abstention thresholds.
 
-    Targets are classes (rows,), or a regression's values (rows, outputs). `test_rows`: how many rows the quantiles
-    will be tried on.
+    Targets are classes (rows,), or a regression's values (rows, outputs). `test_rows` is the number of rows for which
+    the expected coverage is computed.
     """
     quantiles = conformal_quantiles(scores(answers, targets), test_rows=test_rows)
     if not isinstance(answers.uncertainty, ClassUncertainty):
@@ -110,11 +115,11 @@ def calibrate(manifest: Manifest, answers: Answers, targets: Array, test_rows: i
 
 
 def scores(answers: Answers, targets: Array) -> Float64:
-    """How badly each row's deterministic answer fits the truth: (rows,).
+    """Return the nonconformity of each row's deterministic answer: (rows,).
 
-    For classes 1 - probability of the truth (LAC, Sadinle et al. 2019); for a regression the largest error
-    of its outputs, so that all of a row's intervals hold at once. Where the noise is learned an error counts in
-    standard deviations of the row's noise (Lei et al. 2018, "Distribution-free predictive inference", section 5.2).
+    For classes 1 - probability of the true class (LAC, Sadinle et al. 2019); for a regression the largest error of its
+    outputs, so that all of a row's intervals hold at once. Where the noise is learned an error counts in standard
+    deviations of the row's noise (Lei et al. 2018, "Distribution-free predictive inference", section 5.2).
     """
     if isinstance(answers.uncertainty, ClassUncertainty):
         return np.asarray(1.0 - of_truth(answers.deterministic, targets))
@@ -125,13 +130,13 @@ def scores(answers: Answers, targets: Array) -> Float64:
 def conformal_quantiles(
     scores: Float64, coverages: Sequence[float] = COVERAGES, test_rows: int = 0
 ) -> tuple[ConformalQuantile, ...]:
-    """Split-conformal quantiles of scores (rows,) (Vovk et al. 2005), with what to expect of so many test rows.
+    """Return split-conformal quantiles of scores (rows,) (Vovk et al. 2005), with the expected coverage of the test
+    rows.
 
-    The quantile of coverage c is the ⌈(n+1)c⌉-th smallest of the n scores; where n is too small for a
-    coverage, so that the rank exceeds n, it is left out.
+    The quantile of coverage c is the ⌈(n+1)c⌉-th smallest of the n scores; a coverage whose rank exceeds n is left out.
     """
     ordered = np.sort(scores)
-    # (n+1)c is meant exactly: 0.9 is no binary fraction, and a product just above a whole number must not be rounded up
+    # (n+1)c as a decimal: 0.9 is not a binary fraction, and a product just above a whole number must not be rounded up
     ranks = {coverage: math.ceil(round((len(ordered) + 1) * coverage, 9)) for coverage in coverages}
     return tuple(
         ConformalQuantile(
@@ -145,12 +150,12 @@ def conformal_quantiles(
 
 
 def expected_coverage(ordered: Float64, rank: int, test_rows: int) -> tuple[float, float]:
-    """Lowest and highest share of the test rows within the rank-th of n ordered scores: a central interval of EXPECTED.
+    """Return the central interval, of probability EXPECTED, of the share of test rows within the rank-th of n scores.
 
-    Of exchangeable rows without equal scores the count within is beta-binomial, of parameters rank and n + 1 - rank
-    (Vovk 2012, "Conditional validity of inductive conformal predictors"; Angelopoulos & Bates 2021, section 3.2).
-    Where calibration scores are equal to the quantile more rows may lie within: at most as many as within the next
-    larger score.
+    For exchangeable rows without equal scores the count within is beta-binomial, of parameters rank and n + 1 - rank
+    (Vovk 2012, "Conditional validity of inductive conformal predictors"; Angelopoulos & Bates 2021, section 3.2). Where
+    calibration scores are equal to the quantile more rows may lie within: at most as many as within the next larger
+    score.
     """
     n, tail = len(ordered), (1 - EXPECTED) / 2
     within = int(np.searchsorted(ordered, ordered[rank - 1], side="right"))
@@ -163,19 +168,19 @@ def expected_coverage(ordered: Float64, rank: int, test_rows: int) -> tuple[floa
 def abstention_thresholds(
     entropies: Float64, wrong: NDArray[np.bool_], highest: float, error_rates: Sequence[float] = ERROR_RATES
 ) -> tuple[AbstentionThreshold, ...]:
-    """For each error rate the largest entropy below which that of the accepted rows is, with CONFIDENCE, no higher.
+    """Return for each error rate the largest entropy up to which accepted rows err no more often, with CONFIDENCE.
 
-    Shares of the rows to accept are tried in the order of SHARES, from the first that enough rows without any
-    wrong answer could vouch for, until one fails; the last that held is taken. As the order is set before a
-    truth is seen, trying many does not wear the CONFIDENCE out (fixed-sequence testing: Bauer 1991; Angelopoulos
-    et al. 2021, "Learn then Test"), which to take the largest of all that hold would.
+    Shares of the rows to accept are tried in the order of SHARES, from the first with enough rows to show the error
+    rate without a wrong answer, until one fails; the last success is taken. As the order is fixed before any truth is
+    seen, the number of tries does not reduce the CONFIDENCE (fixed-sequence testing: Bauer 1991; Angelopoulos et al.
+    2021, "Learn then Test"); taking the largest success would.
 
-    When all rows may be accepted it is `highest`, the entropy of knowing nothing. An error rate that these rows
-    cannot vouch for is left out: 0.01 takes 230 rows that are all right.
+    When all rows may be accepted the threshold is `highest`, the entropy of a uniform distribution. An error rate that
+    these rows cannot show is left out: 0.01 takes 230 rows without an error.
     """
     order = np.argsort(entropies, kind="stable")
     ordered = entropies[order]
-    error_rate = upper_bound(np.cumsum(wrong[order]), np.arange(1, len(order) + 1))  # of accepting that many rows
+    error_rate = upper_bound(np.cumsum(wrong[order]), np.arange(1, len(order) + 1))  # by the number of accepted rows
     ends = np.flatnonzero(np.append(ordered[1:] > ordered[:-1], True)) + 1  # equal entropies are accepted together
     tried = np.unique(ends[np.searchsorted(ends, np.ceil(np.round(SHARES * len(order), 9)))])
     thresholds = []
@@ -192,10 +197,10 @@ def abstention_thresholds(
 
 
 def rows_needed(error_rate: float) -> int:
-    """How few rows can vouch for an error rate, if all are right: the `upper_bound` of none wrong is within it."""
+    """Return the smallest number of rows, all right, whose `upper_bound` is within an error rate."""
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(1 - error_rate))
 
 
 def upper_bound(wrong: Int64, of: Int64) -> Float64:
-    """One-sided bound of an error rate at CONFIDENCE, for so many wrong rows of so many (Clopper & Pearson 1934)."""
+    """Return the one-sided bound of an error rate at CONFIDENCE, for `wrong` of `of` rows (Clopper & Pearson 1934)."""
     return np.where(wrong < of, beta.ppf(CONFIDENCE, wrong + 1, np.maximum(of - wrong, 1)), 1.0)

@@ -1,4 +1,4 @@
-"""A model's answers and the truth → all figures of an evaluation, by kind of answer and name."""
+"""Compute all figures of an evaluation, by kind of answer and name."""
 
 import math
 from collections.abc import Iterable
@@ -8,12 +8,11 @@ import numpy as np
 from service.engine.uncertainty import ClassUncertainty, RegressionUncertainty, entropy
 from service.model.manifest import Manifest
 from service.model.runtime import Array
-from training.evidence.answers import Answers, ask, doubts
-from training.evidence.decided import of_interval, of_set, of_threshold
+from training.evidence.answers import Answers, uncertainty_scores
 from training.evidence.glossary import BASELINE
-from training.evidence.metrics import Float64, Int64
-from training.evidence.metrics.classes import accuracy, balanced_accuracy, brier, ece, nll, of_truth, right
-from training.evidence.metrics.detection import auroc, auroc_of_strange
+from training.evidence.metrics import Figures, Float64, Int64
+from training.evidence.metrics.classes import accuracy, balanced_accuracy, brier, ece, nll, right
+from training.evidence.metrics.detection import auroc, auroc_of_ood
 from training.evidence.metrics.selective import aurc, excess_aurc
 from training.evidence.metrics.values import (
     crps,
@@ -24,29 +23,18 @@ from training.evidence.metrics.values import (
     mae,
     rmse,
 )
-
-__all__ = ["Answers", "ask", "doubts", "errors", "evaluate", "evaluate_strange", "figures", "gaussian_figures", "join"]
-__all__ += ["row_weights"]
-__all__ += [
-    "Int64",
-    "accuracy",
-    "brier",
-    "ece",
-    "nll",
-    "of_truth",
-]  # for modules that fit by them
-
-Figures = dict[str, dict[str, float]]
-"""By kind of answer, baseline, deterministic or mc, and name."""
+from training.evidence.reliability import interval_figures, set_figures, threshold_figures
+from training.evidence.rows import row_weights
 
 GAUSSIAN_COVERAGES = (0.8, 0.9, 0.95, 0.99)
+"""Coverages of the intervals of normal distributions."""
 
 
 def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None) -> Figures:
-    """Figures of the deterministic answers, of the mean over the passes and of a constant answer, by kind and name.
+    """Return figures of the deterministic answers, of the mean over the samples and of a constant answer.
 
-    Targets are classes (rows,), or a regression's values (rows, outputs). The sets, intervals and thresholds of
-    the manifest are tried on the rows, too. What the rows cannot tell is left out.
+    Targets are classes (rows,), or a regression's values (rows, outputs). With a manifest, its sets, intervals and
+    thresholds are applied to the rows, too. Figures that are not defined for these rows are left out.
     """
     conformal, abstention = (manifest.conformal, manifest.abstention) if manifest else ((), ())
     uncertainty, deterministic = answers.uncertainty, answers.deterministic
@@ -57,48 +45,43 @@ def evaluate(answers: Answers, targets: Array, manifest: Manifest | None = None)
             | gaussian_figures(uncertainty, targets)
             | selective_errors(uncertainty, targets),
         }
-        of_intervals = merge(of_interval(deterministic, targets, each, answers.noise_std) for each in conformal)
+        of_intervals = merge(interval_figures(deterministic, targets, each, answers.noise_std) for each in conformal)
         constant = {BASELINE: constant_values(targets.astype(np.float64))}
         return join(constant, found, {"deterministic": of_intervals})
     found = {"deterministic": figures(deterministic, targets), "mc": figures(uncertainty.mean, targets)}
     found["mc"]["mutual_information"] = float(uncertainty.mutual_information.mean())
     tried = {
-        "deterministic": merge(of_set(deterministic, targets, each) for each in conformal),
-        "mc": merge(of_threshold(uncertainty, targets, each) for each in abstention),
+        "deterministic": merge(set_figures(deterministic, targets, each) for each in conformal),
+        "mc": merge(threshold_figures(uncertainty, targets, each) for each in abstention),
     }
     weighted = _weighted(answers, targets, manifest) if manifest and manifest.class_weights else {}
     constant = {BASELINE: constant_classes(targets, deterministic.shape[1])}
     return join(constant, found, weighted, _of_wrong(answers, targets), tried)
 
 
-def evaluate_strange(usual: Answers, strange: Answers, kind: str) -> Figures:
-    """How well strange rows of that kind are told from usual ones by doubt, as `auroc_<kind>_<doubt>`."""
-    of_strange = doubts(strange)
+def evaluate_ood(test: Answers, ood: Answers, kind: str) -> Figures:
+    """Return the AUROC of each uncertainty score for OOD rows of a kind among test rows, as `auroc_<kind>_<score>`."""
+    of_ood = uncertainty_scores(ood)
     return {
-        answer: {f"auroc_{kind}_{name}": auroc_of_strange(of, of_strange[answer][name]) for name, of in by.items()}
-        for answer, by in doubts(usual).items()
+        answer: {f"auroc_{kind}_{name}": auroc_of_ood(of, of_ood[answer][name]) for name, of in by.items()}
+        for answer, by in uncertainty_scores(test).items()
     }
 
 
 def constant_classes(targets: Int64, classes: int) -> dict[str, float]:
-    """Of answering all rows (rows,) with the frequencies of the classes, and so with the commonest."""
+    """Return the figures of predicting the class frequencies, hence the commonest class, for all rows (rows,)."""
     frequencies = np.bincount(targets, minlength=classes) / len(targets)
-    return figures(np.tile(frequencies, (len(targets), 1)), targets) | {"ece": 0.0}  # which sums do not give exactly
+    return figures(np.tile(frequencies, (len(targets), 1)), targets) | {"ece": 0.0}  # exactly; a sum rounds
 
 
 def constant_values(targets: Array) -> dict[str, float]:
-    """Of answering all rows (rows, outputs) with the mean and standard deviation of each output."""
+    """Return the figures of predicting the mean and standard deviation of each output for all rows (rows, outputs)."""
     mean, std = (np.broadcast_to(of, targets.shape) for of in (targets.mean(axis=0), targets.std(axis=0)))
     return errors(mean, targets) | {"nll": gaussian_nll(mean, std, targets), "crps": crps(mean, std, targets)}
 
 
-def row_weights(manifest: Manifest, targets: Int64) -> Float64 | None:
-    """Weight of each row (rows,) by that of its class; None where all weigh the same."""
-    return np.array(manifest.class_weights)[targets] if manifest.class_weights else None
-
-
 def _weighted(answers: Answers, targets: Int64, manifest: Manifest) -> Figures:
-    """How honest probabilities are where classes are as frequent as the weighted loss has them."""
+    """Return the calibration error where classes are as frequent as in the weighted loss."""
     weights, both = (
         row_weights(manifest, targets),
         {"deterministic": answers.deterministic, "mc": answers.uncertainty.mean},
@@ -107,16 +90,16 @@ def _weighted(answers: Answers, targets: Int64, manifest: Manifest) -> Figures:
 
 
 def _of_wrong(answers: Answers, targets: Int64) -> Figures:
-    """How well wrong answers are told from right ones by doubt."""
+    """Return the AUROC of each uncertainty score for wrong answers among right ones."""
     wrong = {"deterministic": ~right(answers.deterministic, targets), "mc": ~right(answers.uncertainty.mean, targets)}
     return {
         answer: {f"auroc_wrong_{name}": auroc(wrong[answer], doubt) for name, doubt in by.items()}
-        for answer, by in doubts(answers).items()
+        for answer, by in uncertainty_scores(answers).items()
     }
 
 
 def figures(probabilities: Float64, targets: Int64) -> dict[str, float]:
-    """Of probabilities (rows, classes) and targets (rows,), numbers of classes. Rows are doubted by their entropy."""
+    """Return the figures of probabilities (rows, classes) and class numbers (rows,), with entropy as uncertainty."""
     wrong, doubt = ~right(probabilities, targets), entropy(probabilities)
     return {
         "accuracy": accuracy(probabilities, targets),
@@ -130,19 +113,19 @@ def figures(probabilities: Float64, targets: Int64) -> dict[str, float]:
 
 
 def errors(values: Float64, targets: Array) -> dict[str, float]:
-    """Of a regression's values, both (rows, outputs)."""
+    """Return the errors of a regression's values, both (rows, outputs)."""
     return {"rmse": rmse(values, targets), "mae": mae(values, targets)}
 
 
 def selective_errors(uncertainty: RegressionUncertainty, targets: Array) -> dict[str, float]:
-    """Of answering only the rows doubted least: by the length of the vector of a row's total deviations."""
+    """Return the risk-coverage figures of a regression, with the length of a row's total deviations as uncertainty."""
     losses = np.abs(uncertainty.mean - targets).mean(axis=1)
     doubt = np.linalg.norm(uncertainty.total_std, axis=1)
     return {"aurc_mae": aurc(losses, doubt), "excess_aurc_mae": excess_aurc(losses, doubt)}
 
 
 def gaussian_figures(uncertainty: RegressionUncertainty, targets: Array) -> dict[str, float]:
-    """Of normal distributions with the mean and total deviation of a regression; targets (rows, outputs)."""
+    """Return figures of normal distributions with a regression's mean and total deviation; targets (rows, outputs)."""
     mean, std = uncertainty.mean, uncertainty.total_std
     found = {
         "nll": gaussian_nll(mean, std, targets),
@@ -157,12 +140,12 @@ def gaussian_figures(uncertainty: RegressionUncertainty, targets: Array) -> dict
 
 
 def join(*parts: Figures) -> Figures:
-    """All of them by kind and name, but what is not a finite number."""
+    """Return all figures by kind and name, without those that are not finite."""
     kinds = dict.fromkeys(kind for part in parts for kind in part)
     joined = {kind: merge(part.get(kind, {}) for part in parts) for kind in kinds}
     return {kind: {name: value for name, value in by.items() if math.isfinite(value)} for kind, by in joined.items()}
 
 
 def merge(parts: Iterable[dict[str, float]]) -> dict[str, float]:
-    """All of them by name."""
+    """Return all figures by name."""
     return {name: value for part in parts for name, value in part.items()}

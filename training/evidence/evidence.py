@@ -1,6 +1,6 @@
-"""Rows that training did not learn from → what the manifest says because of them: fitted, calibrated, evaluated.
+"""Fit, calibrate and evaluate a model on rows that training did not use, and record the results in its manifest.
 
-Each step asks the exported graphs through the service's engine, so that what it finds holds for what is served.
+Each step runs the exported graphs through the service's engine, so that its results hold for what is served.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from service.errors import InvalidInput
 from service.model.manifest import LearnedNoise, Manifest
 from service.model.runtime import Graph
 from training.errors import TrainingError
-from training.evidence.answers import ask
+from training.evidence.answers import compute_answers
 from training.evidence.calibrate import SCALES, calibrate, check_above_0, describe_noise, fit
 from training.evidence.report import make_report
 from training.evidence.rows import Rows, check_rows, named_inputs
@@ -27,123 +27,136 @@ from training.evidence.temperature import BOUNDS, at_bound
 from training.exporting.verify import Verified
 
 MASK_BYTES = 2**28
+"""Memory for masks, in bytes."""
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
+"""A function that is called with a line on each step's outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Parts of the data, each for a step of its own, and how the thinned networks are asked about them."""
+    """Parts of the data, each for a step of its own, and the sampling of the thinned networks on them."""
 
     validation: Rows | None = None
+    """Rows that fit the temperatures or the noise."""
     calibration: Rows | None = None
+    """Rows that fit the conformal quantiles and abstention thresholds."""
     test: Rows | None = None
+    """Rows of the reported figures."""
     others: Sequence[ArrayLike] = ()
-    """Inputs of another data set, which the network should doubt."""
+    """OOD data: inputs of another data set, to which the network should give high uncertainty."""
     passes: int = 100
+    """The number of samples a row."""
     seed: int = 0
+    """The seed of the samples' masks."""
 
     @property
     def parts(self) -> dict[str, Rows]:
-        """Those that are given, by name."""
+        """The parts given, by name."""
         parts = {"validation": self.validation, "calibration": self.calibration, "test": self.test}
         return {name: rows for name, rows in parts.items() if rows is not None}
 
     @property
     def test_rows(self) -> int:
+        """The number of test rows."""
         return len(np.asarray(self.test.targets)) if self.test else 0
 
     @property
     def sampling(self) -> Sampling:
+        """The number of samples and their seed."""
         return Sampling(self.passes, self.seed)
 
 
-class Asked:
-    """Graphs that passed verification, to be asked as a manifest says."""
+class VerifiedGraphs:
+    """Graphs that passed verification, ready to run under any manifest."""
 
     def __init__(self, verified: Verified) -> None:
+        """Open both graphs in onnxruntime."""
         self.predict, self.sample, self.masks = Graph(verified.predict), Graph(verified.sample), MaskCache(MASK_BYTES)
 
     def engine(self, manifest: Manifest) -> Engine:
+        """Return the service's engine for these graphs and the manifest."""
         return Engine(manifest, self.predict, self.sample, self.masks)
 
 
-def check_noise_told(manifest: Manifest, asked: Asked, inputs: Inputs, sampling: Sampling) -> None:
-    """Raises TrainingError where a learned noise of these rows is not above 0, with or without dropout."""
+def check_learned_noise(manifest: Manifest, graphs: VerifiedGraphs, inputs: Inputs, sampling: Sampling) -> None:
+    """Raise TrainingError where the learned noise of these rows is not above 0, with or without dropout."""
     if isinstance(manifest.noise, LearnedNoise):
-        outputs = asked.predict.run(inputs)[None], asked.engine(manifest).draw_all(inputs, sampling)
+        outputs = graphs.predict.run(inputs)[None], graphs.engine(manifest).draw_all(inputs, sampling)
         check_above_0(np.split(np.concatenate(outputs), 2, axis=-1)[1])
 
 
-def checked(manifest: Manifest, evidence: Evidence, say: Say) -> Manifest:
-    """Warn of rows that two parts share; raises TrainingError for a part that does not fit the model."""
+def checked(manifest: Manifest, evidence: Evidence, log: Log) -> Manifest:
+    """Return the manifest with warnings of rows that two parts share; raise TrainingError for a part that is unfit."""
     rows = {name: _distinct(check_rows(name, part, manifest)[0]) for name, part in evidence.parts.items()}
     shared = {(one, other): len(rows[one] & rows[other]) for one, other in combinations(rows, 2)}
     warnings = (
-        f"{one} and {other} rows share {count} rows, so that what was chosen by them is measured on them"
+        f"{one} and {other} rows share {count} rows, so that the same rows choose and measure"
         for (one, other), count in shared.items()
         if count
     )
-    return _warned(manifest, warnings, say)
+    return _warned(manifest, warnings, log)
 
 
 def _distinct(inputs: Inputs) -> set[bytes]:
-    """Digests of the rows of all inputs together."""
+    """Return the digests of the rows of all inputs together."""
     rows = zip(*inputs.values(), strict=True)
     return {blake2b(b"".join(value.tobytes() for value in row), digest_size=16).digest() for row in rows}
 
 
-def fitted(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Manifest:
-    """With the temperatures, or the noise, that suit the validation rows."""
+def fitted(manifest: Manifest, graphs: VerifiedGraphs, evidence: Evidence, log: Log) -> Manifest:
+    """Return the manifest with temperatures, or with noise, fitted to the validation rows."""
     if evidence.validation is None:
         return manifest
     inputs, targets = check_rows("validation", evidence.validation, manifest)
-    samples = asked.engine(manifest).draw_all(inputs, evidence.sampling)
-    found = fit(manifest, asked.predict.run(inputs), samples, targets)
-    for line in _what_was_fitted(found) if manifest.noise is None or manifest.noise != found.noise else ():
-        say(f"{line}, on {len(targets)} validation rows")
-    return _warned(found, _beyond_bounds(found), say)
+    samples = graphs.engine(manifest).draw_all(inputs, evidence.sampling)
+    found = fit(manifest, graphs.predict.run(inputs), samples, targets)
+    for line in _describe_fit(found) if manifest.noise is None or manifest.noise != found.noise else ():
+        log(f"{line}, on {len(targets)} validation rows")
+    return _warned(found, _beyond_bounds(found), log)
 
 
-def calibrated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> Manifest:
-    """With the conformal quantiles and abstention thresholds of the calibration rows."""
+def calibrated(manifest: Manifest, graphs: VerifiedGraphs, evidence: Evidence, log: Log) -> Manifest:
+    """Return the manifest with conformal quantiles and abstention thresholds fitted to the calibration rows."""
     if evidence.calibration is None:
         return manifest
     inputs, targets = check_rows("calibration", evidence.calibration, manifest)
-    answers = ask(asked.engine(manifest), inputs, evidence.passes, evidence.seed)
+    answers = compute_answers(graphs.engine(manifest), inputs, evidence.passes, evidence.seed)
     found = calibrate(manifest, answers, targets, evidence.test_rows)
-    say(f"{_what_was_calibrated(found)}, on {len(targets)} calibration rows")
+    log(f"{_describe_calibration(found)}, on {len(targets)} calibration rows")
     return found
 
 
-def evaluated(manifest: Manifest, asked: Asked, evidence: Evidence, say: Say) -> tuple[Manifest, Mapping[str, bytes]]:
-    """With the figures of the test rows, and what they say against the model; and plots of them."""
+def evaluated(
+    manifest: Manifest, graphs: VerifiedGraphs, evidence: Evidence, log: Log
+) -> tuple[Manifest, Mapping[str, bytes]]:
+    """Return the manifest with the figures and warnings of the test rows, and plots of them by file name."""
     if evidence.test is None:
         return manifest, {}
     inputs, targets = check_rows("test", evidence.test, manifest)
-    strangers = _other_rows(evidence.others, manifest) if evidence.others else None
-    report = make_report(asked.engine(manifest), inputs, targets, strangers, evidence.passes, evidence.seed)
-    say(f"evaluate: with and without dropout, on {len(targets)} test rows")
+    ood = _ood_inputs(evidence.others, manifest) if evidence.others else None
+    report = make_report(graphs.engine(manifest), inputs, targets, ood, evidence.passes, evidence.seed)
+    log(f"evaluate: with and without dropout, on {len(targets)} test rows")
     found = manifest.model_copy(update={"evaluation": report.figures, "class_figures": report.classes})
-    return _warned(found, report.warnings, say), report.plots
+    return _warned(found, report.warnings, log), report.plots
 
 
-def _warned(manifest: Manifest, warnings: Iterable[str], say: Say) -> Manifest:
-    """Return the manifest with these warnings as well, and report them."""
+def _warned(manifest: Manifest, warnings: Iterable[str], log: Log) -> Manifest:
+    """Return the manifest with these warnings as well, and log them."""
     found = tuple(warnings)
     for warning in found:
-        say(f"warning: {warning}")
+        log(f"warning: {warning}")
     return manifest.model_copy(update={"warnings": (*manifest.warnings, *found)})
 
 
-def _other_rows(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
+def _ood_inputs(arrays: Sequence[ArrayLike], manifest: Manifest) -> Inputs:
     try:
         return named_inputs(arrays, manifest)
     except InvalidInput as error:
         raise TrainingError(f"others: {error.message}") from None
 
 
-def _what_was_fitted(manifest: Manifest) -> Iterator[str]:
+def _describe_fit(manifest: Manifest) -> Iterator[str]:
     if manifest.task == "regression":
         yield f"fit: {describe_noise(manifest.noise)}"
         return
@@ -152,12 +165,12 @@ def _what_was_fitted(manifest: Manifest) -> Iterator[str]:
 
 
 def _beyond_bounds(manifest: Manifest) -> Iterator[str]:
-    """Warnings of what was stopped by the bounds within which it is sought."""
+    """Yield a warning of each fitted parameter that lies at a bound of its search."""
     if isinstance(manifest.noise, LearnedNoise) and at_bound(manifest.noise.scale, SCALES):
-        yield f"the best factor of the learned noise lies beyond {manifest.noise.scale:.3g}: trust no deviation"
+        yield f"the best factor of the learned noise lies beyond {manifest.noise.scale:.3g}: deviations are unreliable"
     for kind, temperature in _temperatures(manifest).items() if manifest.labels else ():
         if at_bound(temperature, BOUNDS):
-            yield f"the best {kind} lies beyond {temperature:.3g}: trust no probability"
+            yield f"the best {kind} lies beyond {temperature:.3g}: probabilities are unreliable"
 
 
 def _temperatures(manifest: Manifest) -> dict[str, float]:
@@ -167,7 +180,7 @@ def _temperatures(manifest: Manifest) -> dict[str, float]:
     }
 
 
-def _what_was_calibrated(manifest: Manifest) -> str:
+def _describe_calibration(manifest: Manifest) -> str:
     coverages = ", ".join(f"{quantile.coverage:g}" for quantile in manifest.conformal)
     text = f"calibrate: sets of coverage {coverages or 'none'}"
     if manifest.task == "regression":

@@ -1,4 +1,4 @@
-"""Answers and the truth → the plots of a model's card, as SVG files by name."""
+"""Draw the plots of a model's card as SVG files."""
 
 import numpy as np
 from scipy.stats import norm
@@ -13,14 +13,14 @@ from training.evidence.metrics.selective import risk_coverage
 from training.evidence.svg import Axis, Dots, Line, chart
 
 POINTS = 150
-"""At most so many of a line or of rows are drawn."""
+"""The largest number of points of a line, or of rows drawn."""
 SMALLEST = 0.03
-"""Share of the rows, to be seen at all."""
+"""The share of the rows that the smallest dot stands for, so that it is visible."""
 END = np.array([0.0, 1.0])
 
 
 def plot(answers: Answers, targets: Array) -> dict[str, bytes]:
-    """Of a classification reliability and risk-coverage, of a regression's first output the intervals.
+    """Return the plots by file name: reliability and risk-coverage, or the intervals of a regression's first output.
 
     Targets are classes (rows,), or values (rows, outputs).
     """
@@ -35,7 +35,7 @@ def plot(answers: Answers, targets: Array) -> dict[str, bytes]:
 
 
 def reliability_diagram(both: tuple[Float64, Float64], targets: Int64) -> str:
-    """Accuracy against confidence, of deterministic and mean probabilities (rows, classes)."""
+    """Return accuracy against confidence of deterministic and mean probabilities (rows, classes), as SVG."""
     marks: list[Line | Dots] = [Line(END, END, "guide")]
     for number, (name, probabilities) in enumerate(zip(KINDS.values(), both, strict=True)):
         found = reliability(probabilities, targets)
@@ -44,11 +44,11 @@ def reliability_diagram(both: tuple[Float64, Float64], targets: Int64) -> str:
             Line(found.confidence, found.accuracy, f"s{number} faint"),
             Dots(found.confidence, found.accuracy, np.maximum(found.share, SMALLEST), f"s{number}", shown),
         ]
-    return chart("Is it right as often as it says?", Axis("confidence", 0, 1), Axis("accuracy", 0, 1), marks)
+    return chart("Accuracy against confidence", Axis("confidence", 0, 1), Axis("accuracy", 0, 1), marks)
 
 
 def risk_coverage_plot(both: tuple[Float64, Float64], targets: Int64) -> str:
-    """Error rate of the share of the rows that is accepted, those of lowest entropy first."""
+    """Return the error rate against the share of rows accepted, those of lowest entropy first, as SVG."""
     curves = [risk_coverage(~right(p, targets), entropy(p)) for p in both]
     highest = max(float(curve.risk.max()) for curve in curves) or 1.0
     marks = []
@@ -56,12 +56,12 @@ def risk_coverage_plot(both: tuple[Float64, Float64], targets: Int64) -> str:
         shown = np.unique(np.linspace(0, len(curve.risk) - 1, POINTS).round().astype(np.int64))
         area = f"{name}, AURC {curve.risk.mean():.4f}"
         marks.append(Line(curve.coverage[shown], curve.risk[shown], f"s{number}", area))
-    x, y = Axis("share of the rows answered, the surest first", 0, 1), Axis("error rate of those", 0, highest)
-    return chart("Are fewer wrong where it is sure?", x, y, marks)
+    x, y = Axis("share of the rows answered, most certain first", 0, 1), Axis("error rate", 0, highest)
+    return chart("Error rate against coverage", x, y, marks)
 
 
 def intervals(uncertainty: RegressionUncertainty, targets: Float64) -> str:
-    """Predicted values with the intervals of normal distributions against the true ones, of the first output."""
+    """Return predicted values with normal intervals against the true ones, of the first output, as SVG."""
     order = np.argsort(targets[:, 0], kind="stable")
     rows = order[np.unique(np.linspace(0, len(order) - 1, POINTS).round().astype(np.int64))]
     truth, mean = targets[rows, 0].astype(np.float64), uncertainty.mean[rows, 0]
@@ -75,8 +75,8 @@ def intervals(uncertainty: RegressionUncertainty, targets: Float64) -> str:
     ]
     bars[0] = bars[0]._replace(name=f"{INTERVAL_COVERAGE:.0%} interval")
     marks: list[Line | Dots] = [
-        Line(ends, ends, "guide", "as true"),
+        Line(ends, ends, "guide", "equal"),
         *bars,
         Dots(truth, mean, np.full(len(rows), 0.06), "s0", KINDS["mc"]),
     ]
-    return chart("How far from the truth?", Axis("true", low, high), Axis("predicted", low, high), marks)
+    return chart("Predicted against true", Axis("true", low, high), Axis("predicted", low, high), marks)

@@ -1,4 +1,4 @@
-"""A finished model and test rows → figures and plots: what it answers to them, and to rows that it should doubt."""
+"""Evaluate a finished model on test rows and on OOD rows."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,52 +10,54 @@ from service.engine.steps import Inputs, count_rows
 from service.errors import InvalidInput
 from service.model.manifest import ClassFigures
 from service.model.runtime import Array
-from training.evidence.answers import ask
-from training.evidence.evaluate import Figures, evaluate, evaluate_strange, join
+from training.evidence.answers import compute_answers
+from training.evidence.evaluate import evaluate, evaluate_ood, join
+from training.evidence.metrics import Figures
+from training.evidence.ood import ood_inputs
 from training.evidence.plots import plot
-from training.evidence.promises import unkept
-from training.evidence.skill import class_figures, unlearned
-from training.evidence.strange import strange_inputs
+from training.evidence.reliability import reliability_warnings
+from training.evidence.skill import class_figures, skill_warnings
 
-STRANGE_ROWS = 1000
-"""At most so many of each kind; they give an AUROC to about 0.01."""
+OOD_ROWS = 1000
+"""The largest number of rows of each kind; they give an AUROC to about 0.01."""
 OTHER = "other"
+"""The kind of OOD rows that come from another data set."""
 
 
 class Report(NamedTuple):
-    """What a test found."""
+    """Results of an evaluation."""
 
     figures: Figures
     plots: Mapping[str, bytes]
     """SVG files by name."""
     classes: tuple[ClassFigures, ...]
-    """Of each class, in the order of the labels."""
+    """Figures of each class, in the order of the labels."""
     warnings: tuple[str, ...]
-    """What the figures say against the model, in sentences."""
+    """Sentences on weaknesses that the figures show."""
 
 
 def make_report(
     engine: Engine, inputs: Inputs, targets: Array, others: Inputs | None, passes: int, seed: int
 ) -> Report:
-    """Of test rows, and `others`, rows of another data set, if there are any.
+    """Return the figures, plots and warnings of test rows, and of OOD rows if `others` holds any.
 
     Raises InvalidInput for rows of either that the model has no finite answer to.
     """
-    answers = ask(engine, inputs, passes, seed)
+    answers = compute_answers(engine, inputs, passes, seed)
     figures = [evaluate(answers, targets, engine.manifest)]
-    for kind, strange in strange_inputs(_some(inputs, seed), seed).items():
+    for kind, ood in ood_inputs(_some(inputs, seed), seed).items():
         try:
-            figures.append(evaluate_strange(answers, ask(engine, strange, passes, seed), kind))
+            figures.append(evaluate_ood(answers, compute_answers(engine, ood, passes, seed), kind))
         except InvalidInput:
-            continue  # refusing them is no fault: the service would do so, too
+            continue  # a refusal is right: the service would refuse such rows, too
     if others is not None:
-        figures.append(evaluate_strange(answers, ask(engine, _some(others, seed), passes, seed), OTHER))
+        figures.append(evaluate_ood(answers, compute_answers(engine, _some(others, seed), passes, seed), OTHER))
     manifest, joined = engine.manifest, join(*figures)
-    warnings = (*unlearned(answers, targets, manifest), *unkept(joined, manifest, len(targets)))
+    warnings = (*skill_warnings(answers, targets, manifest), *reliability_warnings(joined, manifest, len(targets)))
     return Report(joined, plot(answers, targets), class_figures(answers, targets, manifest.labels), warnings)
 
 
 def _some(inputs: Inputs, seed: int) -> Inputs:
-    """At most STRANGE_ROWS of the rows."""
-    rows = np.random.default_rng(seed).permutation(count_rows(inputs))[:STRANGE_ROWS]
+    """Return at most OOD_ROWS of the rows."""
+    rows = np.random.default_rng(seed).permutation(count_rows(inputs))[:OOD_ROWS]
     return {name: values[rows] for name, values in inputs.items()}

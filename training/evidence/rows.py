@@ -13,31 +13,32 @@ from service.model.manifest import Manifest
 from service.model.runtime import Array
 from service.rows.inputs import check_inputs, field_name
 from training.errors import TrainingError
+from training.evidence.metrics import Float64, Int64
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Rows:
-    """Rows that training did not learn from, and the truth about them."""
+    """Inputs that training did not use, and their targets."""
 
     inputs: tuple[ArrayLike, ...]
     """One array or tensor (rows, …) for each input of the network."""
     targets: ArrayLike
-    """Numbers of classes (rows,); of a regression the values (rows, outputs), of one output (rows,) too."""
+    """Class numbers (rows,), or a regression's values (rows, outputs), also (rows,) for one output."""
 
     def __init__(self, inputs: ArrayLike | tuple[ArrayLike, ...], targets: ArrayLike) -> None:
-        """A lone array, or lists of numbers, are the rows of the only input."""
+        """Take a tuple of arrays, one an input; a lone array, or lists of numbers, are the rows of the only input."""
         object.__setattr__(self, "inputs", one_an_input(inputs))
         object.__setattr__(self, "targets", targets)
 
 
 def one_an_input(inputs: Any) -> tuple[ArrayLike, ...]:
-    """Return arrays, one an input; what is neither a tuple nor a list of arrays is that of the only input."""
+    """Return one array an input; a value that is neither a tuple nor a list of arrays is that of the only input."""
     arrays = isinstance(inputs, list) and all(hasattr(each, "shape") for each in inputs)
     return tuple(inputs) if arrays or isinstance(inputs, tuple) else (inputs,)
 
 
 def named_inputs(arrays: Sequence[ArrayLike], manifest: Manifest) -> dict[str, Array]:
-    """By name, as the service would take them; raises InvalidInput."""
+    """Return the arrays by input name, as the service takes them; raise InvalidInput."""
     if len(arrays) != len(manifest.inputs):
         raise InvalidInput(f"inputs: expected {len(manifest.inputs)} arrays, one an input; found {len(arrays)}")
     given = {
@@ -55,7 +56,7 @@ def _array(rows: ArrayLike, field: str) -> Array:
 
 
 def check_rows(part: str, rows: Rows, manifest: Manifest) -> tuple[dict[str, Array], Array]:
-    """Inputs by name and targets, of a part of the data; raises TrainingError naming the part and the field."""
+    """Return inputs by name, and targets, of a part of the data; raise TrainingError naming the part and the field."""
     if not isinstance(rows, Rows):
         raise TrainingError(f"{part}: expected Rows(inputs, targets); found a {type(rows).__name__}")
     try:
@@ -72,11 +73,17 @@ def check_rows(part: str, rows: Rows, manifest: Manifest) -> tuple[dict[str, Arr
 
 
 def _check_classes(targets: Array, rows: int, classes: int) -> str | None:
-    """What is expected instead."""
+    """Return the expectation that the targets miss, if any."""
     fits = targets.shape == (rows,) and targets.dtype.kind in "iu" and targets.min() >= 0 and targets.max() < classes
     return None if fits else f"{rows} whole numbers from 0 to {classes - 1}"
 
 
 def _check_values(targets: Array, rows: int, outputs: int) -> str | None:
+    """Return the expectation that the targets miss, if any."""
     fits = targets.shape == (rows, outputs) and targets.dtype.kind in "iuf" and np.isfinite(targets).all()
     return None if fits else f"finite numbers of shape ({rows}, {outputs})"
+
+
+def row_weights(manifest: Manifest, targets: Int64) -> Float64 | None:
+    """Return the weight of each row (rows,), that of its class; None without class weights."""
+    return np.array(manifest.class_weights)[targets] if manifest.class_weights else None

@@ -1,4 +1,4 @@
-"""Test rows → whether the answers are better than one answer to all rows would be; what is not so, in sentences."""
+"""Compare a model's answers with a constant answer, and warn where they are no better."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,17 @@ from training.evidence.metrics import Float64, Int64
 from training.evidence.metrics.classes import accuracy, recall
 
 SHOWN = norm.ppf(0.95)
-"""Standard errors above 0 from which a gain over chance counts as shown, one-sided."""
+"""Standard errors above 0 from which a gain over chance counts as significant, one-sided."""
 NAMED = 5
+"""The largest number of classes that a warning names."""
 MOST_CLASSES = 1000
-"""A manifest stays short."""
+"""The largest number of classes with figures of their own, as a manifest should stay short."""
 
 
 def class_figures(answers: Answers, targets: Array, labels: Sequence[str]) -> tuple[ClassFigures, ...]:
-    """Rows and recall of each class, in the order of the labels; nothing for a regression, and where they are many."""
+    """Return rows and recall of each class, in the order of the labels; empty for a regression and for very many
+    classes.
+    """
     if not 0 < len(labels) <= MOST_CLASSES:
         return ()
     recalls = [recall(values, targets) for values in (answers.deterministic, answers.uncertainty.mean)]
@@ -33,8 +36,8 @@ def class_figures(answers: Answers, targets: Array, labels: Sequence[str]) -> tu
     )
 
 
-def unlearned(answers: Answers, targets: Array, manifest: Manifest) -> Iterator[str]:
-    """Warn of deterministic answers that are no better than a constant, and of classes never recognised or not tested.
+def skill_warnings(answers: Answers, targets: Array, manifest: Manifest) -> Iterator[str]:
+    """Yield warnings of answers that are no better than a constant, and of classes never recognised or not tested.
 
     Targets are classes (rows,), or a regression's values (rows, outputs).
     """
@@ -70,21 +73,21 @@ def _missed_classes(answers: Answers, targets: Int64, labels: Sequence[str]) -> 
     if missed_by_mean.any():
         yield f"recall 0 with MC dropout, so not recognised by it: {_named(missed_by_mean, labels, rows)}"
     if (rows == 0).any():
-        yield f"no test row has the class, so nothing is known of it: {_named(rows == 0, labels, rows)}"
+        yield f"no test row has the class, so it is not evaluated: {_named(rows == 0, labels, rows)}"
 
 
 def _named(which: NDArray[np.bool_], labels: Sequence[str], rows: Int64) -> str:
-    """«'yes' (4 test rows), 'maybe' (0 test rows) and 3 more»."""
+    """Return «'yes' (4 test rows), 'maybe' (0 test rows) and 3 more»."""
     places = np.flatnonzero(which)
     named = ", ".join(f"{labels[i]!r} ({rows[i]} test row{'s' * int(rows[i] != 1)})" for i in places[:NAMED])
     return named + f" and {len(places) - NAMED} more" * int(len(places) > NAMED)
 
 
 def agreement_beyond_chance(answered: Int64, targets: Int64) -> float:
-    """How many more of the classes (rows,) are right than if the same answers were given in random order.
+    """Return the excess of right classes over the same answers in random order, in standard deviations of such orders.
 
-    In standard deviations of such orders, by the exact mean and variance of a permutation statistic (Hoeffding 1951);
-    0 where all answers or all targets are equal. The excess is the numerator of Cohen's kappa.
+    Answers and targets are (rows,); mean and variance are the exact ones of a permutation statistic (Hoeffding 1951); 0
+    where all answers or all targets are equal. The excess is the numerator of Cohen's kappa.
     """
     n, classes = len(targets), int(max(answered.max(), targets.max())) + 1
     p, t = (np.bincount(of, minlength=classes).astype(np.float64) for of in (answered, targets))
@@ -94,7 +97,7 @@ def agreement_beyond_chance(answered: Int64, targets: Int64) -> float:
 
 
 def _unlearned_values(values: Float64, targets: Float64) -> Iterator[str]:
-    """Of each output (rows, outputs), by the squared errors that it and the mean of the targets make at each row."""
+    """Yield a warning for each output whose squared errors are not significantly below those of the targets' mean."""
     targets = targets.astype(np.float64)
     constant = np.square(targets - targets.mean(axis=0))
     gain = constant - np.square(targets - values)

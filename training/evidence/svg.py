@@ -1,4 +1,4 @@
-"""Lines, dots and bars → a small chart as SVG: plain text, the same for the same numbers, for light and dark pages."""
+"""Draw lines and dots as a small SVG chart: plain text, reproducible, for light and dark pages."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,9 @@ from training.evidence.metrics import Float64
 
 WIDTH, HEIGHT = 420, 332
 LEFT, RIGHT, TOP, BOTTOM = 64, 404, 36, 268
-"""Of the frame, in pixels."""
+"""Edges of the frame in pixels."""
 MAX_RADIUS = 9.0
+"""Radius in pixels of a dot of area 1."""
 STYLE = """
 svg{font:12px system-ui,sans-serif;--page:#fff;--ink:#24292f;--faint:#d0d7de;--s0:#0969da;--s1:#bc4c00;--s2:#1a7f37}
 @media(prefers-color-scheme:dark){svg{--page:#0d1117;--ink:#e6edf3;--faint:#3d444d;--s0:#58a6ff;--s1:#f0883e;--s2:#3fb950}}
@@ -22,20 +23,20 @@ circle{fill:var(--page);fill-opacity:.6}"""
 
 
 class Axis(NamedTuple):
-    """What is along it, from where to where."""
+    """An axis with its title and range."""
 
     name: str
     low: float
     high: float
     log: bool = False
-    """Whether values are powers of ten; then the numbers at the axis are 1, 2, 5, 10, …"""
+    """Whether values are exponents of ten; the tick labels are then 1, 2, 5, 10, …"""
 
     def share(self, values: Float64) -> Float64:
-        """0 at the low end to 1 at the high one; what lies beyond is drawn at the end."""
+        """Return positions from 0 at the low end to 1 at the high one; values beyond are drawn at the end."""
         return np.clip((values - self.low) / (self.high - self.low), 0, 1)
 
     def ticks(self) -> list[float]:
-        """Three to six round numbers, or of powers as many as there are."""
+        """Return three to six round numbers, or for a log axis all of 1, 2 and 5 times a power of ten."""
         if self.log:
             tens = range(math.floor(self.low), math.ceil(self.high) + 1)
             powers = [ten + math.log10(factor) for ten in tens for factor in (1, 2, 5)]
@@ -46,13 +47,13 @@ class Axis(NamedTuple):
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
-    def told(self, tick: float) -> str:
-        """As it is written at the axis."""
+    def label(self, tick: float) -> str:
+        """Return the label of a tick."""
         return f"{10**tick if self.log else tick:g}"
 
 
 class Line(NamedTuple):
-    """Through points, all (points,)."""
+    """A line through points, all (points,)."""
 
     x: Float64
     y: Float64
@@ -61,7 +62,7 @@ class Line(NamedTuple):
 
 
 class Dots(NamedTuple):
-    """Points of an area, 0 to 1, all (points,)."""
+    """Dots at points, with areas from 0 to 1, all (points,)."""
 
     x: Float64
     y: Float64
@@ -71,7 +72,7 @@ class Dots(NamedTuple):
 
 
 def chart(title: str, x: Axis, y: Axis, marks: Sequence[Line | Dots]) -> str:
-    """The whole file. Styles are `s0` to `s2`, all also `faint`, and `guide`; marks with a name are in the legend."""
+    """Return the SVG file. Styles are `s0` to `s2`, each also `faint`, and `guide`; named marks are in the legend."""
     legend = [mark for mark in marks if mark.name]
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img">',
@@ -90,11 +91,11 @@ def _frame(x: Axis, y: Axis) -> Iterator[str]:
     for tick in x.ticks():
         at = float(_across(x, np.array(tick)))
         yield f'<line class="grid" x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{BOTTOM}"/>'
-        yield _text(at, BOTTOM + 16, x.told(tick), "text-anchor:middle")
+        yield _text(at, BOTTOM + 16, x.label(tick), "text-anchor:middle")
     for tick in y.ticks():
         at = float(_up(y, np.array(tick)))
         yield f'<line class="grid" x1="{LEFT}" y1="{at:.1f}" x2="{RIGHT}" y2="{at:.1f}"/>'
-        yield _text(LEFT - 6, at + 4, y.told(tick), "text-anchor:end")
+        yield _text(LEFT - 6, at + 4, y.label(tick), "text-anchor:end")
     yield _text((LEFT + RIGHT) / 2, BOTTOM + 34, x.name, "text-anchor:middle")
     middle = (TOP + BOTTOM) / 2
     yield f'<g transform="rotate(-90 14 {middle:.1f})">{_text(14, middle, y.name, "text-anchor:middle")}</g>'
@@ -112,7 +113,7 @@ def _draw(mark: Line | Dots, x: Axis, y: Axis) -> Iterator[str]:
 
 
 def _entry(number: int, of: int, mark: Line | Dots) -> Iterator[str]:
-    """In one line below the chart."""
+    """Yield an entry of the legend, on one line below the chart."""
     at = 14 + number * (RIGHT - 14) / of
     yield f'<line class="{mark.style}" x1="{at:.1f}" y1="318" x2="{at + 16:.1f}" y2="318"/>'
     yield _text(at + 22, 322, mark.name)

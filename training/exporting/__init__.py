@@ -1,1 +1,1 @@
-"""A network with dropout becomes two graphs, which are proved to do what it does."""
+"""Export a network with dropout as two graphs, and verify that they compute what it does."""

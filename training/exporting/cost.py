@@ -1,4 +1,4 @@
-"""How much a graph computes for a row in a pass, from its shapes alone: the same on every machine."""
+"""Measure the computation of a graph for a row and pass from its shapes, which is the same on every machine."""
 
 import math
 
@@ -9,13 +9,13 @@ from service.model.manifest import Work
 from training.exporting.layout import infer_shapes
 
 PRODUCTS = {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU"}
-"""Operators whose multiply-adds count; all others cost about what they write."""
+"""Operators whose multiply-adds count; the cost of any other is roughly that of writing its outputs."""
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 def measure_work(sample: ModelProto) -> Work:
-    """Of one row in one pass of sample.onnx: its multiply-adds, and the bytes of all that it writes on the way."""
+    """Return the multiply-adds of one row in one pass of sample.onnx, and the bytes of all tensors it writes."""
     known = infer_shapes(sample, rows=1)
     shapes = {name: tuple(size or 1 for size in shape) for name, (_, shape) in known.items()}
     shapes |= {weights.name: tuple(weights.dims) for weights in sample.graph.initializer}
@@ -27,7 +27,7 @@ def measure_work(sample: ModelProto) -> Work:
 
 
 def _multiply_adds(node: NodeProto, shapes: Shapes) -> int:
-    """Elements written, times the products summed for each."""
+    """Return the elements written times the products summed for each."""
     if node.op_type not in PRODUCTS or node.output[0] not in shapes:
         return 0
     written = math.prod(shapes[node.output[0]])
@@ -42,7 +42,7 @@ def _multiply_adds(node: NodeProto, shapes: Shapes) -> int:
             return written * math.prod(weights[1:])
         case "ConvTranspose":
             return math.prod(shapes.get(node.input[0], ())) * math.prod(weights[1:])
-        case _:  # recurrent: input and recurrent weights, once a step of the sequence
+        case _:  # recurrent: input and recurrent weights, at each step of the sequence
             steps = (shapes.get(node.input[0]) or (1,))[0]
             return steps * (math.prod(weights) + math.prod(shapes.get(node.input[2], ())))
 

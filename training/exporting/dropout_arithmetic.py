@@ -1,8 +1,8 @@
-"""Dropout that an exporter wrote out as arithmetic on uniform noise: RandomUniformLike → Less → Cast → …
+"""Find dropout that an exporter wrote as arithmetic on uniform numbers: RandomUniformLike → Less → Cast → …
 
-So come torch's Dropout1d to 3d, AlphaDropout, FeatureAlphaDropout and stochastic depth. Whatever the
-arithmetic, only its effect counts: a unit x becomes scale·x + shift, with one pair of numbers when it is
-kept and another when it is dropped. The effect is found by calculating it.
+torch's Dropout1d to 3d, AlphaDropout, FeatureAlphaDropout and stochastic depth are exported so. Only the effect of the
+arithmetic counts: a unit x becomes scale·x + shift, with one pair of numbers when it is kept and another when it is
+dropped. The effect is found by evaluating the arithmetic.
 """
 
 import math
@@ -16,6 +16,7 @@ from training.errors import CannotExport
 from training.exporting.graphs import describe, producers, readers
 
 UNIFORM = {"RandomUniform", "RandomUniformLike"}
+"""Operators that draw uniform numbers."""
 ARITHMETIC: dict[str, Callable[..., float]] = {
     "Add": lambda a, b: a + b,
     "Sub": lambda a, b: a - b,
@@ -28,12 +29,12 @@ ARITHMETIC: dict[str, Callable[..., float]] = {
     "Not": lambda a: 1 - a,
     "Where": lambda condition, a, b: a if condition else b,
 }
-"""What may stand between the noise and the output of a dropout."""
+"""Operators allowed between the uniform numbers and the output of a dropout, and their effect on numbers."""
 
 
 @dataclass(frozen=True)
 class Affine:
-    """scale·x + shift"""
+    """The function scale·x + shift."""
 
     scale: float
     shift: float = 0.0
@@ -41,10 +42,10 @@ class Affine:
 
 @dataclass(frozen=True)
 class Block:
-    """The nodes of one dropout: `noise` says which units of `source` are kept, `output` comes out."""
+    """The nodes of one dropout from `source` to `output`; `mask` is the tensor that is true for kept units."""
 
     keep: float
-    noise: str
+    mask: str
     source: str
     output: str
     kept: Affine
@@ -52,25 +53,25 @@ class Block:
 
     @property
     def plain(self) -> bool:
-        """Whether it is x/keep for kept units and 0 for dropped ones."""
+        """Whether kept units become x/keep and dropped ones 0."""
         rescaled = math.isclose(self.kept.scale * self.keep, 1, rel_tol=1e-5)
         return rescaled and self.kept.shift == self.dropped.scale == self.dropped.shift == 0
 
 
 def find_block(graph: GraphProto, node: NodeProto) -> Block:
-    """The dropout that draws its noise from this node; raises CannotExport if it is some other randomness."""
+    """Return the dropout that uses this node's uniform numbers; raise CannotExport for any other randomness."""
     scalars = _scalars(graph)
-    keep, noise = _threshold(graph, node, scalars)
-    source, output = _ends(graph, noise, node)
+    keep, mask = _threshold(graph, node, scalars)
+    source, output = _ends(graph, mask, node)
 
     def effect(kept: float) -> Affine:
-        at = [_evaluate(output, {**scalars, source: x, noise: kept}, made, node) for x in (0.0, 1.0, 3.0)]
+        at = [_evaluate(output, {**scalars, source: x, mask: kept}, made, node) for x in (0.0, 1.0, 3.0)]
         if not math.isclose(at[2], 3 * (at[1] - at[0]) + at[0], rel_tol=1e-5):
             raise CannotExport(f"{describe(node)}: is random, but its effect is not that of dropout")
         return Affine(at[1] - at[0], at[0])
 
     made = producers(graph)
-    return Block(keep, noise, source, output, effect(1.0), effect(0.0))
+    return Block(keep, mask, source, output, effect(1.0), effect(0.0))
 
 
 def _scalars(graph: GraphProto) -> dict[str, float]:
@@ -79,12 +80,12 @@ def _scalars(graph: GraphProto) -> dict[str, float]:
 
 
 def decimal(value: float) -> float:
-    """The shortest decimal of a float32: 0.1, not 0.10000000149."""
+    """Return the shortest decimal of a float32: 0.1, not 0.10000000149."""
     return float(str(np.float32(value)))
 
 
 def _threshold(graph: GraphProto, node: NodeProto, scalars: Mapping[str, float]) -> tuple[float, str]:
-    """Probability to keep and name of the tensor that tells what is kept: uniform noise below a constant."""
+    """Return the probability to keep, and the name of the mask: uniform numbers below a constant."""
     following = readers(graph, node.output[0])
     bounds = {attribute.name: attribute.f for attribute in node.attribute}
     ordinary = (bounds.get("low", 0), bounds.get("high", 1)) == (0, 1)
@@ -95,10 +96,10 @@ def _threshold(graph: GraphProto, node: NodeProto, scalars: Mapping[str, float])
     raise CannotExport(f"{describe(node)}: is random, but is not dropout")
 
 
-def _ends(graph: GraphProto, noise: str, node: NodeProto) -> tuple[str, str]:
-    """What goes in where the noise first meets data, and what comes out where it last does."""
+def _ends(graph: GraphProto, mask: str, node: NodeProto) -> tuple[str, str]:
+    """Return the tensor that the mask is first combined with, and the output of the last such node."""
     weights = {tensor.name for tensor in graph.initializer}
-    pure, meetings = {noise}, []
+    pure, meetings = {mask}, []
     for reader in graph.node:
         inputs = {name for name in reader.input if name and name not in weights}
         if inputs and inputs <= pure:
@@ -112,11 +113,11 @@ def _ends(graph: GraphProto, noise: str, node: NodeProto) -> tuple[str, str]:
 
 
 def _evaluate(name: str, values: Mapping[str, float], made: Mapping[str, NodeProto], node: NodeProto) -> float:
-    """The value of a tensor of one element."""
+    """Return the value of a tensor of one element."""
     if name in values:
         return values[name]
     origin = made.get(name)
     if origin is None or origin.op_type not in ARITHMETIC:
         what = describe(origin) if origin else f"tensor {name!r}"
-        raise CannotExport(f"{describe(node)}: is random and meets {what}, which no dropout has")
+        raise CannotExport(f"{describe(node)}: is random and is combined with {what}, which is not dropout")
     return ARITHMETIC[origin.op_type](*(_evaluate(each, values, made, node) for each in origin.input))

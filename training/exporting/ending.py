@@ -1,6 +1,6 @@
-"""The end of a classification: what makes probabilities of logits is taken off, for temperatures divide logits.
+"""Remove the end of a classification that turns logits into probabilities, as temperatures divide logits.
 
-The softmax of what the graphs then answer is what the network itself answers, which verification checks.
+Verification checks that the softmax of the graphs' answers is the network's own answer.
 """
 
 from collections.abc import Callable
@@ -17,18 +17,18 @@ from training.exporting.graphs import bypass, describe, opset, producers, prune,
 from training.exporting.layout import PROBES, infer_shapes
 
 SAME_NUMBERS = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
-"""Operators that leave a tensor's elements as they are, and in their order."""
+"""Operators that keep a tensor's elements and their order."""
 ONE_AXIS_OPSET = 13
-"""From here on a Softmax is over one axis; before, over that axis and all behind it."""
+"""From this opset on a Softmax is over one axis; before, over that axis and all behind it."""
 TINY = np.float32(np.finfo(np.float32).tiny)
-"""Added to probabilities, so that the logarithm of 0 is a number: log(p + TINY) is log p from 1e-30 on."""
+"""Added to probabilities, so that the logarithm of 0 is finite: log(p + TINY) is log p from 1e-30 on."""
 ADD_UP = 1e-3
-"""How far from 1 the sum of a row's probabilities may lie: half precision rounds them so."""
+"""The largest distance of the sum of a row's probabilities from 1, by rounding in half precision."""
 
-TAKEN_OFF = "taken off the end; a temperature divides logits, and at 1 the answers are the same"
+TAKEN_OFF = "removed from the end; a temperature divides logits, and at 1 the answers are the same"
 LOGARITHM = (
     "warning: the outputs are probabilities, each row's lie in [0, 1] and add up to 1, though no Softmax is their last"
-    " operator; their logarithms are taken for logits, and at temperature 1 the answers are the same"
+    " operator; their logarithms are used as logits, and at temperature 1 the answers are the same"
 )
 UNNAMED = (
     "warning: the outputs look like probabilities, each row's lie in [0, 1] and add up to 1; without labels they are"
@@ -36,15 +36,15 @@ UNNAMED = (
 )
 REFUSED = {
     "Sigmoid": (
-        "the network ends in a sigmoid, so its outputs are probabilities by themselves; a classification needs a logit"
-        " for each of two or more classes that exclude one another: of a single z before the sigmoid they are 0 and z"
+        "the network ends in a sigmoid, so each output is a probability of its own; a classification needs a logit for"
+        " each of two or more classes that exclude one another: for a single z before the sigmoid use 0 and z"
     ),
     "Softmax": (
-        "the network ends in a softmax over another axis than that of its outputs, which are no logits then; a"
+        "the network ends in a softmax over another axis than that of its outputs, which are not logits then; a"
         " classification needs a logit for each class"
     ),
 }
-"""Last operators that no classification has."""
+"""Reasons to refuse last operators that a classification cannot have."""
 
 
 def _same(outputs: Array) -> Array:
@@ -59,9 +59,9 @@ def log_softmax(logits: Array) -> Array:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the network itself ends: `answer` makes its outputs (…, classes) of the logits that the graphs answer with.
+    """The end of the network itself: `answer` turns the graphs' logits (…, classes) into the network's outputs.
 
-    `note` is for the user.
+    `note` is a remark for the user.
     """
 
     answer: Callable[[Array], Array] = _same
@@ -69,15 +69,16 @@ class Ending:
 
 
 NOTHING = Ending()
-"""Of a network whose outputs are those of its graphs."""
+"""The ending of a network whose outputs are those of its graphs."""
 ANSWERS: dict[str, Callable[[Array], Array]] = {"Softmax": softmax, "LogSoftmax": log_softmax}
+"""The function of each last operator that is removed."""
 
 
 def to_logits(model: ModelProto, outputs: Array) -> Ending:
-    """Make the flat graph of a classification answer with logits, in place.
+    """Make the flat graph of a classification answer with logits, in place; return the ending removed.
 
-    A softmax over the classes is taken off its end. `outputs` (rows, classes) are the network's own to some rows,
-    without dropout: where these are probabilities, however it makes them, their logarithms are its logits.
+    A softmax over the classes is removed. `outputs` (rows, classes) are the network's own for some rows, without
+    dropout: where they are probabilities of any origin, their logarithms are the logits.
 
     Raises CannotExport for a sigmoid, whose classes do not exclude one another, and for a softmax over another axis.
     """
@@ -95,7 +96,7 @@ def to_logits(model: ModelProto, outputs: Array) -> Ending:
 
 
 def are_probabilities(outputs: Array) -> bool:
-    """Whether each row of (rows, outputs) lies in [0, 1] and adds up to 1."""
+    """Return whether each row of (rows, outputs) lies in [0, 1] and adds up to 1."""
     if outputs.shape[1] < 2 or not (outputs >= 0).all():
         return False
     return bool(np.allclose(outputs.sum(axis=1, dtype=np.float64), 1, rtol=0, atol=ADD_UP))
@@ -113,7 +114,7 @@ def _append_logarithm(model: ModelProto) -> None:
 
 
 def _last(model: ModelProto) -> NodeProto | None:
-    """The node that makes the outputs, looking through what changes none of them."""
+    """Return the node that makes the outputs, before operators that keep their elements."""
     made = producers(model.graph)
     node = made.get(model.graph.output[0].name)
     while node is not None and node.op_type in SAME_NUMBERS:
@@ -122,7 +123,9 @@ def _last(model: ModelProto) -> NodeProto | None:
 
 
 def _over_classes(model: ModelProto, node: NodeProto) -> bool:
-    """Whether a Softmax normalises each row's outputs; where its shapes are not known, the last axis is theirs."""
+    """Return whether a Softmax normalises each row's outputs; where shapes are unknown, it must be over the
+    last axis.
+    """
     axis = next((int(attribute.i) for attribute in node.attribute if attribute.name == "axis"), None)
     each = opset(model) >= ONE_AXIS_OPSET
     shapes = infer_shapes(model, PROBES[0])

@@ -1,4 +1,4 @@
-"""A torch network with dropout → predict.onnx and sample.onnx, from one export, so that no weight can differ."""
+"""Export a torch network with dropout to predict.onnx and sample.onnx, both from one export with the same weights."""
 
 import logging
 import traceback
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from service.model.manifest import DropoutSite, TensorSpec
 from service.model.runtime import Array
 from training.errors import CannotExport
-from training.exporting import attention, one_hot
+from training.exporting.decompositions import DECOMPOSITIONS
 from training.exporting.ending import NOTHING, Ending, to_logits
 from training.exporting.graphs import flattened
 from training.exporting.inject import BERNOULLI, OWN_GENERATOR, Draw, random_draws, sampling_copy
@@ -28,30 +28,34 @@ from training.exporting.sites import RANDOM, Site
 from training.exporting.surgery import find_sites, to_predict, to_sample
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
-DECOMPOSITIONS = {**attention.DECOMPOSITIONS, **one_hot.DECOMPOSITIONS}
+"""Types of inputs that can be served."""
 KNOWN_WARNINGS = (
     (r"The tensor attributes? self\..*_flat_weights", UserWarning),
     ("Exporting a model while it is in training mode", UserWarning),
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
 )
+"""Warnings of torch during an export that need no action."""
 EVALUATIONS = 3
+"""Passes in evaluation mode that must agree."""
 TORCH = str(Path(torch.__file__).parent)
 ABOUT_TORCH = "The error above occurred"
-"""Begins what torch adds to an error that says nothing itself."""
+"""The beginning of the line that torch adds to an error."""
 MEANINGS = {
     "data-dependent": "it branches on values of its input, which a graph cannot",
-    "Constraints violated": "it has a loop over the rows, or a number of rows that is written down",
-    ".numpy()": "it calculates outside torch",
+    "Constraints violated": "it has a loop over the rows, or a fixed number of rows",
+    ".numpy()": "it computes outside torch",
 }
+"""Explanations of torch's errors, by a text in them."""
 CHATTER = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir")
+"""Loggers that are silent during an export."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Both graphs, not verified yet, and what the manifest says of them.
+    """Both graphs, not verified yet, and their part of the manifest.
 
-    `rows_axes` tells for each site before which axis of its mask the rows of the network's own noise come:
-    0 unless the network puts something before its rows.
+    `rows_axes` gives for each site the axis of the mask before which the network's own masks have the rows: 0 unless
+    the network puts another axis before its rows.
     """
 
     predict: ModelProto
@@ -61,7 +65,7 @@ class Exported:
     output: TensorSpec
     rows_axes: tuple[int, ...]
     ending: Ending = NOTHING
-    """How the network ends, which of a classification the graphs leave to the service."""
+    """The end of the network that the graphs of a classification leave to the service."""
 
 
 def export(
@@ -74,13 +78,12 @@ def export(
 ) -> Exported:
     """Export a network that maps inputs (rows, …) to one output (rows, outputs).
 
-    `example` is one tensor for each input, of one row or more. The module itself is left as it is. The graphs of a
-    classification answer with logits, whether the network ends in a softmax or not.
-    Raises CannotExport for a network that has no dropout, draws random numbers for anything else, or
-    does something that ONNX or the masks cannot express.
+    `example` is one tensor for each input, of one row or more. The module itself is not changed. The graphs of a
+    classification answer with logits, whether the network ends in a softmax or not. Raises CannotExport for a network
+    that has no dropout, draws random numbers for another purpose, or cannot be expressed in ONNX or with masks.
     """
     check_module(module)
-    example = example_rows(example, 3)  # of one row, torch would take the number of rows for a constant
+    example = example_rows(example, 3)  # with one row torch would export the number of rows as a constant
     if len(set(input_names)) != len(example):
         found = ", ".join(map(repr, input_names))
         raise CannotExport(f"input_names: expected {len(example)}, one for each tensor of the example; found {found}")
@@ -108,14 +111,14 @@ def export(
 def training_graph(
     module: nn.Module, example: tuple[Tensor, ...], *, input_names: Sequence[str] = ("input",)
 ) -> ModelProto:
-    """The network as other exporters give it in training mode: dropout is an operator of the graph, switched on."""
+    """Return the network as other exporters export it in training mode: with active dropout operators."""
     return _to_onnx(sampling_copy(module), example_rows(example, 3), input_names, "output")
 
 
 def as_tensors(example: object, module: nn.Module) -> tuple[Tensor, ...]:
     """Return one tensor an input, of tensors or arrays in a tuple or of a lone one.
 
-    Real numbers of numpy become of the type that the network's weights have. Raises CannotExport for anything else.
+    Floating point arrays get the type of the network's weights. Raises CannotExport for any other value.
     """
     real = next((weights.dtype for weights in module.parameters() if weights.is_floating_point()), torch.float32)
     return tuple(_as_tensor(one, real) for one in (example if isinstance(example, tuple) else (example,)))
@@ -135,7 +138,7 @@ def _as_tensor(rows: object, real: torch.dtype) -> Tensor:
 
 
 def example_rows(example: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
-    """The example's rows over and over until there are `rows`; raises CannotExport if its inputs disagree."""
+    """Return `rows` rows, the example's repeated; raise CannotExport if its inputs differ in length."""
     if not isinstance(example, tuple) or not all(isinstance(tensor, Tensor) for tensor in example):
         found = type(example).__name__
         raise CannotExport(f"example: expected a tuple with a tensor for each input, such as (rows,); found a {found}")
@@ -147,19 +150,19 @@ def example_rows(example: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
 
 
 def check_module(module: object) -> None:
-    """Raise CannotExport for what is no module of torch that can be run, copied and seen into."""
+    """Raise CannotExport for a value that is not a module of torch that can be run, copied and inspected."""
     if not isinstance(module, nn.Module):
         found = f"the class {module.__name__} itself" if isinstance(module, type) else type(module).__name__
         raise CannotExport(f"module: expected a torch.nn.Module; found {found}")
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
-        raise CannotExport("module: is compiled by torch.jit, which hides its dropout; give the module it was made of")
+        raise CannotExport("module: is compiled by torch.jit, which hides its dropout; use the original module")
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if nn.parameter.is_lazy(tensor) or tensor.is_meta:
-            raise CannotExport(f"module: its {name} has no numbers yet; run it once, or load its weights")
+            raise CannotExport(f"module: its {name} has no values yet; run it once, or load its weights")
 
 
 def _refuse_certain_dropout(network: nn.Module) -> None:
-    """For p = 1 torch draws nothing, as if there were no dropout."""
+    """Raise CannotExport for p = 1, for which torch draws nothing, as if there were no dropout."""
     for name, part in network.named_modules():
         if isinstance(part, nn.modules.dropout._DropoutNd) and part.p == 1:
             raise CannotExport(f"{name}: its p is 1, which drops everything; it must be at least 0 and below 1")
@@ -192,7 +195,7 @@ def _in_modules(draws: Sequence[Draw]) -> str:
 
 
 def _evaluated(module: nn.Module, example: tuple[Tensor, ...]) -> Array:
-    """The network's outputs (rows, outputs) without dropout; raises CannotExport where they are not always the same."""
+    """Return the outputs (rows, outputs) without dropout; raise CannotExport where they differ from pass to pass."""
     network = sampling_copy(module).eval()
     outputs = []
     for seed in range(EVALUATIONS):
@@ -206,14 +209,14 @@ def _evaluated(module: nn.Module, example: tuple[Tensor, ...]) -> Array:
     if drops := [draw for draw in draws if draw.operator == BERNOULLI]:
         raise CannotExport(
             f"the network drops units in evaluation mode too{_in_modules(drops)}, so that it has no deterministic"
-            " answer; functional dropout stays on unless it is told training=self.training"
+            " answer; functional dropout needs training=self.training to be turned off"
         )
     how = (
         f"it draws random numbers with {draws[0].operator}{_in_modules(draws[:1])}"
         if draws
-        else "it draws none of torch's random numbers; NumPy's, Python's, or does it keep a state?"
+        else "it draws none of torch's random numbers, but may use NumPy's or Python's, or keep a state"
     )
-    raise CannotExport(f"the network has no deterministic answer, for passes in evaluation mode differ: {how}")
+    raise CannotExport(f"the network has no deterministic answer, as passes in evaluation mode differ: {how}")
 
 
 def _check_finite(module: nn.Module, outputs: Array) -> None:
@@ -244,7 +247,7 @@ def _output(network: nn.Module, example: tuple[Tensor, ...], name: str) -> Tenso
 
 def _advice(example: tuple[Tensor, ...]) -> str:
     flat = any(tensor.ndim == 1 for tensor in example)
-    return "; the example's first axis is that of its rows: a single row x is given as x[None]" if flat else ""
+    return "; the example's first axis is that of its rows: pass a single row x as x[None]" if flat else ""
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -256,7 +259,7 @@ def _spec(name: str, tensor: Tensor) -> TensorSpec:
 def _to_onnx(
     network: nn.Module, example: tuple[Tensor, ...], input_names: Sequence[str], output_name: str
 ) -> ModelProto:
-    """The graph with its dropout kept."""
+    """Return the graph with its dropout."""
     rows: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     for tensor in example:
         rows[tensor] = {0: torch.export.Dim.DYNAMIC}
@@ -274,17 +277,17 @@ def _to_onnx(
                 optimize=False,
             )
             assert exported is not None
-            _tell_apart(exported)
+            _number_random_nodes(exported)
             exported.optimize()
     except CannotExport:
         raise
-    except Exception as error:  # torch raises a dozen unrelated types, and quotes its whole trace
+    except Exception as error:  # torch raises many unrelated types, with its whole trace
         raise CannotExport(f"torch cannot export the network: {_reason(error)}") from error
     return exported.model_proto
 
 
-def _tell_apart(program: torch.onnx.ONNXProgram) -> None:
-    """Number the random nodes, or the optimiser takes two draws on the same data for one."""
+def _number_random_nodes(program: torch.onnx.ONNXProgram) -> None:
+    """Number the random nodes, or the optimiser merges two draws on the same data."""
     for number, node in enumerate(program.model.graph):
         if node.op_type == "Dropout":
             node.attributes.add(onnx_ir.AttrInt64("seed", number))
@@ -293,7 +296,7 @@ def _tell_apart(program: torch.onnx.ONNXProgram) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Kind and first line of the first cause, and what it means where that is known."""
+    """Return the type and first line of the first cause, with an explanation where one is known."""
     while error.__cause__:
         error = error.__cause__
     lines = (line.strip() for line in str(error).splitlines())
@@ -303,7 +306,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The last line of the user's own code that led to an error."""
+    """Return the last line of the user's own code that led to an error."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames[1:] if not frame.filename.startswith((TORCH, "<"))]
     return f", in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
@@ -317,7 +320,7 @@ def _refuse_changing_state(program: torch.export.ExportedProgram) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says about itself, and about the training mode that is intended."""
+    """Silence torch's own logging, and warnings of the intended training mode."""
     levels = {logger: logger.level for logger in map(logging.getLogger, CHATTER)}
     for logger in levels:
         logger.setLevel(logging.ERROR)
@@ -332,7 +335,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
-    """What the graph has must be what torch draws, or dropout got lost on the way."""
+    """Raise CannotExport where the graph's dropout differs from torch's draws, so that some got lost."""
     if len(sites) != len(draws):
         found = f"{len(draws)} times, and the exported graph has {len(sites)} dropout sites"
         raise CannotExport(
@@ -345,7 +348,7 @@ def _compare(sites: Sequence[Site], draws: Sequence[Draw]) -> None:
 
 
 def _lost(sites: Sequence[Site], draws: Sequence[Draw]) -> str:
-    """The modules whose draws have no site, where names tell."""
+    """Name the modules whose draws have no site."""
     lost = Counter(draw.module for draw in draws if draw.module)
     lost.subtract(site.name.partition(":")[0] for site in sites)
     names = [f"{name} ({count})" for name, count in lost.items() if count > 0]

@@ -1,10 +1,10 @@
-"""Runs what masks reach on a batch of passes x rows, and the rest once per row.
+"""Run the part of a graph behind masks on a batch of passes x rows, and the rest once per row.
 
     input (rows, …) ─ … ─ x (rows, *dims) ─ ·mask_0 (passes, 1, *dims) ─ (passes·rows, *dims) ─ … ─ output
 
-Behind a site the graph stays as it was, on a batch that is passes times as long, pass by pass, so that a
-matrix product of all passes is one product. At the next site the batch is unfolded, multiplied by the
-masks and folded again. What comes from outside the masks' reach, such as a skip connection, is repeated.
+Behind a site the graph is unchanged, on a batch that is passes times as long, pass by pass, so that a matrix product of
+all passes is one product. At the next site the batch is unfolded, multiplied by the masks and folded again. A tensor
+that does not depend on masks, such as a skip connection, is repeated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,13 @@ from training.exporting.layout import Layout, find_layouts
 from training.exporting.sites import Site
 
 PASSES = "passes"
+"""The name of the axis of passes."""
 OWN = "fold/"
-"""Begins the names of tensors that are added here."""
+"""The prefix of added tensors' names."""
 
 
 class Needs(IntEnum):
-    """What a tensor depends on: nothing, the shape of the inputs, or the values in them."""
+    """The dependence of a tensor: on nothing, on the shape of the inputs, or on their values."""
 
     NOTHING = 0
     SHAPES = 1
@@ -33,13 +34,14 @@ class Needs(IntEnum):
 
 
 class Folding:
-    """Rewrites a graph in place, node by node, in order of execution.
+    """Rewrite a graph in place, node by node, in order of execution.
 
-    `masked` are the tensors that masks reach; `folded` gives, for another that is needed beside them,
-    the name of its counterpart with passes x rows in the place of its rows.
+    `masked` are the tensors that depend on masks; `folded` maps any other that is combined with them to its counterpart
+    with passes x rows in place of its rows.
     """
 
     def __init__(self, model: ModelProto, sites: Sequence[Site]) -> None:
+        """Prepare the rewriting of `model`, whose `sites` are marked."""
         self.graph = model.graph
         self.sites = {site.output: (i, site) for i, site in enumerate(sites)}
         self.layouts = find_layouts(model)
@@ -53,8 +55,9 @@ class Folding:
         self.joined: dict[tuple[str, ...], str] = {}
 
     def run(self) -> None:
+        """Rewrite the graph, and add the masks to its inputs; raise CannotExport."""
         if taken := [value.name for value in self.graph.input if value.name.startswith("mask_")]:
-            raise CannotExport(f"input {taken[0]!r}: names that begin with mask_ are those of the masks")
+            raise CannotExport(f"input {taken[0]!r}: names that begin with mask_ are reserved for masks")
         self.passes = self._node("Gather", [self._node("Shape", ["mask_0"]), self._ints(0)])
         for node in self.graph.node:
             self._rewrite(node)
@@ -90,7 +93,7 @@ class Folding:
         self.masked.add(site.output)
 
     def _mask(self, i: int, site: Site) -> str:
-        """The masks as (*before, passes, 1, *after), in the type of the data."""
+        """Return the masks as (*before, passes, 1, *after), in the type of the data."""
         mask, before, after = f"mask_{i}", len(site.before), len(site.after)
         if before:
             mask = self._node("Reshape", [mask, self._ints(-1, *site.before, 1, *site.after)])
@@ -101,7 +104,7 @@ class Folding:
         return mask
 
     def _drop(self, site: Site, data: str, mask: str) -> str:
-        """Data times mask; or, where that is not all, scale·data + shift, which a mask of ones leaves as it is."""
+        """Return data times mask; for alpha dropout scale·data + shift, which a mask of ones leaves unchanged."""
         if site.kind != "alpha":
             return self._node("Mul", [data, mask])
         zero, one = self._real(0, site), self._real(1, site)
@@ -114,10 +117,10 @@ class Folding:
         scaled = self._node("Mul", [data, choose(one, site.kept.scale, site.dropped.scale)])
         return self._node("Add", [scaled, choose(zero, site.kept.shift, site.dropped.shift)])
 
-    # Beside the masks' reach
+    # Independent of masks
 
     def _fold(self, name: str, reader: NodeProto) -> str:
-        """The name of the tensor with passes x rows in the place of its rows."""
+        """Return the name of the tensor with passes x rows in place of its rows."""
         if not name or name in self.masked or self.needs[name] is Needs.NOTHING:
             return name
         if name not in self.folded:
@@ -126,7 +129,7 @@ class Folding:
         return self.folded[name]
 
     def _repeat(self, name: str, reader: NodeProto) -> str:
-        """The tensor, repeated along its rows."""
+        """Return the tensor, repeated along its rows."""
         layout = self._layout(name, reader)
         if layout.axis is None:
             return name
@@ -139,7 +142,7 @@ class Folding:
         return self._node("Reshape", [name, self._ints(*_with_rest(layout))]) if layout.major > 1 else name
 
     def _recompute(self, name: str, reader: NodeProto) -> str:
-        """What the tensor would be if the inputs had passes x rows."""
+        """Return the tensor as computed for passes x rows."""
         node = self.made[name]
         if node.op_type == "Shape":
             return self._folded_shape(node, reader)
@@ -164,7 +167,7 @@ class Folding:
 
     def _layout(self, name: str, reader: NodeProto) -> Layout:
         if name not in self.layouts:
-            raise CannotExport(f"{describe(reader)}: cannot tell where the rows lie in its input {name!r}")
+            raise CannotExport(f"{describe(reader)}: the axis of the rows in its input {name!r} is unknown")
         return self.layouts[name]
 
     # At the output
@@ -177,14 +180,14 @@ class Folding:
         if name not in self.masked:
             raise CannotExport("the network's dropout does not reach its output, so there is nothing to sample")
         if layout is None or layout.axis != 0 or layout.dims[0] != 1:
-            raise CannotExport(f"output {name!r}: its first axis must be the rows, and the others fixed")
+            raise CannotExport(f"output {name!r}: its first axis must be the rows, and its other axes fixed")
         for node in self.nodes:
             _rename(node, name, f"{OWN}of/{name}")
         rest = layout.dims[1:]
         self._node("Reshape", [f"{OWN}of/{name}", self._join(self.passes, self._ints(-1, *rest))], name)
         return helper.make_tensor_value_info(name, layout.dtype, [PASSES, ROWS, *rest])
 
-    # Making nodes
+    # New nodes
 
     def _node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         name = f"{OWN}{operator}_{len(self.nodes)}"
@@ -203,7 +206,7 @@ class Folding:
         return name
 
     def _join(self, *vectors: str) -> str:
-        """Vectors of integers, one behind the other; empty ones are left out."""
+        """Return vectors of integers, concatenated; empty ones are left out."""
         filled = tuple(vector for vector in vectors if vector != self._ints())
         if filled not in self.joined:
             self.joined[filled] = self._node("Concat", filled, axis=0)
@@ -211,7 +214,7 @@ class Folding:
 
 
 def _with_rest(layout: Layout) -> tuple[int, ...]:
-    """The dimensions as Reshape wants them: -1 along the rows, whatever their number."""
+    """Return the dimensions for a Reshape, with -1 for any number of rows."""
     assert layout.axis is not None
     return (*layout.dims[: layout.axis], -1, *layout.dims[layout.axis + 1 :])
 
@@ -232,7 +235,7 @@ def _rename(node: NodeProto, old: str, new: str) -> None:
 
 
 def needs_of(graph: GraphProto) -> dict[str, Needs]:
-    """Return what each tensor of a graph depends on."""
+    """Return the dependence of each tensor of a graph."""
     needs = {tensor.name: Needs.NOTHING for tensor in graph.initializer} | {
         value.name: Needs.VALUES for value in graph.input
     }
@@ -245,7 +248,7 @@ def needs_of(graph: GraphProto) -> dict[str, Needs]:
 
 
 def _counting(graph: GraphProto, layouts: Mapping[str, Layout]) -> set[str]:
-    """The tensors that depend on the numbers of the rows, which are other numbers in a longer batch."""
+    """Return the tensors that depend on row numbers, which differ in a longer batch."""
     counting: set[str] = set()
     for node in graph.node:
         rows = layouts.get(node.output[0])

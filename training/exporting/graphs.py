@@ -1,4 +1,4 @@
-"""Small tools for ONNX graphs, and what every graph that leaves this package has in common."""
+"""Helpers for ONNX graphs, and the common properties of exported graphs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,21 +11,23 @@ from onnx.inliner import inline_local_functions
 from training.errors import CannotExport
 
 OLDEST_OPSET = 7
+"""The oldest opset that can be read, the first with broadcasting."""
 WEIGHTS_APART_IR = 4
-"""From here on initializers need not be inputs, too."""
+"""From this IR version on initializers need not be inputs, too."""
 NEWEST_IR = 10
 NEWEST_OPSET = 21
-"""Both of onnxruntime 1.20, the oldest that the service supports."""
+"""The newest IR version and opset of onnxruntime 1.20, the oldest that the service supports."""
 
 ROWS = "rows"
+"""The name of the axis of rows."""
 NUMBERS = {"value_float", "value_floats", "value_int", "value_ints"}
-"""What a Constant may hold, besides a tensor."""
+"""Attributes of a Constant that are allowed beside a tensor."""
 
 
 def normalised(model: ModelProto) -> ModelProto:
-    """A flat copy in which the first axis of the inputs is that of the rows, unless it is fixed.
+    """Return a flat copy in which the first axis of the inputs is that of the rows, unless it is fixed.
 
-    Raises CannotExport as `flattened` does, and where no input has an axis that is free.
+    Raises CannotExport as `flattened` does, and where no input has a free axis.
     """
     copy = flattened(model)
     _name_rows(copy.graph)
@@ -33,10 +35,10 @@ def normalised(model: ModelProto) -> ModelProto:
 
 
 def flattened(model: ModelProto) -> ModelProto:
-    """A copy in which every operator is a node of the one graph and every constant an initializer.
+    """Return a copy in which every operator is a node of one graph and every constant an initializer.
 
-    Raises CannotExport for opsets before 7 (no broadcasting) and for control flow, whose inner graphs
-    can read any tensor unseen.
+    Raises CannotExport for opsets before 7 (no broadcasting) and for control flow, whose inner graphs can read tensors
+    of the outer one.
     """
     if model.functions:
         model = inline_local_functions(model)
@@ -56,7 +58,7 @@ def flattened(model: ModelProto) -> ModelProto:
 
 
 def _name_rows(graph: GraphProto) -> None:
-    """The first axis of every input is that of the rows, unless it is fixed."""
+    """Name the first axis of every input that of the rows, unless it is fixed."""
     first = [value.type.tensor_type.shape.dim[0] for value in graph.input if value.type.tensor_type.shape.dim]
     symbolic = [dim for dim in first if not dim.HasField("dim_value")]
     if not symbolic:
@@ -80,34 +82,38 @@ def _constants_to_initializers(graph: GraphProto) -> None:
 
 
 def opset(model: ModelProto) -> int:
+    """Return the version of ONNX's own operators."""
     return next(int(entry.version) for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
 
 
 def describe(node: NodeProto) -> str:
-    """How a message names a node."""
+    """Return the name of a node for a message."""
     return f"{node.op_type} node {node.name or node.output[0]!r}"
 
 
 def real_inputs(graph: GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs without the initializers, which graphs of IR version 3 list among them."""
+    """Return the inputs without the initializers, which graphs of IR version 3 list among them."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
 
 
 def constants(graph: GraphProto) -> dict[str, TensorProto]:
+    """Return the initializers by name."""
     return {tensor.name: tensor for tensor in graph.initializer}
 
 
 def producers(graph: GraphProto) -> dict[str, NodeProto]:
+    """Return the node that makes each tensor, by name."""
     return {name: node for node in graph.node for name in node.output if name}
 
 
 def readers(graph: GraphProto, name: str) -> list[NodeProto]:
+    """Return the nodes that read a tensor."""
     return [node for node in graph.node if name in node.input]
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
-    """The dimensions that are known; None for a tensor of which nothing is known."""
+    """Return the known dimensions, None for an unknown one; None for a tensor of unknown rank."""
     if not value.type.tensor_type.HasField("shape"):
         return None
     return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in value.type.tensor_type.shape.dim)
@@ -131,7 +137,7 @@ def _followed(name: str, replaced: Mapping[str, str]) -> str:
 
 
 def _rename(graph: GraphProto, source: str, output: str) -> None:
-    """Let `output`, a graph's output, be the name of the tensor `source`; its former producer is dropped."""
+    """Rename the tensor `source` to `output`, a graph's output; the former producer of that is dropped."""
     for node in [node for node in graph.node if output in node.output]:
         graph.node.remove(node)
     made = producers(graph)
@@ -159,12 +165,12 @@ def prune(graph: GraphProto) -> None:
 
 
 def finished(model: ModelProto) -> ModelProto:
-    """The graph as it is published, checked by ONNX's own checker.
+    """Return the graph as it is published, checked by ONNX's own checker.
 
-    Without metadata, because exporters write stack traces with local paths into it; without the shapes of
-    inner tensors, because stale ones make onnxruntime reuse buffers of the wrong size.
+    Without metadata, because exporters write stack traces with local paths into it; without the shapes of inner
+    tensors, because stale ones make onnxruntime reuse buffers of the wrong size.
     """
-    for part in documented(model):
+    for part in metadata_holders(model):
         for field in {"doc_string", "metadata_props"}.intersection(part.DESCRIPTOR.fields_by_name):
             part.ClearField(field)
     del model.graph.value_info[:]
@@ -175,7 +181,8 @@ def finished(model: ModelProto) -> ModelProto:
     return model
 
 
-def documented(model: ModelProto) -> Iterator[Any]:
+def metadata_holders(model: ModelProto) -> Iterator[Any]:
+    """Yield the parts of a model that can hold metadata."""
     graph = model.graph
     yield model
     yield graph

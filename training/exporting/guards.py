@@ -1,8 +1,8 @@
-"""Nodes that let a graph refuse what the network refuses and ONNX does not, or what would end the process.
+"""Nodes that make a graph refuse values that the network refuses and ONNX does not, or that would end the process.
 
-A range in the manifest refuses what callers send; these nodes refuse what a network computes itself: numbers of
-entries that cannot be followed back to the inputs, and divisors of whole numbers, by which a processor may not divide.
-A guard is a Gather that fails: from a table with one entry, 0, with 1 as the number where something is wrong.
+A range in the manifest refuses values that callers send; these nodes refuse values that a network computes itself:
+indices that do not derive from the inputs in a simple way, and divisors of whole numbers that a processor refuses. A
+guard is a Gather that fails: from a table with one entry, 0, with index 1 where a value is wrong.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,33 +15,36 @@ from service.model.runtime import REFUSES
 from training.exporting.graphs import constants
 from training.exporting.layout import Layout
 from training.exporting.lookups import STRICT, Lookup
-from training.exporting.trail import WHOLE, Trail
+from training.exporting.origins import WHOLE, Origins
 
 OWN = "guard/"
-"""Begins the names of tensors that are added here."""
+"""The prefix of added tensors' names."""
 DIVIDES = {"Div", "Mod"}
+"""Operators that divide."""
 
 
-def add_guards(graph: GraphProto, lookups: Sequence[Lookup], trail: Trail, layouts: Mapping[str, Layout]) -> None:
-    """Add them to a flat graph, in place."""
-    unseen = {lookup.node.output[0]: lookup for lookup in lookups if _is_unseen(lookup, trail)}
+def add_guards(graph: GraphProto, lookups: Sequence[Lookup], origins: Origins, layouts: Mapping[str, Layout]) -> None:
+    """Add guards to a flat graph, in place."""
+    unseen = {lookup.node.output[0]: lookup for lookup in lookups if _is_unseen(lookup, origins)}
     guards = _Guards(graph, layouts)
     for node in list(graph.node):
         if node.output[0] in unseen:
             guards.add_to_lookup(node, unseen[node.output[0]])
-        elif node.op_type in DIVIDES and any(trail.depends_on_values(name) for name in node.input):
+        elif node.op_type in DIVIDES and any(origins.depends_on_values(name) for name in node.input):
             guards.add_to_division(node)
         guards.nodes.append(node)
     guards.finish()
 
 
-def _is_unseen(lookup: Lookup, trail: Trail) -> bool:
-    """Whether no range in the manifest refuses the numbers below 0 that torch refuses."""
-    return lookup.made_of in STRICT and trail.depends_on_values(lookup.numbers) and trail.follow(lookup.numbers) is None
+def _is_unseen(lookup: Lookup, origins: Origins) -> bool:
+    """Return whether no range in the manifest refuses the indices below 0 that torch refuses."""
+    return (
+        lookup.made_of in STRICT and origins.depends_on_values(lookup.indices) and origins.find(lookup.indices) is None
+    )
 
 
 class _Guards:
-    """Adds nodes before those that they guard."""
+    """Add nodes before the nodes that they guard."""
 
     def __init__(self, graph: GraphProto, layouts: Mapping[str, Layout]) -> None:
         self._graph = graph
@@ -57,7 +60,7 @@ class _Guards:
         self._graph.initializer.extend(self._added.values())
 
     def add_to_lookup(self, node: NodeProto, lookup: Lookup) -> None:
-        numbers = lookup.numbers
+        numbers = lookup.indices
         kind = self._types.get(numbers, TensorProto.INT64)
         wrong = self._node("Less", numbers, self._number(0, kind))
         reason = "it looks up an entry of a table by a number below 0"
@@ -80,7 +83,7 @@ class _Guards:
         return tensor is not None and not np.isin(numpy_helper.to_array(tensor), (0, -1)).any()
 
     def _refuse(self, values: str, wrong: str, reason: str, kind: int) -> str:
-        """Return the name of the same values, of which the graph refuses those that are wrong."""
+        """Return the name of the same values, of which the graph refuses the wrong ones."""
         number = self._node("Cast", wrong, to=TensorProto.INT64)
         table = self._constant(np.zeros(1, helper.tensor_dtype_to_np_dtype(kind)))
         return self._node(

@@ -1,7 +1,7 @@
-"""The torch side of sampling: the same network, with masks from outside in the place of its random draws.
+"""Run a torch network with given masks in place of its random draws.
 
-Every dropout of torch draws its noise on the CPU with `Tensor.bernoulli_`, attention included, so the draws
-can be seen, counted and replaced as they are dispatched, in order of execution.
+Every dropout of torch draws its mask on the CPU with `Tensor.bernoulli_`, attention included, so the draws can be
+recorded and replaced as they are dispatched, in order of execution.
 """
 
 import copy
@@ -19,15 +19,16 @@ from training.errors import CannotExport, TrainingError
 
 BERNOULLI = "aten.bernoulli_.float"
 OWN_GENERATOR = " and a generator of its own"
+"""The end of a draw's name that used its own generator."""
 DROPPING = {"torch.nn.modules.dropout", "torch.nn.modules.rnn", "torch.nn.modules.transformer"}
-"""Where torch defines the layers that drop units in training mode, besides multi-head attention."""
+"""Modules of torch that define layers with dropout, beside multi-head attention."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A random draw of a forward pass: the operator, the probability of a one, the shape of the noise.
+    """A random draw of a forward pass: the operator, the probability of a one, the shape of the mask.
 
-    `module` is the path of the module that draws, empty for the network itself and for that of a file.
+    `module` is the path of the module that draws, empty for the network itself and for a file's.
     """
 
     operator: str
@@ -37,15 +38,15 @@ class Draw:
 
 
 def sampling_copy(module: nn.Module) -> nn.Module:
-    """A copy on the CPU whose dropout is active and everything else as in evaluation.
+    """Return a copy on the CPU with active dropout and everything else as in evaluation.
 
-    torch's own layers other than dropout are in evaluation mode: BatchNorm, for one, must neither use nor
-    move its batch's statistics. Modules of other origin are in training mode, for they may pass their mode
-    on to functional dropout. Raises CannotExport for a module that cannot be copied.
+    torch's own layers other than dropout are in evaluation mode: BatchNorm, for one, must neither use nor update its
+    batch's statistics. Other modules are in training mode, as they may pass it on to functional dropout. Raises
+    CannotExport for a module that cannot be copied.
     """
     try:
         network = copy.deepcopy(module).cpu()
-    except Exception as error:  # whatever the module's own attributes may raise
+    except Exception as error:  # the module's own attributes may raise anything
         first = str(error).partition("\n")[0]
         raise CannotExport(f"module: cannot be copied: {type(error).__name__}: {first}") from error
     for part in network.modules():
@@ -61,7 +62,7 @@ def _may_drop(part: nn.Module) -> bool:
 
 
 def random_draws(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
-    """What one forward pass draws, in order of execution."""
+    """Return the draws of one forward pass, in order of execution."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]), _running_module(network) as module:
         draws = _Draws(module=module)
         with draws:
@@ -69,22 +70,22 @@ def random_draws(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Draw, ..
     return tuple(draws.seen)
 
 
-def run_with_noise(network: nn.Module, inputs: Sequence[Tensor], noise: Sequence[Tensor]) -> Tensor:
-    """One forward pass with `noise` (0 or 1, of any shape with the right number of elements) in place of its draws.
+def run_with_masks(network: nn.Module, inputs: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """Run one forward pass with `masks` (0 or 1, with as many elements as the draw) in place of its draws.
 
-    Raises TrainingError when it does not fit what the network draws.
+    Raises TrainingError when the masks do not fit the draws.
     """
-    draws = _Draws(iter(noise))
+    draws = _Draws(iter(masks))
     with torch.no_grad(), draws:
         output: Tensor = network(*inputs)
-    if len(draws.seen) != len(noise):
-        raise TrainingError(f"the network draws {len(draws.seen)} times, {len(noise)} masks are given")
+    if len(draws.seen) != len(masks):
+        raise TrainingError(f"the network draws {len(draws.seen)} times, {len(masks)} masks are given")
     return output
 
 
 @contextmanager
 def _running_module(network: nn.Module) -> Iterator[Callable[[], str]]:
-    """Give a function that returns the path of the innermost module that runs."""
+    """Return a function that gives the path of the innermost running module."""
     running = [""]
     hooks = []
     for name, part in network.named_modules():
@@ -107,11 +108,11 @@ def _leave(running: list[str], *_: object) -> None:
 
 
 class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes every random draw, and replaces it when there is noise to replace it with."""
+    """Record every random draw, and replace it by a mask if there are masks."""
 
-    def __init__(self, noise: Iterator[Tensor] | None = None, module: Callable[[], str] = str) -> None:
+    def __init__(self, masks: Iterator[Tensor] | None = None, module: Callable[[], str] = str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.noise = noise
+        self.masks = masks
         self.module = module
         self.seen: list[Draw] = []
 
@@ -122,7 +123,7 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if (kwargs or {}).get("generator") is not None:
             self.seen.append(Draw(f"{name}{OWN_GENERATOR}", 0.0, (), self.module()))
             return func(*args, **(kwargs or {}))
-        if name != BERNOULLI:  # not by operators' tags: these name many that are random in other modes only
+        if name != BERNOULLI:  # operators' tags would include those that are random in other modes only
             before = torch.get_rng_state()
             result = func(*args, **(kwargs or {}))
             if not torch.equal(before, torch.get_rng_state()):
@@ -130,10 +131,10 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         target, keep = args[0], args[1] if len(args) > 1 else 0.5
         self.seen.append(Draw(name, keep, tuple(target.shape), self.module()))
-        if self.noise is None:
+        if self.masks is None:
             return func(*args, **(kwargs or {}))
-        noise = next(self.noise, None)
-        if noise is None or noise.numel() != target.numel():
-            given = "nothing" if noise is None else f"{tuple(noise.shape)}"
-            raise TrainingError(f"draw {len(self.seen)} wants noise of {tuple(target.shape)}, and {given} is given")
-        return target.copy_(noise.reshape(target.shape))
+        mask = next(self.masks, None)
+        if mask is None or mask.numel() != target.numel():
+            given = "nothing" if mask is None else f"{tuple(mask.shape)}"
+            raise TrainingError(f"draw {len(self.seen)} needs a mask of {tuple(target.shape)}, found {given}")
+        return target.copy_(mask.reshape(target.shape))

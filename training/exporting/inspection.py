@@ -1,4 +1,4 @@
-"""What can be seen of the exported graphs without running them."""
+"""Checks of the exported graphs that need no run."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -12,18 +12,21 @@ from service.model.runtime import Array
 from training.errors import VerificationFailed
 from training.exporting.export import Exported
 from training.exporting.folding import OWN
-from training.exporting.graphs import documented
+from training.exporting.graphs import metadata_holders
 from training.exporting.inject import Draw
 from training.exporting.sites import RANDOM
 
 SAME_P = 1e-6
+"""The largest difference of two equal dropout probabilities."""
 
 
 def failed(check: str, detail: str) -> VerificationFailed:
+    """Return the error of a failed check."""
     return VerificationFailed(f"{check}: {detail}", check=check)
 
 
 def no_randomness(exported: Exported) -> Check:
+    """Check that no random operator is left."""
     name = "no random operator is left"
     for file, model in _files(exported):
         for node in model.graph.node:
@@ -34,6 +37,7 @@ def no_randomness(exported: Exported) -> Check:
 
 
 def same_weights(exported: Exported) -> Check:
+    """Check that both graphs have the same weights."""
     name = "both graphs have the same weights"
     predict, sample = _weights(exported.predict.graph), _weights(exported.sample.graph)
     for weight in sorted(predict.keys() | sample.keys()):
@@ -45,10 +49,10 @@ def same_weights(exported: Exported) -> Check:
 
 
 def no_metadata(exported: Exported) -> Check:
-    """Exporters write stack traces with local paths into it."""
+    """Check that no metadata is left: exporters write stack traces with local paths into it."""
     name = "no local path or stack trace"
     for file, model in _files(exported):
-        for part in documented(model):
+        for part in metadata_holders(model):
             if getattr(part, "doc_string", "") or getattr(part, "metadata_props", ()):
                 raise failed(name, f"{file} has metadata at {getattr(part, 'name', '') or 'its top'!r}")
         content = model.SerializeToString()
@@ -59,6 +63,7 @@ def no_metadata(exported: Exported) -> Check:
 
 
 def every_draw_is_a_mask(exported: Exported, draws: Sequence[Draw]) -> Check:
+    """Check that the masks of sample.onnx match the draws of the network."""
     name = "every random draw of the network is a mask of the graph"
     shapes = {value.name: _dims(value.type.tensor_type.shape.dim) for value in exported.sample.graph.input}
     masks = [shape for mask, shape in shapes.items() if mask.startswith("mask_")]
@@ -73,7 +78,7 @@ def every_draw_is_a_mask(exported: Exported, draws: Sequence[Draw]) -> Check:
 
 
 def _here() -> Iterator[str]:
-    """How paths of this machine and this user begin."""
+    """Yield the beginnings of paths of this folder and this user."""
     for folder in (Path.cwd(), Path.home()):
         if folder != Path(folder.anchor):
             yield f"{folder}{os.sep}"
@@ -85,7 +90,7 @@ def _files(exported: Exported) -> Iterator[tuple[str, ModelProto]]:
 
 
 def _weights(graph: GraphProto) -> dict[str, Array]:
-    """All constants but those that the folding of the masks added."""
+    """Return all constants except those of the folding."""
     return {t.name: numpy_helper.to_array(t) for t in graph.initializer if not t.name.startswith(OWN)}
 
 

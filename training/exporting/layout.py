@@ -1,8 +1,7 @@
-"""Where the rows of a batch lie in each tensor of a graph.
+"""Find the axis of the rows in each tensor of a graph.
 
-Found by ONNX's shape inference with two fixed numbers of rows: a dimension that grows with them holds
-them. With the rows fixed, every shape that a network computes from its input's shape is a number, which
-symbols are not.
+ONNX's shape inference runs with two fixed numbers of rows: a dimension that grows with them holds them. With fixed
+rows, every shape that a network computes from its input's shape is a number, which symbolic dimensions are not.
 """
 
 import math
@@ -19,8 +18,9 @@ from onnx.reference import ReferenceEvaluator
 from training.exporting.graphs import opset, real_inputs, shape_of
 
 PROBES = (101, 103)
+"""The two numbers of rows, both prime."""
 KEEPS_ORDER = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
-"""Operators that change a tensor's dimensions and leave its elements where they are in memory."""
+"""Operators that change a tensor's dimensions and keep its elements' order in memory."""
 
 MAKES_SHAPES = {"Add", "Cast", "Concat", "Div", "Gather", "Identity", "Mod", "Mul", "Slice", "Sub"}
 """Operators with which exporters compute shapes."""
@@ -31,10 +31,10 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Layout:
-    """A tensor's dimensions for one row, and where the rows come in.
+    """A tensor's dimensions for one row, and the axis of the rows.
 
-    Along `axis` the tensor has major x rows x minor entries, with major * minor = dims[axis]; after
-    transposing and flattening, multi-head attention has both. No axis: the rows do not matter.
+    Along `axis` the tensor has major x rows x minor entries, with major * minor = dims[axis]; after transposing and
+    flattening, multi-head attention has both. An axis of None: it is independent of the rows.
     """
 
     dtype: int
@@ -44,6 +44,7 @@ class Layout:
 
     @property
     def minor(self) -> int:
+        """The number of entries behind the rows on their axis."""
         return 1 if self.axis is None else self.dims[self.axis] // self.major
 
     @property
@@ -59,7 +60,7 @@ class Layout:
 
 
 def find_layouts(model: ModelProto) -> dict[str, Layout]:
-    """The layout of every tensor for which it could be found out."""
+    """Return the layout of every tensor for which it can be found."""
     shapes = [infer_shapes(model, rows) for rows in PROBES]
     layouts: dict[str, Layout] = {}
     for value in real_inputs(model.graph):
@@ -73,7 +74,7 @@ def find_layouts(model: ModelProto) -> dict[str, Layout]:
 
 
 def infer_shapes(model: ModelProto, rows: int) -> dict[str, tuple[int, Shape]]:
-    """Element type and shape of the tensors at a fixed number of rows."""
+    """Return element type and shape of the tensors at a fixed number of rows."""
     fixed = ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
@@ -94,7 +95,9 @@ def infer_shapes(model: ModelProto, rows: int) -> dict[str, tuple[int, Shape]]:
 
 
 def _compute_shapes(model: ModelProto, shapes: Mapping[str, Shape]) -> bool:
-    """Turn what can be computed from known shapes into constants, where the inference gave up; False if nothing can."""
+    """Replace tensors that follow from known shapes by constants, where the inference stopped; return whether
+    any was.
+    """
     graph, version = model.graph, opset(model)
     small = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.INT64 and _is_small(tensor)]
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in small}
@@ -154,7 +157,7 @@ def _per_row(dtype: int, one: Shape, other: Shape) -> Layout | None:
 
 
 def _with_major(layout: Layout, node: NodeProto, layouts: Mapping[str, Layout]) -> Layout | None:
-    """Place the rows within their axis; None when the node scrambles them or it cannot be told."""
+    """Return the layout with the rows' place in their axis; None when the node scrambles them or it is unknown."""
     assert layout.axis is not None
     each = layout.dims[layout.axis]
     sources = [found for name in node.input if (found := layouts.get(name)) and found.axis is not None]

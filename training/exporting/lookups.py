@@ -1,8 +1,8 @@
-"""Where a graph looks up entries by number, and which numbers it, or the network it was made of, refuses.
+"""Find the lookups of a graph by index, and the indices that they, or the original network, refuse.
 
-ONNX counts negative numbers from a table's end, and OneHot knows of no wrong number. torch is stricter: an
-embedding, `gather` and `scatter` refuse what is below 0. Where torch's exporter noted what a node was made
-of, that decides. In other files a Gather from rows of weights is an embedding, which no framework asks below 0.
+ONNX counts negative indices from a table's end, and OneHot accepts any index. torch is stricter: an embedding, `gather`
+and `scatter` refuse an index below 0. The original operator decides where torch's exporter recorded it. In other files
+a Gather from rows of weights is an embedding, which no framework calls with a negative index.
 """
 
 import re
@@ -21,7 +21,7 @@ OPERAND = {
     "ScatterElements": 1,
     "ScatterND": 1,
 }
-"""By operator, which of its inputs has the numbers; the first has the entries."""
+"""The position of the indices among an operator's inputs; the first input has the entries."""
 
 STRICT = {
     "embedding",
@@ -33,20 +33,22 @@ STRICT = {
     "scatter_add",
     "scatter_reduce",
 }
-"""What of torch refuses numbers below 0."""
+"""Operators of torch that refuse indices below 0."""
 
 BY_ELEMENTS = {"GatherElements", "ScatterElements"}
-"""What torch's older exporter, which notes nothing, makes of `gather` and `scatter` alone."""
+"""Operators that torch's older exporter, which records nothing, uses only for `gather` and `scatter`."""
 TORCH = "pytorch"
+"""torch's name as producer of a file."""
 MADE_OF = re.compile(r"torch\.ops\.aten\.(\w+)")
+"""The original operator in the record of torch's exporter."""
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A node that reads numbers of entries from its input number `operand`.
+    """A node that reads indices from its input number `operand`.
 
-    `sizes` are the numbers of entries: one for all, or one for each place along the last axis of what is read; None
-    where it is not known. `from_end` says whether -1 is the last entry, `made_of` is torch's operator, if known.
+    `sizes` are the numbers of entries: one for all, or one for each place along the last axis of the indices; None for
+    an unknown one. `from_end` states whether -1 is the last entry, `made_of` is torch's operator, if known.
     """
 
     node: NodeProto
@@ -56,8 +58,8 @@ class Lookup:
     made_of: str
 
     @property
-    def numbers(self) -> str:
-        """The name of the tensor that has the numbers."""
+    def indices(self) -> str:
+        """The name of the tensor that has the indices."""
         return self.node.input[self.operand]
 
 
@@ -77,14 +79,14 @@ def find_lookups(model: ModelProto, layouts: Mapping[str, Layout]) -> Iterator[L
 
 
 def _made_of(node: NodeProto) -> str:
-    """Return the operator of torch that a node was made of, as torch's exporter notes it; else nothing."""
+    """Return the operator of torch that a node was made of, as torch's exporter records it; else ""."""
     notes = (entry.value for entry in node.metadata_props if entry.key == "pkg.torch.onnx.fx_node")
     found = (match[1] for note in notes if (match := MADE_OF.search(note)))
     return next(found, "")
 
 
 def _is_table(node: NodeProto, known: Mapping[str, TensorProto]) -> bool:
-    """Whether it takes rows of weights."""
+    """Return whether the node reads rows of weights."""
     if node.op_type != "Gather":
         return False
     return node.input[0] in known and len(known[node.input[0]].dims) > 1 and _attribute(node, "axis", 0) == 0

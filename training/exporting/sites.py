@@ -1,4 +1,4 @@
-"""The dropout sites of a graph: where dropout stands, of what kind, with what probability and masks of what shape."""
+"""Find the dropout sites of a graph: their place, kind, probability and mask shape."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,17 +12,18 @@ from training.exporting.graphs import bypass, constants, describe, producers, pr
 from training.exporting.layout import Layout, find_layouts
 
 RANDOM = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", *UNIFORM}
+"""Operators that draw random numbers, beside Dropout."""
 
 DIGITS = 7
-"""Of p after the point: what float32 holds."""
+"""Decimals of p that float32 holds."""
 
 
 @dataclass(frozen=True)
 class Site:
     """A dropout from the tensor `source` to the tensor `output`.
 
-    `before` and `after` are the dimensions of one pass's mask around the rows: those of the data, or 1
-    where one entry serves many.
+    `before` and `after` are the dimensions of one pass's mask around the rows: those of the data, or 1 where an entry
+    is shared along an axis.
     """
 
     name: str
@@ -38,15 +39,15 @@ class Site:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the mask of one pass; the graph input is (passes, 1, *shape)."""
+        """The shape of the mask of one pass; the graph input is (passes, 1, *shape)."""
         return self.before + self.after
 
 
 def mark_sites(model: ModelProto) -> tuple[ModelProto, tuple[Site, ...]]:
-    """A copy of a normalised graph with a mere Identity node at each site, and the sites in order of execution.
+    """Return a copy of a normalised graph with an Identity node at each site, and the sites in order of execution.
 
-    Raises CannotExport, naming the node, for randomness that is not dropout and for dropout that no
-    mask of fixed shape, shared by the rows, can stand for.
+    Raises CannotExport, naming the node, for randomness that is not dropout and for dropout that no mask of fixed
+    shape, shared by the rows, can express.
     """
     marked = ModelProto()
     marked.CopyFrom(model)
@@ -65,7 +66,7 @@ def mark_sites(model: ModelProto) -> tuple[ModelProto, tuple[Site, ...]]:
 
 
 def drop_idle(graph: GraphProto) -> None:
-    """Dropout with p = 0 is no dropout, and what does not reach the output is none either."""
+    """Remove dropout with p = 0, and nodes that do not reach the output."""
     known = constants(graph)
     idle = [node for node in graph.node if node.op_type == "Dropout" and drop_ratio(node, known) == 0]
     bypass(graph, {node.output[0]: node.input[0] for node in idle})
@@ -73,7 +74,7 @@ def drop_idle(graph: GraphProto) -> None:
 
 
 def drop_ratio(node: NodeProto, known: Mapping[str, TensorProto]) -> float:
-    """The probability to drop of a Dropout node: an input since opset 12, an attribute before."""
+    """Return the probability of a Dropout node: an input since opset 12, an attribute before."""
     for attribute in node.attribute:
         if attribute.name == "ratio":
             return round(decimal(attribute.f), DIGITS)
@@ -91,7 +92,7 @@ def _site(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> 
     if node.op_type == "Dropout":
         return _from_dropout(graph, node, layouts)
     if node.op_type in UNIFORM:
-        return _from_noise(graph, node, layouts)
+        return _from_arithmetic(graph, node, layouts)
     return None
 
 
@@ -105,11 +106,11 @@ def _from_dropout(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layo
     return Site(module_path(node), "dropout", p, before, after, node.input[0], node.output[0], layout, kept, dropped)
 
 
-def _from_noise(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site:
+def _from_arithmetic(graph: GraphProto, node: NodeProto, layouts: Mapping[str, Layout]) -> Site:
     block = find_block(graph, node)
     p = _below_one(round(1 - block.keep, DIGITS), node)
     layout = _data_layout(block.source, node, layouts)
-    before, after = _mask_dims(layouts.get(block.noise), layout, node)
+    before, after = _mask_dims(layouts.get(block.mask), layout, node)
     whole = (before, after) == (layout.before, layout.after)
     kind: Literal["dropout", "feature", "alpha"] = "alpha" if not block.plain else "dropout" if whole else "feature"
     return Site(
@@ -126,31 +127,33 @@ def _below_one(p: float, node: NodeProto) -> float:
 def _data_layout(name: str, node: NodeProto, layouts: Mapping[str, Layout]) -> Layout:
     layout = layouts.get(name)
     if layout is None:
-        raise CannotExport(f"{describe(node)}: the shape of its input {name!r} is not known apart from the rows")
+        raise CannotExport(f"{describe(node)}: the shape of its input {name!r} is unknown")
     if layout.axis is None:
         raise CannotExport(f"{describe(node)}: its input {name!r} is the same for all rows; masks need an axis of rows")
     return layout
 
 
-def _mask_dims(noise: Layout | None, data: Layout, node: NodeProto) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The noise's dimensions before and after the rows; noise may be shared along any axis."""
-    if noise is None:
-        raise CannotExport(f"{describe(node)}: the shape of its noise is not known apart from the rows")
+def _mask_dims(mask: Layout | None, data: Layout, node: NodeProto) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the mask's dimensions before and after the rows; it may be shared along any axis."""
+    if mask is None:
+        raise CannotExport(f"{describe(node)}: the shape of its mask is unknown")
     assert data.axis is not None
-    missing = len(data.dims) - len(noise.dims)
-    dims = (1,) * missing + noise.dims
-    axis = data.axis if noise.axis is None else noise.axis + missing
-    shared_by_rows = noise.axis is None and dims[data.axis] == 1
-    if axis != data.axis or not (noise.axis is not None or shared_by_rows):
-        raise CannotExport(f"{describe(node)}: the rows of its noise are not those of the data it drops from")
+    missing = len(data.dims) - len(mask.dims)
+    dims = (1,) * missing + mask.dims
+    axis = data.axis if mask.axis is None else mask.axis + missing
+    shared_by_rows = mask.axis is None and dims[data.axis] == 1
+    if axis != data.axis or not (mask.axis is not None or shared_by_rows):
+        raise CannotExport(f"{describe(node)}: the rows of its mask are not those of its data")
     if dims[axis] == data.dims[axis]:
-        placed = Layout(noise.dtype, dims, axis, data.major)
+        placed = Layout(mask.dtype, dims, axis, data.major)
         return placed.before, placed.after
     return dims[:axis] + (1,) * (data.major > 1), (1,) * (data.minor > 1) + dims[axis + 1 :]
 
 
 def module_path(node: NodeProto, whole: str = "dropout") -> str:
-    """Return the path of a node's module, where torch's exporter notes it (`whole` at the top), or the node's name."""
+    """Return the path of a node's module, where torch's exporter records it (`whole` at the top), or the node's
+    name.
+    """
     for entry in node.metadata_props:
         if entry.key == "pkg.torch.onnx.name_scopes":
             scopes = [scope.strip(" '\"") for scope in entry.value.strip("[]").split(",")]
@@ -159,7 +162,7 @@ def module_path(node: NodeProto, whole: str = "dropout") -> str:
 
 
 def _with_unique_names(sites: Sequence[Site]) -> tuple[Site, ...]:
-    """A module that is used twice is two sites: `drop` and `drop:2`."""
+    """Name the sites of a module that is used twice `drop` and `drop:2`."""
     seen: dict[str, int] = {}
     named = []
     for site in sites:

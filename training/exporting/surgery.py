@@ -1,6 +1,6 @@
-"""One graph with dropout in it → predict.onnx without it, and sample.onnx fed with masks from outside.
+"""Turn one graph with dropout into predict.onnx without it, and sample.onnx with masks as inputs.
 
-Works on any ONNX graph with dropout in it and a first axis of rows that is not fixed, whoever exported it.
+Any ONNX graph with dropout and a free first axis of rows can be used, whatever its exporter.
 """
 
 from onnx import ModelProto, helper
@@ -13,12 +13,12 @@ from training.exporting.sites import Site, mark_sites
 
 
 def find_sites(model: ModelProto) -> tuple[Site, ...]:
-    """The dropout of a graph, in order of execution; raises CannotExport as `to_sample` does."""
+    """Return the dropout sites of a graph, in order of execution; raise CannotExport as `to_sample` does."""
     return mark_sites(normalised(model))[1]
 
 
 def to_predict(model: ModelProto) -> ModelProto:
-    """The graph without dropout; raises CannotExport."""
+    """Return the graph without dropout; raise CannotExport."""
     marked, sites = mark_sites(normalised(model))
     bypass(marked.graph, {site.output: site.source for site in sites})
     prune(marked.graph)
@@ -31,10 +31,10 @@ def to_predict(model: ModelProto) -> ModelProto:
 
 
 def to_sample(model: ModelProto) -> ModelProto:
-    """The graph with a mask as input for each of its dropout sites; raises CannotExport.
+    """Return the graph with a mask as input for each of its dropout sites; raise CannotExport.
 
-    Inputs: those of the model (rows, …), and mask_<i> (passes, 1, *shape of site i), float32, 0 or
-    1/(1-p). Output: (passes, rows, …). Masks of ones give the predict graph's output.
+    Inputs: those of the model (rows, …), and mask_<i> (passes, 1, *shape of site i), float32, 0 or 1/(1-p). Output:
+    (passes, rows, …). Masks of ones give the predict graph's output.
     """
     marked, sites = mark_sites(normalised(model))
     if not sites:

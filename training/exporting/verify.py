@@ -1,4 +1,4 @@
-"""Proves that the exported graphs do what the network does, or refuses them."""
+"""Verify that the exported graphs compute what the network does."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
@@ -16,21 +16,24 @@ from service.rows.inputs import check_inputs
 from training.errors import TrainingError
 from training.exporting.export import Exported, example_rows
 from training.exporting.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
-from training.exporting.precision import advice, may_differ, may_disagree
 from training.exporting.reference import Reference, TorchReference
+from training.exporting.tolerances import advice, graph_tolerance, network_tolerance
 
 ROWS = (1, 3, 17)
+"""Batch sizes of the checks."""
 PASSES = (1, 32)
+"""Numbers of passes of the checks."""
 SEED = 7
+"""The seed of masks and varied rows."""
 RANGES_TRIED = 8
-"""Of an input whose values have ranges of their own."""
+"""The largest number of different ranges that are checked for an input."""
 
 _SEAL = object()
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """Graphs that passed every check, as the bytes that were checked. `verify` makes them, and nothing else can."""
+    """Graphs that passed every check, as the bytes that were checked; only `verify` can make them."""
 
     predict: bytes = field(repr=False)
     sample: bytes = field(repr=False)
@@ -46,11 +49,11 @@ class Verified:
 
 
 def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
-    """Check the graphs against the network and each other; raises VerificationFailed at the first that fails.
+    """Check the graphs against the network and each other; raise VerificationFailed at the first that fails.
 
-    The network is a torch module, or whatever else can be run as a Reference. `example` is one tensor for each
-    input, of one row or more; larger batches repeat its rows, floating point numbers slightly changed. Whole numbers
-    and masks are not changed, so that they stay valid; then the rows must not all be equal.
+    The network is a torch module, or any Reference. `example` is one tensor for each input, of one row or more; larger
+    batches repeat its rows, floating point numbers slightly changed. Whole numbers and masks are not changed, so that
+    they stay valid; then the rows must not all be equal.
     """
     predict, sample = exported.predict.SerializeToString(), exported.sample.SerializeToString()
     reference = TorchReference(network) if isinstance(network, nn.Module) else network
@@ -65,7 +68,7 @@ def _checks(subject: "_Subject") -> Iterator[Check]:
     yield same_weights(exported)
     yield no_metadata(exported)
     yield every_draw_is_a_mask(exported, subject.reference.draws(subject.rows(2)))
-    yield _service_takes(subject)
+    yield _service_loads(subject)
     yield _predict_agrees(subject)
     yield _rows_are_independent(subject)
     yield _ones_change_nothing(subject)
@@ -75,7 +78,7 @@ def _checks(subject: "_Subject") -> Iterator[Check]:
 
 
 class _Subject:
-    """The network and its two graphs, ready to be run on the same rows."""
+    """The network and its two graphs, ready to run on the same rows."""
 
     def __init__(
         self, reference: Reference, exported: Exported, example: tuple[Tensor, ...], predict: Graph, sample: Graph
@@ -99,7 +102,7 @@ class _Subject:
         return inputs | {f"mask_{i}": mask for i, mask in enumerate(masks)}
 
     def masks(self, passes: int) -> list[Array]:
-        """For each site (passes, 1, *shape)."""
+        """Return masks (passes, 1, *shape) for each site."""
         return [draw_masks(SEED, i, site.p, site.shape, 0, passes) for i, site in enumerate(self.exported.sites)]
 
 
@@ -111,20 +114,20 @@ def _load(exported: Exported, predict: bytes, sample: bytes) -> tuple[Graph, Gra
 
 
 def _may_be_mask(rows: Tensor) -> bool:
-    """Whether all are 0 or 1, which other numbers may not be able to stand for."""
+    """Return whether all are 0 or 1, for which other numbers may be invalid."""
     return bool(((rows == 0) | (rows == 1)).all())
 
 
 def _varied(rows: Tensor) -> Tensor:
-    """No two rows alike: each number up to a tenth larger, keeping its sign, or from 0 to 1 where all are 0."""
+    """Return different rows: each number up to a tenth larger, keeping its sign, or from 0 to 1 where all are 0."""
     if not rows.is_floating_point():
-        return rows  # other whole numbers may be none that the network knows
+        return rows  # other whole numbers may be invalid for the network
     noise = torch.rand(rows.shape, generator=torch.Generator().manual_seed(SEED), dtype=rows.dtype)
     return rows + noise * (rows / 10 if rows.any() else 1)
 
 
-def _service_takes(subject: _Subject) -> Check:
-    """By the service's own rules, for the manifest that these graphs would have."""
+def _service_loads(subject: _Subject) -> Check:
+    """Check the graphs by the service's own rules, with a manifest of them."""
     name = "the service can load the graphs"
     exported = subject.exported
     try:
@@ -152,11 +155,11 @@ def _predict_agrees(subject: _Subject) -> Check:
         wanted = subject.reference.predict(subject.rows(rows))
         return _difference(wanted, subject.exported.ending.answer(subject.predict.run(subject.feeds(rows))))
 
-    return _largest("predict.onnx answers as the network does", difference, may_disagree(subject.exported.predict))
+    return _largest("predict.onnx answers as the network does", difference, network_tolerance(subject.exported.predict))
 
 
 def _rows_are_independent(subject: _Subject) -> Check:
-    """The service answers several callers in one batch."""
+    """Check that rows do not affect each other, as the service answers several callers in one batch."""
     name = "a row's answer does not depend on the rows beside it"
     masks = {f"mask_{i}": mask for i, mask in enumerate(subject.masks(2))}
 
@@ -169,13 +172,13 @@ def _rows_are_independent(subject: _Subject) -> Check:
             _difference(subject.sample.run(together | masks), np.concatenate(sampled, axis=1)),
         )
 
-    check = _largest(name, difference, may_disagree(subject.exported.predict))
+    check = _largest(name, difference, network_tolerance(subject.exported.predict))
     _check_variety(subject, name)
     return check
 
 
 def _check_variety(subject: _Subject, name: str) -> None:
-    """Rows that are all alike, or get the same answer, would show nothing; they may agree in some inputs."""
+    """Refuse rows that are all alike, or get the same answer, for which the check is void; some inputs may be alike."""
     feeds = subject.feeds(max(ROWS))
     if all((rows == rows[0]).all() for rows in feeds.values()):
         raise failed(name, "the example's rows are all the same; give rows that differ")
@@ -195,14 +198,14 @@ def _ones_change_nothing(subject: _Subject) -> Check:
         wanted = subject.predict.run(subject.feeds(rows))
         return _difference(np.stack([wanted, wanted]), subject.sample.run(subject.feeds(rows, ones)))
 
-    return _largest("masks of ones give what predict.onnx gives", difference, may_differ(subject.exported.predict))
+    return _largest("masks of ones give what predict.onnx gives", difference, graph_tolerance(subject.exported.predict))
 
 
 def _sample_agrees(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
         return max(_pass_difference(subject, rows, passes) for passes in PASSES)
 
-    limit = may_disagree(subject.exported.sample)
+    limit = network_tolerance(subject.exported.sample)
     return _largest("sample.onnx answers as the network does with the same masks", difference, limit)
 
 
@@ -217,15 +220,15 @@ def _masks_matter(subject: _Subject) -> Check:
     masks = [draw_masks(SEED, i, 0.5, site.shape, 0, 32) for i, site in enumerate(subject.exported.sites)]
     answers = subject.sample.run(subject.feeds(3, masks))  # (passes, rows, outputs)
     if not (spread := float(np.ptp(answers, axis=0).max())) > 0:
-        raise failed(name, f"32 passes all answer the same on {len(answers[0])} rows")
-    return Check(name, f"32 passes lie up to {spread:.2g} apart")
+        raise failed(name, f"32 passes give the same answers on {len(answers[0])} rows")
+    return Check(name, f"32 passes differ by up to {spread:.2g}")
 
 
 def _refusals_agree(subject: _Subject) -> Check:
-    """Whole numbers at the ends of their ranges, and beside them, are refused as the network refuses them.
+    """Check that whole numbers at the ends of their ranges, and beside them, are refused as the network refuses them.
 
-    A network may be less strict than the service only where it is a file: its operators answer for numbers that no
-    framework would ask them for (`training.exporting.lookups`).
+    A network may accept more than the service only where it is a file: its operators accept indices that no framework
+    would use (`training.exporting.lookups`).
     """
     name = "what the network refuses, the service refuses"
     draft, tried = _draft(subject.exported), 0
@@ -234,18 +237,18 @@ def _refusals_agree(subject: _Subject) -> Check:
             rows = list(subject.rows(1))
             rows[number] = rows[number].clone()
             rows[number].view(-1)[place] = value
-            taken = _takes(lambda rows=rows: subject.reference.predict(rows))  # type: ignore[misc]
-            served = _takes(lambda rows=rows: _serve(subject, draft, rows))  # type: ignore[misc]
+            taken = _answers(lambda rows=rows: subject.reference.predict(rows))  # type: ignore[misc]
+            served = _answers(lambda rows=rows: _serve(subject, draft, rows))  # type: ignore[misc]
             tried += 1
             if served and not taken:
-                raise failed(name, f"{value} in {spec.name!r}: the network refuses it, the service would not")
+                raise failed(name, f"{value} in {spec.name!r}: the network refuses it, and the service would accept it")
             if taken and not served and spec.ranges and isinstance(subject.reference, TorchReference):
-                raise failed(name, f"{value} in {spec.name!r}: the network takes it, the service would not")
+                raise failed(name, f"{value} in {spec.name!r}: the network accepts it, and the service would refuse it")
     return Check(name, f"tried {tried} whole numbers")
 
 
 def _edges(spec: TensorSpec) -> Iterator[tuple[int, int]]:
-    """Yield places in a row, and whole numbers of which the range there has one or is the next to."""
+    """Yield places in a row, and whole numbers just within and just beyond the range there."""
     if not spec.ranges and spec.dtype.startswith("float"):
         return
     ranges = spec.ranges or (WholeNumbers(lowest=0, highest=np.iinfo(np.int32).max - 1),)
@@ -256,28 +259,28 @@ def _edges(spec: TensorSpec) -> Iterator[tuple[int, int]]:
 
 
 def _serve(subject: _Subject, draft: Manifest, rows: Sequence[Tensor]) -> Array:
-    """Return what the service would answer; raises InvalidInput."""
+    """Return the service's answer; raise InvalidInput."""
     feeds = {spec.name: tensor.numpy() for spec, tensor in zip(draft.inputs, rows, strict=True)}
     return subject.predict.run(check_inputs(feeds, draft, max_rows=1))
 
 
-def _takes(ask: Callable[[], Array]) -> bool:
-    """Whether there is a finite answer."""
+def _answers(run: Callable[[], Array]) -> bool:
+    """Return whether there is a finite answer."""
     try:
-        return bool(np.isfinite(ask()).all())
-    except Exception:  # noqa: BLE001 - whatever a network may raise
+        return bool(np.isfinite(run()).all())
+    except Exception:  # noqa: BLE001 - a network may raise anything
         return False
 
 
 def _largest(name: str, difference: Callable[[int], float], limit: float) -> Check:
-    """The largest of the differences at several batch sizes; raises VerificationFailed when it is too large."""
+    """Check the largest of the differences at several batch sizes; raise VerificationFailed when it is too large."""
     differences = {}
     for rows in ROWS:
         try:
             differences[rows] = difference(rows)
         except TrainingError as error:
             raise failed(name, f"at {rows} rows: {error.message}") from None
-        except Exception as error:  # onnxruntime raises a dozen unrelated types, all subclasses of Exception
+        except Exception as error:  # onnxruntime raises many unrelated types, all subclasses of Exception
             raise failed(name, f"cannot run at {rows} rows: {error}") from error
         if not differences[rows] <= limit:
             figures = f"a relative difference of {differences[rows]:.2e} at {rows} rows; {limit:.0e} is allowed"
@@ -286,12 +289,12 @@ def _largest(name: str, difference: Callable[[int], float], limit: float) -> Che
 
 
 def _difference(wanted: Array, got: Array) -> float:
-    """The largest, relative to the largest number that is wanted, or to 1."""
+    """Return the largest difference, relative to the largest expected number, or to 1."""
     if wanted.shape != got.shape:
-        raise TrainingError(f"the answer has shape {got.shape}, and {wanted.shape} is wanted")
-    for who, answer in (("wanted", wanted), ("given", got)):
+        raise TrainingError(f"expected an answer of shape {wanted.shape}; found {got.shape}")
+    for which, answer in (("of the network", wanted), ("of the graph", got)):
         if not np.isfinite(answer).all():
-            raise TrainingError(f"the answer {who} has numbers that are not finite")
+            raise TrainingError(f"the answer {which} has numbers that are not finite")
     return float(np.abs(got - wanted).max() / max(1.0, float(np.abs(wanted).max())))
 
 

@@ -1,1 +1,1 @@
-"""From somebody else's ONNX file with dropout in it to a published model."""
+"""Publish a model from an ONNX file with dropout that another program exported."""

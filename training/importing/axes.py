@@ -1,4 +1,4 @@
-"""The axes of a graph's inputs: the first is made that of the rows, the others are fixed."""
+"""The inputs and output of a graph: their first axis becomes that of the rows, the other axes are fixed."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from training.exporting.layout import infer_shapes
 
 
 def fix_axes(model: ModelProto, rows: Sequence[Array]) -> None:
-    """Give the axes that the file leaves open, but for the first, the sizes that they have in these rows; in place.
+    """Give the axes that the file leaves open, except the first, the sizes of these rows; in place.
 
     `rows` are one array (rows, …) for each input, or none at all. Raises CannotExport where they do not fit.
     """
@@ -33,18 +33,18 @@ def _fix(value: ValueInfoProto, sizes: Sequence[int]) -> None:
     pairs = [(size, found) for size, found in zip(declared[1:], sizes[1:], strict=False) if size is not None]
     if len(declared) != len(sizes) or any(size != found for size, found in pairs):
         raise CannotExport(
-            f"input {value.name!r}: takes rows of {_told(declared[1:])}; the rows given are of {_told(sizes[1:])}"
+            f"input {value.name!r}: takes rows of {_shape(declared[1:])}; the rows given are of {_shape(sizes[1:])}"
         )
     shape = [declared[0], *sizes[1:]]
     value.CopyFrom(helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, shape))
 
 
-def _told(sizes: Sequence[int | None]) -> str:
+def _shape(sizes: Sequence[int | None]) -> str:
     return "×".join("any" if size is None else str(size) for size in sizes) or "one number"
 
 
 def input_specs(model: ModelProto) -> tuple[TensorSpec, ...]:
-    """What a row has for each input; raises CannotExport for types that are not served and for open axes."""
+    """Return the specification of each input; raise CannotExport for types that are not served and for open axes."""
     return tuple(_spec(value) for value in real_inputs(model.graph))
 
 
@@ -60,7 +60,7 @@ def _spec(value: ValueInfoProto) -> TensorSpec:
     if None in shape[1:]:
         axis = shape.index(None, 1)
         raise CannotExport(
-            f"input {value.name!r}: its axis {axis} has no fixed size in the file; give --rows, whose size it then has"
+            f"input {value.name!r}: its axis {axis} has no fixed size in the file; give --rows, which set it"
         )
     return TensorSpec.model_validate({"name": value.name, "dtype": kind, "shape": shape[1:]})
 
@@ -73,10 +73,9 @@ def _kind(value: ValueInfoProto) -> str:
 
 
 def free_rows(model: ModelProto) -> int | None:
-    """Make the first axis of every input that of any number of rows, in place; returns what it was fixed at.
+    """Free the first axis of every input, in place; return the size that it was fixed at, None where it was free.
 
-    None where it was free. That the graph then does for each row what it did before remains to be verified.
-    Raises CannotExport where the inputs disagree.
+    Whether the graph then treats each row as before must be verified. Raises CannotExport where the inputs disagree.
     """
     sizes = {value.name: (shape_of(value) or (None,))[0] for value in real_inputs(model.graph)}
     if set(sizes.values()) == {None}:
@@ -95,7 +94,7 @@ def free_rows(model: ModelProto) -> int | None:
 
 
 def _free_reshapes(model: ModelProto, fixed: int) -> None:
-    """Where a Reshape keeps the first axis and names its size, let it copy it: exporters write the size down."""
+    """Let a Reshape copy the first axis where it states its size: exporters write it as a constant."""
     shapes, known = infer_shapes(model, fixed), constants(model.graph)
     for node in model.graph.node:
         if node.op_type != "Reshape" or node.input[1] not in known or node.input[0] not in shapes:
@@ -110,3 +109,20 @@ def _free_reshapes(model: ModelProto, fixed: int) -> None:
 
 def _takes_zero_literally(node: NodeProto) -> bool:
     return any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
+
+
+def check_output(model: ModelProto) -> None:
+    """Raise CannotExport unless the graph has one output (rows, outputs) of float32."""
+    outputs = model.graph.output
+    if len(outputs) != 1:
+        names = ", ".join(repr(output.name) for output in outputs)
+        found = f"{len(outputs)}: {names}" if names else "none"
+        raise CannotExport(f"the network must have one output; the file has {found}")
+    kind, shape = outputs[0].type.tensor_type.elem_type, shape_of(outputs[0])
+    if kind != TensorProto.FLOAT:
+        found = TensorProto.DataType.Name(kind).lower()
+        raise CannotExport(f"output {outputs[0].name!r}: must be float32, which is served; it is {found}")
+    if shape is not None and len(shape) != 2:
+        raise CannotExport(
+            f"output {outputs[0].name!r}: must be of shape (rows, outputs); it has {len(shape)} dimensions"
+        )

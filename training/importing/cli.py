@@ -1,4 +1,4 @@
-"""The command line: `dropserve import net.onnx`."""
+"""The command `dropserve import net.onnx`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +18,17 @@ from training.importing.request import ImportRequest, make_request
 FAILURE = 1
 USAGE = 2
 METAVARS = {"data": "FILE", "others": "FILE", "rows": "FILE", "models": "DIR"}
+"""Placeholders of values in the help."""
 
 Show = Callable[[Path, Manifest], None]
+"""A function that reports the folder and manifest of a published model."""
 
 out = Console(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def add_import(app: typer.Typer, show: Show) -> None:
-    """Give the application the command; `show` is told the folder and the manifest that came of it."""
+    """Add the command to the application; `show` is called with the folder and the manifest."""
 
     @app.command("import")
     @with_flags(ImportRequest, but=("file",), metavars=METAVARS)
@@ -34,11 +36,11 @@ def add_import(app: typer.Typer, show: Show) -> None:
         file: Annotated[Path, typer.Argument(help="ONNX file of a network with dropout in it.", metavar="NET.onnx")],
         **flags: Flag,
     ) -> None:
-        """Publish a network with dropout that somebody else trained, from its ONNX file.
+        """Publish a network with dropout from an ONNX file of any origin.
 
-        Two graphs are made of it, with and without dropout, verified against the file's own network, calibrated and
-        evaluated where there is data, and written to MODELS/NAME/VERSION in one piece. The file must have been
-        exported with its dropout, which exporters leave out unless they are told: docs/import.md.
+        Two graphs, with and without dropout, are verified against the file's own network, calibrated and evaluated
+        where there is data, and written to MODELS/NAME/VERSION atomically. The file must have been exported with its
+        dropout, which exporters leave out by default: docs/import.md.
 
         Examples: dropserve import net.onnx --labels cat,dog --data held_out.csv --target animal
 
@@ -52,7 +54,7 @@ def add_import(app: typer.Typer, show: Show) -> None:
             raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
         show(folder, manifest)
         if request.data is None:
-            _say("It is not calibrated, and there are no figures: with --data FILE it is, and there are.")
+            _say("The model is not calibrated or evaluated; --data FILE does both.")
 
 
 def _run(request: ImportRequest) -> tuple[Path, Manifest]:
@@ -61,13 +63,13 @@ def _run(request: ImportRequest) -> tuple[Path, Manifest]:
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; importing needs it; {remedy('training')}") from None
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         _say(text)
         position.after(text)
 
     try:
         with progress("import", out) as position:
-            return run(request, say)
+            return run(request, log)
     except MemoryError:
         raise TrainingError(f"{request.file}: is too large for this machine's memory") from None
 

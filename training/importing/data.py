@@ -1,4 +1,4 @@
-"""Rows with the truth about them, none of which the network learned from → the parts that publishing asks for."""
+"""Labelled rows that the network was not trained on, split into the parts for publishing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +21,14 @@ from training.evidence.rows import Rows
 from training.importing.rows import check_finite, open_rows, read_rows
 
 TARGETS = "targets"
+"""The name of the array of targets in an NPZ."""
 CUTS = (0.4, 0.8)
 """Shares of the rows: 0.4 to test, 0.4 to calibrate, the rest for the temperatures, which need few."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Arrays (rows, …), one for each of the network's inputs, and what a data set says of the rows."""
+    """Arrays (rows, …), one for each of the network's inputs, and the data set of the rows."""
 
     inputs: tuple[Array, ...]
     data: Dataset
@@ -35,22 +36,26 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Parts:
+    """Parts of the data for publishing."""
+
     test: Rows
     calibration: Rows
     validation: Rows
     left_out: int = 0
-    """Rows of the source's own test part that are equal to one of its training part."""
+    """The number of rows of the source's own test part that equal one of its training part."""
 
     @property
     def counts(self) -> dict[str, int]:
+        """The number of rows of each part, by its name in the manifest."""
         parts = {"test": self.test, "calibration": self.calibration, "validation": self.validation}
         return {f"{name}_rows": len(np.asarray(part.targets)) for name, part in parts.items()}
 
 
 def load_labelled(source: str, choices: Choices, inputs: Sequence[str]) -> Labelled:
-    """What `train` reads, or an NPZ with an array for each of the network's inputs, by name, and `targets`.
+    """Return the data that `train` reads, or an NPZ with an array for each of the network's inputs, by name, and
+    `targets`.
 
-    Raises TrainingError, also for texts among the columns: which numbers the network knows them by is not known.
+    Raises TrainingError, also for text columns: the file does not state the network's numbers of their values.
     """
     path = Path(source)
     if path.exists() and {*inputs, TARGETS} <= set(_names(path)):
@@ -59,16 +64,17 @@ def load_labelled(source: str, choices: Choices, inputs: Sequence[str]) -> Label
     if data.categories:
         names = ", ".join(data.categories)
         raise TrainingError(
-            f"{data.name}: {names} hold texts, and which numbers the network knows them by is not in its file; give a"
-            " table of numbers as the network takes them"
+            f"{data.name}: {names} hold texts, whose numbers for the network are not in its file; use a table of"
+            " numbers that the network accepts"
         )
     return Labelled((data.inputs,), data)
 
 
 def with_labels(labelled: Labelled, labels: Sequence[str]) -> Labelled:
-    """With classes numbered as `labels`, the network's, are; the data may name them, or number them from 0.
+    """Return the rows with classes numbered as in `labels`, the network's; the data may name them, or number them from
+    0.
 
-    Raises TrainingError for a class that is none of them.
+    Raises TrainingError for an unknown class.
     """
     data = labelled.data
     by_name = {label: number for number, label in enumerate(labels)}
@@ -83,10 +89,10 @@ def with_labels(labelled: Labelled, labels: Sequence[str]) -> Labelled:
 
 
 def split_labelled(labelled: Labelled, seed: int) -> Parts:
-    """Parts with no row in common; where the source sets its own test rows apart, of these alone.
+    """Return parts with no row in common; where the source sets its own test rows apart, of these alone.
 
-    From the others the network may have learned, so that rows equal to one of them are left out. Raises
-    TrainingError when there are too few.
+    The network may have learned from the source's other rows, so that rows equal to one of them are left out. Raises
+    TrainingError when too few are left.
     """
     data, groups = labelled.data, equal_rows(labelled.data.inputs)
     start = len(groups) - data.own_test_rows if data.own_test_rows else 0
@@ -103,7 +109,7 @@ def _rows(labelled: Labelled, rows: Int64) -> Rows:
 
 
 def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple[Array, ...]:
-    """Rows that the network should doubt, one array an input; what `train` takes, or by the names of the inputs.
+    """Return OOD rows, one array an input, from any data that `train` reads, or arrays by the names of the inputs.
 
     Raises TrainingError.
     """
@@ -116,7 +122,7 @@ def load_others(source: str, labelled: Labelled, inputs: Sequence[str]) -> tuple
 
 
 def _names(path: Path) -> Sequence[str]:
-    """Of the arrays of an NPZ file."""
+    """Return the names of the arrays of an NPZ file."""
     if format_of_name(path.name) != "npz" or not path.is_file():
         return ()
     return tuple(named_arrays(open_rows(path)))
@@ -145,18 +151,18 @@ def _check_targets(path: Path, targets: Array, rows: int, choices: Choices) -> N
     if targets.ndim == 2 and targets.shape[1] > 1 and classes:
         raise TrainingError(
             f"{path.name}: {TARGETS}: expected the class of each row, of shape ({rows},); found shape {targets.shape}:"
-            " of one column a class take the argmax, and if they are values say --task regression"
+            " use the argmax of one column a class, and for values --task regression"
         )
 
 
 def _one_hot(targets: Array) -> bool:
-    """Whether each row is 0 but for one 1."""
+    """Return whether each row has a single 1 and otherwise 0."""
     numbers = targets.ndim == 2 and targets.dtype.kind != "U"
     return numbers and bool(np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all())
 
 
 def _targets(path: Path, targets: Array, choices: Choices) -> tuple[Any, tuple[str, ...]]:
-    """Classes by number and their names, or values (rows, outputs) and none."""
+    """Return class numbers and their names, or values (rows, outputs) and no names."""
     if targets.ndim == 2 and targets.shape[1] != 1:
         return targets.astype(np.float32), ()
     column = Column(TARGETS, targets.reshape(len(targets)), np.zeros(len(targets), dtype=bool))

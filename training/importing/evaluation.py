@@ -1,7 +1,4 @@
-"""A graph as its exporter left it → one in evaluation mode.
-
-Dropout stays: it is what is to be sampled.
-"""
+"""Set a graph to evaluation mode, except for its dropout."""
 
 from collections.abc import Mapping
 
@@ -14,28 +11,29 @@ from training.exporting.graphs import constants, describe, producers, prune, rea
 from training.exporting.sites import drop_ratio
 
 MOVED = (
-    "was in training mode, now uses its running statistics; torch's older exporter moves these by its example rows, so"
-    " that the file's are not the network's: export with batch normalisation in evaluation mode (docs/import.md)"
+    "was in training mode, now uses its running statistics; torch's older exporter updates these with its example"
+    " rows, so that they differ from the network's: export with batch normalisation in evaluation mode (docs/import.md)"
 )
+"""The note on batch normalisation in training mode."""
 HANDS_ON = {"Cast", "Identity", "Not", "Reshape", "Squeeze", "Unsqueeze"}
-"""What may stand between the input that switches dropout and the dropout."""
+"""Operators allowed between the input that switches dropout and the dropout."""
 
 
 def to_evaluation(model: ModelProto) -> list[str]:
     """Change the graph in place: batch normalisation uses its running statistics, and no input switches modes.
 
-    Returns what was changed, for the user to know. Raises CannotExport for dropout whose ratio is no constant.
+    Returns notes on the changes, for the user. Raises CannotExport for dropout without a constant ratio.
     """
     notes = [_set_evaluation(node) for node in model.graph.node if node.op_type == "BatchNormalization"]
     known, off = constants(model.graph), switches_off(model)
     for node in model.graph.node:
         if node.op_type == "Dropout":
-            drop_ratio(node, known)  # or it is refused
-            del node.input[2:]  # whether it is on
+            drop_ratio(node, known)  # raises for a ratio that is not constant
+            del node.input[2:]  # the training mode
     for value in [value for value in model.graph.input if value.name in off]:
         model.graph.input.remove(value)
         model.graph.initializer.append(numpy_helper.from_array(off[value.name], value.name))
-        notes.append(f"input {value.name!r}, which turned dropout on and off, is gone")
+        notes.append(f"input {value.name!r}, which turned dropout on and off, is removed")
     prune(model.graph)
     return [note for note in notes if note]
 
@@ -49,13 +47,15 @@ def _set_evaluation(node: NodeProto) -> str:
 
 
 def is_training(node: NodeProto) -> bool:
-    """Of a BatchNormalization: an attribute since opset 14, told by the number of outputs before."""
+    """Return whether a BatchNormalization is in training mode: by an attribute since opset 14, before by its
+    outputs.
+    """
     modes = [attribute.i for attribute in node.attribute if attribute.name == "training_mode"]
     return len(node.output) > 1 or any(modes)
 
 
 def switches_off(model: ModelProto) -> dict[str, Array]:
-    """Return the inputs that turn dropout on and off, by name, each with its value that turns it off."""
+    """Return the inputs that turn dropout on and off, by name, each with its value for off."""
     inputs, made = {value.name: value for value in real_inputs(model.graph)}, producers(model.graph)
     found = {}
     for node in model.graph.node:
@@ -68,7 +68,7 @@ def switches_off(model: ModelProto) -> dict[str, Array]:
 
 
 def _traced(mode: str, made: Mapping[str, NodeProto]) -> tuple[str, bool]:
-    """The tensor that a Dropout's training mode comes from, and its value for which that is false."""
+    """Return the tensor that a Dropout's training mode is computed from, and its value for off."""
     value = False
     while mode in made and made[mode].op_type in HANDS_ON:
         value ^= made[mode].op_type == "Not"

@@ -1,4 +1,4 @@
-"""What an exporter may have lost; it can only be suspected."""
+"""Suspect dropout that an exporter has lost."""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,14 +8,15 @@ from training.exporting.graphs import producers, readers
 from training.exporting.sites import module_path
 
 LEAVES_WEIGHTS = {"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
-"""What may stand between a softmax and its product with the values; Where: a query that may see no key has none."""
+"""Operators allowed between a softmax and its product with the values; Where hides keys from a query."""
 COMPARES = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
-"""What a dropout that is written as arithmetic decides by."""
+"""Comparisons of dropout that is written as arithmetic."""
 PRODUCTS = {"Einsum", "MatMul"}
+"""Operators of matrix products."""
 
 
 def lost_attention(model: ModelProto) -> list[str]:
-    """Return a note where attention weights go on without dropout, which some exporters lose."""
+    """Return a warning of attention weights without dropout, which some exporters lose."""
     plain = list(_without_dropout(model.graph))
     if not plain:
         return []
@@ -36,7 +37,7 @@ def _without_dropout(graph: GraphProto) -> Iterator[NodeProto]:
 
 
 def _meets_values(graph: GraphProto, weights: str, made: Mapping[str, NodeProto]) -> bool:
-    """Whether a softmax is a factor of a matrix product, and nothing drops from it before."""
+    """Return whether a softmax is a factor of a matrix product without dropout in between."""
     for reader in readers(graph, weights):
         if reader.op_type in PRODUCTS:
             return True

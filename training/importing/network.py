@@ -1,4 +1,4 @@
-"""A flat graph of somebody else's → both graphs, and the original to verify them against."""
+"""Make both graphs of a flat graph, and the original to verify them against."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,16 +17,21 @@ from training.exporting.refusals import add_refusals
 from training.exporting.surgery import find_sites, to_predict, to_sample
 from training.importing.axes import fix_axes, free_rows, input_specs
 from training.importing.original import Original
-from training.importing.ratios import drop_ratios
 from training.importing.source import Source
+from training.importing.untouched import drop_ratios
 
 EXAMPLE_ROWS = 17
+"""The number of rows of the example."""
 SEED = 7
+"""The seed of random rows."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """`example` is one tensor (rows, …) an input; `fixed_rows` the number of rows the file was fixed at."""
+    """Both graphs, the original, and an example: one tensor (rows, …) an input.
+
+    `fixed_rows` is the number of rows the file was fixed at, None for any.
+    """
 
     exported: Exported
     original: Original
@@ -35,10 +40,10 @@ class Network:
 
 
 def make_network(source: Source, rows: Sequence[Array], *, classification: bool) -> Network:
-    """Both graphs, not verified yet, of a classification with logits as its output.
+    """Return both graphs, not verified yet; those of a classification have logits as their output.
 
-    `rows` are arrays (rows, …), one an input, that callers may send; if there are none, random numbers stand
-    for them. Raises CannotExport.
+    `rows` are arrays (rows, …), one an input, that may be published; without them, random numbers are used. Raises
+    CannotExport.
     """
     model = ModelProto()
     model.CopyFrom(source.model)
@@ -60,17 +65,17 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
 
 
 def freed_advice(fixed_rows: int | None) -> str:
-    """What may be to blame where the number of rows was made free."""
+    """Return advice for a file whose number of rows was freed."""
     if fixed_rows is None:
         return ""
     return (
-        f"; the file is fixed at {fixed_rows} rows, and freeing that may be why: export it with a free first axis (of"
-        " torch, dynamic_axes or dynamic_shapes)"
+        f"; the file is fixed at {fixed_rows} rows, and freeing that may be the cause: export it with a free first axis"
+        " (in torch, dynamic_axes or dynamic_shapes)"
     )
 
 
 def random_rows(inputs: Sequence[TensorSpec]) -> list[Array]:
-    """Standard normal numbers; whole numbers of the range that is known, else 0 and 1, which most networks know."""
+    """Return standard normal numbers; whole numbers of the known range, else 0 and 1, which most networks accept."""
     rng = np.random.default_rng(SEED)
     return [
         _random_whole(rng, spec)
@@ -87,7 +92,7 @@ def _random_whole(rng: np.random.Generator, spec: TensorSpec) -> Array:
 
 
 def _ends(one: WholeNumbers) -> tuple[int, int]:
-    """Return the least number from 0 on, if there is one in the range, and the greatest."""
+    """Return the smallest number from 0 on, if there is one in the range, and the largest."""
     lowest = max(0, one.lowest or 0)
     highest = lowest + 1 if one.highest is None else one.highest
     return min(lowest, highest), highest
@@ -102,7 +107,7 @@ def _refuse_without_dropout(model: ModelProto) -> None:
     if not find_sites(model):
         raise CannotExport(
             "the file has no active dropout on the way to its output, so there is nothing to sample; exporters leave it"
-            " out unless they are told to export for training (docs/import.md)"
+            " out unless they export for training (docs/import.md)"
         )
 
 
@@ -120,7 +125,7 @@ def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending)
 
 
 def _output(sample: ModelProto) -> TensorSpec:
-    """Of one row; sample.onnx's has passes and rows first."""
+    """Return the specification of one row of the output; sample.onnx's has passes and rows first."""
     output = sample.graph.output[0]
     shape = tuple(dim.dim_value for dim in output.type.tensor_type.shape.dim)[2:]
     if len(shape) != 1:

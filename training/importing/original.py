@@ -1,9 +1,9 @@
-"""A file's own network, run by onnxruntime node by node with given noise in the place of its random draws.
+"""Run a file's own network with given masks in place of its random draws.
 
-One pass at a time, on whole batches of the size that the file declares. The graph is flat and in evaluation mode
-already, by the same code that both published graphs went through; `untouched` tells whether that was right. What
-makes sample.onnx of it is not used, but for `find_block`, which says where a dropout written as arithmetic begins and
-ends. How much is dropped is not left to that: ratios are the file's own, and its own comparison judges uniform draws.
+One pass at a time, on whole batches of the size that the file declares. The graph is flat and in evaluation mode, by
+the code that both published graphs went through; `untouched` checks that code. The code that makes sample.onnx is not
+used, except for `find_block`, which finds the ends of a dropout written as arithmetic. The probability does not rely on
+it: ratios are the file's own, and uniform draws pass through the file's own comparison.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,21 +21,20 @@ from training.errors import CannotExport, TrainingError
 from training.exporting.dropout_arithmetic import UNIFORM, find_block
 from training.exporting.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
 from training.exporting.inject import Draw
-from training.exporting.precision import advice
-from training.exporting.reference import noise_of_pass
+from training.exporting.reference import masks_of_pass
 from training.exporting.sites import drop_idle
-from training.importing.batches import in_batches
+from training.exporting.tolerances import advice
 from training.importing.reading import first_line
 
 PREFIX = "original/"
-"""Begins the names of what is added here."""
+"""The prefix of added names."""
 MARGIN = 1e-4
-"""Uniform draws lie beside the threshold by this share of what is on that side, or by what their type can tell."""
+"""The distance of uniform draws from the threshold, as a share of their side, at least the resolution of their type."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A node that draws noise for the tensor `place`, and the probability to keep."""
+    """A node that draws a mask for the tensor `place`, and the probability to keep."""
 
     node: NodeProto
     place: str
@@ -52,18 +51,19 @@ class _Source:
         return values.reshape(shape).astype(self.dtype)
 
     def _beside(self) -> tuple[float, float]:
-        """Just below what the draw is compared with, and just above, so that it tells if `keep` is not that."""
+        """Return numbers just below and just above the threshold, so that another threshold than `keep` shows."""
         margin = max(MARGIN, 4 * float(np.finfo(self.dtype).eps))  # type: ignore[type-var]
         return self.keep * (1 - margin), self.keep + (1 - self.keep) * margin
 
 
 class Original:
-    """The network of a flat graph in evaluation mode; a Reference.
-
-    `ratios` are those of the Dropout nodes that drop anything, `rows` the number that the file is fixed at.
-    """
+    """The network of a flat graph in evaluation mode, as a Reference."""
 
     def __init__(self, model: ModelProto, ratios: Sequence[float], rows: int | None) -> None:
+        """Prepare the runs.
+
+        `ratios` are those of the Dropout nodes with p > 0, `rows` the number that the file is fixed at.
+        """
         self.rows = rows
         self.names = [value.name for value in real_inputs(model.graph)]
         model = _copy(model)
@@ -74,21 +74,24 @@ class Original:
         self._shapes = _load(_with_shapes_out(model, self.sources))
 
     def draws(self, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
+        """Return the random draws of one forward pass, in order of execution."""
         feed, _ = next(self._batches(inputs))
-        numbers = iter(_run(self._shapes, feed).tolist())  # for each source the number of its dimensions, and they
+        numbers = iter(_run(self._shapes, feed).tolist())  # for each source the number of its dimensions, then these
         shapes = [tuple(next(numbers) for _ in range(next(numbers))) for _ in self.sources]
         return tuple(
             Draw(source.node.op_type, source.keep, shape) for source, shape in zip(self.sources, shapes, strict=True)
         )
 
     def predict(self, inputs: Sequence[Tensor]) -> Array:
+        """Return the answers without dropout: (rows, outputs)."""
         return np.concatenate([_run(self._deterministic, feed)[:rows] for feed, rows in self._batches(inputs)])
 
     def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array], rows_axes: Sequence[int]) -> Array:
+        """Return the answers with masks (passes, 1, *shape), one a draw: (passes, rows, outputs)."""
         draws, size = self.draws(inputs), self.rows or len(inputs[0])
         passes = []
         for number in range(len(masks[0])):
-            noise = noise_of_pass(number, masks, rows_axes, draws, size)
+            noise = masks_of_pass(number, masks, rows_axes, draws, size)
             places = zip(self.sources, noise, draws, strict=True)
             fed = {_input_name(source): source.feed(kept, draw.shape) for source, kept, draw in places}
             answers = [_run(self._thinned, feed | fed)[:rows] for feed, rows in self._batches(inputs)]
@@ -102,7 +105,7 @@ class Original:
 def _find_sources(model: ModelProto, ratios: Sequence[float]) -> list[_Source]:
     kinds, left, found = _kinds(model), list(ratios), []
     if (count := sum(node.op_type == "Dropout" for node in model.graph.node)) != len(ratios):
-        raise TrainingError(f"the file has {len(ratios)} Dropout nodes that drop something; {count} were found")
+        raise TrainingError(f"the file has {len(ratios)} active Dropout nodes; {count} were found")
     for node in model.graph.node:
         if node.op_type == "Dropout":
             found.append(_Source(node, node.input[0], 1 - left.pop(0), kinds[node.input[0]]))
@@ -112,7 +115,7 @@ def _find_sources(model: ModelProto, ratios: Sequence[float]) -> list[_Source]:
 
 
 def _kinds(model: ModelProto) -> dict[str, np.dtype[np.generic]]:
-    """The element types of the tensors."""
+    """Return the element types of the tensors."""
     graph = infer_shapes(model).graph
     values = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.value_info, *graph.output)}
     values |= {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -133,7 +136,7 @@ def _without_noise(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
 
 
 def _with_noise_fed(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
-    """Each source reads an input of the graph: a Dropout becomes a product, a uniform draw is the input."""
+    """Return the graph with an input for each source: a factor for a Dropout, the numbers of a uniform draw."""
     made = _copy(model)
     for source in sources:
         node, name = producers(made.graph)[source.node.output[0]], _input_name(source)
@@ -145,7 +148,7 @@ def _with_noise_fed(model: ModelProto, sources: Sequence[_Source]) -> ModelProto
 
 
 def _with_shapes_out(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
-    """Its output: for each source, one behind the other, the number of dimensions of its place, and they."""
+    """Return the graph whose output is, for each source, the number of dimensions of its place, and these."""
     made = _copy(model)
     one, parts = f"{PREFIX}one", []
     made.graph.initializer.append(numpy_helper.from_array(np.array([1], dtype=np.int64), one))
@@ -189,5 +192,19 @@ def _run(graph: Graph, feed: dict[str, Array]) -> Array:
         return graph.run(feed)
     except DropserveError as error:
         raise TrainingError(f"the file's own network: {error.message}") from None
-    except Exception as error:  # noqa: BLE001 - onnxruntime's own have no other base
+    except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no other base
         raise TrainingError(f"the file's own network cannot be run: {first_line(error)}") from None
+
+
+def in_batches(
+    names: Sequence[str], inputs: Sequence[Tensor], size: int | None
+) -> Iterator[tuple[dict[str, Array], int]]:
+    """Yield batches by input name, filled up with the first rows, and the number that count; one if the size is
+    free.
+    """
+    rows = len(inputs[0])
+    size = size or rows
+    for start in range(0, rows, size):
+        index = np.arange(start, start + size) % rows
+        feed = {name: tensor.numpy()[index] for name, tensor in zip(names, inputs, strict=True)}
+        yield feed, min(size, rows - start)

@@ -1,4 +1,4 @@
-"""An ONNX file with dropout in it → a published model."""
+"""Publish an ONNX file with dropout."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,17 +10,17 @@ from numpy.typing import ArrayLike
 from service.model.manifest import LearnedNoise, Manifest
 from service.model.runtime import Array
 from training.errors import CannotExport, TrainingError, VerificationFailed
-from training.evidence.evidence import Evidence, Say
+from training.evidence.evidence import Evidence, Log
 from training.evidence.rows import Rows, one_an_input
 from training.exporting.verify import Verified, verify
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
 from training.importing.untouched import compare
-from training.publish.publish import Trial
+from training.publish.publish import FinalCheck
 from training.publish.release import Facts, publish_verified
 
-RANDOM_ADVICE = "the rows were random numbers: with real ones (--rows) it may be otherwise"
+RANDOM_ADVICE = "the rows were random numbers; real ones (--rows) may pass"
 
 
 def publish_onnx(
@@ -36,56 +36,64 @@ def publish_onnx(
     others: ArrayLike | Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
-    say: Say = lambda _: None,
-    trial: Trial = lambda _: None,
+    log: Log = lambda _: None,
+    final_check: FinalCheck = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
-    """Publish a network that an ONNX file holds, as `training.publish.release.publish_module` publishes a torch module.
+    """Publish the network of an ONNX file, as `training.publish.release.publish_module` publishes a torch module.
 
-    `rows` are one array (rows, …) for each input, of rows that callers may see; without them, random numbers of
-    the declared shapes stand for them. A Softmax at the end of a classification is taken off. Both graphs are
-    verified against the file's own network, and predict.onnx against the untouched file. Raises CannotExport,
-    VerificationFailed or another TrainingError, and leaves nothing then.
+    `rows` are one array (rows, …) for each input, of rows that may be published; without them, random numbers of the
+    declared shapes are used. A Softmax at the end of a classification is removed. Both graphs are verified against the
+    file's own network, and predict.onnx against the untouched file. Raises CannotExport, VerificationFailed or another
+    TrainingError, and then leaves no files.
     """
     source = file if isinstance(file, Source) else open_source(Path(file))
     arrays = [np.asarray(array) for array in one_an_input(rows)]
     for note in source.notes:
-        say(f"import: {note}")
+        log(f"import: {note}")
     with making_sense():
         network = make_network(source, arrays, classification=bool(labels))
     if isinstance(facts.get("noise"), LearnedNoise):
         _check_deviations(network.original.predict(network.example))
-    for line in _told(network, random=not arrays):
-        say(f"import: {line}")
+    for line in _describe(network, random=not arrays):
+        log(f"import: {line}")
     verified = _checked(network, random=not arrays)
     check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows)
-    say(f"verify: {check.name}: {check.detail}")
+    log(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
     evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
     return publish_verified(
-        verified, network.example, evidence, name=name, models=models, labels=labels, say=say, trial=trial, **facts
+        verified,
+        network.example,
+        evidence,
+        name=name,
+        models=models,
+        labels=labels,
+        log=log,
+        final_check=final_check,
+        **facts,
     )
 
 
 def _check_deviations(answers: Array) -> None:
-    """Of a learned noise: answers (rows, outputs) are means and then standard deviations, which are above 0."""
+    """Check that answers (rows, outputs) are means and then standard deviations above 0."""
     outputs = answers.shape[1]
     if outputs % 2 or not (answers[:, outputs // 2 :] > 0).all():
         raise CannotExport(
-            "noise: learned means that the outputs are means and then as many standard deviations, all above 0; of this"
-            f" file's {outputs} outputs that is not so"
+            "noise: learned means that the outputs are means and then as many standard deviations, all above 0; the"
+            f" {outputs} outputs of this file are not"
         )
 
 
 def _checked(network: Network, *, random: bool) -> Verified:
     try:
         return verify(network.original, network.exported, network.example)
-    except TrainingError as error:  # the file's own network may refuse the rows, too
+    except TrainingError as error:  # from the file's own network, too
         advice = freed_advice(network.fixed_rows) + random * f"; {RANDOM_ADVICE}"
         raise VerificationFailed(f"{error.message}{advice}", **error.details) from None
 
 
-def _told(network: Network, *, random: bool) -> Iterator[str]:
+def _describe(network: Network, *, random: bool) -> Iterator[str]:
     sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
     yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
     if network.exported.ending.note:
@@ -93,4 +101,4 @@ def _told(network: Network, *, random: bool) -> Iterator[str]:
     if network.fixed_rows is not None:
         yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
     if random:
-        yield f"no rows were given: {EXAMPLE_ROWS} of random numbers stand for them, in the golden answers too"
+        yield f"no rows were given: {EXAMPLE_ROWS} random rows are used, also for the golden answers"

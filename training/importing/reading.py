@@ -1,4 +1,4 @@
-"""A file → an ONNX model with all its weights, or the reason why it is none."""
+"""Read an ONNX file with all its weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +17,16 @@ from training.errors import CannotExport
 from training.exporting.graphs import NEWEST_OPSET, OLDEST_OPSET, describe
 
 STANDARD = {"", "ai.onnx"}
+"""Domains of ONNX's own operators."""
 MODERN_OPSET = 13
-"""What files that are too old are converted to."""
+"""The opset that older files are converted to."""
 
 
 def read_onnx(file: Path) -> ModelProto:
-    """The model, with weights that lie in other files of its folder; functions are written out.
+    """Return the model, with weights from other files of its folder, and with functions inlined.
 
-    Raises CannotExport naming the file for what is no ONNX, is damaged, incomplete, or uses operators
-    that are not ONNX's own.
+    Raises CannotExport naming the file if it is not ONNX, is damaged, incomplete, or uses operators that are not ONNX's
+    own.
     """
     model = _parse(file)
     _load_weights(model, file)
@@ -35,14 +36,14 @@ def read_onnx(file: Path) -> ModelProto:
     try:
         checker.check_model(model)
     except (checker.ValidationError, ValueError) as error:
-        raise CannotExport(f"{file}: is no valid ONNX: {first_line(error)}") from None
+        raise CannotExport(f"{file}: is not valid ONNX: {first_line(error)}") from None
     return model
 
 
 def fitting(model: ModelProto) -> ModelProto:
-    """Return the same model, converted where its opset is too old, or newer than the oldest onnxruntime loads.
+    """Return the model, converted where its opset is too old, or newer than the oldest supported onnxruntime loads.
 
-    Raises CannotExport where it is too old and cannot be converted; what is too new is left then.
+    Raises CannotExport where an old opset cannot be converted; a new one is then left.
     """
     version = opset_of(model)
     if OLDEST_OPSET <= version <= NEWEST_OPSET:
@@ -63,13 +64,13 @@ def fitting(model: ModelProto) -> ModelProto:
 
 
 def _checked(model: ModelProto) -> ModelProto:
-    """The converter keeps operators that the older opset has not."""
+    """Return the model if it is valid: the converter keeps operators that the older opset lacks."""
     checker.check_model(model)
     return model
 
 
 def _in_test_mode(model: ModelProto) -> ModelProto:
-    """A copy that the converter takes: it knows no training mode of old operators, and Dropout is what it is anyway."""
+    """Return a copy that the converter accepts: it has no training mode of old operators. Dropout is not affected."""
     copy = ModelProto()
     copy.CopyFrom(model)
     for node in copy.graph.node:
@@ -80,7 +81,7 @@ def _in_test_mode(model: ModelProto) -> ModelProto:
 
 
 def opset_of(model: ModelProto) -> int:
-    """Raises CannotExport where there is none."""
+    """Return the version of ONNX's operators; raise CannotExport without one."""
     versions = [int(entry.version) for entry in model.opset_import if entry.domain in STANDARD]
     if not versions:
         raise CannotExport("the file names no version of ONNX's operators (opset); it may be damaged")
@@ -89,17 +90,17 @@ def opset_of(model: ModelProto) -> int:
 
 @contextmanager
 def making_sense() -> Iterator[None]:
-    """What ONNX's tools raise for a graph that contradicts itself becomes CannotExport."""
+    """Raise CannotExport for errors of ONNX's tools on a graph that contradicts itself."""
     try:
         yield
     except DropserveError:
         raise
-    except Exception as error:  # they raise a dozen unrelated types
-        raise CannotExport(f"no sense can be made of the file: {type(error).__name__}: {first_line(error)}") from error
+    except Exception as error:  # they raise many unrelated types
+        raise CannotExport(f"the file contradicts itself: {type(error).__name__}: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:
-    """ONNX's messages go on for pages; a line that ends in a colon goes on in the next."""
+    """Return the first line of an error, joined with the next while it ends in a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     end = next((number for number, line in enumerate(lines, start=1) if not line.endswith(":")), len(lines))
     return " ".join(lines[:end]) or type(error).__name__
@@ -111,9 +112,9 @@ def _parse(file: Path) -> ModelProto:
     except OSError as error:
         raise CannotExport(f"{file}: cannot be read: {error.strerror}") from None
     except DecodeError:
-        raise CannotExport(f"{file}: is no ONNX file, or only a part of one") from None
+        raise CannotExport(f"{file}: is not an ONNX file, or only a part of one") from None
     if not model.graph.node:
-        raise CannotExport(f"{file}: is no ONNX file, or one without a graph")
+        raise CannotExport(f"{file}: is not an ONNX file, or one without a graph")
     return model
 
 

@@ -1,4 +1,4 @@
-"""What a user asks for who has an ONNX file to be published."""
+"""The settings of an import."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +12,12 @@ from training.flags import Delimiter, Encoding, ModelName, Names, explain, flag,
 
 
 class ImportRequest(BaseModel):
-    """Each field but the file is a flag of the command line."""
+    """Settings of an import; each field but the file is a flag of the command line."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     file: Path
-    """ONNX file of a network with dropout in it."""
+    """ONNX file of a network with dropout."""
     name: ModelName
     """Name to publish the model under, by default the file's: letters, digits, dots, hyphens, underscores."""
     labels: Names = ()
@@ -25,40 +25,45 @@ class ImportRequest(BaseModel):
     task: Literal["auto", "classification", "regression"] = "auto"
     """classification or regression; auto is by the labels or the data."""
     data: str | None = Field(default=None, min_length=1)
-    """Rows with the truth, none of which the network learned from, to calibrate and evaluate with: what train takes,
-    or an .npz with an array for each input, by its name, and targets."""
+    """Labelled rows that the network was not trained on, to calibrate and evaluate with: any data that train reads, or
+    an .npz with an array for each input, by its name, and targets.
+    """
     target: str | None = None
-    """Column of a table that holds the truth."""
+    """Column of a table with the truth."""
     ignore: Names = ()
-    """Columns that are no inputs of the network, separated by commas; the flag may come again."""
+    """Columns that are not inputs of the network, separated by commas; the flag may be repeated."""
     missing: Literal["refuse", "drop"] = "refuse"
-    """Rows with missing values: refuse says where they are, drop leaves them out."""
+    """Rows with missing values: refuse stops with their places, drop leaves them out."""
     delimiter: Delimiter | None = None
-    """Mark between the cells of a CSV file, such as ; or tab; unless given, it is found in the file."""
+    """Delimiter of a CSV file, such as ; or tab; detected unless given."""
     decimal: Literal[".", ","] | None = None
-    """Decimal mark of its numbers, . or a comma; unless given, it is found, or refused where unsure."""
+    """Decimal mark of a CSV file, . or a comma; detected unless given, or refused where ambiguous."""
     encoding: Encoding | None = None
-    """Its encoding, such as cp1252; unless given, utf-8."""
+    """Encoding of a CSV file, such as cp1252; utf-8 unless given."""
     noise: Literal["fitted", "learned"] = "fitted"
-    """Noise of a regression's target: fitted to the data; learned, its standard deviations are the second
-    half of the outputs, behind the means."""
+    """Observation noise of a regression: fitted to the data; or learned, as standard deviations in the second half of
+    the outputs, behind the means.
+    """
     others: str | None = Field(default=None, min_length=1)
-    """Second data set, a file or folder of rows that the network should doubt; the figures tell whether it does."""
+    """OOD data: a file or folder of rows that should get a high uncertainty; the evaluation measures whether
+    they do.
+    """
     rows: Path | None = None
-    """Rows that callers may see, to verify with: .npy, .npz with an array for each input, or a table of numbers
-    (.csv, .jsonl, .parquet); by default some of the data, or random ones."""
+    """Rows that may be published, to verify with: .npy, .npz with an array for each input, or a table of numbers (.csv,
+    .jsonl, .parquet); by default some of the data, or random ones.
+    """
     description: str = ""
-    """A sentence on what the model is for."""
+    """A sentence on the purpose of the model."""
     models: Path = Path("models")
     """Folder of published models; the import adds NAME/VERSION to it."""
     passes: int = Field(default=100, ge=2)
-    """Thinned networks a row, when uncertainty is calibrated and evaluated."""
+    """Samples a row, when uncertainty is calibrated and evaluated."""
     seed: int = Field(default=0, ge=0, lt=2**63)
-    """Of the split of the data, and of dropout."""
+    """Seed of the split of the data, and of dropout."""
 
     @property
     def dialect(self) -> Dialect:
-        """What is said of files of text."""
+        """Delimiter, decimal mark and encoding of text files."""
         return Dialect(self.delimiter, self.decimal, self.encoding)
 
     @model_validator(mode="before")
@@ -72,10 +77,11 @@ class ImportRequest(BaseModel):
             raise ValueError("--labels: a regression has none; leave them out, or --task regression")
         if self.data is None and not self.labels and self.task != "regression":
             raise ValueError(
-                "what the outputs mean is not in the file: name the classes with --labels A,B, or say --task regression"
+                "the file does not state what its outputs are: name the classes with --labels A,B, or use --task"
+                " regression"
             )
         if self.labels and self.noise == "learned":
-            raise ValueError("--noise: is that of a regression's target, and --labels name classes; leave one out")
+            raise ValueError("--noise: is for regressions, and --labels name classes; leave one out")
         if self.data is None and self.others is not None:
             raise ValueError("--others: is compared with the rows of --data FILE, which is not given")
         if self.data is None and (self.target or self.ignore):
@@ -84,7 +90,7 @@ class ImportRequest(BaseModel):
 
 
 def make_request(file: Path, flags: Mapping[str, Any]) -> ImportRequest:
-    """From the command line; raises ConfigError naming the flag and what was expected."""
+    """Return the settings of the command line; raise ConfigError naming the flag and the expected value."""
     try:
         return ImportRequest.model_validate({"file": file, **flags})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Files of rows as a network takes them: NPY, NPZ, and tables of numbers."""
+"""Read files of rows in the network's own inputs: NPY, NPZ, and tables of numbers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +18,10 @@ from training.errors import TrainingError
 
 
 def read_rows(path: Path, inputs: Sequence[str], dialect: Dialect = PLAIN) -> list[Array]:
-    """One array (rows, …) for each of the network's inputs: of an NPZ those of the same names, or the only one.
+    """Return one array (rows, …) for each of the network's inputs: from an NPZ those of the same names, or the only
+    one.
 
-    Raises TrainingError naming the file and what was expected.
+    Raises TrainingError naming the file and the expected content.
     """
     arrays = _read(open_rows(path, dialect), inputs)
     lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
@@ -28,13 +29,13 @@ def read_rows(path: Path, inputs: Sequence[str], dialect: Dialect = PLAIN) -> li
         raise TrainingError(f"{path}: expected as many rows for each input, at least one")
     if wrong := [str(array.dtype) for array in arrays if array.dtype.kind not in "biuf"]:
         raise TrainingError(f"{path}: expected numbers; found {wrong[0]}")
-    for name, array in zip(inputs, arrays, strict=False):  # whether there is one an input is for the network to say
+    for name, array in zip(inputs, arrays, strict=False):  # their number is checked with the network
         check_finite(path, name, array)
     return arrays
 
 
 def open_rows(path: Path, dialect: Dialect = PLAIN) -> RowsFile:
-    """Open a file of rows; raises TrainingError."""
+    """Open a file of rows; raise TrainingError."""
     if not path.is_dir() and format_of_name(path.name) not in ("npy", "npz", *TABLES):
         raise TrainingError(f"{path}: expected a file of rows, .npy, .npz, .csv, .jsonl or .parquet")
     try:
@@ -46,7 +47,7 @@ def open_rows(path: Path, dialect: Dialect = PLAIN) -> RowsFile:
 
 
 def check_finite(file: Path, name: str, array: Array) -> None:
-    """Raises TrainingError naming the first row of (rows, …) with a number that is not finite."""
+    """Raise TrainingError naming the first row of (rows, …) with a number that is not finite."""
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):
         place = tuple(wrong[0])
@@ -71,12 +72,12 @@ def _of_inputs(file: RowsFile, arrays: dict[str, Array], inputs: Sequence[str]) 
         return list(arrays.values())
     wanted = ", ".join(inputs)
     raise TrainingError(
-        f"{file.name}: expected arrays called as the network's inputs, {wanted}; found: {', '.join(arrays)}"
+        f"{file.name}: expected arrays named as the network's inputs, {wanted}; found: {', '.join(arrays)}"
     )
 
 
 def _numbers(file: RowsFile) -> Array:
-    """With a line of names or without."""
+    """Return the numbers of a table, with or without a header."""
     try:
         table = open_table(file.content, file.kind, file.dialect, has_header=lambda cells: is_header(cells, ()))
         return fit_features(table, TensorSpec(name="rows", dtype="float64", shape=(table.width,)), (), None)

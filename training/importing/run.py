@@ -1,6 +1,5 @@
-"""An import, from a file and what was asked for to a published model."""
+"""An import, from a file and its settings to a published model."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +9,26 @@ from service.model.manifest import LearnedNoise, Manifest
 from training.data import Choices, ImageChoices
 from training.data.dataset import value_ranges
 from training.errors import TrainingError
+from training.evidence.evidence import Log
 from training.importing.data import Labelled, Parts, load_labelled, load_others, split_labelled, with_labels
 from training.importing.publishing import publish_onnx
 from training.importing.request import ImportRequest
 from training.importing.rows import read_rows
 from training.importing.source import Source, open_source
+from training.publish.final_check import source_rows_check
 from training.publish.publish import check_writable
-from training.trial import on_own_rows
 
 ADVICE = (
-    "If it is no better than a constant answer: are the labels in the order of the network's outputs, and the rows as"
-    " it takes them?"
+    "If the model is no better than a constant answer, check that the labels are in the order of its outputs, and that"
+    " the rows are preprocessed as it expects."
 )
+"""The advice after warnings of the evaluation."""
 
-Say = Callable[[str], None]
 
+def run(request: ImportRequest, log: Log) -> tuple[Path, Manifest]:
+    """Import and publish a model; return its folder and manifest.
 
-def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
-    """Import and publish; the folder and manifest that came of it.
-
-    `say` is told each step's outcome. Raises TrainingError or InvalidModel.
+    `log` is called with a line on each step. Raises TrainingError or InvalidModel.
     """
     check_writable(request.models)
     source = open_source(request.file)
@@ -38,12 +37,12 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
     noise = LearnedNoise(learned=True) if request.noise == "learned" else None
     parts = None
     if request.data is not None:
-        labelled, parts = _data(request, source, say)
-        about = _known_by(labelled, parts)
+        labelled, parts = _data(request, source, log)
+        about = _from_data(labelled, parts)
         if request.others is not None:
             about["others"] = load_others(request.others, labelled, source.input_names)
             about["training"] |= {"others": Path(request.others).name}
-        about["trial"] = on_own_rows(request.data, labelled.data, labelled.inputs)
+        about["final_check"] = source_rows_check(request.data, labelled.data, labelled.inputs)
         rows = rows or [np.asarray(array) for array in parts.test.inputs]
     folder, manifest = publish_onnx(
         source,
@@ -52,17 +51,17 @@ def run(request: ImportRequest, say: Say) -> tuple[Path, Manifest]:
         models=request.models,
         passes=request.passes,
         seed=request.seed,
-        say=say,
+        log=log,
         description=request.description,
         noise=noise,
         **about,
     )
     if manifest.warnings:
-        say(ADVICE)
+        log(ADVICE)
     return folder, manifest
 
 
-def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, Parts]:
+def _data(request: ImportRequest, source: Source, log: Log) -> tuple[Labelled, Parts]:
     assert request.data is not None
     task = "classification" if request.labels else request.task
     images = ImageChoices.for_rows(source.row_shapes[0]) if Path(request.data).is_dir() else ImageChoices()
@@ -72,25 +71,24 @@ def _data(request: ImportRequest, source: Source, say: Say) -> tuple[Labelled, P
     labelled = load_labelled(request.data, choices, source.input_names)
     if labelled.data.labels and request.noise == "learned":
         raise TrainingError(
-            f"noise: is that of a regression's target, and {labelled.data.name} has classes; if they are values say"
-            " --task regression"
+            f"noise: is for regressions, and {labelled.data.name} has classes; for values use --task regression"
         )
     if request.labels:
         labelled = with_labels(labelled, request.labels)
     parts = split_labelled(labelled, request.seed)
     for note in labelled.data.notes:
-        say(note)
+        log(note)
     if parts.left_out:
-        say(f"{parts.left_out} of the source's own test rows left out that are equal to one of its training rows")
-    say(f"data: {labelled.data.name}, {', '.join(f'{name} {rows}' for name, rows in parts.counts.items())}")
+        log(f"{parts.left_out} of the source's own test rows left out that equal one of its training rows")
+    log(f"data: {labelled.data.name}, {', '.join(f'{name} {rows}' for name, rows in parts.counts.items())}")
     if labelled.data.labels and not request.labels:
         classes = ", ".join(labelled.data.labels)
-        say(f"labels: the outputs are taken for {classes}, in this order; --labels gives another")
+        log(f"labels: the outputs are assumed to be {classes}, in this order; --labels sets another")
     return labelled, parts
 
 
-def _known_by(labelled: Labelled, parts: Parts) -> dict[str, Any]:
-    """What the data says of the model."""
+def _from_data(labelled: Labelled, parts: Parts) -> dict[str, Any]:
+    """Return the arguments of publishing that follow from the data."""
     data = labelled.data
     return {
         "labels": data.labels,

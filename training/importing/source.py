@@ -1,4 +1,4 @@
-"""An ONNX file → a flat graph in evaluation mode, and what there is to say of where it came from."""
+"""Open an ONNX file as a flat graph in evaluation mode, with notes on its origin and changes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,34 +9,36 @@ from onnx import ModelProto
 
 from service.model.manifest import sha256
 from training.exporting.graphs import NEWEST_OPSET, flattened, real_inputs, shape_of
+from training.importing.axes import check_output
 from training.importing.evaluation import to_evaluation
 from training.importing.lost import lost_attention
-from training.importing.output import check_output
 from training.importing.reading import fitting, making_sense, opset_of, read_onnx
 
 
 @dataclass(frozen=True)
 class Source:
-    """`origin` is for the manifest; `notes` tell what was changed, for the user."""
+    """A file's network; `origin` is for the manifest, `notes` on changes are for the user."""
 
     untouched: ModelProto
-    """As it was read."""
+    """The model as it was read."""
     model: ModelProto
+    """The flat graph in evaluation mode."""
     origin: dict[str, Any]
     notes: tuple[str, ...]
 
     @property
     def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs."""
         return tuple(value.name for value in real_inputs(self.model.graph))
 
     @property
     def row_shapes(self) -> tuple[tuple[int | None, ...], ...]:
-        """Of each input's rows; None for an axis without a fixed size."""
+        """The shape of a row of each input; None for an axis without a fixed size."""
         return tuple((shape_of(value) or ())[1:] for value in real_inputs(self.model.graph))
 
 
 def open_source(file: Path) -> Source:
-    """Raises CannotExport naming the file, or the node, for what cannot be read or served."""
+    """Open a file; raise CannotExport naming the file, or the node, if it cannot be read or served."""
     model = read_onnx(file)
     opset = opset_of(model)
     origin: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A training run's state after an epoch, in a file: what it takes to go on as if nothing had happened."""
+"""The state of a training run after an epoch, in a file from which the run can be resumed bit for bit."""
 
 import os
 from dataclasses import dataclass, fields
@@ -12,14 +12,15 @@ from training.errors import TrainingError
 from training.flags import flag
 
 FREE = {"name", "description", "models", "others", "device", "checkpoint", "resume", "log", "tensorboard", "compile"}
+"""Settings that may change when a run is resumed."""
 FREE |= {"passes"}
 """Settings that may be given anew to a run that is gone on with."""
 
 
 @dataclass(slots=True)
 class Checkpoint:
-    """`state` and `best_weights` are of the network; `order` is the generator that orders the rows, `random` those of
-    dropout: of each process on the CPU and on its device.
+    """The state of a run. `state` and `best_weights` are those of the network; `order` is the generator of the order of
+    rows, `random` the generators of dropout, by process, on the CPU and on its device.
     """
 
     settings: dict[str, Any]
@@ -35,10 +36,10 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, file: Path) -> None:
-    """The whole file or the one before it, never a half; raises TrainingError."""
+    """Write the whole file atomically; raise TrainingError."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        # not by asdict, which would copy every tensor where it lies
+        # not asdict, which would copy every tensor
         torch.save({field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}, beside)
         beside.replace(file)
     except (OSError, RuntimeError) as error:
@@ -48,19 +49,30 @@ def save(checkpoint: Checkpoint, file: Path) -> None:
 
 
 def load(file: Path) -> Checkpoint:
-    """Raises TrainingError for what is no checkpoint of ours."""
+    """Return the checkpoint; raise TrainingError for any other file."""
     try:
         return Checkpoint(**torch.load(file, map_location="cpu", weights_only=True))
     except OSError as error:
         raise TrainingError(f"resume: {file}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - for a file of something else its unpickler raises whatever it runs into
+    except Exception as error:  # noqa: BLE001 - the unpickler of another file may raise anything
         raise TrainingError(
-            f"resume: {file}: is no checkpoint of a training run, or a damaged one ({_first(error)})"
+            f"resume: {file}: is not the checkpoint of a training run, or is damaged ({_first(error)})"
         ) from None
 
 
+def check_checkpoint(file: Path) -> None:
+    """Raise TrainingError for a --checkpoint file that exists and is not the checkpoint of a run."""
+    if file.exists():
+        try:
+            load(file)
+        except TrainingError:
+            raise TrainingError(
+                f"checkpoint: {file} is not the checkpoint of a training run; name a file that does not exist"
+            ) from None
+
+
 def resumed(config: TrainConfig, checkpoint: Checkpoint) -> TrainConfig:
-    """The checkpoint's settings, with those of `config` that may be given anew.
+    """Return the checkpoint's settings, with those of `config` that may change.
 
     Raises TrainingError when another setting is given with another value.
     """
@@ -68,7 +80,7 @@ def resumed(config: TrainConfig, checkpoint: Checkpoint) -> TrainConfig:
     for key in sorted(config.model_fields_set - FREE):
         if getattr(config, key) != getattr(saved, key):
             raise TrainingError(
-                f"{flag(key)}: the run to go on with has {getattr(saved, key)!r}; leave {flag(key)} out, or start anew"
+                f"{flag(key)}: the run to resume has {getattr(saved, key)!r}; leave {flag(key)} out, or start anew"
             )
     given = {key: getattr(config, key) for key in config.model_fields_set & FREE}
     return saved.model_copy(update={"checkpoint": config.resume, "resume": config.resume} | given)

@@ -1,4 +1,4 @@
-"""What a training run goes on with: changed by each epoch, kept in a checkpoint, and restored from one."""
+"""The state of a training run: changed by each epoch, saved in a checkpoint, and restored from one."""
 
 import copy
 import math
@@ -15,12 +15,12 @@ from training.data import Dataset
 from training.errors import TrainingError
 from training.loop.checkpoint import Checkpoint, save
 from training.loop.distributed import ranks
-from training.loop.epochs import Epoch
+from training.loop.log_files import Epoch
 from training.networks.device import random_states, restore_random
 
 
 def on_host(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return copies on the host, where they take none of a GPU's memory."""
+    """Return copies in the host's memory, so that they take none of a GPU's."""
     return {
         name: value.to("cpu", copy=True) if isinstance(value, Tensor) else copy.deepcopy(value)
         for name, value in weights.items()
@@ -28,9 +28,9 @@ def on_host(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class State:
-    """Epochs done, the best of them, and all that takes part in the next one.
+    """Epochs done, the best of them, and everything that the next one depends on.
 
-    `order` is the generator that orders the rows; torch's own ones, which dropout draws from, belong to it, too.
+    `order` is the generator of the order of rows; torch's own generators, which dropout draws from, belong to it, too.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class State:
         order: torch.Generator,
         device: torch.device,
     ) -> None:
+        """Begin with no epoch done."""
         self.config, self.data, self.network, self.device = config, data, network, device
         self.optimizer, self.schedule, self.order = optimizer, schedule, order
         self.done = 0
@@ -50,13 +51,13 @@ class State:
         self.best_weights = on_host(network.state_dict())
 
     def take(self, epoch: Epoch) -> None:
-        """As done, and as the best if it is; the network is as it left it."""
+        """Record an epoch as done, and as the best if it is; the network must have its weights."""
         self.done = epoch.number
         if epoch.validation_loss < self.best.validation_loss:
             self.best, self.best_weights = epoch, on_host(self.network.state_dict())
 
     def keep(self) -> None:
-        """In the checkpoint, if there is to be one. All processes call this; the first one writes."""
+        """Write the checkpoint, if there is to be one. All processes call this; the first one writes."""
         if self.config.checkpoint is None:
             return
         random = ranks().of_all(random_states(self.device))
@@ -77,9 +78,9 @@ class State:
         save(checkpoint, self.config.checkpoint)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Raises TrainingError where the data is not that of the checkpoint."""
+        """Restore a checkpoint; raise TrainingError where the data is not the same."""
         if checkpoint.data_sha256 != self.data.sha256:
-            raise TrainingError(f"resume: the data is not that of the run to go on with; {self.data.name} was changed")
+            raise TrainingError(f"resume: the data is not that of the run to resume; {self.data.name} was changed")
         self.network.load_state_dict(checkpoint.state)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.schedule.load_state_dict(checkpoint.schedule)

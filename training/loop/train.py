@@ -1,4 +1,4 @@
-"""Training data → weights: a plain loop that keeps the best epoch on the validation part."""
+"""Fit a network to the training part: a plain loop that keeps the best epoch on the validation part."""
 
 import math
 from collections.abc import Callable
@@ -16,11 +16,10 @@ from training.loop.batches import Tensors, batches, cut, near
 from training.loop.checkpoint import load
 from training.loop.class_weights import class_weights
 from training.loop.distributed import ranks
-from training.loop.epochs import Epoch, logged
+from training.loop.log_files import Epoch, logged, to_tensorboard
 from training.loop.loss import Loss
 from training.loop.scaling import Scaling
 from training.loop.state import State
-from training.loop.tensorboard_log import to_tensorboard
 from training.networks.architecture import check_trains, make_network
 from training.networks.concrete import ConcreteDropout, with_learned_dropout
 from training.networks.device import (
@@ -35,9 +34,8 @@ from training.networks.device import (
 )
 from training.networks.dropout import cheap_masks
 
-__all__ = ["Epoch", "Trained", "train"]
-
 NOT_VALIDATED = (0.0, 0.0, "")
+"""Losses and score of the processes that do not validate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +47,34 @@ class Trained:
     device: str
     precision: str
     imputation: tuple[float, ...]
-    """What it takes for missing values, one a feature; () where none may be missing."""
+    """Imputed values, one a feature; empty where none may be missing."""
 
 
 def train(config: TrainConfig, data: Dataset, split: Split, on_epoch: Callable[[Epoch], None]) -> Trained:
-    """Fit a network to the training part; of a regression it answers in the target's own unit.
+    """Fit a network to the training part; a regression's answers are in the target's own unit.
 
-    Everything random comes from `config.seed`: on the CPU, the same seed gives the same weights bit for bit,
-    whether or not the run was interrupted and gone on with. Where several processes train together, all call this.
-    Raises TrainingError when the device is not there, its memory is too small, or the loss is not finite.
+    Everything random comes from `config.seed`: on the CPU, the same seed gives the same weights bit for bit, whether or
+    not the run was interrupted and resumed. Of several processes, all call this. Raises TrainingError when the device
+    does not exist, its memory is too small, or the loss is not finite.
     """
     device = choose_device(config.device, ranks().local)
     with explained(config, device):
         run, scaling = begin(config, data, split.train, device)
-        best = run.fit(scaling.tensors(split.validation), _told(config, on_epoch))
+        best = run.fit(scaling.tensors(split.validation), _with_logs(config, on_epoch))
         network = run.network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         network = scaling.around(with_learned_dropout(network)).eval()
         return Trained(network, best, str(device), named(run.precision), scaling.imputation)
 
 
-def _told(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
-    """The first process tells of each epoch, in all ways that are asked for."""
+def _with_logs(config: TrainConfig, on_epoch: Callable[[Epoch], None]) -> Callable[[Epoch], None]:
+    """Return the first process's callback for each epoch, with all logs that are set."""
     if not ranks().first:
         return lambda _: None
     return to_tensorboard(logged(on_epoch, config.log, anew=config.resume is None), config.tensorboard)
 
 
 def begin(config: TrainConfig, data: Dataset, rows: Part, device: torch.device) -> tuple["Run", Scaling]:
-    """A run over these rows that has not made its first pass, and what goes around its network."""
+    """Return a run over these rows before its first pass, and the layers around its network."""
     torch.manual_seed(config.seed)
     scaling = Scaling(config, data, rows)
     tensors = scaling.tensors(rows)
@@ -88,16 +86,13 @@ def begin(config: TrainConfig, data: Dataset, rows: Part, device: torch.device) 
 
 
 def _weights(config: TrainConfig, data: Dataset, rows: Part, device: torch.device) -> Tensor | None:
-    """Of the classes, on the device; None where all weigh the same."""
+    """Return the class weights on the device; None where all are equal."""
     weights = class_weights(config, data, rows)
     return torch.tensor(weights, dtype=torch.float32, device=device) if weights else None
 
 
 class Run:
-    """The epochs of a training run.
-
-    `rows` are those to train on; the network is on the device.
-    """
+    """The epochs of a training run."""
 
     def __init__(
         self,
@@ -108,6 +103,7 @@ class Run:
         rows: Tensors,
         device: torch.device,
     ) -> None:
+        """Prepare the epochs on `rows`, those of the training part; the network is on the device."""
         self.config, self.data, self.network, self.device, self.ranks = config, data, network, device, ranks()
         self.rows, self.precision = near(rows, device), choose_precision(config.precision, device)
         self.forward = compiled(self.ranks.together(network, device), config.compile)
@@ -125,7 +121,9 @@ class Run:
         self.state = State(config, data, network, self.optimizer, self.schedule, self.order, device)
 
     def fit(self, validation: Tensors, on_epoch: Callable[[Epoch], None]) -> Epoch:
-        """Leave the network with the weights of its best epoch."""
+        """Train until the last epoch or early stopping; the network then has the weights of the best epoch, which is
+        returned.
+        """
         state, validation = self.state, near(validation, self.device)
         if self.config.resume:
             state.restore(load(self.config.resume))
@@ -134,7 +132,7 @@ class Run:
             epoch = self._one_epoch(validation)
             _check_finite(epoch, self.config)
             state.take(epoch)
-            on_epoch(epoch)  # told before it is kept: a run that is stopped between the two tells it once more
+            on_epoch(epoch)  # before the checkpoint: a run that is stopped between the two logs the epoch again
             state.keep()
         self.network.load_state_dict(state.best_weights)
         return state.best
@@ -143,14 +141,14 @@ class Run:
         return 0 < self.config.early_stopping <= self.state.done - self.state.best.number
 
     def _one_epoch(self, validation: Tensors) -> Epoch:
-        """What the first process finds: all must agree on which epoch is the best."""
+        """Return the first process's figures, so that all agree on the best epoch."""
         loss, rate = self.one_pass(), float(self.schedule.get_last_lr()[0])
         found = self.validate(validation) if self.ranks.first else NOT_VALIDATED
         return self.ranks.of_first(Epoch(self.state.done + 1, self.config.epochs, loss, *found, rate))
 
     @ieee_float32()
     def one_pass(self) -> float:
-        """One pass over the rows in a new order; their mean loss, without what the weights cost."""
+        """Train one pass over the rows in a new order; return their mean loss, without the penalty of the weights."""
         order = torch.randperm(len(self.rows[0]), generator=self.order)
         total = torch.zeros((), device=self.device)  # summed on the device: reading it at every step would stall
         self.network.train()
@@ -160,7 +158,7 @@ class Run:
                     answers = self.forward(inputs)
                 loss, penalty = self.loss.of_answers(answers.float(), targets), self.loss.of_network(self.network)
                 total += loss.detach() * rows
-                if self.ranks.size > 1:  # they take the mean of their gradients, and not all have as many rows
+                if self.ranks.size > 1:  # gradients are averaged over processes, whose numbers of rows differ
                     loss = loss * (rows * self.ranks.size / of)
                 self.optimizer.zero_grad()
                 (loss + penalty).backward()  # type: ignore[no-untyped-call]
@@ -175,9 +173,9 @@ class Run:
     @torch.no_grad()
     @ieee_float32()
     def validate(self, rows: Tensors) -> tuple[float, float, str]:
-        """Mean loss and score without dropout, and what the score is.
+        """Return the mean loss and the score without dropout, and the score's name.
 
-        So many rows at once as a step trains on, so that a smaller batch needs less memory here, too.
+        Each call takes as many rows as a step trains on, so that a smaller batch needs less memory here, too.
         """
         inputs, targets = rows
         self.network.eval()
@@ -188,7 +186,7 @@ class Run:
 
 
 def _decayed(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What decays, and what does not: probabilities that are learned, which would drift to ½."""
+    """Return the parameters with weight decay, and those without: learned probabilities, which would drift to ½."""
     logits = [layer.logit for layer in network.modules() if isinstance(layer, ConcreteDropout)]
     ids = {id(logit) for logit in logits}
     rest = [parameter for parameter in network.parameters() if id(parameter) not in ids]

@@ -1,4 +1,4 @@
-"""Which network is trained on a data set: one of ours, or the user's own."""
+"""Choose and build the network for a data set: a built-in one, or the user's own."""
 
 import copy
 import importlib
@@ -24,26 +24,30 @@ Network = Literal["mlp", "lenet", "resnet"]
 
 
 def choose_network(config: TrainConfig, data: Dataset) -> Network:
-    """`auto` is LeNet for images of 16 pixels and more a side, else an MLP; raises TrainingError for what cannot be."""
-    size = data.inputs.shape[2:]  # () of a table
+    """Return the kind of network; `auto` is LeNet for images of 16 pixels a side and more, else an MLP.
+
+    Raises TrainingError for a network that cannot take this data.
+    """
+    size = data.inputs.shape[2:]  # () for a table
     large = bool(size) and min(size) >= MIN_LENET_PIXELS
     if config.network == "auto":
         return "lenet" if large else "mlp"
     if config.network != "mlp" and not size:
-        raise TrainingError(f"network: {config.network} needs images, and {data.name} has rows of columns; say mlp")
+        raise TrainingError(f"network: {config.network} needs images, and {data.name} has rows of columns; use mlp")
     if config.network == "lenet" and not large:
         raise TrainingError(
             f"network: lenet needs images of {MIN_LENET_PIXELS} pixels a side or more; {data.name} has"
-            f" {'×'.join(map(str, size))}; say resnet or mlp"
+            f" {'×'.join(map(str, size))}; use resnet or mlp"
         )
     return config.network
 
 
 def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
-    """An untrained network: standardised rows to logits, or of a regression to standardised values (rows, outputs).
+    """Return an untrained network: standardised rows to logits, or for a regression to standardised values (rows,
+    outputs).
 
-    Where the noise is learned, what tells it lies behind the values: see `mean_and_noise`.
-    `rows`: some that are standardised. Raises TrainingError.
+    Where the noise is learned, its outputs follow the values: see `mean_and_noise`. `rows` are some standardised rows.
+    Raises TrainingError.
     """
     outputs = len(data.labels) or (2 if config.noise == "learned" else 1)
     p, input_p = config.dropout, config.input_dropout
@@ -61,18 +65,18 @@ def make_network(config: TrainConfig, data: Dataset, rows: Tensor) -> nn.Module:
 
 
 def encoded_shape(encoding: OrderedDict[str, nn.Module], rows: Tensor) -> tuple[int, ...]:
-    """Of one row, as the network behind the encoding gets it."""
+    """Return the shape of one row behind the encoding."""
     with torch.no_grad():
         return tuple(nn.Sequential(encoding)(rows[:1]).shape[1:])
 
 
 def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
-    """The user's module behind our encoding; raises TrainingError naming what it should do instead."""
+    """Return the user's module behind the encoding; raise TrainingError naming the expected behaviour."""
     module = _build(place, data)
     encoding = make_encoding(data)
     shape = encoded_shape(encoding, rows)
     network = nn.Sequential(OrderedDict([*encoding.items(), ("network", module)]))
-    noise = ", a value and then what softplus makes its noise of" * (outputs > (len(data.labels) or 1))
+    noise = ", a value and then the input of the softplus that gives its noise" * (outputs > (len(data.labels) or 1))
     wanted = (
         f"module {place}: expected to map preprocessed rows (rows, {', '.join(map(str, shape))}) to"
         f" (rows, {outputs}){noise}"
@@ -92,14 +96,14 @@ def _own(place: str, data: Dataset, rows: Tensor, outputs: int) -> nn.Module:
             f"{wanted}; it answers with probabilities, and the loss takes logits: leave out the softmax"
         )
     if not random_draws(sampling_copy(network), (rows[:3],)):
-        raise TrainingError(f"module {place}: has no dropout (0 < p < 1), so that there would be nothing to sample")
+        raise TrainingError(f"module {place}: has no dropout (0 < p < 1), and hence nothing to sample")
     return network
 
 
 def check_trains(network: nn.Module, rows: Tensor, device: torch.device, precision: torch.dtype, name: str) -> None:
-    """Try a training step of the user's network where it is to be trained; raises TrainingError where it fails.
+    """Try a training step of the user's network on its device; raise TrainingError where it fails.
 
-    `make_network` tries it on the CPU and without gradients. A copy is tried: BatchNorm takes note of what it sees.
+    `make_network` tries it on the CPU and without gradients. A copy is used, as BatchNorm records its inputs.
     """
     states = random_states(device)
     try:
@@ -110,8 +114,8 @@ def check_trains(network: nn.Module, rows: Tensor, device: torch.device, precisi
         if out_of_memory(error):
             raise
         advice = (
-            "; its tensors that are no parameters must be buffers (register_buffer), and those made in forward must be"
-            " made on the device of the rows"
+            "; its tensors that are not parameters must be buffers (register_buffer), and forward must make new tensors"
+            " on the device of the rows"
         )
         raise TrainingError(
             f"{name}: answers on the CPU, and fails in a training step on {device} in {named(precision)}:"
@@ -135,7 +139,7 @@ def _build(place: str, data: Dataset) -> nn.Module:
 
 def _find(place: str) -> Callable[..., Any]:
     package, _, name = place.partition(":")
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - as `python -m` has it; an entry point has not
+    if os.getcwd() not in sys.path:  # noqa: PTH109 - `python -m` has it, an entry point has not
         sys.path.append(os.getcwd())  # noqa: PTH109
     try:
         found = getattr(importlib.import_module(package), name)

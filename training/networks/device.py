@@ -1,4 +1,4 @@
-"""Where a network is trained, in which precision, and what a device's failures say in words."""
+"""The device and precision of training, and the explanation of a device's errors."""
 
 import re
 from collections.abc import Iterator
@@ -14,22 +14,22 @@ from training.errors import TrainingError
 COMPILERS = ("torch._dynamo", "torch._inductor")
 """Modules whose errors are those of torch.compile."""
 ALONE = "mps"
-"""The kind of device that several processes cannot train on together."""
+"""The kind of device that only one process can use."""
 OUT_OF_MEMORY = re.compile(
     r"out of memory|allocate memory|not enough memory|ALLOC(ATION)?_FAILED|Invalid buffer size"
     r"|Storage size calculation overflowed|Overflow when unpacking",
     re.IGNORECASE,
 )
-"""What torch, CUDA, cuBLAS, cuDNN, NCCL and MPS report where memory is too small; a type of its own has torch's CUDA
-allocator alone.
+"""Messages of torch, CUDA, cuBLAS, cuDNN, NCCL and MPS on insufficient memory; only torch's CUDA allocator has an error
+type.
 """
 
 
 def choose_device(name: str, local: int | None = None) -> torch.device:
-    """Return the device of that name; raises TrainingError for one that is not there.
+    """Return the device of that name; raise TrainingError for one that does not exist.
 
-    `gpu` is the accelerator that torch finds, of whatever kind, and `auto` the same or else the CPU. `local` is the
-    number of this process where several train together on this machine: each takes a GPU.
+    `gpu` is the accelerator that torch finds, of any kind, and `auto` the same or else the CPU. `local` is the rank of
+    this process among several on this machine: each takes a GPU.
     """
     if not re.fullmatch(DEVICE, name):
         raise TrainingError(f"device: expected {DEVICES}; found {name!r}")
@@ -51,13 +51,15 @@ def choose_device(name: str, local: int | None = None) -> torch.device:
 
 
 def accelerator(*, shared: bool) -> str:
-    """Return the kind of accelerator that torch finds, or that several processes can train on; empty without one."""
+    """Return the kind of accelerator that torch finds; "" without one, or if `shared` where several processes cannot
+    use it.
+    """
     found = torch.accelerator.current_accelerator(check_available=True)
     return "" if found is None or (shared and found.type == ALONE) else found.type
 
 
 def what_torch_finds() -> str:
-    """Say which accelerators this build of torch knows, and whether there are any."""
+    """Return a description of this build's accelerators, and of those present."""
     built = torch.accelerator.current_accelerator()
     if built is None:
         return f"torch {torch.__version__} is a build for the CPU alone"
@@ -66,23 +68,23 @@ def what_torch_finds() -> str:
 
 
 def describe(device: torch.device, precision: torch.dtype) -> str:
-    """Say where, and in which precision, a network is trained: «cuda:0 (NVIDIA H200, 139.8 GiB), bfloat16»."""
+    """Return device and precision of training: «cuda:0 (NVIDIA H200, 139.8 GiB), bfloat16»."""
     about = ""
     if device.type not in ("cpu", ALONE):
         card = torch.get_device_module(device).get_device_properties(device)
         about = f" ({card.name}, {card.total_memory / 2**30:.1f} GiB)"
     elif device.type == "cpu" and torch.accelerator.current_accelerator():
-        about = f" ({what_torch_finds()})"  # such as a container that was given no GPU
+        about = f" ({what_torch_finds()})"  # such as a container without access to the GPU
     return f"{device}{about}, {named(precision)}"
 
 
 def named(precision: torch.dtype) -> str:
-    """Return its name as settings have it, such as float32."""
+    """Return the precision's name in settings, such as float32."""
     return str(precision).removeprefix("torch.")
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Of the products in training; `auto` is bfloat16 on GPUs that compute with it, else float32."""
+    """Return the type of products in training; `auto` is bfloat16 on GPUs that compute with it, else float32."""
     if name == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         name = "bfloat16" if fast else "float32"
@@ -90,22 +92,22 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
-    """In which a network computes its products in this precision; its weights stay in float32."""
+    """Return a context in which a network computes its products in this precision; its weights stay in float32."""
     return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
 
 
 def compiled(network: nn.Module, how: Literal["off", "on"]) -> nn.Module:
-    """What computes the same faster, on the same weights, whose names stay those of the network."""
+    """Return the network, compiled if `how` is "on"; it shares the weights and their names."""
     return cast("nn.Module", torch.compile(network)) if how == "on" else network
 
 
 def placed(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device, the weights of its convolutions with channels last but where the device is Apple's.
+    """Return the network on the device, with channels last in its convolutions except on Apple's GPU.
 
-    On a CPU LeNet's step takes 0.7 of the time then.
+    On a CPU this takes 0.7 of the time of LeNet's step.
     """
     if device.index is not None:
-        torch.accelerator.set_device_index(device.index)  # for what torch allocates without a device named
+        torch.accelerator.set_device_index(device.index)  # for allocations of torch without a named device
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and device.type != "mps":
             layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,13 +115,13 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def random_states(device: torch.device) -> list[torch.Tensor]:
-    """Return those of torch's generators on the CPU and, where the device has one of its own, on the device."""
+    """Return the states of torch's generators on the CPU and, where the device has its own, on the device."""
     own = [] if device.type in ("cpu", ALONE) else [torch.get_device_module(device).get_rng_state(device)]
     return [torch.get_rng_state(), *own]
 
 
 def restore_random(states: list[torch.Tensor], device: torch.device) -> None:
-    """Set them again; a run may be resumed where there is no such device, or on one that it did not begin on."""
+    """Restore the states; a run may be resumed without that device, or on another one than it began on."""
     torch.set_rng_state(states[0])
     if device.type not in ("cpu", ALONE) and len(states) > 1:
         torch.get_device_module(device).set_rng_state(states[1], device)
@@ -127,8 +129,8 @@ def restore_random(states: list[torch.Tensor], device: torch.device) -> None:
 
 @contextmanager
 def ieee_float32() -> Iterator[None]:
-    """Have cuDNN compute in float32 what is float32: by default it rounds what it multiplies to the 10 bits of TF32."""
-    cudnn: Any = torch.backends.cudnn  # whose stubs do not know these settings
+    """Have cuDNN compute float32 in full precision: by default it rounds factors to the 10 bits of TF32."""
+    cudnn: Any = torch.backends.cudnn  # its stubs lack these settings
     before = cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision
     try:
         cudnn.conv.fp32_precision = cudnn.rnn.fp32_precision = "ieee"
@@ -138,13 +140,13 @@ def ieee_float32() -> Iterator[None]:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Return whether it reports a memory that is too small, of the host or of a device."""
+    """Return whether the error reports insufficient memory, of the host or of a device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
 @contextmanager
 def explained(config: TrainConfig, device: torch.device) -> Iterator[None]:
-    """Turn memory that is too small, a compiler that fails, and batches of one row into a TrainingError saying so."""
+    """Raise a TrainingError for insufficient memory, a failing compiler, and batches of one row."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Dropout whose masks are drawn at a fifth of the cost, while a network trains on the CPU."""
+"""Dropout with cheaper masks, for training on the CPU."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 @contextmanager
 def cheap_masks(network: nn.Module) -> Iterator[None]:
-    """Its modules of type nn.Dropout draw uniform numbers; torch draws Bernoulli ones, 10 ns each.
+    """Have modules of type nn.Dropout draw uniform numbers, at a fifth of the cost of torch's Bernoulli draws, 10 ns
+    each.
 
-    The modules stay what they are: outside of this they, and their export, are torch's own. It is not for a network
-    that torch.compile runs: that draws as cheaply by itself, and compiles anew when a module changes.
+    The modules keep their type, and outside of this context their behaviour and export. It is not for torch.compile,
+    which draws as cheaply, and would compile again when a module changes.
     """
     layers = [layer for layer in network.modules() if type(layer) is nn.Dropout]
     for layer in layers:
@@ -26,7 +27,7 @@ def cheap_masks(network: nn.Module) -> Iterator[None]:
 
 
 def _dropped(layer: nn.Dropout, values: Tensor) -> Tensor:
-    """As nn.functional.dropout. In float32 whatever the values are: fewer bits would round the probability."""
+    """Return what nn.functional.dropout does, with a float32 mask: a smaller type would round the probability."""
     if not layer.training:
         return values
     keep = 1 - layer.p

@@ -1,4 +1,4 @@
-"""Layers with what training rows were like in them: raw values in, the target's own unit out."""
+"""Layers that hold statistics of the training rows: raw values in, the target's own unit out."""
 
 from collections.abc import Sequence
 
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 LEAST_NOISE = 1e-3
-"""Of learned noise, in standard deviations of the target: of rows that are learned by heart the logarithm would have
-no bottom.
+"""The smallest learned noise, in standard deviations of the target: the log density of rows learned by heart would have
+no bound.
 """
 ROUNDING = 1e-14
-"""Of float64, as a share of a number's size: some fifty units in the last place."""
+"""Rounding of float64 as a share of a number: about fifty units in the last place."""
 CHUNK = 2**22
-"""Values that are converted to float64 at once."""
+"""The number of values that are converted to float64 at once."""
 
 
 def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of features (rows, features), or of channels (rows, channels, height, width).
 
     Both are float64 and shaped like a row whose other axes are 1. Deviations are taken from the middle of the range, in
-    units of half of it: so numbers of any size have them, however close together they are. A feature has a deviation
-    of 0 where it does not vary, or by no more than float64 rounds numbers of its size.
+    units of half of it, so that they are exact for numbers of any size, however close together. The deviation of a
+    feature is 0 where it does not vary, or varies by no more than the rounding of float64.
     """
     over = (0, 2, 3) if rows.ndim == 4 else (0,)
     low, high = (bound(rows, dim=over, keepdim=True).double() for bound in (torch.amin, torch.amax))
@@ -40,15 +40,15 @@ def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Impute(nn.Module):
-    """Put each feature's median where it has no value, NaN, and of a category the most frequent one.
+    """Replace missing values, NaN, by each feature's median, and for a category by the most frequent one.
 
-    Both are taken from the rows it is made with, which must be training rows that hold each feature at least once.
-    Categories are given by their places among the features.
+    Both are those of training rows that hold each feature at least once.
     """
 
     values: Tensor
 
     def __init__(self, rows: Tensor, categories: Sequence[int] = ()) -> None:
+        """Take the values from `rows` (rows, features); `categories` are the places of categorical features."""
         super().__init__()
         values = torch.from_numpy(np.nanmedian(rows.numpy(), axis=0))
         for place in categories:
@@ -57,23 +57,23 @@ class Impute(nn.Module):
         self.register_buffer("values", values.to(rows.dtype))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(rows, features) → the same."""
+        """Return the rows (rows, features) without missing values."""
         return torch.where(rows.isnan(), self.values, rows)
 
 
 class Standardise(nn.Module):
-    """Centre each feature and divide it by its spread, so that a client sends values as they are measured.
+    """Centre each feature and divide it by its spread, so that callers send values as measured.
 
-    Both are taken from the rows it is made with, which must be training rows; of images from each channel. A feature
-    that does not vary is centred only. Features in one unit are divided by their common spread: their own would make
-    a pixel that is hardly ever inked louder than all others. Categories, given by their places among the features,
-    stay the numbers that they are.
+    Both are those of training rows, for images of each channel. A feature that does not vary is centred only. Features
+    in one unit are divided by their common spread: their own would amplify a pixel that is nearly always blank.
+    Categories keep their numbers.
     """
 
     mean: Tensor
     spread: Tensor
 
     def __init__(self, rows: Tensor, *, one_unit: bool = False, categories: Sequence[int] = ()) -> None:
+        """Take mean and spread from `rows` (rows, …); `categories` are the places of categorical features."""
         super().__init__()
         mean, spread = moments(rows)
         if one_unit and rows.ndim == 2:
@@ -83,15 +83,14 @@ class Standardise(nn.Module):
         self.register_buffer("spread", torch.where(spread > 0, spread, 1.0).index_fill(0, places, 1.0))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(rows, …) → the same, float32; computed in float64, so that nothing but the result is rounded to it."""
+        """Return rows (rows, …) standardised, float32; computed in float64, so that only the result is rounded."""
         return ((rows.double() - self.mean) / self.spread).float()
 
 
 class OneHot(nn.Module):
-    """Spread each category over as many columns as it has values: 1 at its own, 0 elsewhere. Numbers go before them.
+    """Expand each category to as many columns as it has values: 1 at its own, 0 elsewhere. Numbers precede them.
 
-    `sizes` tells for each feature how many categories it has, 0 for a number. A row's category is the number
-    of its value; a number that is none gives zeros at all of them.
+    A row's category is the number of its value; a number that is not one gives zeros in all its columns.
     """
 
     numbers: Tensor
@@ -99,6 +98,7 @@ class OneHot(nn.Module):
     values: Tensor
 
     def __init__(self, sizes: Sequence[int]) -> None:
+        """Take the number of categories of each feature, 0 for a number."""
         super().__init__()
         numbers = [place for place, size in enumerate(sizes) if not size]
         pairs = [(place, float(value)) for place, size in enumerate(sizes) for value in range(size)]
@@ -107,7 +107,7 @@ class OneHot(nn.Module):
         self.register_buffer("values", torch.tensor([value for _, value in pairs]))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(rows, features) → (rows, numbers and then categories)."""
+        """Return rows (rows, features) as (rows, numbers and then categories)."""
         encoded = (rows.index_select(1, self.columns) == self.values).to(rows.dtype)
         if not len(self.numbers):
             return encoded
@@ -115,40 +115,43 @@ class OneHot(nn.Module):
 
 
 class InTargetsUnit(nn.Module):
-    """The last layer of a regression: its network answers in standard deviations, a client wants the target's unit."""
+    """The last layer of a regression: from standard deviations to the target's own unit."""
 
     mean: Tensor
     spread: Tensor
 
     def __init__(self, targets: Tensor) -> None:
+        """Take mean and spread from targets (rows, outputs)."""
         super().__init__()
         mean, spread = moments(targets)  # (outputs,)
         self.register_buffer("mean", mean)
         self.register_buffer("spread", torch.where(spread > 0, spread, 1.0))
 
     def forward(self, values: Tensor) -> Tensor:
-        """(rows, outputs) → the same, float32; computed in float64."""
+        """Return values (rows, outputs) in the target's unit, float32; computed in float64."""
         return (values.double() * self.spread + self.mean).float()
 
     def standardised(self, targets: Tensor) -> Tensor:
-        """(rows, outputs) → the same, float32: what the network in front of it learns."""
+        """Return targets (rows, outputs) standardised, float32, as the network learns them."""
         return ((targets.double() - self.mean) / self.spread).float()
 
 
 class NoisyInTargetsUnit(InTargetsUnit):
-    """The same where the network tells the noise of each row, too."""
+    """The last layer of a regression whose network predicts the noise of each row, too."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """(rows, 2·outputs) → the same: the means, and then the standard deviations of their noise."""
+        """Return values (rows, 2·outputs) in the target's unit: the means, then the standard deviations of
+        their noise.
+        """
         mean, noise = mean_and_noise(values)
         return torch.cat([super().forward(mean), (noise.double() * self.spread).float()], dim=1)
 
 
 def mean_and_noise(values: Tensor) -> tuple[Tensor, Tensor]:
-    """What such a network answers (rows, 2·outputs) → means and standard deviations, each (rows, outputs).
+    """Return means and standard deviations, each (rows, outputs), of such a network's answers (rows, 2·outputs).
 
-    Softplus keeps these above 0 as the exponential of a log variance does, but its slope never exceeds 1, so that
-    no row can throw the weights far.
+    Softplus keeps deviations above 0 as the exponential of a log variance does, but its slope never exceeds 1, so that
+    no row can cause a large step.
     """
     mean, noise = values.chunk(2, dim=1)
     return mean, softplus(noise) + LEAST_NOISE

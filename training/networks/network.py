@@ -1,4 +1,4 @@
-"""The networks that are trained: standardised values in, logits or standardised values out."""
+"""The built-in networks: standardised values in, logits or standardised values out."""
 
 import math
 from collections import OrderedDict
@@ -13,16 +13,18 @@ from training.networks.concrete import ConcreteDropout
 from training.networks.layers import OneHot
 
 Rate = float | Literal["learned"]
-"""Probability of dropping."""
+"""Probability of dropout."""
 CONV1, CONV2 = 20, 50
 LENET_HIDDEN = (500,)
-"""Channels and units of LeNet, as Caffe's and as Gal & Ghahramani (2016) use it."""
+"""Channels and units of LeNet, as in Caffe and Gal & Ghahramani (2016)."""
 STAGES = (16, 32, 64)
+"""Channels of the residual blocks."""
 MIN_LENET_PIXELS = 16
+"""The smallest side of LeNet's images."""
 
 
 def make_encoding(data: Dataset) -> OrderedDict[str, nn.Module]:
-    """The layers in front of the others, behind standardisation: that of categories, where there are any."""
+    """Return the layers between standardisation and the network: the encoding of categories, where there are any."""
     if not data.categories:
         return OrderedDict()
     return OrderedDict(encode=OneHot([len(data.categories.get(feature, ())) for feature in data.features]))
@@ -36,10 +38,9 @@ def make_mlp(
     p: Rate,
     input_p: float,
 ) -> nn.Sequential:
-    """`width` values behind the first layers through hidden layers of ReLU units and dropout, to (rows, outputs).
+    """Return hidden layers of ReLU units with dropout, from `width` values behind the first layers to (rows, outputs).
 
-    Where the probability of dropping is 0 there is no dropout layer, hence no mask to feed. Where it is learned, each
-    layer learns its own.
+    A probability of 0 makes no dropout layer, hence no mask to feed. If it is learned, each layer learns its own.
     """
     layers = {
         **first,
@@ -57,9 +58,9 @@ def make_lenet(
     p: Rate,
     input_p: Rate,
 ) -> nn.Sequential:
-    """LeNet (LeCun et al. 1998) with ReLU and dropout before its fully connected layers.
+    """Return LeNet (LeCun et al. 1998) with ReLU and dropout before its fully connected layers.
 
-    `image`: channels, height and width, both at least 16 pixels; `hidden`: units of the fully connected layers.
+    `image` is channels, height and width, both at least 16 pixels; `hidden` the units of the fully connected layers.
     """
     height, width = (((size - 4) // 2 - 4) // 2 for size in image[1:])
     layers: dict[str, nn.Module] = {
@@ -82,6 +83,7 @@ class Residual(nn.Module):
     """A basic block (He et al. 2016) that halves height and width where `stride` is 2."""
 
     def __init__(self, channels: int, outputs: int, stride: int) -> None:
+        """Make a block from `channels` to `outputs` channels."""
         super().__init__()
         self.main = nn.Sequential(
             nn.Conv2d(channels, outputs, 3, stride, 1, bias=False),
@@ -93,14 +95,14 @@ class Residual(nn.Module):
         self.skip = nn.Conv2d(channels, outputs, 1, stride, bias=False)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(rows, channels, height, width) → (rows, outputs, height/stride, width/stride)."""
+        """Return rows (rows, channels, height, width) as (rows, outputs, height/stride, width/stride)."""
         return torch.relu(self.main(rows) + self.skip(rows))
 
 
 def make_resnet(
     first: OrderedDict[str, nn.Module], channels: int, outputs: int, p: Rate, input_p: float
 ) -> nn.Sequential:
-    """Three residual blocks; behind each, channels are dropped with p/2, and units with p at the end."""
+    """Return three residual blocks; behind each, channels are dropped with p/2, and units with p at the end."""
     layers: dict[str, nn.Module] = {**first, **_dropout("input_dropout", input_p, channels)}
     of_channels: Rate = "learned" if p == "learned" else p / 2
     for number, (width, stride) in enumerate(zip(STAGES, (1, 2, 2), strict=True), start=1):
@@ -112,7 +114,7 @@ def make_resnet(
 
 
 def _fully_connected(width: int, hidden: Sequence[int], outputs: int, p: Rate) -> dict[str, nn.Module]:
-    """From `width` values to `outputs`."""
+    """Return the layers from `width` values to `outputs`."""
     layers: dict[str, nn.Module] = {}
     for number, units in enumerate(hidden, start=1):
         layers |= {f"hidden_{number}": nn.Linear(width, units), f"relu_{number}": nn.ReLU()}

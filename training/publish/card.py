@@ -1,4 +1,4 @@
-"""A manifest → MODEL_CARD.md, the model in words and tables (Mitchell et al. 2019); it says what the manifest says."""
+"""Write a manifest as MODEL_CARD.md, the model in words and tables (Mitchell et al. 2019)."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ __all__ = ["FIGURES", "KINDS", "model_card"]
 LIMITS = (
     "## Limits\n\nThe figures hold for rows like those of the data above. Far from them the network may be"
     " confidently wrong; a high mutual information is a sign of it, a low one is no proof of the opposite."
-    " The coverage of prediction sets is an average over rows, not a promise for each."
+    " The coverage of prediction sets is an average over rows, not a guarantee for each."
 )
+"""The section that ends every card."""
 
 
 def model_card(manifest: Manifest) -> str:
-    """The card, in Markdown."""
+    """Return the card as Markdown."""
     sections = (_intro, _data, _training, figures, _calibration, _calling)
     return "\n\n".join([*(section(manifest) for section in sections), LIMITS]) + "\n"
 
@@ -31,12 +32,12 @@ def _intro(manifest: Manifest) -> str:
         [(f"`mask_{i}`", s.name, s.kind, f"{s.p:g}", _times(s.shape)) for i, s in enumerate(manifest.sites)],
     )
     description = f"{manifest.description}\n\n" if manifest.description else ""
-    labels = f"It tells apart: {', '.join(manifest.labels)}. " if manifest.labels else ""
+    labels = f"Its classes are: {', '.join(manifest.labels)}. " if manifest.labels else ""
     return (
         f"# {manifest.name}, version {manifest.version}\n\n{description}"
         f"A {manifest.task} network with dropout, published {manifest.created}. {labels}"
         f"A row has {shapes}, as measured: preprocessing is in the graph.{_pictures(manifest)}{_missing(manifest)}\n\n"
-        f"It drops units at these places, and is sampled by leaving that on:\n\n{sites}"
+        f"It has dropout at these sites, which stays on in its samples:\n\n{sites}"
     )
 
 
@@ -45,7 +46,7 @@ def _pictures(manifest: Manifest) -> str:
     if not spec.image:
         return ""
     return (
-        f"\n\nPictures become rows so: upright by their EXIF, mode {spec.image.mode}, resized to"
+        f"\n\nPictures are converted to rows: upright by their EXIF, mode {spec.image.mode}, resized to"
         f" {_times(spec.shape[1:])} (height×width, {spec.image.resize}, {spec.image.resample}), on"
         f" {spec.image.background}; values from 0 to 255."
     )
@@ -61,8 +62,8 @@ def _missing(manifest: Manifest) -> str:
         for name, value in zip(names, imputation, strict=True)
     ]
     return (
-        "\n\nA value may be missing: null in JSON, an empty field of CSV, NaN in arrays. The median of the training"
-        " rows stands for it then, of a category the most frequent one:\n\n" + table(("feature", "value"), values)
+        "\n\nA value may be missing: null in JSON, an empty field of CSV, NaN in arrays. The network imputes the median"
+        " of the training rows, for a category the most frequent one:\n\n" + table(("feature", "value"), values)
     )
 
 
@@ -96,25 +97,25 @@ def _scale(manifest: Manifest) -> str:
 
 
 def _weights(manifest: Manifest) -> str:
-    """What the probabilities mean where classes weigh differently."""
+    """Return the meaning of probabilities under class weights, and a table of these."""
     if not manifest.class_weights:
         return ""
     weights = zip(manifest.labels, manifest.class_weights, strict=True)
     return (
-        "\n\nThe loss and the temperatures weigh each row by its class, so that the **probabilities are not those of"
-        " rows as they come**: they hold where each class is as frequent as its share of the training rows times its"
-        " weight. Divided by the weights and scaled to a sum of 1, they are those of rows as frequent as the training"
-        " rows. Prediction sets and thresholds hold for rows as they come.\n\n"
+        "\n\nThe loss and the temperatures weigh each row by its class, so that the **probabilities do not hold at the"
+        " classes' own frequencies**: they hold where each class is as frequent as its share of the training rows times"
+        " its weight. Divided by the weights and scaled to a sum of 1, they are those of rows as frequent as the"
+        " training rows. Prediction sets and thresholds hold at the classes' own frequencies.\n\n"
     ) + table(("class", "weight"), [(label, f"{weight:.6g}") for label, weight in weights])
 
 
 def _noise(manifest: Manifest) -> str:
     if isinstance(manifest.noise, LearnedNoise):
         return (
-            "The network tells the standard deviation of each row's noise, which is multiplied by"
+            "The network predicts the standard deviation of each row's observation noise, multiplied by"
             f" {manifest.noise.scale:.4g}."
         )
-    return f"The targets' noise has a standard deviation of {manifest.noise.std:.4g}." if manifest.noise else ""
+    return f"The observation noise has a standard deviation of {manifest.noise.std:.4g}." if manifest.noise else ""
 
 
 def _conformal(manifest: Manifest) -> str:
@@ -124,37 +125,36 @@ def _conformal(manifest: Manifest) -> str:
     if manifest.task == "regression":
         what = "the answer ± the quantile" + " times the row's noise (deterministic)" * manifest.noise_is_learned
     return (
-        f"Prediction sets, by calibration rows that chose nothing else: {what} contains the truth as often as aimed"
-        " at.\n\n"
-    ) + table(("coverage aimed at", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal])
+        f"Prediction sets, by calibration rows that chose nothing else: {what} contains the truth at the target rate."
+        "\n\n"
+    ) + table(("target coverage", "quantile"), [(f"{q.coverage:g}", f"{q.quantile:.6g}") for q in manifest.conformal])
 
 
 def _abstention(manifest: Manifest) -> str:
     if not manifest.abstention:
         return ""
     return (
-        "Abstention: among the rows with a predictive entropy (MC dropout) up to the threshold, no larger share is"
-        " wrong than aimed at, by the 90 % upper bound (Clopper & Pearson) that the calibration rows give.\n\n"
+        "Abstention: among the rows with a predictive entropy (MC dropout) up to the threshold, the share of wrong"
+        " answers is at most the target, by the 90 % upper bound (Clopper & Pearson) of the calibration rows.\n\n"
     ) + table(
-        ("error rate aimed at", "highest entropy (nats)", "share accepted"),
+        ("target error rate", "highest entropy (nats)", "share accepted"),
         [(f"{t.error_rate:g}", f"{t.threshold:.6g}", f"{t.coverage:.3f}") for t in manifest.abstention],
     )
 
 
 def _calling(manifest: Manifest) -> str:
-    """An example that runs as it stands: rows of zeros, since the manifest holds no others."""
+    """Return examples that run as they stand, with a row of zeros, as the manifest holds no rows."""
     rows = {spec.name: [_zeros(spec.shape)] for spec in manifest.inputs}
     inputs: Any = next(iter(rows.values())) if len(rows) == 1 else rows
     predict = _curl(manifest, "predict", {"inputs": inputs})
     uncertainty = _curl(manifest, "uncertainty", {"inputs": inputs, "samples": 100, "seed": 7})
     return (
-        "## Calling it\n\nWith zeros for a row; put your own values in their place.\n\n"
-        f"```sh\n{predict}\n\n{uncertainty}\n```"
+        f"## Calling it\n\nThe row is zeros; replace them by your own values.\n\n```sh\n{predict}\n\n{uncertainty}\n```"
     )
 
 
-def _curl(manifest: Manifest, question: str, body: dict[str, Any]) -> str:
-    url = f"http://127.0.0.1:8000/v1/models/{manifest.name}/versions/{manifest.version}/{question}"
+def _curl(manifest: Manifest, endpoint: str, body: dict[str, Any]) -> str:
+    url = f"http://127.0.0.1:8000/v1/models/{manifest.name}/versions/{manifest.version}/{endpoint}"
     return f"curl {url} -H 'Content-Type: application/json' -d '{json.dumps(body)}'"
 
 

@@ -1,22 +1,22 @@
-"""A manifest's evaluation → the card's tables and plots, with words that say what to make of each figure."""
+"""Write a manifest's evaluation as the card's tables and plots, with an explanation of each figure."""
 
 from collections.abc import Iterable, Mapping
 
 from service.model.manifest import Manifest
-from training.evidence.glossary import COMPARED, DOUBTFUL, DOUBTS, GLOSSARY, KINDS, PLOTS, SETS
+from training.evidence.glossary import COMPARED, DETECTED, GLOSSARY, KINDS, PLOTS, SCORES, SETS
 from training.publish.markdown import escaped, number, table
 
 MOST_CLASSES = 50
-"""In a table of the card."""
+"""The largest number of classes in a table."""
 
 
 def figures(manifest: Manifest) -> str:
-    """The section of the card."""
+    """Return the section of the card on figures, plots and reliability checks."""
     if not manifest.evaluation:
         return "\n\n".join(filter(None, ("## Figures", _warnings(manifest), "Not evaluated.")))
     parts = [_warnings(manifest), _main(manifest), _classes(manifest), *_plots(manifest), _detection(manifest)]
-    parts += [_promises(manifest), _abstention(manifest)]
-    return "\n\n".join(["## Figures", "On test rows that neither training nor calibration saw.", *filter(None, parts)])
+    parts += [_coverage(manifest), _abstention(manifest)]
+    return "\n\n".join(["## Figures", "On test rows that neither training nor calibration used.", *filter(None, parts)])
 
 
 def _warnings(manifest: Manifest) -> str:
@@ -31,12 +31,12 @@ def _main(manifest: Manifest) -> str:
     ]
     what = "the frequencies of the classes" if manifest.labels else "the mean of the targets"
     return (
-        f"The constant answer is {what}, the same for every row: what a network gets that has learned nothing.\n\n"
-    ) + table(("figure", *COMPARED.values(), "better", "what it says"), rows)
+        f"The constant answer is {what}, the same for every row: the level of a network without skill.\n\n"
+    ) + table(("figure", *COMPARED.values(), "better", "meaning"), rows)
 
 
 def _classes(manifest: Manifest) -> str:
-    """Base rate and recall of each class."""
+    """Return a table of each class's base rate and recall."""
     if not manifest.class_figures:
         return ""
     total = sum(figures.rows for figures in manifest.class_figures)
@@ -49,8 +49,8 @@ def _classes(manifest: Manifest) -> str:
         for label, of in classes
     ]
     return (
-        "### Is each class recognised?\n\nBase rate: share of the test rows. Recall: share of the rows of a class that"
-        f" are given it.{which}\n\n"
+        "### Classes\n\nBase rate: share of the test rows. Recall: share of the rows of a class that"
+        f" are predicted as it.{which}\n\n"
     ) + table(("class", "test rows", "base rate", *(f"recall, {kind}" for kind in KINDS.values())), rows)
 
 
@@ -61,20 +61,20 @@ def _plots(manifest: Manifest) -> list[str]:
 def _detection(manifest: Manifest) -> str:
     rows = [
         (what, by, *beside)
-        for event, what in DOUBTFUL.items()
-        for doubt, by in DOUBTS.items()
-        if any(beside := _beside(manifest, f"auroc_{event}_{doubt}"))
+        for event, what in DETECTED.items()
+        for score, by in SCORES.items()
+        if any(beside := _beside(manifest, f"auroc_{event}_{score}"))
     ]
     if not rows:
         return ""
     return (
-        "### Does it doubt what it should?\n\nAUROC: how often a row that deserves doubt is doubted more than one that"
-        " does not. 0.5 is guessing, 1 is perfect; higher is better.\n\n"
-    ) + table(("to be told", "by", *KINDS.values()), rows)
+        "### Detection by uncertainty\n\nAUROC: how often the uncertainty of a row to detect is higher than that of a"
+        " row not to detect. 0.5 is guessing, 1 is perfect; higher is better.\n\n"
+    ) + table(("to detect", "by", *KINDS.values()), rows)
 
 
-def _promises(manifest: Manifest) -> str:
-    """Coverage and size of sets and intervals."""
+def _coverage(manifest: Manifest) -> str:
+    """Return a table of the coverage and size of sets and intervals."""
     expected = {
         ("deterministic", f"{quantile.coverage:g}"): " to ".join(map(number, quantile.expected))
         for quantile in manifest.conformal
@@ -90,10 +90,10 @@ def _promises(manifest: Manifest) -> str:
         return ""
     what = "classes in a set" if manifest.task == "classification" else "width"
     return (
-        "### Do sets and intervals keep their word?\n\nShare of the test rows whose truth lies inside; it should be"
-        " about what is aimed at. Where it is, smaller is better. Of conformal sets and intervals 99 % of such tests"
-        " find what is expected, if the test rows are like the calibration rows.\n\n"
-    ) + table(("made of", "coverage aimed at", "coverage found", "expected", what), rows)
+        "### Coverage of sets and intervals\n\nShare of the test rows whose truth lies inside; it should be close to"
+        " the target. Where it is, smaller is better. The coverage of conformal sets and intervals lies in the expected"
+        " range in 99 % of such tests, if the test rows are like the calibration rows.\n\n"
+    ) + table(("made of", "target coverage", "coverage", "expected", what), rows)
 
 
 def _abstention(manifest: Manifest) -> str:
@@ -102,17 +102,17 @@ def _abstention(manifest: Manifest) -> str:
     if not rows:
         return ""
     return (
-        "### Do the abstention thresholds keep their word?\n\nShare of wrong answers among the test rows that each"
-        " threshold accepts; it should not be above the aim, but for chance where rows are few.\n\n"
-    ) + table(("error rate aimed at", "error rate found", "share accepted"), rows)
+        "### Error rates of the abstention thresholds\n\nShare of wrong answers among the test rows that each threshold"
+        " accepts; it should not be above the target, except by chance where rows are few.\n\n"
+    ) + table(("target error rate", "error rate", "share accepted"), rows)
 
 
 def _beside(manifest: Manifest, name: str, kinds: Iterable[str] = KINDS) -> tuple[str, ...]:
-    """The figure of each kind of answer."""
+    """Return the figure of each kind of answer."""
     return tuple(number(manifest.evaluation.get(kind, {}).get(name)) for kind in kinds)
 
 
 def _named(manifest: Manifest, kind: str, name: str) -> Mapping[str, float]:
-    """Figures called `<name>_<aim>`, by aim."""
+    """Return the figures named `<name>_<target>`, by target."""
     found = manifest.evaluation.get(kind, {})
     return {key.removeprefix(f"{name}_"): value for key, value in found.items() if key.startswith(f"{name}_")}

@@ -1,4 +1,4 @@
-"""Rows → a table in Markdown."""
+"""Format tables, text and numbers as Markdown."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 SPECIAL = re.compile(r"[\\|`<\[]")
 """Characters that could end a cell, or begin code, HTML or a link."""
 CODE = re.compile(r"`[^`|]*`")
+"""A code span."""
 
 
 def table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
-    """With a line for each row; «None.» for no rows.
+    """Return a table with a line for each row; «None.» for no rows.
 
-    A cell is a text, nothing of which breaks the table or the page, or as a whole a span of code.
+    A cell is plain text, escaped so that it cannot break the table or the page, or as a whole a code span.
     """
     if not rows:
         return "None."
@@ -21,7 +22,7 @@ def table(header: Iterable[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def escaped(text: str) -> str:
-    """On one line, nothing of which is markup."""
+    """Return the text on one line, with markup escaped."""
     return SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
@@ -31,7 +32,7 @@ def _cell(text: str) -> str:
 
 
 def number(value: float | None) -> str:
-    """In four decimal places, of small and large ones in four digits; empty for what is not known."""
+    """Return four decimal places, or four digits for small and large numbers; empty for None."""
     if value is None:
         return ""
     return f"{value:.4f}" if value == 0 or 0.01 <= abs(value) < 1e5 else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Where a model comes from: the moment, the libraries, the commit."""
+"""The origin of a model: time, libraries and commit."""
 
 import platform
 import shutil
@@ -7,23 +7,26 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "scikit-learn")
+"""Libraries whose versions the manifest records."""
 
 
 def now() -> str:
-    """ISO 8601 in UTC, to the second."""
+    """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def libraries() -> dict[str, str]:
-    """Versions of Python and of what computes the weights and the graphs."""
+    """Return the versions of Python and of the libraries that compute weights and graphs."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def git_commit() -> str | None:
-    """The commit that the current folder is at, with `-dirty` when tracked files were changed since; else None."""
+    """Return the commit of the current folder, with `-dirty` after changes to tracked files; None outside a
+    repository.
+    """
     git = shutil.which("git")
     if git is None:
         return None
     command = [git, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no user input in it
+    found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - without user input
     return found.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""A finished model → `models/<name>/<version>/`: all of it, verified, or nothing."""
+"""Write a finished model to `models/<name>/<version>/`, verified and atomically."""
 
 import errno
 import os
@@ -18,17 +18,23 @@ from training.errors import PublishFailed
 from training.exporting.verify import Verified
 from training.publish.card import model_card
 
-Trial = Callable[[Engine], None]
+FinalCheck = Callable[[Engine], None]
+"""A function that raises an error where the finished model must not be published."""
 
 CARD = "MODEL_CARD.md"
 STAGING = ".publish-"
+"""The prefix of temporary folders."""
 LEFT_AFTER = 86400.0
-"""Seconds."""
+"""Seconds after which a temporary folder is taken for that of a killed process."""
 MASK_BYTES = 2**26
+"""Memory for masks, in bytes."""
 TAKEN = (errno.EEXIST, errno.ENOTEMPTY)
+"""Errors of a rename onto a folder that has files."""
 NO_PLOTS: Mapping[str, bytes] = MappingProxyType({})
 READABLE_BY_ALL = 0o644
+"""Mode of files, which the user of a container must read."""
 ENTERABLE_BY_ALL = 0o755
+"""Mode of folders, which the user of a container must enter."""
 
 
 def publish(
@@ -37,15 +43,14 @@ def publish(
     graphs: Verified,
     golden: bytes,
     plots: Mapping[str, bytes] = NO_PLOTS,
-    trial: Trial = lambda _: None,
+    final_check: FinalCheck = lambda _: None,
 ) -> tuple[Path, Manifest]:
-    """Write the next version of the model: its files, its card, and last its manifest; folder and manifest of it.
+    """Write the next version of the model, its manifest last; return its folder and manifest.
 
-    Plots go beside the card, by file name. The draft's version and digests are replaced. Only verified graphs are
-    taken, and a draft that describes them. Everything is written beside, loaded as the service would load it, put to
-    a `trial`, which raises what is wrong with it, and then renamed into place, so that a reader sees a whole version
-    or none; a number that another publisher takes meanwhile is left to him. Raises PublishFailed or InvalidModel, and
-    what the trial raises.
+    Plots go beside the card, by file name. The draft's version and digests are replaced. The draft must describe the
+    verified graphs. All files are written to a temporary folder, loaded as by the service, passed to `final_check`, and
+    renamed into place, so that a reader finds a whole version or none; a version number that another process takes
+    meanwhile is left to it. Raises PublishFailed or InvalidModel, and any error of `final_check`.
     """
     if (draft.inputs, draft.output, draft.sites) != (graphs.inputs, graphs.output, graphs.sites):
         raise PublishFailed("the manifest's inputs, output and sites must be those of the verified graphs")
@@ -55,20 +60,20 @@ def publish(
             version = next_version(models / draft.name)
             folder = staging / draft.name / str(version)
             manifest = _write(folder, draft.model_copy(update={"version": version}), files)
-            trial(load_model(folder, MaskCache(MASK_BYTES)))
+            final_check(load_model(folder, MaskCache(MASK_BYTES)))
             if _move(folder, models / draft.name / str(version)):
                 return models / draft.name / str(version), manifest
 
 
 def check_writable(models: Path) -> None:
-    """Raises PublishFailed where `publish` could not write; to be asked before hours of training."""
+    """Raise PublishFailed where `publish` could not write; called before hours of training."""
     with _staging(models):
         pass
 
 
 @contextmanager
 def _staging(models: Path) -> Iterator[Path]:
-    """A place to write beside the models."""
+    """Make a temporary folder beside the models."""
     try:
         models.mkdir(parents=True, exist_ok=True)
         _clear_away(models)
@@ -79,7 +84,7 @@ def _staging(models: Path) -> Iterator[Path]:
 
 
 def _clear_away(models: Path) -> None:
-    """What publishers left who were killed; publishing takes seconds, so that after a day nobody comes back to it."""
+    """Delete the temporary folders of killed processes: publishing takes seconds, and these are a day old."""
     for left in models.glob(f"{STAGING}*"):
         with suppress(FileNotFoundError):  # another publisher has just finished
             if time() - left.stat().st_mtime > LEFT_AFTER:
@@ -87,13 +92,13 @@ def _clear_away(models: Path) -> None:
 
 
 def next_version(folder: Path) -> int:
-    """One more than the highest version in a model's folder."""
+    """Return one more than the highest version in a model's folder."""
     taken = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()] if folder.is_dir() else []
     return 1 + max(taken, default=0)
 
 
 def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
-    """Fill the folder, and see that it is on the disk and that the user of a container may read it."""
+    """Fill the folder and flush it to the disk, readable for the user of a container."""
     folder.mkdir(parents=True)
     digests = {name: sha256(content) for name, content in files.items()}
     card = model_card(manifest.model_copy(update={"files": digests})).encode()
@@ -111,7 +116,7 @@ def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Mani
 
 
 def _move(folder: Path, place: Path) -> bool:
-    """Whether the place was free. A rename onto a folder with something in it fails, and that is the lock."""
+    """Return whether the place was free. A rename onto a folder with files fails, which is the lock."""
     if not place.parent.exists():
         place.parent.mkdir(exist_ok=True)
         place.parent.chmod(ENTERABLE_BY_ALL)
@@ -127,7 +132,7 @@ def _move(folder: Path, place: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Onto the disk, file or folder."""
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A trained network → a published model: export, verify, fit, calibrate, evaluate, record, publish."""
+"""Turn a trained network into a published model: export, verify, fit, calibrate, evaluate, record, publish."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,22 +15,33 @@ from service.loading import golden
 from service.model.manifest import REQUIRED_FILES, AnyNoise, ImageRule, Manifest, Seen, TensorSpec, TrainingData, sha256
 from service.model.runtime import Array
 from training.errors import TrainingError
-from training.evidence.evidence import Asked, Evidence, Say, calibrated, check_noise_told, checked, evaluated, fitted
+from training.evidence.evidence import (
+    Evidence,
+    Log,
+    VerifiedGraphs,
+    calibrated,
+    check_learned_noise,
+    checked,
+    evaluated,
+    fitted,
+)
 from training.evidence.rows import Rows, named_inputs, one_an_input
 from training.exporting.cost import measure_work
 from training.exporting.ending import UNNAMED, are_probabilities
 from training.exporting.export import as_tensors, check_module, example_rows, export
-from training.exporting.precision import may_disagree
+from training.exporting.tolerances import network_tolerance
 from training.exporting.verify import Verified, verify
 from training.publish import provenance
-from training.publish.publish import Trial, publish
+from training.publish.publish import FinalCheck, publish
 
 GOLDEN_ROWS = 8
+"""The number of rows with golden answers."""
 GOLDEN_PASSES = 16
+"""The number of samples of a golden answer."""
 
 
 class Facts(TypedDict, total=False):
-    """What else the manifest and the card say."""
+    """Further fields of the manifest and the card."""
 
     description: str
     features: tuple[str, ...]
@@ -58,25 +69,25 @@ def publish_module(
     seed: int = 0,
     image: ImageRule | None = None,
     imputation: Sequence[float] = (),
-    say: Say = lambda _: None,
-    trial: Trial = lambda _: None,
+    log: Log = lambda _: None,
+    final_check: FinalCheck = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
-    """Publish a trained network as the next version of `name`; the folder and manifest that came of it.
+    """Publish a trained network as the next version of `name`; return the folder and the manifest.
 
-    `example` is one tensor or array for each input, in a tuple, or the one of the only input; of several rows that
-    callers may see: the first of them are published as golden answers. With `labels`, one an output, the outputs are
-    logits of classes, or probabilities: a softmax at the end is taken off. Without, they are a regression's values,
-    and behind them with a learned `noise` that of each. `validation` rows fit the temperatures (of a regression the
-    noise, unless it is known), `calibration` rows the conformal quantiles and abstention thresholds, `test` rows give
-    the figures; what is left out is not fitted or reported. `others`, inputs of another data set, are what the network
-    should doubt beside the test rows; the figures tell whether it does. All of it asks the exported graphs through
-    the service's engine, so that it holds for what is served. `image` states how pictures became the rows of the
-    only input, `imputation` what the network takes for a missing value, NaN, in each place of a row; without, none may
-    be missing. `say` is told each step's outcome. The model that would be published is put to the `trial`, which raises
-    what is wrong with it.
+    `example` holds rows that may be published, as one tensor or array for each input in a tuple, or that of the only
+    input; the first of them get golden answers. With `labels`, one an output, the outputs are logits of classes, or
+    probabilities: a softmax at the end is removed. Without, they are a regression's values, followed by the noise of
+    each where `noise` is learned. `validation` rows fit the temperatures (for a regression the noise, unless it is
+    known), `calibration` rows the conformal quantiles and abstention thresholds, `test` rows give the figures; a part
+    that is None leaves out its step. `others`, inputs of another data set, are OOD data for the evaluation. Each step
+    runs the exported graphs through the service's engine, so that its results hold for what is served. `image` states
+    how pictures became the rows of the only input, `imputation` the value for a missing one, NaN, at each place of a
+    row; without it none may be missing. `passes` is the number of samples a row, from `seed`. `log` is called with a
+    line on each step. `final_check` is called with the finished model's engine, and raises an error to prevent
+    publishing.
 
-    Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and leaves nothing then.
+    Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and then leaves no files.
     """
     check_module(module)
     example = as_tensors(example, module)
@@ -84,11 +95,11 @@ def publish_module(
     if image is not None or imputation:
         exported = replace(exported, inputs=(_stated(exported.inputs, image, imputation),))
     if exported.ending.note:
-        say(f"export: {exported.ending.note}")
+        log(f"export: {exported.ending.note}")
     verified = verify(module, exported, example)
     evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
     return publish_verified(
-        verified, example, evidence, name=name, models=models, labels=labels, say=say, trial=trial, **facts
+        verified, example, evidence, name=name, models=models, labels=labels, log=log, final_check=final_check, **facts
     )
 
 
@@ -100,29 +111,29 @@ def publish_verified(
     name: str,
     models: Path | str = Path("models"),
     labels: Sequence[str] = (),
-    say: Say = lambda _: None,
-    trial: Trial = lambda _: None,
+    log: Log = lambda _: None,
+    final_check: FinalCheck = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
-    """Publish graphs that passed verification, wherever they come from; the rest is as in `publish_module`."""
+    """Publish graphs that passed verification, from any source; arguments and errors are those of `publish_module`."""
     manifest = _draft(name, labels, verified, facts)
     for check in verified.checks:
-        say(f"verify: {check.name}: {check.detail}")
-    asked, shown = Asked(verified), named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
-    if not labels and are_probabilities(asked.predict.run(shown)):
-        say(f"export: {UNNAMED}")
-    check_noise_told(manifest, asked, shown, Sampling(GOLDEN_PASSES, evidence.seed))
-    manifest = checked(manifest, evidence, say)
-    manifest = fitted(manifest, asked, evidence, say)
-    manifest = calibrated(manifest, asked, evidence, say)
-    manifest, plots = evaluated(manifest, asked, evidence, say)
-    tolerance = max(golden.TOLERANCE, may_disagree(onnx.load_model_from_string(verified.sample)))
-    answers = golden.record(asked.engine(manifest), shown, GOLDEN_PASSES, evidence.seed, tolerance)
-    return publish(Path(models), manifest, verified, answers, plots, trial)
+        log(f"verify: {check.name}: {check.detail}")
+    graphs, shown = VerifiedGraphs(verified), named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
+    if not labels and are_probabilities(graphs.predict.run(shown)):
+        log(f"export: {UNNAMED}")
+    check_learned_noise(manifest, graphs, shown, Sampling(GOLDEN_PASSES, evidence.seed))
+    manifest = checked(manifest, evidence, log)
+    manifest = fitted(manifest, graphs, evidence, log)
+    manifest = calibrated(manifest, graphs, evidence, log)
+    manifest, plots = evaluated(manifest, graphs, evidence, log)
+    tolerance = max(golden.TOLERANCE, network_tolerance(onnx.load_model_from_string(verified.sample)))
+    answers = golden.record(graphs.engine(manifest), shown, GOLDEN_PASSES, evidence.seed, tolerance)
+    return publish(Path(models), manifest, verified, answers, plots, final_check)
 
 
 def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:
-    """All of the manifest that is known before calibration; publishing puts in the version and the digests."""
+    """Return the manifest as far as it is known before calibration; version and digests are filled in later."""
     try:
         return Manifest(
             name=name,
@@ -144,9 +155,9 @@ def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> 
 
 
 def _stated(inputs: Sequence[TensorSpec], image: ImageRule | None, imputation: Sequence[float]) -> TensorSpec:
-    """The only input, with what is said of it; raises TrainingError where that does not fit."""
+    """Return the only input with its image rule and imputation; raise TrainingError where they do not fit."""
     if len(inputs) > 1:
-        raise TrainingError(f"image and imputation are of an only input; the network has {len(inputs)}")
+        raise TrainingError(f"image and imputation are for networks of one input; this one has {len(inputs)}")
     try:
         return TensorSpec(**{**dict(inputs[0]), "image": image, "imputation": tuple(imputation)})
     except ValidationError as error:

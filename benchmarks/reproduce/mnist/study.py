@@ -18,7 +18,7 @@ from service.engine.sampling import Sampling
 from service.engine.uncertainty import ClassUncertainty, softmax
 from training import publish_module
 from training.data import Float32, Int64
-from training.evidence.strange import rotate
+from training.evidence.ood import rotate
 
 MASK_BYTES = 2**28
 DIGITS = tuple(str(digit) for digit in range(CLASSES))

@@ -144,7 +144,7 @@ def test_the_rule_is_published(folder: Path, tmp_path: Path) -> None:
         "background": "#00ff00",
     }
     card = (tmp_path / "models" / "sky" / "1" / "MODEL_CARD.md").read_text()
-    assert "Pictures become rows so: upright by their EXIF, mode L, resized to 8×6" in card
+    assert "Pictures are converted to rows: upright by their EXIF, mode L, resized to 8×6" in card
 
 
 @pytest.mark.parametrize("size", ["0", "8x", "8x8x8", "wide", "-3", "9000"])

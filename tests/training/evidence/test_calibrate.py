@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from service.engine.uncertainty import summarise_classes, summarise_regression
+from training.evidence.answers import Answers
 from training.evidence.calibrate import (
     CONFIDENCE,
     SHARES,
@@ -17,7 +18,6 @@ from training.evidence.calibrate import (
     scores,
     upper_bound,
 )
-from training.evidence.evaluate import Answers
 
 
 def test_quantiles_have_the_rank_of_the_finite_sample() -> None:
@@ -84,7 +84,7 @@ def test_an_error_rate_that_the_rows_cannot_vouch_for_is_left_out() -> None:
     assert abstention_thresholds(np.linspace(0, 1, 229), few, math.log(2), (0.01,)) == ()
 
 
-def test_thresholds_keep_their_promise_as_often_as_said() -> None:
+def test_thresholds_hold_with_the_stated_confidence() -> None:
     """Rows of one entropy, so that nothing is chosen: with CONFIDENCE the true error rate is not above the aim."""
     rng, trials, n, rate = np.random.default_rng(2), 2000, 300, 0.05
     entropies = np.zeros(n)

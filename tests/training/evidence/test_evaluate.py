@@ -5,9 +5,11 @@ from sklearn import metrics
 
 from service.engine.uncertainty import ClassUncertainty, Float64, softmax, summarise_classes, summarise_regression
 from service.model.manifest import Manifest
+from training.evidence.answers import Answers
 from training.evidence.calibrate import abstention_thresholds, calibrate
-from training.evidence.evaluate import Answers, Int64, accuracy, brier, ece, evaluate, figures, join, nll
-from training.evidence.metrics import Bool
+from training.evidence.evaluate import evaluate, figures, join
+from training.evidence.metrics import Bool, Int64
+from training.evidence.metrics.classes import accuracy, brier, ece, nll
 
 CLASSES = 4
 
@@ -117,14 +119,14 @@ def test_what_the_rows_cannot_tell_is_left_out() -> None:
     assert found["mc"]["accuracy"] == 1.0
 
 
-def test_what_the_manifest_promises_is_tried(manifest: Manifest) -> None:
+def test_sets_and_thresholds_of_the_manifest_are_evaluated(manifest: Manifest) -> None:
     answers, targets = classified()
-    promising = calibrate(manifest.model_copy(update={"labels": tuple("abcd")}), answers, targets)
-    found = evaluate(answers, targets, promising)
-    for quantile in promising.conformal:  # tried on the very rows it was taken from, it holds exactly
+    calibrated = calibrate(manifest.model_copy(update={"labels": tuple("abcd")}), answers, targets)
+    found = evaluate(answers, targets, calibrated)
+    for quantile in calibrated.conformal:  # tried on the very rows it was taken from, it holds exactly
         assert found["deterministic"][f"coverage_{quantile.coverage:g}"] == pytest.approx(quantile.coverage, abs=0.005)
         assert 1 <= found["deterministic"][f"set_size_{quantile.coverage:g}"] <= CLASSES
-    loose = promising.model_copy(
+    loose = calibrated.model_copy(
         update={"abstention": abstention_thresholds(entropies(answers), wrong(answers, targets), 2.0, (0.4, 0.35))}
     )
     tried = evaluate(answers, targets, loose)["mc"]

@@ -12,7 +12,7 @@ from training.evidence.answers import Answers
 from training.evidence.evaluate import evaluate
 from training.evidence.metrics import Int64
 from training.evidence.metrics.classes import balanced_accuracy, ece, nll, recall
-from training.evidence.skill import agreement_beyond_chance, class_figures, unlearned
+from training.evidence.skill import agreement_beyond_chance, class_figures, skill_warnings
 from training.evidence.temperature import fit_temperature
 
 RNG = np.random.default_rng(5)
@@ -26,7 +26,7 @@ def answering(classes: Int64, of: int = 3) -> Answers:
 
 
 def warned(answered: Int64, targets: Int64, manifest: Manifest) -> list[str]:
-    return list(unlearned(answering(answered, len(manifest.labels)), targets, manifest))
+    return list(skill_warnings(answering(answered, len(manifest.labels)), targets, manifest))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_class_that_mc_dropout_alone_misses_is_a_warning(two: Manifest) -> Non
     targets = np.repeat([0, 1], [396, 4])
     by_mean = answering(np.zeros(400, np.int64), 2).uncertainty
     answers = replace(answering(targets, 2), uncertainty=by_mean)
-    assert list(unlearned(answers, targets, two)) == [
+    assert list(skill_warnings(answers, targets, two)) == [
         "recall 0 with MC dropout, so not recognised by it: 'yes' (4 test rows)"
     ]
 
@@ -71,7 +71,7 @@ def test_a_class_without_test_rows_is_a_warning(manifest: Manifest) -> None:
     targets = np.repeat([0, 1], [30, 30])
     three = manifest.model_copy(update={"labels": ("cat", "dog", "unicorn")})
     assert warned(targets, targets, three) == [
-        "no test row has the class, so nothing is known of it: 'unicorn' (0 test rows)"
+        "no test row has the class, so it is not evaluated: 'unicorn' (0 test rows)"
     ]
 
 
@@ -109,10 +109,10 @@ def test_a_regression_no_better_than_the_mean_is_a_warning_by_output(manifest: M
     regression = manifest.model_copy(update={"task": "regression", "labels": ()})
     targets = RNG.normal(size=(200, 2))
     values = np.stack([targets[:, 0] + 0.1, RNG.normal(size=200) * 0.1], axis=1)
-    (only,) = unlearned(Answers(values, summarise_regression(values[None])), targets, regression)
+    (only,) = skill_warnings(Answers(values, summarise_regression(values[None])), targets, regression)
     assert only.startswith("output 2: the root mean square error of the 200 test rows, ")
     assert f"always answering their mean, {targets[:, 1].std():.4g}" in only
-    one = unlearned(Answers(values[:, 1:], summarise_regression(values[None, :, 1:])), targets[:, 1:], regression)
+    one = skill_warnings(Answers(values[:, 1:], summarise_regression(values[None, :, 1:])), targets[:, 1:], regression)
     assert next(one).startswith("the root mean square error of the 200 test rows, ")
 
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from service.engine.uncertainty import softmax
-from training.evidence.evaluate import nll
+from training.evidence.metrics.classes import nll
 from training.evidence.temperature import BOUNDS, PRIOR, at_bound, fit_temperature, loss
 
 Logits = NDArray[np.float32]

@@ -12,9 +12,10 @@ from service.model.manifest import Noise
 from training.config import TrainConfig, load_config
 from training.data import Dataset, load_data, split_data
 from training.errors import ConfigError, TrainingError
+from training.loop.log_files import Epoch
 from training.loop.loss import Loss
 from training.loop.prior import LENGTH_SCALE, concrete_penalty, weight_penalty, weights_behind_dropout
-from training.loop.train import Epoch, train
+from training.loop.train import train
 from training.networks.concrete import START, ConcreteDropout
 from training.networks.layers import InTargetsUnit
 from training.networks.network import Residual, make_mlp
@@ -132,7 +133,7 @@ def test_what_is_published_is_what_was_said(tmp_path: Path) -> None:
     [
         ({"noise": "fixed"}, "noise fixed needs tau, its precision"),
         ({"tau": "3"}, "tau is the precision of fixed noise, and noise is fitted"),
-        ({"tau": "3", "noise": "learned"}, "and noise is learned; say noise fixed"),
+        ({"tau": "3", "noise": "learned"}, "and noise is learned; set noise to fixed"),
         ({"tau": "0", "noise": "fixed"}, "--tau: must be greater than 0"),
         ({"length_scale": "0.1"}, "length_scale is the prior of the weights, which noise fixed and dropout learned"),
         ({"noise": "loud"}, "--noise: must be 'fitted', 'learned' or 'fixed'; given: 'loud'"),
@@ -146,5 +147,5 @@ def test_what_does_not_go_together(flags: dict[str, str], message: str) -> None:
 @pytest.mark.parametrize("config", [TrainConfig(noise="learned"), TrainConfig(noise="fixed", tau=1.0)])
 def test_classes_have_no_noise(config: TrainConfig) -> None:
     data: Dataset = load_data("digits")
-    with pytest.raises(TrainingError, match="noise: is that of a regression's target, and digits has classes"):
+    with pytest.raises(TrainingError, match="noise: is for regressions, and digits has classes"):
         settled(config, data, 900)

@@ -21,7 +21,7 @@ from training.data import Choices, Dataset, Part, load_data
 from training.data.dataset import as_floats
 from training.errors import TrainingError
 from training.loop.loss import Loss
-from training.loop.scaling import Scaling, unvarying
+from training.loop.scaling import Scaling, constant_features
 from training.networks.layers import InTargetsUnit, Standardise, moments
 
 RNG = np.random.default_rng(0)
@@ -127,10 +127,10 @@ def test_a_number_too_far_from_the_training_rows_is_named(tmp_path: Path) -> Non
     near[199] = 1e300
     data = table(tmp_path, a=RNG.normal(size=200), near=near)
     train_rows, others = slice(0, 199), Part(data.inputs[199:], data.targets[199:])
-    with pytest.raises(TrainingError, match=r"t\.csv: column 'near': 1e\+300 is too far from the rows to train on"):
+    with pytest.raises(TrainingError, match=r"t\.csv: column 'near': 1e\+300 is too far from the training rows"):
         scaling(data, train_rows).tensors(others)
-    assert list(unvarying(data, Part(data.inputs[train_rows], data.targets[train_rows]))) == [
-        "centred only, as they do not vary in the rows to train on: near"
+    assert list(constant_features(data, Part(data.inputs[train_rows], data.targets[train_rows]))) == [
+        "centred only, as they do not vary in the training rows: near"
     ]
 
 

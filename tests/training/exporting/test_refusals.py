@@ -137,9 +137,15 @@ def test_a_range_that_torch_does_not_agree_with_is_not_verified(
 ) -> None:
     module, rows, exported = looked_up
     for ranges, reason in (
-        ((WholeNumbers(lowest=0, highest=7),), "8 in 'gathered': the network takes it, the service would not"),
-        ((WholeNumbers(lowest=-9, highest=8),), "-9 in 'gathered': the network refuses it, the service would not"),
-        ((), "-1 in 'gathered': the network refuses it, the service would not"),
+        (
+            (WholeNumbers(lowest=0, highest=7),),
+            "8 in 'gathered': the network accepts it, and the service would refuse it",
+        ),
+        (
+            (WholeNumbers(lowest=-9, highest=8),),
+            "-9 in 'gathered': the network refuses it, and the service would accept it",
+        ),
+        ((), "-1 in 'gathered': the network refuses it, and the service would accept it"),
     ):
         inputs = [
             TensorSpec(name=spec.name, dtype=spec.dtype, shape=spec.shape, ranges=ranges)

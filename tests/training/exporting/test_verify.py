@@ -328,5 +328,5 @@ class Silent(nn.Module):
 
 def test_dropout_without_effect_on_the_answer_is_found() -> None:
     silent = Silent()
-    with pytest.raises(VerificationFailed, match="32 passes all answer the same"):
+    with pytest.raises(VerificationFailed, match="32 passes give the same answers"):
         verify(silent, export(silent, EXAMPLE), EXAMPLE)

@@ -64,7 +64,7 @@ def test_with_labels_and_data_everything_is_there(classifier: Path, tmp_path: Pa
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "was in training mode" not in result.output
-    assert "Softmax: taken off the end" in result.output.replace("'", "")
+    assert "Softmax: removed from the end" in result.output.replace("'", "")
     assert "data: held.csv, test_rows 240, calibration_rows 240, validation_rows 120" in result.output
     assert "It is not calibrated" not in result.output
     folder = tmp_path / "m" / "iris-net" / "1"
@@ -87,8 +87,8 @@ def test_with_labels_and_data_everything_is_there(classifier: Path, tmp_path: Pa
 def test_without_data_it_is_published_and_says_what_is_missing(classifier: Path, tmp_path: Path) -> None:
     result = run(classifier, "--labels", "c,b,a", "--name", "bare", "--models", tmp_path / "m")
     assert result.exit_code == 0, result.output
-    assert "no rows were given: 17 of random numbers stand for them" in result.output
-    assert "It is not calibrated, and there are no figures: with --data FILE it is, and there are." in result.output
+    assert "no rows were given: 17 random rows are used" in result.output
+    assert "The model is not calibrated or evaluated; --data FILE does both." in result.output
     manifest = read_manifest(tmp_path / "m" / "bare" / "1")
     assert (manifest.temperature, manifest.conformal, manifest.evaluation) == (1, (), {})
 
@@ -97,7 +97,7 @@ def test_classes_of_the_data_are_labels_where_none_are_given(classifier: Path, t
     inputs, classes = blobs(300, 1)
     data = table(tmp_path / "held.csv", inputs, np.array(["x", "y", "z"])[2 - classes])
     result = run(classifier, "--data", data, "--target", "kind", "--models", tmp_path / "m", "--passes", "20")
-    assert "labels: the outputs are taken for x, y, z, in this order; --labels gives another" in result.output
+    assert "labels: the outputs are assumed to be x, y, z, in this order; --labels sets another" in result.output
     manifest = read_manifest(tmp_path / "m" / "iris-net" / "1")
     assert manifest.labels == ("x", "y", "z")
     assert manifest.evaluation["deterministic"]["accuracy"] > 0.8
@@ -265,7 +265,7 @@ def test_own_test_rows_that_equal_training_rows_are_left_out(tmp_path: Path) -> 
         saved(two_layers(), tmp_path / "net.onnx"), "--labels", "0,1,2", "--data", tmp_path / "own.npz", "--models",
         tmp_path / "m",
     )  # fmt: skip
-    assert "20 of the source's own test rows left out that are equal to one of its training rows" in result.output
+    assert "20 of the source's own test rows left out that equal one of its training rows" in result.output
 
 
 @pytest.mark.parametrize(("labels", "wanted"), [("c,a,b", [1, 2, 0]), ("x,y,z", [0, 1, 2])])
@@ -281,14 +281,17 @@ def test_classes_get_the_networks_numbers(labels: str, wanted: list[int], tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "what the outputs mean is not in the file: name the classes with --labels A,B, or say --task regression"),
+        (
+            [],
+            "the file does not state what its outputs are: name the classes with --labels A,B, or use",
+        ),
         (["--labels", "a,b", "--task", "regression"], "--labels: a regression has none"),
         (["--labels", "a,b", "--name", "a/b"], "--name: expected at most 100 letters"),
         (["--labels", "a,,b"], "--labels: "),
         (["--labels", "a,b", "--passes", "1"], "--passes: must be greater than or equal to 2"),
         (["--labels", "a,b", "--target", "t"], "--target and --ignore are for columns of --data FILE"),
         (["--labels", "a,b", "--others", "o.csv"], "--others: is compared with the rows of --data FILE"),
-        (["--labels", "a,b", "--noise", "learned"], "--noise: is that of a regression's target, and --labels"),
+        (["--labels", "a,b", "--noise", "learned"], "--noise: is for regressions, and --labels"),
         (["--task", "guessing"], "--task: must be 'auto', 'classification' or 'regression'"),
         (["--lables", "a,b"], "--labels"),
     ],
@@ -306,7 +309,7 @@ def test_a_usage_error_is_a_sentence_and_exit_code_2(arguments: list[str], messa
         ("none.npy", "none.npy: cannot be read: No such file or directory"),
         ("words.csv", "words.csv: line 2, column 3 (c): expected a number, found 'three'"),
         ("words.npy", "words.npy: is not an NPY file"),
-        ("other.npz", "expected arrays called as the network's inputs, x; found: a, b"),
+        ("other.npz", "expected arrays named as the network's inputs, x; found: a, b"),
         ("rows.txt", "expected a file of rows, .npy, .npz, .csv, .jsonl or .parquet"),
         ("wide.npy", "input 'x': takes rows of 3; the rows given are of 4"),
         ("text.npy", "expected numbers; found <U1"),
@@ -346,7 +349,7 @@ def test_rows_that_cannot_be_read_are_a_sentence_and_exit_code_1(rows: str, mess
             "a,b,town",
             "kind",
             "no,yes",
-            "town hold texts, and which numbers the network knows them by is not in its file",
+            "town hold texts, whose numbers for the network are not in its file",
         ),
     ],
 )

@@ -139,14 +139,14 @@ def test_an_opset_that_the_oldest_onnxruntime_lacks_is_converted_or_told(tmp_pat
     said: list[str] = []
     model = two_layers(opset=25)
     model.ir_version = 12
-    engine = served(model, tmp_path, say=said.append)
+    engine = served(model, tmp_path, log=said.append)
     assert_drops(engine, 0.5)
     graphs = [onnx.load(tmp_path / "m" / "net" / "1" / name) for name in ("predict.onnx", "sample.onnx")]
     assert {(graph.ir_version, graph.opset_import[0].version) for graph in graphs} == {(10, 21)}
     assert "import: opset 25: converted to 21" in said
     assert sum("relative difference" in line and "untouched" in line for line in said) == 1
     scaled = two_layers("n = RMSNormalization (h, s) d = Dropout (n)", opset=23, s=np.ones(8, dtype=np.float32))
-    served(scaled, tmp_path, say=said.append)
+    served(scaled, tmp_path, log=said.append)
     assert (
         sum("warning: opset 23 cannot be converted to 21, the newest that onnxruntime 1.20" in li for li in said) == 1
     )
@@ -161,7 +161,7 @@ def test_attention_without_dropout_is_told_behind_a_mask_too(tmp_path: Path) -> 
         said: list[str] = []
         attended = f"{weights} {between} a = MatMul (m, q) b = Flatten (a) g = MatMul (b, w2) d = Dropout (g)"
         model = two_layers(attended, s=shape, w2=WEIGHTS["w"])
-        served(model, tmp_path, say=said.append)
+        served(model, tmp_path, log=said.append)
         assert sum("1 attentions have no dropout in the file (share)" in line for line in said) == told
 
 
@@ -198,10 +198,10 @@ def test_a_softmax_at_the_end_is_taken_off_and_the_probabilities_stay(tmp_path: 
         "z = MatMul (d, v) s = Softmax <axis = 1> (z) y = Identity (s)",
         f"two = Constant <value_ints = [2]> () {steps}",
     ):
-        engine = served(two_layers(end=end), tmp_path, labels=LABELS, say=said.append)
+        engine = served(two_layers(end=end), tmp_path, labels=LABELS, log=said.append)
         probabilities = engine.predict({"x": X}).values
         np.testing.assert_allclose(probabilities, by_arithmetic(X, logits=False), rtol=1e-5)
-    assert sum("taken off the end" in line for line in said) == 3
+    assert sum("removed from the end" in line for line in said) == 3
 
 
 def test_log_probabilities_become_the_same_probabilities(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_log_probabilities_become_the_same_probabilities(tmp_path: Path) -> None
 
 def test_a_regression_keeps_its_softmax_and_is_asked_whether_it_is_one(tmp_path: Path) -> None:
     said: list[str] = []
-    engine = served(two_layers(end="z = MatMul (d, v) y = Softmax (z)"), tmp_path, say=said.append)
+    engine = served(two_layers(end="z = MatMul (d, v) y = Softmax (z)"), tmp_path, log=said.append)
     assert sum("warning: the outputs look like probabilities" in line for line in said) == 1
     np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X, logits=False), rtol=1e-5)
 
@@ -227,7 +227,7 @@ def test_batch_normalisation_uses_its_running_statistics(tmp_path: Path) -> None
         model = two_layers(
             f"n{more} = BatchNormalization {training} (h, {names}) d = Dropout (n)", opset=opset, **constants
         )
-        engine = served(model, tmp_path, say=said.append)
+        engine = served(model, tmp_path, log=said.append)
         np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X) / 2, rtol=1e-4)
     assert sum("now uses its running statistics" in line for line in said) == 2
     assert sum("not compared: BatchNormalization node 'n' is in training mode" in line for line in said) == 2
@@ -247,8 +247,8 @@ def test_what_the_file_leaves_open_is_as_in_the_rows(tmp_path: Path) -> None:
 
 def test_without_rows_random_ones_stand_for_them_and_it_says_so(tmp_path: Path) -> None:
     said: list[str] = []
-    engine = served(two_layers(), tmp_path, rows=(), say=said.append)
-    assert "import: no rows were given: 17 of random numbers stand for them, in the golden answers too" in said
+    engine = served(two_layers(), tmp_path, rows=(), log=said.append)
+    assert "import: no rows were given: 17 random rows are used, also for the golden answers" in said
     assert_drops(engine, 0.5)
 
 
@@ -337,10 +337,10 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
         "a row's answer does not depend on the rows beside it: a relative difference",
     ),
     "foreign operator": (changed(foreign), "Relu node 'h': is an operator of 'com.example'; only those of ONNX"),
-    "unknown operator": (changed(unknown), "is no valid ONNX: No Op registered for NoSuchOperator"),
-    "no opset": (changed(without_opset), "is no valid ONNX|names no version"),
-    "a node is missing": (changed(without_first_node), "is no valid ONNX: .* however input 'p' of node: .*Relu"),
-    "a weight is missing": (changed(without_weight), "is no valid ONNX"),
+    "unknown operator": (changed(unknown), "is not valid ONNX: No Op registered for NoSuchOperator"),
+    "no opset": (changed(without_opset), "is not valid ONNX|names no version"),
+    "a node is missing": (changed(without_first_node), "is not valid ONNX: .* however input 'p' of node: .*Relu"),
+    "a weight is missing": (changed(without_weight), "is not valid ONNX"),
     "text in a Constant": (
         lambda: two_layers('s = Constant <value_string = "a"> () d = Dropout (h)'),
         "its value_string is not supported",
@@ -351,7 +351,7 @@ REFUSED: dict[str, tuple[Callable[[], ModelProto], str]] = {
             " [2, 8]> () u = Expand (h, t) d = Dropout (u)",
             rows="2",
         ),
-        "the file is fixed at 2 rows, and freeing that may be why",
+        "the file is fixed at 2 rows, and freeing that may be the cause",
     ),
 }
 
@@ -389,7 +389,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason_and_leaves_nothing(cas
 )
 def test_probabilities_that_no_softmax_makes_at_the_end_are_taken_for_what_they_are(end: str, tmp_path: Path) -> None:
     said: list[str] = []
-    engine = served(two_layers(end=end, one=np.array([1])), tmp_path, labels=LABELS, say=said.append)
+    engine = served(two_layers(end=end, one=np.array([1])), tmp_path, labels=LABELS, log=said.append)
     np.testing.assert_allclose(engine.predict({"x": X}).values, by_arithmetic(X, logits=False), rtol=1e-5)
     assert sum("warning: the outputs are probabilities" in line for line in said) == 1
 
@@ -418,12 +418,12 @@ def test_as_many_labels_as_outputs(tmp_path: Path) -> None:
 GOOD = two_layers().SerializeToString()
 BROKEN: dict[str, tuple[bytes | None, str]] = {
     "no such file": (None, "cannot be read: No such file or directory"),
-    "empty": (b"", "is no ONNX file, or one without a graph"),
-    "text": (b"these are words, no model\n" * 9, "is no ONNX file"),
-    "half of it": (GOOD[: len(GOOD) // 2], "is no ONNX file, or only a part of one"),
-    "all but the end": (GOOD[:-1], "is no ONNX file, or only a part of one"),
-    "noise": (np.random.default_rng(0).bytes(5000), "is no ONNX file"),
-    "zip": (b"PK\x03\x04" + bytes(200), "is no ONNX file"),
+    "empty": (b"", "is not an ONNX file, or one without a graph"),
+    "text": (b"these are words, no model\n" * 9, "is not an ONNX file"),
+    "half of it": (GOOD[: len(GOOD) // 2], "is not an ONNX file, or only a part of one"),
+    "all but the end": (GOOD[:-1], "is not an ONNX file, or only a part of one"),
+    "noise": (np.random.default_rng(0).bytes(5000), "is not an ONNX file"),
+    "zip": (b"PK\x03\x04" + bytes(200), "is not an ONNX file"),
 }
 
 

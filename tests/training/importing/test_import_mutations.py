@@ -27,7 +27,7 @@ P_MISREAD = "sample.onnx answers as the network does|every random draw of the ne
 def published(tmp_path: Path) -> Callable[..., list[str]]:
     def publish(file: Path, rows: Any, **options: Any) -> list[str]:
         said: list[str] = []
-        publish_onnx(file, [rows], name="net", models=tmp_path / "m", say=said.append, **options)
+        publish_onnx(file, [rows], name="net", models=tmp_path / "m", log=said.append, **options)
         return said
 
     return publish

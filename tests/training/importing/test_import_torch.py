@@ -144,11 +144,11 @@ def test_batch_normalisation_keeps_its_statistics_only_in_evaluation_mode(tmp_pa
     answers, said = [], list[str]()
     for keep in (True, False):
         file = script_export(module, example, tmp_path / "net.onnx", keep_statistics=keep)
-        folder, _ = publish_onnx(file, example, name="net", models=tmp_path / "models", say=said.append)
+        folder, _ = publish_onnx(file, example, name="net", models=tmp_path / "models", log=said.append)
         answers.append(load_model(folder, MaskCache(2**20)).predict({"input": example[0].numpy()}).values)
     np.testing.assert_allclose(answers[0], as_trained, rtol=1e-5, atol=1e-6)
     assert np.abs(answers[1] - as_trained).max() > 0.01
-    assert sum("moves these by its example rows" in line for line in said) == 1
+    assert sum("updates these with its example rows" in line for line in said) == 1
 
 
 @pytest.mark.parametrize("rows", [1, 4])
@@ -157,7 +157,7 @@ def test_a_fixed_number_of_rows_is_made_free(rows: int, tmp_path: Path) -> None:
     module, example = images()
     file = script_export(module.eval(), (example[0][:rows],), tmp_path / "net.onnx", free=False)
     said: list[str] = []
-    folder, _ = publish_onnx(file, [example[0].numpy()], name="net", models=tmp_path / "models", say=said.append)
+    folder, _ = publish_onnx(file, [example[0].numpy()], name="net", models=tmp_path / "models", log=said.append)
     assert f"import: the file takes {rows} rows at a time; it now takes any number" in said
     assert_answers_as(load_model(folder, MaskCache(2**20)), module, example)
 
@@ -165,7 +165,9 @@ def test_a_fixed_number_of_rows_is_made_free(rows: int, tmp_path: Path) -> None:
 def test_a_number_of_rows_that_is_written_all_over_the_file_is_refused(tmp_path: Path) -> None:
     module, example = CASES["class token"]()
     file = script_export(module, example, tmp_path / "net.onnx", free=False)
-    with pytest.raises(VerificationFailed, match="the file is fixed at 4 rows, and freeing that may be why: export it"):
+    with pytest.raises(
+        VerificationFailed, match="the file is fixed at 4 rows, and freeing that may be the cause: export it"
+    ):
         imported(file, example, tmp_path / "models")
     assert not list((tmp_path / "models").glob("*"))
 
@@ -176,7 +178,7 @@ def test_attention_that_lost_its_dropout_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     for export in (dynamo_export, script_export):
         file = export(module, example, tmp_path / "net.onnx")
-        publish_onnx(file, [example[0].numpy()], name="net", models=tmp_path / "models", say=said.append)
+        publish_onnx(file, [example[0].numpy()], name="net", models=tmp_path / "models", log=said.append)
     assert sum("2 attentions have no dropout in the file" in line for line in said) == 1
     assert (
         sum("drops units at 6 of" in line for line in said) == sum("drops units at 8 of" in line for line in said) == 1
@@ -186,5 +188,5 @@ def test_attention_that_lost_its_dropout_is_told(tmp_path: Path) -> None:
 def test_what_was_exported_for_inference_has_no_dropout(tmp_path: Path) -> None:
     example = (torch.randn(4, 6),)
     file = dynamo_export(Mlp(), example, tmp_path / "net.onnx", training=False)
-    with pytest.raises(CannotExport, match=r"no active dropout .* unless they are told to export for training"):
+    with pytest.raises(CannotExport, match=r"no active dropout .* unless they export for training"):
         imported(file, example, tmp_path / "models")

@@ -19,7 +19,8 @@ from training.errors import TrainingError
 from training.loop.batches import batches, near
 from training.loop.checkpoint import load, resumed
 from training.loop.distributed import Ranks
-from training.loop.train import Epoch, Trained, begin, train
+from training.loop.log_files import Epoch
+from training.loop.train import Trained, begin, train
 from training.networks.device import choose_device, describe
 from training.pipeline import run
 

@@ -13,7 +13,7 @@ from service.model.manifest import read_manifest
 from training.cli import app
 from training.config import TrainConfig
 from training.data import Choices, Part, load_data
-from training.loop.class_weights import balanced, untaught
+from training.loop.class_weights import absent_classes, balanced
 from training.loop.loss import Loss
 
 QUICK = ("--epochs", "10", "--passes", "8", "--hidden", "16", "--device", "cpu")
@@ -63,14 +63,14 @@ def test_balanced_weights_recognise_it_and_say_what_probabilities_mean(rare: Pat
     figures = manifest.evaluation["deterministic"]
     assert figures["ece_weighted"] < 0.2
     card = (tmp_path / "rare" / "1" / "MODEL_CARD.md").read_text()
-    assert "probabilities are not those of rows as they come" in card
+    assert "probabilities do not hold at the classes' own frequencies" in card
     assert f"| yes | {manifest.class_weights[1]:.6g} |" in card
 
 
 def test_a_regression_has_no_classes_to_weigh(rare: Path, tmp_path: Path) -> None:
     result = train("--data", rare, "--target", "a", "--models", tmp_path, "--class-weights", "balanced")
     assert result.exit_code == 1
-    assert "class_weights: balanced is for classes, and rare.csv is a regression; say none" in result.stderr
+    assert "class_weights: balanced is for classes, and rare.csv is a regression; use none" in result.stderr
 
 
 def test_weights_are_those_of_scikit_learn_and_the_loss_is_a_mean_over_all_rows() -> None:
@@ -90,6 +90,6 @@ def test_weights_are_those_of_scikit_learn_and_the_loss_is_a_mean_over_all_rows(
 def test_a_class_without_a_row_to_train_on_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{i / 4},{'ab'[i % 2]}\n" for i in range(40)) + "9.9,c\n")
     data = load_data(str(tmp_path / "rows.csv"), Choices("y"))
-    assert list(untaught(data, Part(data.inputs, data.targets))) == []
-    (warning,) = untaught(data, Part(data.inputs[:40], data.targets[:40]))
-    assert warning.startswith("warning: no row to train on is of c;")
+    assert list(absent_classes(data, Part(data.inputs, data.targets))) == []
+    (warning,) = absent_classes(data, Part(data.inputs[:40], data.targets[:40]))
+    assert warning.startswith("warning: the training part has no row of c;")

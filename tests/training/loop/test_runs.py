@@ -17,8 +17,9 @@ from training.config import TrainConfig
 from training.data import Dataset, Split, split_data
 from training.errors import TrainingError
 from training.loop.checkpoint import load, resumed
+from training.loop.log_files import Epoch
 from training.loop.loss import Loss
-from training.loop.train import Epoch, Run, Trained, train
+from training.loop.train import Run, Trained, train
 from training.networks.architecture import make_network
 from training.networks.device import choose_precision, placed
 

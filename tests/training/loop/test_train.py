@@ -11,8 +11,8 @@ from training.config import TrainConfig
 from training.data import Dataset, Split
 from training.errors import TrainingError
 from training.loop.checkpoint import load, resumed
-from training.loop.epochs import logged
-from training.loop.train import Epoch, Trained, train
+from training.loop.log_files import Epoch, logged
+from training.loop.train import Trained, train
 from training.networks.layers import Standardise
 from training.networks.network import make_mlp
 
@@ -87,9 +87,9 @@ def test_a_run_that_is_gone_on_with_gives_the_same_weights_bit_for_bit(
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5"]
     assert lines[3:] == [",".join(map(str, told(epoch))) for epoch in seen]
     changed = replace(digits, inputs=digits.inputs + 1)
-    with pytest.raises(TrainingError, match="the data is not that of the run to go on with"):
+    with pytest.raises(TrainingError, match="the data is not that of the run to resume"):
         train(again, changed, split, seen.append)
-    with pytest.raises(TrainingError, match="--hidden: the run to go on with has \\(32,\\); leave --hidden out"):
+    with pytest.raises(TrainingError, match="--hidden: the run to resume has \\(32,\\); leave --hidden out"):
         resumed(TrainConfig(resume=file, hidden=(8,)), load(file))
 
 
@@ -105,14 +105,14 @@ def test_a_log_is_cut_to_the_epochs_before_the_one_that_is_told(tmp_path: Path) 
     write(Epoch(3, 9, 0.5, 0.25, 0.5))
     assert file.read_text().splitlines()[1:] == ["1,2,2,0", "2,0.75,0.5,0.25", "3,0.5,0.25,0.5"]
     file.write_text("what I must not forget\nmilk, bread\n")
-    with pytest.raises(TrainingError, match=r"log\.csv: is no log of a training run; name another file"):
+    with pytest.raises(TrainingError, match=r"log\.csv: is not the log of a training run; name another file"):
         logged(lambda _: None, file, anew=False)(Epoch(2, 9, 1, 1, 0))
     assert file.read_text() == "what I must not forget\nmilk, bread\n"
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no checkpoint")
-    with pytest.raises(TrainingError, match="x: is no checkpoint of a training run"):
+    with pytest.raises(TrainingError, match="x: is not the checkpoint of a training run"):
         load(tmp_path / "x")
     with pytest.raises(TrainingError, match="y: cannot be read: No such file"):
         load(tmp_path / "y")

@@ -15,9 +15,10 @@ from training.data import Dataset, Split, split_data
 from training.errors import ConfigError, TrainingError
 from training.exporting.export import export
 from training.exporting.verify import verify
+from training.loop.log_files import Epoch
 from training.loop.loss import Loss
 from training.loop.prior import concrete_penalty
-from training.loop.train import Epoch, Run, Trained, train
+from training.loop.train import Run, Trained, train
 from training.networks.architecture import make_network
 from training.networks.concrete import LEAST, MOST, START, ConcreteDropout, with_learned_dropout
 from training.pipeline import settled
@@ -199,14 +200,14 @@ def test_of_a_regression_the_noise_is_learned_unless_it_is_fixed() -> None:
     assert (learned.noise, learned.dropout, learned.weight_decay) == ("learned", "learned", 0.0)
     assert settled(TrainConfig(dropout="learned", noise="fixed", tau=3), data, 9).noise == "fixed"
     assert settled(TrainConfig(dropout="learned", weight_decay=0.1), data, 9).weight_decay == 0.1
-    with pytest.raises(TrainingError, match="noise: how much to drop depends on it"):
+    with pytest.raises(TrainingError, match="noise: learned dropout depends on it"):
         settled(TrainConfig(dropout="learned", noise="fitted"), data, 9)
 
 
 def test_of_inputs_and_of_modules_of_ones_own_it_is_not_learned() -> None:
     with pytest.raises(ConfigError, match=r"--input-dropout: must be a valid number.*it is not learned"):
         load({"input_dropout": "learned"})
-    with pytest.raises(ConfigError, match="dropout learned is of our networks"):
+    with pytest.raises(ConfigError, match="dropout learned is for built-in networks"):
         load({"dropout": "learned", "module": "nets:make"})
     with pytest.raises(ConfigError, match=r"--dropout: must be a valid number.*or learned"):
         load({"dropout": "much"})

@@ -10,8 +10,8 @@ from service.engine.uncertainty import softmax, summarise_classes, summarise_reg
 from service.model.manifest import Manifest, TrainingData, sha256
 from training.evidence.answers import Answers
 from training.evidence.calibrate import calibrate
-from training.evidence.evaluate import evaluate, evaluate_strange, join
-from training.evidence.glossary import DOUBTFUL, DOUBTS, GLOSSARY
+from training.evidence.evaluate import evaluate, evaluate_ood, join
+from training.evidence.glossary import DETECTED, GLOSSARY, SCORES
 from training.publish.card import model_card
 
 RNG = np.random.default_rng(61)
@@ -28,7 +28,7 @@ def classifier(manifest: Manifest) -> Manifest:
     targets = np.array([RNG.choice(3, p=row) for row in softmax(logits)])
     vague = Answers(softmax(logits / 9), summarise_classes(softmax(logits / 9 + RNG.normal(size=(20, 600, 3)))))
     calibrated = calibrate(manifest, answers, targets)
-    figures = [evaluate_strange(answers, vague, kind) for kind in ("noise", "rotated", "other")]
+    figures = [evaluate_ood(answers, vague, kind) for kind in ("noise", "rotated", "other")]
     return calibrated.model_copy(update={"evaluation": join(evaluate(answers, targets, calibrated), *figures)})
 
 
@@ -37,7 +37,7 @@ def regressor(manifest: Manifest) -> Manifest:
     answers = Answers(samples.mean(axis=0), summarise_regression(samples, noise_std=1.0))
     targets = RNG.normal(size=(400, 1))
     calibrated = calibrate(manifest.model_copy(update={"task": "regression", "labels": ()}), answers, targets)
-    figures = evaluate_strange(answers, answers, "noise")
+    figures = evaluate_ood(answers, answers, "noise")
     return calibrated.model_copy(update={"evaluation": join(evaluate(answers, targets, calibrated), figures)})
 
 
@@ -68,39 +68,39 @@ def test_the_card_says_what_the_manifest_says(manifest: Manifest) -> None:
     assert "| mean mutual information (nats) |  |  | 0.1000 |" in card
     assert "/v1/models/toy/versions/3/uncertainty" in card
     assert """-d '{"inputs": [[0, 0, 0, 0]], "samples": 100, "seed": 7}'""" in card
-    assert "Does it doubt" not in card
+    assert "Detection by uncertainty" not in card
 
 
 @pytest.mark.parametrize("make", [classifier, regressor])
 def test_every_figure_of_an_evaluation_is_in_the_card(make: Callable[[Manifest], Manifest], manifest: Manifest) -> None:
     stated = make(manifest)
     card = model_card(stated)
-    known = set(GLOSSARY) | {f"auroc_{event}_{doubt}" for event in DOUBTFUL for doubt in DOUBTS}
-    promises = ("coverage_", "set_size_", "width_", "accepted_", "error_rate_")
+    known = set(GLOSSARY) | {f"auroc_{event}_{score}" for event in DETECTED for score in SCORES}
+    checks = ("coverage_", "set_size_", "width_", "accepted_", "error_rate_")
     for by in stated.evaluation.values():
         for name, value in by.items():
-            assert name in known or name.startswith(promises), name
+            assert name in known or name.startswith(checks), name
             shown = f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.4g}"
             assert f"| {shown} |" in card, name
 
 
 def test_tables_of_a_classifier(manifest: Manifest) -> None:
     card = model_card(classifier(manifest))
-    assert [title for title in sections(card) if title.endswith("?")] == [
-        "Does it doubt what it should?",
-        "Do sets and intervals keep their word?",
-        "Do the abstention thresholds keep their word?",
-    ]
-    assert "| made of | coverage aimed at | coverage found | expected | classes in a set |" in card
+    assert {
+        "Detection by uncertainty",
+        "Coverage of sets and intervals",
+        "Error rates of the abstention thresholds",
+    } <= set(sections(card))
+    assert "| made of | target coverage | coverage | expected | classes in a set |" in card
     assert "| noise among test rows | mutual information |  | " in card
 
 
 def test_tables_of_a_regression(manifest: Manifest) -> None:
     card = model_card(regressor(manifest))
-    assert "| made of | coverage aimed at | coverage found | expected | width |" in card
+    assert "| made of | target coverage | coverage | expected | width |" in card
     assert "| conformal, the deterministic answer | 0.9 | " in card
     assert "| normal distribution, MC dropout | 0.9 | " in card
-    assert "thresholds keep" not in card
+    assert "abstention thresholds" not in card
 
 
 def test_only_plots_that_are_published_are_linked(manifest: Manifest) -> None:

@@ -59,7 +59,7 @@ def test_a_classifier_of_two_inputs(tmp_path: Path) -> None:
         validation=parts[0],
         calibration=parts[1],
         test=parts[2],
-        say=said.append,
+        log=said.append,
         description="Tells two kinds of pairs apart.",
         features=("a", "b"),
     )
@@ -109,7 +109,7 @@ def test_rows_in_two_parts_are_warned_of(tmp_path: Path) -> None:
         regressor(), (inputs,), name="yield", models=tmp_path, calibration=one, test=other, passes=8
     )
     shared = [warning for warning in manifest.warnings if "share" in warning]
-    assert shared == ["calibration and test rows share 10 rows, so that what was chosen by them is measured on them"]
+    assert shared == ["calibration and test rows share 10 rows, so that the same rows choose and measure"]
 
 
 def test_arrays_and_lists_are_taken_as_tensors_are(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_logits_that_are_no_log_probabilities_are_told(tmp_path: Path) -> None:
         module[3].weight *= 1e5  # type: ignore[index]
     rows, said = Rows((torch.randn(200, 3),), torch.randint(0, 2, (200,))), []  # type: ignore[var-annotated]
     folder, manifest = publish_module(
-        module, (torch.randn(9, 3),), name="m", models=tmp_path, labels="ab", validation=rows, say=said.append
+        module, (torch.randn(9, 3),), name="m", models=tmp_path, labels="ab", validation=rows, log=said.append
     )
     assert [warning.partition(" lies beyond ")[0] for warning in manifest.warnings] == [
         "the best temperature",
@@ -255,10 +255,10 @@ def test_logits_that_are_no_log_probabilities_are_told(tmp_path: Path) -> None:
 
 
 ENDS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "softmax": (nn.Softmax(1), "taken off the end"),
-    "functional, over an inner axis": (lambda z: F.softmax(z[:, :, None], 1).squeeze(2), "taken off the end"),
-    "in double precision, of a temperature": (lambda z: F.softmax(z.double() / 2, -1).float(), "taken off the end"),
-    "log-softmax": (nn.LogSoftmax(1), "taken off the end"),
+    "softmax": (nn.Softmax(1), "removed from the end"),
+    "functional, over an inner axis": (lambda z: F.softmax(z[:, :, None], 1).squeeze(2), "removed from the end"),
+    "in double precision, of a temperature": (lambda z: F.softmax(z.double() / 2, -1).float(), "removed from the end"),
+    "log-softmax": (nn.LogSoftmax(1), "removed from the end"),
     "a pair of a sigmoid": (lambda z: torch.cat([1 - z[:, :1].sigmoid(), z[:, :1].sigmoid()], 1), "warning: the outp"),
     "a mixture": (lambda z: (F.softmax(z, 1) + F.softmax(-3 * z, 1)) / 2, "warning: the outputs are probabilities"),
 }
@@ -277,7 +277,7 @@ class Ended(nn.Module):
 def test_probabilities_are_served_as_the_network_has_them(end: str, tmp_path: Path) -> None:
     function, note = ENDS[end]
     module, rows, said = Ended(function).eval(), torch.randn(9, 3) * 3, list[str]()
-    folder, _ = publish_module(module, (rows,), name="m", models=tmp_path, labels="ab", say=said.append)
+    folder, _ = publish_module(module, (rows,), name="m", models=tmp_path, labels="ab", log=said.append)
     with torch.no_grad():
         wanted = module(rows).exp() if end == "log-softmax" else module(rows)
     assert sum(note in line for line in said) == 1

@@ -1,4 +1,4 @@
-"""Doubts → how well they tell apart what should be doubted from what should not."""
+"""Measure how well a score separates two kinds of rows."""
 
 import math
 
@@ -9,10 +9,10 @@ from training.evidence.metrics import Bool, Float64
 
 
 def auroc(positive: Bool, scores: Float64) -> float:
-    """Probability that a positive row scores higher than a negative one, equal scores counting half; both (rows,).
+    """Return the probability that a positive row scores higher than a negative one, equal scores counting half.
 
-    That is the area under the ROC curve, by ranks (Mann & Whitney 1947; Hanley & McNeil 1982). 0.5 is guessing;
-    NaN where all rows are of one kind.
+    That is the area under the ROC curve, by ranks (Mann & Whitney 1947; Hanley & McNeil 1982). Both arrays are (rows,).
+    0.5 is guessing; NaN where all rows are of one kind.
     """
     positives = int(positive.sum())
     pairs = positives * (len(positive) - positives)
@@ -21,7 +21,7 @@ def auroc(positive: Bool, scores: Float64) -> float:
     return float((rankdata(scores)[positive].sum() - positives * (positives + 1) / 2) / pairs)
 
 
-def auroc_of_strange(usual: Float64, strange: Float64) -> float:
-    """`auroc` of doubts about strange rows among those about usual ones, as many of each as there are."""
-    scores = np.concatenate([usual, strange])
-    return auroc(np.arange(len(scores)) >= len(usual), scores)
+def auroc_of_ood(test: Float64, ood: Float64) -> float:
+    """Return the `auroc` of the uncertainty of OOD rows among test rows, of any number of each."""
+    scores = np.concatenate([test, ood])
+    return auroc(np.arange(len(scores)) >= len(test), scores)

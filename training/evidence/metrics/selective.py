@@ -1,4 +1,4 @@
-"""Errors and doubts → how much fewer errors there are among the answers that the model doubts least."""
+"""Selective prediction: errors among the answers that are accepted, the least uncertain first."""
 
 from typing import NamedTuple
 
@@ -8,33 +8,33 @@ from training.evidence.metrics import Bool, Float64
 
 
 class RiskCoverage(NamedTuple):
-    """What becomes of accepting 1, 2, … all rows, the least doubted first; each (rows,)."""
+    """Coverage and risk of accepting 1, 2, … all rows, the least uncertain first; each (rows,)."""
 
     coverage: Float64
     """Share of the rows accepted."""
     risk: Float64
-    """Mean loss of those."""
+    """Mean loss of the accepted rows."""
 
 
-def risk_coverage(losses: Float64 | Bool, doubts: Float64) -> RiskCoverage:
-    """The risk-coverage curve (El-Yaniv & Wiener 2010) of losses and doubts, (rows,): a loss is 1 of a wrong answer.
+def risk_coverage(losses: Float64 | Bool, uncertainties: Float64) -> RiskCoverage:
+    """Return the risk-coverage curve (El-Yaniv & Wiener 2010) of losses and uncertainties, both (rows,).
 
-    Rows of the same doubt count as in random order: each with the mean loss of them.
+    Rows of equal uncertainty count as in random order: each with their mean loss. The loss of a wrong answer is 1.
     """
-    groups, group_of_row, rows = np.unique(doubts, return_inverse=True, return_counts=True)
-    loss = np.bincount(group_of_row, weights=losses, minlength=len(groups)) / rows  # of each group, by rising doubt
+    groups, group_of_row, rows = np.unique(uncertainties, return_inverse=True, return_counts=True)
+    loss = np.bincount(group_of_row, weights=losses, minlength=len(groups)) / rows  # by rising uncertainty
     accepted = np.arange(1, len(losses) + 1)
     return RiskCoverage(accepted / len(losses), np.cumsum(np.repeat(loss, rows)) / accepted)
 
 
-def aurc(losses: Float64 | Bool, doubts: Float64) -> float:
-    """Area under that curve: the mean risk over all coverages (Geifman, Uziel & El-Yaniv 2019)."""
-    return float(risk_coverage(losses, doubts).risk.mean())
+def aurc(losses: Float64 | Bool, uncertainties: Float64) -> float:
+    """Return the area under the risk-coverage curve, the mean risk over coverages (Geifman, Uziel & El-Yaniv 2019)."""
+    return float(risk_coverage(losses, uncertainties).risk.mean())
 
 
-def excess_aurc(losses: Float64 | Bool, doubts: Float64) -> float:
-    """What of the area is due to the order: beyond that of doubts which rise with the loss (the same, E-AURC).
+def excess_aurc(losses: Float64 | Bool, uncertainties: Float64) -> float:
+    """Return the area beyond that of the best order, by rising loss (E-AURC; Geifman, Uziel & El-Yaniv 2019).
 
-    The best order's area is computed, not approximated by r + (1 - r) ln(1 - r) as there.
+    The best order's area is computed, not approximated by r + (1 - r) ln(1 - r) as in the paper.
     """
-    return aurc(losses, doubts) - aurc(losses, np.asarray(losses, dtype=np.float64))
+    return aurc(losses, uncertainties) - aurc(losses, np.asarray(losses, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""A regression's values or normal distributions, and the truth → how far off they are, and how honest.
+"""Accuracy and calibration of a regression's values or normal distributions.
 
 All arrays are (rows, outputs), in the targets' own unit.
 """
@@ -12,27 +12,29 @@ from training.evidence.metrics import Float64
 
 
 def rmse(values: Float64, targets: Float64) -> float:
-    """Root mean square error over all rows and outputs."""
+    """Return the root mean square error over all rows and outputs."""
     return float(np.sqrt(np.square(values - targets).mean()))
 
 
 def mae(values: Float64, targets: Float64) -> float:
-    """Mean absolute error over all rows and outputs."""
+    """Return the mean absolute error over all rows and outputs."""
     return float(np.abs(values - targets).mean())
 
 
 def gaussian_nll(mean: Float64, std: Float64, targets: Float64) -> float:
-    """Mean negative log density of the truth under normal distributions, in nats; NaN where a deviation is 0."""
+    """Return the mean negative log density of the truth under normal distributions, in nats; NaN where a deviation is
+    0.
+    """
     if not (std > 0).all():
         return math.nan
     return float(-norm.logpdf(targets, mean, std).mean())
 
 
 def crps(mean: Float64, std: Float64, targets: Float64) -> float:
-    """Mean continuous ranked probability score of normal distributions, in the targets' unit.
+    """Return the mean continuous ranked probability score of normal distributions, in the targets' unit.
 
-    σ (z (2Φ(z) - 1) + 2φ(z) - 1/√π) with z = (y - μ)/σ (Gneiting & Raftery 2007, section 4.2); of a sure answer,
-    σ = 0, it is the absolute error, so that the two compare.
+    σ (z (2Φ(z) - 1) + 2φ(z) - 1/√π) with z = (y - μ)/σ (Gneiting & Raftery 2007, section 4.2); for σ = 0 it is the
+    absolute error, so that it compares with deterministic answers.
     """
     error = np.abs(targets - mean)
     z = np.divide(error, std, out=np.zeros_like(error), where=std > 0)
@@ -41,20 +43,20 @@ def crps(mean: Float64, std: Float64, targets: Float64) -> float:
 
 
 def gaussian_half_width(std: Float64, coverage: float) -> Float64:
-    """Of intervals about the mean of normal distributions, (rows, outputs).
+    """Return the half widths of intervals about the mean of normal distributions: (rows, outputs).
 
-    All of a row's outputs are in theirs at once as often as `coverage` says, if they err independently (Šidák 1967).
+    All outputs of a row are covered at once with probability `coverage` if their errors are independent (Šidák 1967).
     """
     return np.asarray(std * norm.ppf((1 + coverage ** (1 / std.shape[1])) / 2))
 
 
 def interval_coverage(values: Float64, half_width: Float64, targets: Float64) -> float:
-    """Share of the rows that have all their outputs within `half_width` of the truth."""
+    """Return the share of the rows that have all their outputs within `half_width` of the truth."""
     return float((np.abs(values - targets) <= half_width).all(axis=1).mean())
 
 
 def error_correlation(values: Float64, std: Float64, targets: Float64) -> float:
-    """Pearson's correlation of the absolute error and the stated deviation; NaN where either never changes."""
+    """Return Pearson's correlation of the absolute error and the stated deviation; NaN where either is constant."""
     error = np.abs(values - targets).ravel()
     deviation = std.ravel()
     if np.ptp(error) == 0 or np.ptp(deviation) == 0:

@@ -1,7 +1,7 @@
-"""Scaled dot-product attention, written out, so that its dropout is seen.
+"""Operators that torch's ONNX exporter changes (torch 2.13), decomposed before the export.
 
-torch's ONNX exporter turns the fused operator into MatMul → Softmax → MatMul and loses its dropout without
-a word (torch 2.13); decomposed like this before the export, it keeps it.
+The exporter turns fused attention into MatMul → Softmax → MatMul without its dropout, and one_hot into a comparison
+that maps wrong numbers to zeros. These decompositions keep the dropout and the refusal.
 """
 
 import math
@@ -21,7 +21,9 @@ def attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """What torch documents for `torch.nn.functional.scaled_dot_product_attention`: (…, L, E) queries → (…, L, Ev)."""
+    """Return what torch documents for `torch.nn.functional.scaled_dot_product_attention`: (…, L, E) queries → (…, L,
+    Ev).
+    """
     if enable_gqa:
         groups = query.size(-3) // key.size(-3)
         key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
@@ -37,10 +39,21 @@ def attention(
 
 
 def _masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
-    """Return the weights (…, L, S) of the keys; of a query that may see none they are 0, as torch's own are."""
+    """Return the weights (…, L, S) of the keys; those of a query without visible keys are 0, as torch's are."""
     hidden = ~mask if mask.dtype == torch.bool else mask == -math.inf
     shifted = scores.masked_fill(hidden, -math.inf) if mask.dtype == torch.bool else scores + mask
     return torch.softmax(shifted, -1).masked_fill(hidden.all(-1, keepdim=True), 0.0)
 
 
-DECOMPOSITIONS = {torch.ops.aten.scaled_dot_product_attention.default: attention}
+def one_hot(numbers: Tensor, num_classes: int = -1) -> Tensor:
+    """Return what torch documents for `torch.nn.functional.one_hot`, by a lookup: whole numbers (…) → (…, classes)."""
+    classes = torch.arange(num_classes, device=numbers.device)
+    known = torch.embedding(classes[:, None], numbers)  # (…, 1): the same numbers
+    return (known == classes).long()
+
+
+DECOMPOSITIONS = {
+    torch.ops.aten.scaled_dot_product_attention.default: attention,
+    torch.ops.aten.one_hot.default: one_hot,
+}
+"""Operators that are replaced before the export."""

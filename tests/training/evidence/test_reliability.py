@@ -1,11 +1,11 @@
-"""What is expected of prediction sets on test rows, and what is said where they do not keep it."""
+"""The expected coverage of prediction sets on test rows, and warnings of a coverage outside it."""
 
 import numpy as np
 import pytest
 
 from service.model.manifest import AbstentionThreshold, Manifest
 from training.evidence.calibrate import conformal_quantiles
-from training.evidence.promises import unkept
+from training.evidence.reliability import reliability_warnings
 
 RNG = np.random.default_rng(11)
 
@@ -47,21 +47,21 @@ def calibrated(manifest: Manifest) -> Manifest:
 
 def test_coverage_outside_the_band_is_a_warning(calibrated: Manifest) -> None:
     found = {"deterministic": {"coverage_0.95": 0.942, "coverage_0.99": 0.9895}, "mc": {}}
-    (said,) = unkept(found, calibrated, 10_000)
+    (said,) = reliability_warnings(found, calibrated, 10_000)
     assert said.startswith(
         "the test rows seem to differ from those calibrated on: sets of a stated coverage hold the truth of"
     )
     assert " 0.942 for 0.95 (0.9422 to 0.9574), in brackets" in said
     assert "for 0.99" not in said
     inside = {"deterministic": {"coverage_0.95": 0.9423, "coverage_0.99": 0.99}, "mc": {}}
-    assert list(unkept(inside, calibrated, 10_000)) == []
+    assert list(reliability_warnings(inside, calibrated, 10_000)) == []
     above = {"deterministic": {"coverage_0.99": 0.9996}, "mc": {}}
-    assert "0.9996 for 0.99" in next(unkept(above, calibrated, 10_000))
+    assert "0.9996 for 0.99" in next(reliability_warnings(above, calibrated, 10_000))
 
 
 def test_more_errors_than_chance_explains_are_a_warning(calibrated: Manifest) -> None:
     found = {"deterministic": {}, "mc": {"accepted_0.01": 0.6, "error_rate_0.01": 0.0137}}
-    (said,) = unkept(found, calibrated, 10_000)
+    (said,) = reliability_warnings(found, calibrated, 10_000)
     assert "of the rows accepted for a stated error rate a share of 0.0137 for 0.01 is wrong" in said
     for kept in ({"accepted_0.01": 0.6, "error_rate_0.01": 0.012}, {"accepted_0.01": 0.0}):
-        assert list(unkept({"deterministic": {}, "mc": kept}, calibrated, 10_000)) == []
+        assert list(reliability_warnings({"deterministic": {}, "mc": kept}, calibrated, 10_000)) == []

@@ -1,9 +1,9 @@
-"""Noise and rotations: strange, but nothing that the network cannot take."""
+"""OOD rows, noise and rotations: unlike the test rows, but of values that the network accepts."""
 
 import numpy as np
 import pytest
 
-from training.evidence.strange import is_square_image, noise, rotate, strange_inputs
+from training.evidence.ood import is_square_image, noise, ood_inputs, rotate
 
 RNG = np.random.default_rng(41)
 IMAGES = RNG.uniform(0, 255, size=(5, 1, 9, 9)).astype(np.float32)
@@ -51,14 +51,14 @@ def test_only_square_images_are_rotated() -> None:
     assert is_square_image(IMAGES)
     assert not is_square_image(IMAGES[..., :8])
     assert not is_square_image(IMAGES[:, 0])
-    assert set(strange_inputs({"input": IMAGES}, 0)) == {"noise", "rotated"}
-    assert set(strange_inputs({"input": IMAGES[:, 0, 0]}, 0)) == {"noise"}
-    both = strange_inputs({"image": IMAGES, "size": IMAGES[:, 0, 0]}, 0)["rotated"]
+    assert set(ood_inputs({"input": IMAGES}, 0)) == {"noise", "rotated"}
+    assert set(ood_inputs({"input": IMAGES[:, 0, 0]}, 0)) == {"noise"}
+    both = ood_inputs({"image": IMAGES, "size": IMAGES[:, 0, 0]}, 0)["rotated"]
     np.testing.assert_array_equal(both["size"], IMAGES[:, 0, 0])
 
 
 def test_the_same_seed_gives_the_same_noise() -> None:
     rows = {"input": RNG.normal(size=(20, 3)).astype(np.float32)}
-    first, again, other = (strange_inputs(rows, seed)["noise"]["input"] for seed in (1, 1, 2))
+    first, again, other = (ood_inputs(rows, seed)["noise"]["input"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()

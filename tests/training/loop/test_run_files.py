@@ -1,4 +1,4 @@
-"""A run overwrites its own files, and nobody else's."""
+"""A run overwrites its own files and no other file."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_data_is_not_overwritten(tmp_path: Path, setting: str) -> None:
     done = train(tmp_path, "--data", data, "--target", "price", f"--{setting}", data)
     assert done.exit_code == 1
     assert f"{setting}: " in done.output
-    assert "name a file that is not there yet" in " ".join(done.output.split())
+    assert "name a file that does not exist" in " ".join(done.output.split())
     assert data.read_text() == content
 
 

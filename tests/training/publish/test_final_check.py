@@ -15,7 +15,7 @@ from tests.toy import ToyNet
 from training.cli import app
 from training.data import Choices, Dataset, load_data
 from training.errors import PublishFailed
-from training.trial import on_own_rows
+from training.publish.final_check import source_rows_check
 
 QUICK = ("--epochs", "2", "--passes", "4", "--hidden", "8", "--device", "cpu")
 
@@ -33,13 +33,13 @@ def written(folder: Path, header: str = "x0,x1,x2,x3,y") -> tuple[str, Dataset]:
 
 def test_rows_that_are_read_alike_pass(engine: Engine, tmp_path: Path) -> None:
     file, data = written(tmp_path)
-    on_own_rows(file, data, (data.inputs,))(engine)
+    source_rows_check(file, data, (data.inputs,))(engine)
 
 
 def test_a_column_that_the_service_lacks_is_named(engine: Engine, tmp_path: Path) -> None:
     file, data = written(tmp_path, "x0,x1,x2,other,y")
     with pytest.raises(PublishFailed, match=r"rows.csv: the service would refuse .*: there is no column x3"):
-        on_own_rows(file, data, (data.inputs,))(engine)
+        source_rows_check(file, data, (data.inputs,))(engine)
 
 
 def test_a_value_that_is_read_otherwise_is_named(engine: Engine, tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_value_that_is_read_otherwise_is_named(engine: Engine, tmp_path: Path)
     other = data.inputs.copy()
     other[3, 2] += 1
     with pytest.raises(PublishFailed, match=r"row 3: the service would read x2 as 3.0, and the network .* from 4.0"):
-        on_own_rows(file, data, (other,))(engine)
+        source_rows_check(file, data, (other,))(engine)
 
 
 def test_rows_left_out_are_not_tried(engine: Engine, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_rows_left_out_are_not_tried(engine: Engine, tmp_path: Path) -> None:
     Path(file).write_text("\n".join(text))
     data = load_data(file, Choices("y", missing="drop"))
     assert len(data.inputs) == 59
-    on_own_rows(file, data, (data.inputs,))(engine)
+    source_rows_check(file, data, (data.inputs,))(engine)
 
 
 def test_the_file_of_a_training_is_scored_as_it_stands(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What quantiles and thresholds promise of new rows holds for them: simulated, so that there are any number of them."""
+"""Quantiles and thresholds keep their guarantees on new rows, of which simulation gives any number."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +14,8 @@ from service.engine.masks import MaskCache
 from service.loading.load import load_model
 from service.model.manifest import ConformalQuantile
 from training.evidence.calibrate import CONFIDENCE, COVERAGES, abstention_thresholds, conformal_quantiles
-from training.evidence.decided import of_interval, of_set
 from training.evidence.metrics import Float64
+from training.evidence.reliability import interval_figures, set_figures
 from training.evidence.rows import Rows
 from training.publish.release import publish_module
 
@@ -78,7 +78,7 @@ def test_a_published_model_covers_fresh_rows_as_often_as_it_says(
     inputs, targets = (part.numpy() for part in parts["fresh"])
     answers = load_model(folder, MaskCache(2**20)).predict({"input": inputs}).values
     assert [quantile.coverage for quantile in manifest.conformal] == list(COVERAGES)
-    measure = of_set if labels else of_interval
+    measure = set_figures if labels else interval_figures
     for quantile in manifest.conformal:
         found = measure(answers, targets, quantile)[f"coverage_{quantile.coverage:g}"]
         low, high = stats.binom(FRESH, quantile.coverage).interval(0.99)
@@ -134,7 +134,7 @@ def test_thresholds_keep_their_error_rate_with_the_stated_confidence(name: str, 
 
 
 def test_thresholds_are_found_where_entropy_tells_right_from_wrong() -> None:
-    """Or a promise that is never given would be kept, too."""
+    """Otherwise a guarantee that is never given would hold, too."""
     rng = np.random.default_rng(10)
     entropies = rng.uniform(size=2000)
     wrong = rng.uniform(size=2000) < ENTROPIES["that tell much"](entropies)

@@ -1,7 +1,7 @@
-"""What the numbers of a lookup are made of, followed back to the inputs.
+"""Find the input values that the indices of a lookup are computed from.
 
-The way may lead through nodes that move values (Reshape, Slice, Concat …) or add and multiply constants; what that
-part of the graph does to them is then seen by running it on three rows.
+On the way there may be nodes that move values (Reshape, Slice, Concat …) or add and multiply constants; the effect of
+that part of the graph is then found by running it on three rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,25 +35,31 @@ MOVES = {
     "Transpose",
     "Unsqueeze",
 }
+"""Operators that move values."""
 AFFINE = {"Add", "Mul", "Neg", "Sub"}
+"""Operators whose effect is affine where one operand is constant."""
 WHOLE = {TensorProto.INT32, TensorProto.INT64}
+"""Types of whole numbers."""
 NUMBERS = WHOLE | {TensorProto.FLOAT, TensorProto.DOUBLE}
+"""Types between which a Cast keeps whole numbers."""
 OUTPUT = "ranges/numbers"
+"""The name of the part's output."""
 
 
-class Followed(NamedTuple):
-    """What the numbers of a lookup are made of, for one row: value of the inputs · scale + offset; all of one shape."""
+class Origin(NamedTuple):
+    """The indices of a lookup for one row: input value · scale + offset; all arrays are of their shape."""
 
     places: NDArray[np.int64]
-    """Which value: counted through all inputs."""
+    """The place of each input value, counted through all inputs."""
     scale: NDArray[np.int64]
     offset: NDArray[np.int64]
 
 
-class Trail:
-    """Follows tensors of a flat graph back to its inputs."""
+class Origins:
+    """The origins of tensors of a flat graph among the values of its inputs."""
 
     def __init__(self, model: ModelProto, specs: Sequence[TensorSpec], layouts: Mapping[str, Layout]) -> None:
+        """Prepare the search in `model`, whose inputs are `specs`."""
         self._model = model
         self._specs = specs
         self._made = producers(model.graph)
@@ -62,14 +68,14 @@ class Trail:
         ends = accumulate((prod(spec.shape) for spec in specs), initial=0)
         self.slices = [slice(start, stop) for start, stop in pairwise(ends)]
         self.size = sum(prod(spec.shape) for spec in specs)
-        """How many values a row has."""
+        """The number of values of a row."""
 
     def depends_on_values(self, name: str) -> bool:
-        """Whether it is neither constant nor made of shapes alone."""
+        """Return whether a tensor depends on the values of the inputs, beside constants and shapes."""
         return self._needs[name] is Needs.VALUES
 
-    def follow(self, name: str) -> Followed | None:
-        """Return what a tensor is made of; None where it is not of the inputs' values in a simple way."""
+    def find(self, name: str) -> Origin | None:
+        """Return the origin of a tensor; None where it is not a simple function of the inputs' values."""
         if not (self.depends_on_values(name) and self._is_simple(name)):
             return None
         part = self._part(name)
@@ -77,13 +83,13 @@ class Trail:
             graph = Graph(part.SerializeToString(), name="a part of the graph", optimise=False)
             of_zeros, of_ones, of_places = (graph.run(row) for row in self._rows(part))
         except DropserveError:
-            return None  # such as a graph that is not made for a single row
+            return None  # such as a graph that cannot run on a single row
         scale = of_ones - of_zeros
         places = (of_places - of_zeros) // np.where(scale == 0, 1, scale)
-        return Followed(places, scale, of_zeros)
+        return Origin(places, scale, of_zeros)
 
     def _is_simple(self, name: str) -> bool:
-        """Whether values are only moved and multiplied and added to."""
+        """Return whether values are only moved, multiplied by and added to constants."""
         node = self._made.get(name)
         if node is None or not self.depends_on_values(name):
             return True
@@ -93,7 +99,7 @@ class Trail:
     def _keeps_whole(self, node: NodeProto, read: Sequence[str]) -> bool:
         kinds = {self._types.get(name) for name in (*read, *node.output[:1])}
         if node.op_type in AFFINE:
-            return len(read) == 1 and kinds <= WHOLE  # of others the decimals matter
+            return len(read) == 1 and kinds <= WHOLE  # for other types the decimals matter
         if node.op_type == "Cast":
             return kinds <= NUMBERS
         return node.op_type in MOVES and (node.op_type == "Concat" or read == node.input[:1])
@@ -120,7 +126,7 @@ class Trail:
             waiting.extend(each for each in getattr(self._made.get(name), "input", ()) if each)
 
     def _rows(self, part: ModelProto) -> Iterator[dict[str, Array]]:
-        """Return a row of zeros, one of ones, and one whose values are their places."""
+        """Yield a row of zeros, one of ones, and one whose values are their places."""
         used = {value.name for value in part.graph.input}
         for values in (np.zeros(self.size), np.ones(self.size), np.arange(self.size)):
             rows = zip(self._specs, self.slices, strict=True)

@@ -1,4 +1,4 @@
-"""The last test of a model before it is published: whether the service reads the rows that it was made with."""
+"""The last check of a model before it is published: the service must read the rows that it was trained on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,28 +12,29 @@ from service.model.runtime import Array
 from service.rows.formats import RowsFile, format_of_name, holds_parquet
 from training.data import Dataset
 from training.errors import PublishFailed
-from training.publish.publish import Trial
+from training.publish.publish import FinalCheck
 
 MOST_ROWS = 1000
+"""The largest number of rows to check."""
 
 
-def on_own_rows(source: str, data: Dataset, inputs: Sequence[Array]) -> Trial:
-    """Return a trial that reads rows of the source as `service predict` does, and has the model answer them.
+def source_rows_check(source: str, data: Dataset, inputs: Sequence[Array]) -> FinalCheck:
+    """Return a check that reads rows of the source as `service predict` does, and has the model answer them.
 
-    `inputs` are the arrays (rows, …) that were made of the source's rows, one an input. Of what the service does not
-    read, as folders of pictures, nothing is tried. The trial raises PublishFailed that names what does not fit.
+    `inputs` are the arrays (rows, …) that were made of the source's rows, one an input. Sources that the service does
+    not read, such as folders of pictures, pass. The check raises PublishFailed that names the difference.
     """
 
-    def trial(engine: Engine) -> None:
+    def final_check(engine: Engine) -> None:
         path = Path(source)
         if not (holds_parquet(path) if path.is_dir() else path.exists() and format_of_name(path.name)):
             return
-        _try(engine, RowsFile.of_path(path, data.dialect), data, inputs)
+        _check(engine, RowsFile.of_path(path, data.dialect), data, inputs)
 
-    return trial
+    return final_check
 
 
-def _try(engine: Engine, file: RowsFile, data: Dataset, inputs: Sequence[Array]) -> None:
+def _check(engine: Engine, file: RowsFile, data: Dataset, inputs: Sequence[Array]) -> None:
     rows = np.arange(len(inputs[0])) if data.source_rows is None else data.source_rows
     try:
         read = read_rows(file.content, file.kind, engine.manifest, file.dialect, rows[:MOST_ROWS])

@@ -1,7 +1,6 @@
-"""Usual rows → strange ones, which a network should doubt: noise, and images that lie on their side.
+"""Make OOD rows from test rows, to which a network should give high uncertainty: noise, and rotated images.
 
-Made of the rows themselves, so that every value is one that the network takes: a category stays a category, a
-number of a pixel stays in its range.
+They keep to values that the network accepts: a category stays a category, a pixel stays in its range.
 """
 
 import numpy as np
@@ -12,15 +11,15 @@ from service.engine.steps import Inputs
 from service.model.runtime import Array
 
 MIN_SIDE = 4
-"""Of what may be an image."""
+"""The smallest side in pixels of an image."""
 SIDEWAYS = 90.0
-"""Degrees."""
+"""Degrees of the rotation."""
 
 
-def strange_inputs(inputs: Inputs, seed: int) -> dict[str, Inputs]:
-    """Strange rows by kind, as many as the usual ones: `noise`, and of square images `rotated` ones.
+def ood_inputs(inputs: Inputs, seed: int) -> dict[str, Inputs]:
+    """Return OOD rows by kind, as many as the test rows: `noise`, and for square images `rotated`.
 
-    With several inputs the images among them are rotated, and nothing else is.
+    Of several inputs only the images are rotated.
     """
     rng = np.random.default_rng(seed)
     made: dict[str, Inputs] = {"noise": {name: noise(values, rng) for name, values in inputs.items()}}
@@ -32,10 +31,10 @@ def strange_inputs(inputs: Inputs, seed: int) -> dict[str, Inputs]:
 
 
 def noise(values: Array, rng: np.random.Generator) -> Array:
-    """(rows, …) of the same type, without any structure.
+    """Return rows (rows, …) of the same type without structure.
 
-    Of images, (rows, channels, height, width), each pixel is uniform between the lowest and highest value; else each
-    value is drawn from those of its own column, so that none is impossible, but together they make no sense.
+    In images, (rows, channels, height, width), each pixel is uniform between the lowest and highest value; otherwise
+    each value is drawn from its own column, so that every value is possible and only their combination is not.
     """
     if values.ndim == 4 and values.dtype.kind == "f":
         return rng.uniform(values.min(), values.max(), values.shape).astype(values.dtype)
@@ -45,14 +44,14 @@ def noise(values: Array, rng: np.random.Generator) -> Array:
 
 
 def is_square_image(values: Array) -> bool:
-    """Whether the rows are (channels, side, side) numbers with a fraction."""
+    """Return whether the rows are floating point images (channels, side, side)."""
     return values.ndim == 4 and values.shape[-1] == values.shape[-2] >= MIN_SIDE and values.dtype.kind == "f"
 
 
 def rotate(images: Array, degrees: float) -> NDArray[np.floating]:
-    """Images (…, side, side) turned anticlockwise about their middle, of the same type.
+    """Return images (…, side, side) rotated anticlockwise about their centre, of the same type.
 
-    Quarter turns are exact; at other angles pixels are interpolated linearly. Corners get the lowest value.
+    Quarter turns are exact; at other angles pixels are interpolated linearly, and corners get the lowest value.
     """
     if degrees % 90 == 0:
         return np.ascontiguousarray(np.rot90(images, int(degrees // 90), axes=(-2, -1)))
