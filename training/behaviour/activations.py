@@ -7,72 +7,75 @@ import numpy as np
 
 from service.engine.masks import draw_masks
 from training.behaviour.claim import Claim, Finding, Table
+from training.behaviour.recording import UNITS, LayerRecord
 from training.behaviour.served import Served
 from training.behaviour.statistics import ALARM, Interval, bernstein, clopper_pearson
-from training.behaviour.watching import UNITS, Seen
 from training.evidence.metrics import Float64
 
 SCALE_TOLERANCE = 1e-6
-"""Relative: float32 rounds the factor and the product."""
+"""The relative rounding error of float32 in the factor and the product."""
 AXES = ("steps", "rows", "units")
+"""Axes along which pairs of events are correlated."""
 TESTS = 2 + len(AXES)
-"""With a bound each, of every layer."""
+"""The number of bounds of each layer."""
 MASK_PASSES = 1024
+"""The number of the service's masks."""
 
 
 class Measured(NamedTuple):
-    """Of one layer."""
+    """Results for one layer."""
 
-    seen: Seen
+    layer: LayerRecord
     active: int
-    """Activations that were not 0 before dropout, so that it shows whether they were dropped."""
+    """The number of activations that were not 0 before dropout, for which dropping is visible."""
     rate: float
-    """Share of them that was zeroed."""
+    """The share of them that was zeroed."""
     rate_bound: Interval
+    """The bounds of that share."""
     scale_error: float
-    """Of what kept activations were multiplied by, from 1/(1-p), relative and at the largest."""
+    """The largest relative difference of kept activations' factor from 1/(1-p)."""
     mean_ratio: float
-    """Sum of the activations after dropout, divided by that before."""
+    """The sum of the activations after dropout, divided by that before."""
     mean_bound: float
-    """That it differs from 1 by at most."""
+    """The bound of its difference from 1."""
     correlation: dict[str, float]
-    """Largest sum of products over pairs along an axis, as a share of its bound."""
+    """The largest sum of products over pairs along an axis, as a share of its bound."""
     spread: dict[str, float]
-    """Root mean square of the pairs' correlations in standard errors; 1 where they are independent."""
+    """The root mean square of the pairs' correlations in standard errors; 1 where they are independent."""
 
 
-def activations(watched: Sequence[Seen]) -> Claim:
-    """Measure layers that were watched in training, and masks that were drawn."""
+def activations(watched: Sequence[LayerRecord]) -> Claim:
+    """Return the claim, measured on recorded layers and masks."""
     measured = [_measure(seen, ALARM / (TESTS * len(watched))) for seen in watched]
     return Claim(
         "activations",
         "Training drops each activation with probability p",
         "During training each activation is zeroed with probability p, independently of the others and anew at each"
-        " step; those kept are multiplied by 1/(1-p), so that the expected activation stays the same.",
+        " step; kept ones are multiplied by 1/(1-p), so that the expected activation stays the same.",
         tuple(_findings(measured)),
-        "Every dropout layer was watched from outside while the networks were trained by the very code that trains"
-        " published models: what went in and what came out, over the first"
+        "Inputs and outputs of every dropout layer were recorded by hooks while the networks were trained by the code"
+        " that trains published models, over the first"
         f" {len(watched[0].inputs)} steps of {watched[0].inputs.shape[1]} rows. An activation that is 0 before dropout"
         " (ReLU makes many) does not show whether it was dropped, and is left out. The share zeroed has a"
-        " Clopper-Pearson bound, which is nearly exact: what is active hangs on earlier draws; the mean's is"
+        " Clopper-Pearson bound, which is nearly exact, as the active units depend on earlier draws; the mean's is"
         " Bernstein's, with the variance p/(1-p) of the factor; correlations are"
         " those of the standardised events «dropped» over all pairs of units (same step and row), of rows (same step"
         " and unit) and of steps (same row and unit), and Bernstein's inequality bounds their sums. All bounds"
         f" together are crossed by chance with a probability of {ALARM:g} at most (Bonferroni). The masks of the"
-        " service, by which it samples at prediction, are measured in the same way.",
+        " service's samples are measured in the same way.",
         tables=(_table(measured),),
     )
 
 
-def served_masks(served: Served, seed: int) -> Seen:
-    """What the service draws for the model's first site, seen as a layer: every activation is 1, passes are steps."""
+def served_masks(served: Served, seed: int) -> LayerRecord:
+    """Return the service's masks of the model's first site as a layer whose inputs are 1 and whose steps are passes."""
     site = served.manifest.sites[0]
     masks = draw_masks(seed, 0, site.p, site.shape, 0, MASK_PASSES)
     flat = masks.reshape(MASK_PASSES, 1, -1)[..., :UNITS]
-    return Seen(f"the service's masks, p = {site.p:g}", site.p, np.ones_like(flat), flat)
+    return LayerRecord(f"the service's masks, p = {site.p:g}", site.p, np.ones_like(flat), flat)
 
 
-def _measure(seen: Seen, alpha: float) -> Measured:
+def _measure(seen: LayerRecord, alpha: float) -> Measured:
     active = seen.inputs != 0  # (steps, rows, units)
     dropped = active & (seen.outputs == 0)
     count, zeroed = int(active.sum()), int(dropped.sum())
@@ -97,11 +100,13 @@ def _measure(seen: Seen, alpha: float) -> Measured:
 
 
 def _pairs(events: Float64, active: Float64, axis: int, p: float, alpha: float) -> tuple[float, float]:
-    """Of all pairs along an axis the largest sum of products as a share of its bound, and the root mean square of
-    the sums in standard errors; NaN where there are no pairs.
+    """Return the largest sum of products of all pairs along an axis, as a share of its bound, and their root mean
+    square.
+
+    The latter is in standard errors. Both are NaN where there are no pairs.
     """
     size = events.shape[axis]
-    flat = np.moveaxis(events, axis, -1).reshape(-1, size)  # (others, size)
+    flat = np.moveaxis(events, axis, -1).reshape(-1, size)  # (all other places, size)
     seen = np.moveaxis(active, axis, -1).reshape(-1, size).astype(np.float64)
     upper = np.triu_indices(size, 1)
     sums, counts = (flat.T @ flat)[upper], (seen.T @ seen)[upper]  # (pairs,)
@@ -114,27 +119,27 @@ def _pairs(events: Float64, active: Float64, axis: int, p: float, alpha: float) 
 
 
 def _findings(measured: Sequence[Measured]) -> list[Finding]:
-    """The layer that is worst, of each of the questions."""
-    rate = _worst(measured, lambda m: abs(m.rate - m.seen.p) / (m.rate_bound.high - m.rate_bound.low))
+    """Return a finding on each property, of its worst layer."""
+    rate = _worst(measured, lambda m: abs(m.rate - m.layer.p) / (m.rate_bound.high - m.rate_bound.low))
     mean = _worst(measured, lambda m: abs(m.mean_ratio - 1) / m.mean_bound)
     scale = max(m.scale_error for m in measured)
     low, high = rate.rate_bound
     findings = [
         Finding(
-            "share of activations zeroed, of the layer farthest off",
-            f"{rate.rate:.4f} ({rate.seen.title}; {rate.active:,} activations)",
-            f"p = {rate.seen.p:g} inside [{low:.4f}, {high:.4f}]; so in all {len(measured)}",
-            all(m.rate_bound.low <= m.seen.p <= m.rate_bound.high for m in measured),
+            "share of activations zeroed, in the layer with the largest difference",
+            f"{rate.rate:.4f} ({rate.layer.title}; {rate.active:,} activations)",
+            f"p = {rate.layer.p:g} inside [{low:.4f}, {high:.4f}]; so in all {len(measured)}",
+            all(m.rate_bound.low <= m.layer.p <= m.rate_bound.high for m in measured),
         ),
         Finding(
-            "survivors' factor, largest relative error from 1/(1-p)",
+            "factor of kept activations, largest relative error from 1/(1-p)",
             f"{scale:.1e}",
             f"at most {SCALE_TOLERANCE:g}, the rounding of float32",
             scale <= SCALE_TOLERANCE,
         ),
         Finding(
-            "mean activation after ÷ before, of the layer farthest off",
-            f"{mean.mean_ratio:.4f} ({mean.seen.title})",
+            "mean activation after ÷ before, in the layer with the largest difference",
+            f"{mean.mean_ratio:.4f} ({mean.layer.title})",
             f"1 ± {mean.mean_bound:.4f}",
             all(abs(m.mean_ratio - 1) <= m.mean_bound for m in measured),
         ),
@@ -154,12 +159,12 @@ def _table(measured: Sequence[Measured]) -> Table:
     header = ("layer", "activations", "zeroed", "bounds", "mean after ÷ before", *(f"between {axis}" for axis in AXES))
     rows = [
         (
-            m.seen.title,
+            m.layer.title,
             f"{m.active:,}",
             f"{m.rate:.4f}",
             f"{m.rate_bound.low:.4f} … {m.rate_bound.high:.4f}",
             f"{m.mean_ratio:.4f} (1 ± {m.mean_bound:.4f})",
-            *(_told(m.correlation[axis], m.spread[axis]) for axis in AXES),
+            *(_cell(m.correlation[axis], m.spread[axis]) for axis in AXES),
         )
         for m in measured
     ]
@@ -171,5 +176,5 @@ def _table(measured: Sequence[Measured]) -> Table:
     )
 
 
-def _told(largest: float, spread: float) -> str:
+def _cell(largest: float, spread: float) -> str:
     return f"{largest:.3f}, {spread:.3f}" if np.isfinite(largest) else "—"

@@ -1,4 +1,4 @@
-"""Curves with standard errors, and distributions, as SVG."""
+"""Draw curves with standard errors, and distributions, as SVG."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,17 +10,18 @@ from training.evidence.metrics import Float64
 from training.evidence.svg import Axis, Line, chart
 
 STYLES = {0.0: "s0", 0.2: "s2", 0.5: "s1"}
-"""Colour of a p."""
+"""The style of each p."""
 PUBLISHED = "guide"
+"""The style of the published model."""
 
 
 def styles(found: Groups[Any]) -> list[str]:
-    """Of the groups as they are named."""
+    """Return the styles of the groups, in their order."""
     return [*(STYLES[p] for p in found.by_rate), *(PUBLISHED for _ in found.published)]
 
 
 class Curve(NamedTuple):
-    """(points,) each; errors, or bounds in their place, that are NaN are not drawn."""
+    """A curve, all arrays (points,); errors, or bounds in their place, that are NaN are not drawn."""
 
     name: str
     style: str
@@ -31,7 +32,7 @@ class Curve(NamedTuple):
     high: Float64 | None = None
 
     def whiskers(self) -> list[tuple[float, float, float]]:
-        """Where, from, to."""
+        """Return the place, lower and upper end of each whisker."""
         low = self.low if self.error is None else self.y - self.error
         high = self.high if self.error is None else self.y + self.error
         if low is None or high is None:
@@ -40,7 +41,7 @@ class Curve(NamedTuple):
 
 
 def curves(title: str, x: Axis, y: Axis, drawn: Sequence[Curve]) -> str:
-    """Lines; how far each point may be off stands upright."""
+    """Return a chart of lines with their errors as vertical whiskers."""
     marks = []
     for curve in drawn:
         marks += [Line(curve.x, curve.y, curve.style, curve.name)]
@@ -52,7 +53,7 @@ def curves(title: str, x: Axis, y: Axis, drawn: Sequence[Curve]) -> str:
 
 
 def rounded_up(value: float) -> float:
-    """The end of an axis: 1, 2 or 5 times a power of ten."""
+    """Return a round end of an axis, such as 1, 1.5 or 2 times a power of ten."""
     if not np.isfinite(value) or value <= 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(value))

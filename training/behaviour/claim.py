@@ -1,4 +1,4 @@
-"""What is claimed, what was found, and whether the one follows from the other."""
+"""A claim, its findings, and the verdict that follows from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,27 +6,29 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """A number, and what it had to be."""
+    """A measured number and the expectation of it."""
 
     what: str
+    """The quantity."""
     found: str
+    """Its value as text."""
     wanted: str
-    """In words, with the bound; empty where it is only told."""
+    """The expectation with its bound; empty where the finding is only reported."""
     holds: bool | None = None
-    """None where it decides nothing."""
+    """Whether the expectation is met; None where the finding does not count."""
     undecided: bool = False
-    """Whether the numbers leave it open, as their bounds include both; then it does not hold, nor is it refuted."""
+    """Whether the bounds include both; the finding then neither holds nor is refuted."""
 
     @property
     def verdict(self) -> str:
-        """In words; empty where it decides nothing."""
+        """The verdict as text; empty where the finding does not count."""
         if self.undecided:
             return "not shown"
         return "" if self.holds is None else "yes" if self.holds else "no"
 
 
 class Table(NamedTuple):
-    """Numbers in rows."""
+    """A table with its caption."""
 
     caption: str
     header: tuple[str, ...]
@@ -43,26 +45,26 @@ class Plot(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Something said of dropout, with all that was measured about it."""
+    """A claim on dropout, with all measurements of it."""
 
     key: str
     title: str
     statement: str
     findings: tuple[Finding, ...]
     how: str
-    """It was measured."""
+    """The method of the measurement."""
     tables: tuple[Table, ...] = ()
     plots: tuple[Plot, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether every finding that decides does, and there is one."""
+        """Whether there is a finding that counts, and all such hold."""
         decisive = [finding.holds for finding in self.findings if finding.holds is not None]
         return bool(decisive) and all(decisive)
 
     @property
     def verdict(self) -> str:
-        """Refuted where any finding is, and not shown where one that decides leaves it open."""
+        """The verdict: refuted where any finding is, and not shown where one is undecided."""
         if self.holds:
             return "holds"
         refuted = any(finding.holds is False and not finding.undecided for finding in self.findings)

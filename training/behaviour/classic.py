@@ -1,4 +1,4 @@
-"""Dropout as it was first published, without scaling in training (Srivastava et al. 2014), to set beside ours."""
+"""Dropout as first published, without scaling in training (Srivastava et al. 2014), for comparison."""
 
 import copy
 from collections import OrderedDict
@@ -10,21 +10,23 @@ from torch import Tensor, nn
 
 
 class ClassicDropout(nn.Module):
-    """Zeroes units with probability p in training, and scales nothing; it draws as `nn.Dropout` does."""
+    """Zero units with probability p in training without scaling; draws are those of `nn.Dropout`."""
 
     def __init__(self, p: float) -> None:
+        """Drop with probability `p`."""
         super().__init__()
         self.p = p
 
     def forward(self, rows: Tensor) -> Tensor:
-        """(rows, …) → the same."""
+        """Return rows (rows, …), thinned in training mode."""
         return rows * torch.empty_like(rows).bernoulli_(1 - self.p) if self.training else rows
 
 
 def classic_twin(network: nn.Sequential) -> nn.Sequential:
-    """The network of classic dropout that stands for ours: weights behind dropout are 1/(1-p) times ours, so that with
-    the same masks both answer the same in training, but for rounding. It is not what training would have come to: its
-    gradients are scaled.
+    """Return the equivalent network of classic dropout: weights behind dropout are 1/(1-p) times those of `network`.
+
+    With the same masks both give the same answers in training, up to rounding. Training the twin would give other
+    weights, as its gradients are scaled.
     """
     layers = OrderedDict(copy.deepcopy(network).named_children())
     for name, layer in layers.items():
@@ -34,12 +36,12 @@ def classic_twin(network: nn.Sequential) -> nn.Sequential:
 
 
 def scaled_down(twin: nn.Sequential) -> nn.Sequential:
-    """What classic dropout predicts with: weights behind dropout times 1-p."""
+    """Return the network with which classic dropout predicts: weights behind dropout times 1-p."""
     return _times(copy.deepcopy(twin), lambda p: 1 - p)
 
 
 def _times(network: nn.Sequential, factor: Callable[[float], float]) -> nn.Sequential:
-    """With the weights of linear layers behind dropout multiplied; biases are not."""
+    """Multiply the weights of linear layers behind dropout; biases are unchanged."""
     layers = list(network)
     with torch.no_grad():
         for before, layer in pairwise(layers):

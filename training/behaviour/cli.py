@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 FAILURE = 1
 USAGE = 2
 USUAL = Settings()
+"""The settings without --quick."""
 DEFAULT_FOLDER = Path("build/behaviour")
+"""The folder of a report without a model."""
 
 out = Console(highlight=False, emoji=False)
 errors = Console(stderr=True, highlight=False, emoji=False)
@@ -33,35 +35,41 @@ errors = Console(stderr=True, highlight=False, emoji=False)
 def behaviour(
     model: Annotated[
         Path | None,
-        typer.Option(help="Published model to measure too, and to put the report beside.", metavar="NAME/VERSION"),
+        typer.Option(
+            help="Published model to measure too; the report is also written to its folder.", metavar="NAME/VERSION"
+        ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data to learn, as of train; by default the model's where it is here, or digits.")
+        str | None, typer.Option(help="Data to learn, as for train; by default the model's if it is here, or digits.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Column to learn, of a table.")] = None,
+    target: Annotated[str | None, typer.Option(help="Column of a table to learn.")] = None,
     ignore: Annotated[
-        list[str] | None, typer.Option(help="Columns not to use, separated by commas; may come again.", metavar="A,B")
+        list[str] | None,
+        typer.Option(help="Columns not to use, separated by commas; may be repeated.", metavar="A,B"),
     ] = None,
     missing: Annotated[str | None, typer.Option(help="Missing values: refuse, drop or median.")] = None,
     hidden: Annotated[str | None, typer.Option(help="Units of each hidden layer, separated by commas.")] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--out", help=f"Folder to write to; {DEFAULT_FOLDER} where no model is named.", metavar="DIR"),
+        typer.Option("--out", help=f"Folder to write to; {DEFAULT_FOLDER} without a model.", metavar="DIR"),
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=2, help=f"Networks of each p. [default: {USUAL.seeds}]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The first of the seeds.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help=f"Of every network. [default: {USUAL.epochs}]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="First seed.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help=f"Epochs of each network. [default: {USUAL.epochs}]")
+    ] = None,
     device: Annotated[
-        str | None, typer.Option(help="Where to train: cpu, where a seed always gives the same numbers, unless given.")
+        str | None,
+        typer.Option(help="Device of training; unless given cpu, where a seed gives the same numbers."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Measure little, to see that it works; replaces no report beside a model.")
+        bool, typer.Option("--quick", help="Measure little, as a trial; never replaces a model's report.")
     ] = False,
 ) -> None:
     """Measure what dropout does: in training, at prediction, to redundancy, overfitting, and the consensus.
 
     Trains networks with p = 0, 0.2 and 0.5, and writes behaviour.html, and behaviour.md with its charts, to DIR, and
-    beside the model where one is named. Each of six claims has its numbers, their bounds and a verdict.
+    to the model's folder if one is given. Each of six claims has its numbers, their bounds and a verdict.
 
     Example: dropserve behaviour --model models/digits/1
 
@@ -79,15 +87,15 @@ def behaviour(
 def _behaviour(
     model: Path | None, chosen: dict[str, Any], folder: Path | None, counts: dict[str, Any], quick: bool
 ) -> None:
-    try:  # torch takes seconds to import, and --help needs none of it
+    try:  # torch takes seconds to import, and --help does not need it
         from training.behaviour.study import of_model, study
         from training.behaviour.writing import HTML, check_writable, files_of, files_of_model, write
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; the report needs it; {remedy('training')}") from None
 
-    asked = {"device": "cpu", **chosen}
-    config = of_model(model, asked) if model else load_config(None, asked)
-    beside = None if model and quick and (model / HTML).exists() else model  # a quick report replaces none
+    overrides = {"device": "cpu", **chosen}
+    config = of_model(model, overrides) if model else load_config(None, overrides)
+    beside = None if model and quick and (model / HTML).exists() else model  # a quick report never replaces another
     out_folder, folder = folder, folder or (None if beside else DEFAULT_FOLDER)
     places = [place for place in (folder, beside) if place]
     for place in places:
@@ -112,7 +120,7 @@ def _measured(make: Callable[[Callable[[str], None]], "Report"]) -> "Report":
 def _show(report: "Report", seconds: float) -> None:
     from training.behaviour.report import headline
 
-    table = Table("claim", "verdict", "one of its numbers")
+    table = Table("claim", "verdict", "main finding")
     for claim in report.claims:
         table.add_row(claim.title, claim.verdict, f"{headline(claim).what}: {headline(claim).found}")
     out.print(table, markup=False)

@@ -1,4 +1,4 @@
-"""Whether answers are worse where thinned networks disagree."""
+"""Measure whether answers are worse where thinned networks disagree."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,62 +20,66 @@ from training.evidence.metrics.detection import auroc
 from training.evidence.svg import Axis
 
 PARTS = 10
-"""Of the rows, by how far the thinned networks disagree."""
-DOUBTS = {"mutual information": "mutual_information", "variation ratio": "variation_ratio"}
+"""The number of groups of rows by disagreement."""
+MEASURES = {"mutual information": "mutual_information", "variation ratio": "variation_ratio"}
+"""Measures of disagreement of a classification, and their fields."""
 DEVIATION = "standard deviation"
+"""The measure of a regression."""
 STYLES = ("s1", "s0")
 SHORT = {"mutual information": "by MI", "variation ratio": "by votes", DEVIATION: "by deviation"}
-"""In legends."""
+"""Names of measures in legends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Of one network."""
+    """Results for one network."""
 
     wrong: Float64
-    """(rows,): 1 where the consensus of all passes is wrong, else 0; of a regression its absolute error."""
-    doubts: dict[str, Float64]
-    """(rows,): disagreement of the thinned networks, by its measure."""
+    """(rows,): 1 where the mean of all samples is wrong, else 0; for a regression its absolute error."""
+    measures: dict[str, Float64]
+    """(rows,): disagreement of the samples, by measure."""
 
-    def detection(self, doubt: str, score: Score) -> float:
-        """AUROC: how often a wrong answer is doubted more than a right one; of a regression Spearman's correlation of
-        doubt and error. NaN where the answers do not differ in either.
+    def detection(self, measure: str, score: Score) -> float:
+        """Return the AUROC of disagreement for wrong answers, or for a regression its rank correlation with the error.
+
+        NaN where all answers are equal in either.
         """
-        doubts = self.doubts[doubt]
+        measures = self.measures[measure]
         if score.sign > 0:
-            return auroc(self.wrong > 0, doubts)
-        return float(spearmanr(self.wrong, doubts).statistic) if np.ptp(self.wrong) * np.ptp(doubts) else np.nan
+            return auroc(self.wrong > 0, measures)
+        return float(spearmanr(self.wrong, measures).statistic) if np.ptp(self.wrong) * np.ptp(measures) else np.nan
 
 
 def measure_disagreement(engine: Engine, samples: Float64, test: Part, score: Score) -> Disagreement:
-    """Of passes (passes, rows, outputs)."""
+    """Return the results for samples (passes, rows, outputs)."""
     uncertainty = engine.summarise(samples)
     if isinstance(uncertainty, ClassUncertainty):
-        doubts = {name: getattr(uncertainty, field) for name, field in DOUBTS.items()}
+        measures = {name: getattr(uncertainty, field) for name, field in MEASURES.items()}
     else:
-        doubts = {DEVIATION: np.linalg.norm(uncertainty.epistemic_std, axis=1)}
-    return Disagreement(score.wrong(uncertainty.mean, test.targets), doubts)
+        measures = {DEVIATION: np.linalg.norm(uncertainty.epistemic_std, axis=1)}
+    return Disagreement(score.wrong(uncertainty.mean, test.targets), measures)
 
 
 def detector(score: Score) -> tuple[str, float]:
-    """What tells whether doubt goes with error, and what it is where it does not."""
+    """Return the name of the detection figure, and its value by chance."""
     return ("AUROC for wrong answers", 0.5) if score.sign > 0 else ("Spearman's correlation with the error", 0.0)
 
 
-def error_by_part(measured: Sequence[Disagreement], doubt: str, score: Score) -> tuple[Float64, Float64, Float64]:
-    """Each (parts,): share that is wrong of a tenth of the rows, the least doubted first, and its bounds; of a
-    regression the mean error, and a standard error to either side.
+def error_by_part(measured: Sequence[Disagreement], measure: str, score: Score) -> tuple[Float64, Float64, Float64]:
+    """Return the share of wrong answers in each tenth of the rows, by rising disagreement, and its bounds; each
+    (parts,).
 
-    Rows of the same doubt count as in random order: each with the mean of them.
+    For a regression the mean error, and a standard error to either side. Rows of equal disagreement count as in random
+    order: each with their mean.
     """
-    doubts, wrong = [], []
+    measures, wrong = [], []
     for m in measured:
-        values = m.doubts[doubt]
+        values = m.measures[measure]
         _, group, count = np.unique(values, return_inverse=True, return_counts=True)
         order = np.argsort(values, kind="stable")
-        doubts.append(np.arange(len(values)) / len(values))
+        measures.append(np.arange(len(values)) / len(values))
         wrong.append((np.bincount(group, weights=m.wrong) / count)[group][order])
-    place = np.minimum((np.concatenate(doubts) * PARTS).astype(np.int64), PARTS - 1)
+    place = np.minimum((np.concatenate(measures) * PARTS).astype(np.int64), PARTS - 1)
     parts = [np.concatenate(wrong)[place == part] for part in range(PARTS)]
     mean = np.array([part.mean() for part in parts])
     if score.sign > 0:
@@ -88,10 +92,12 @@ def error_by_part(measured: Sequence[Disagreement], doubt: str, score: Score) ->
 
 
 def parts_table(found: Groups[Disagreement], score: Score) -> Table:
-    """Of p = 0.5 and of the published model."""
+    """Return the tenths of p = 0.5 and of the published model."""
     groups = {f"p = {WITH:g}": found.by_rate[WITH]} | {title: [m] for title, m in found.published.items()}
     columns = {
-        f"{title}: {doubt}": error_by_part(of, doubt, score) for title, of in groups.items() for doubt in of[0].doubts
+        f"{title}: {measure}": error_by_part(of, measure, score)
+        for title, of in groups.items()
+        for measure in of[0].measures
     }
     rows = [
         (
@@ -105,26 +111,26 @@ def parts_table(found: Groups[Disagreement], score: Score) -> Table:
 
 
 def about_bounds(score: Score) -> str:
-    """Of the tenths."""
+    """Return the explanation of the tenths' bounds."""
     kind = f"Clopper-Pearson, {CONFIDENCE:.0%}, two-sided," if score.sign > 0 else "a standard error to either side,"
-    return f"Bounds: {kind} as if all rows were independent; seeds share rows, so that they are somewhat narrow."
+    return f"Bounds: {kind} as if all rows were independent; seeds share rows, which makes them somewhat narrow."
 
 
 def plot_parts(found: Groups[Disagreement], score: Score) -> tuple[str, str]:
-    """Caption and chart."""
+    """Return caption and chart."""
     x, of = np.arange(1.0, PARTS + 1), found.by_rate[WITH]
     drawn = []
-    for doubt, style in zip(of[0].doubts, STYLES, strict=False):
-        mean, low, high = error_by_part(of, doubt, score)
-        drawn.append(Curve(SHORT[doubt], style, x, mean, None, low, high))
-    first = next(iter(of[0].doubts))
+    for measure, style in zip(of[0].measures, STYLES, strict=False):
+        mean, low, high = error_by_part(of, measure, score)
+        drawn.append(Curve(SHORT[measure], style, x, mean, None, low, high))
+    first = next(iter(of[0].measures))
     drawn += [Curve(title, PUBLISHED, x, error_by_part([m], first, score)[0]) for title, m in found.published.items()]
     highest = max(float(np.max(curve.y if curve.high is None else curve.high)) for curve in drawn)
     caption = f"{_what(score)} by tenth of the rows, from least to most disagreement: p = {WITH:g}"
     by = "mutual information (MI) and variation ratio (votes)" if score.sign > 0 else DEVIATION
     caption += f" by {by}, a published model by {first}. {about_bounds(score)}"
     axes = Axis("tenth of the rows, by disagreement", 1, PARTS), Axis(_what(score), 0, rounded_up(highest))
-    return caption, curves("Does disagreement tell of errors?", *axes, drawn)
+    return caption, curves("Errors by disagreement", *axes, drawn)
 
 
 def _what(score: Score) -> str:

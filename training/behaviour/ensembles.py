@@ -1,4 +1,4 @@
-"""How good ensembles of thinned networks are, by their size, and what weight scaling comes to."""
+"""Measure ensembles of thinned networks by their size, and weight scaling."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,25 +18,27 @@ from training.evidence.metrics import Float64
 from training.evidence.svg import Axis
 
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Sizes of ensembles."""
 NLL = "NLL (nats)"
 
 
 @dataclass(frozen=True, slots=True)
 class Ensembles:
-    """Of one network."""
+    """Results for one network."""
 
     sizes: Float64
-    """(sizes,): passes of an ensemble."""
+    """(sizes,): samples of an ensemble."""
     score: Float64
     """(sizes,): mean over the disjoint ensembles of that size."""
     nll: Float64
+    """(sizes,): mean over the disjoint ensembles of that size."""
     scaled_score: float
-    """Of weight scaling: one pass without dropout."""
+    """Score of weight scaling: the deterministic pass."""
     scaled_nll: float
 
 
 def measure_ensembles(engine: Engine, inputs: Inputs, samples: Float64, test: Part, score: Score) -> Ensembles:
-    """Of passes (passes, rows, outputs) that the engine drew for these rows."""
+    """Return the results for samples (passes, rows, outputs) that the engine drew for these rows."""
     sizes = [size for size in SIZES if size < len(samples)] + [len(samples)]
     groups = [list(_disjoint(samples, size)) for size in sizes]  # each (size, rows, outputs)
     scaled = _scaled(engine, inputs)  # (1, rows, outputs)
@@ -50,20 +52,20 @@ def measure_ensembles(engine: Engine, inputs: Inputs, samples: Float64, test: Pa
 
 
 def _scaled(engine: Engine, inputs: Inputs) -> Float64:
-    """What the network without dropout answers, as one pass: a learned noise stands behind the values."""
+    """Return the deterministic pass as one sample (1, rows, outputs), with learned noise behind the values."""
     predicted = engine.predict(inputs)
     parts = [predicted.values] if predicted.noise_std is None else [predicted.values, predicted.noise_std]
     return np.concatenate(parts, axis=-1)[None]
 
 
 def _disjoint(samples: Float64, size: int) -> Iterator[Float64]:
-    """Passes, so many each, none twice."""
+    """Yield disjoint groups of `size` samples."""
     for first in range(0, len(samples) - size + 1, size):
         yield samples[first : first + size]
 
 
 def sizes_table(found: Groups[Ensembles], score: Score) -> Table:
-    """By the size of the ensemble; without dropout there is none."""
+    """Return a table by the size of the ensemble, with dropout only."""
     groups = {name: of for name, of in found.named().items() if name != f"p = {WITHOUT:g}"}
     sizes = next(iter(groups.values()))[0].sizes
     columns = [column(of, field) for of in groups.values() for field in (_score, _nll)]
@@ -75,22 +77,22 @@ def sizes_table(found: Groups[Ensembles], score: Score) -> Table:
     if score.sign > 0:  # the noise of a regression is fitted to thinned networks
         alone += f", NLL {mean_of([m.scaled_nll for m in without])}"
     header = ("ensemble", *(f"{title}: {figure}" for title in groups for figure in (score.name, "NLL")))
-    return Table(f"Trained without dropout, beside these: {alone}.", header, rows)
+    return Table(f"Trained without dropout, for comparison: {alone}.", header, rows)
 
 
 def column(measured: Sequence[Ensembles], of: Callable[[Ensembles], Float64]) -> list[Mean]:
-    """(sizes,): of a figure of ensembles."""
+    """Return the means of a figure over networks: (sizes,)."""
     return [mean_of(values) for values in np.array([of(m) for m in measured]).T]
 
 
 def plot_score(found: Groups[Ensembles], score: Score) -> tuple[str, str]:
-    """Caption and chart."""
-    return _plot(found, score.name, "Is the consensus better?", _score, _scaled_score)
+    """Return caption and chart."""
+    return _plot(found, score.name, "Score by ensemble size", _score, _scaled_score)
 
 
 def plot_nll(found: Groups[Ensembles]) -> tuple[str, str]:
-    """Caption and chart."""
-    return _plot(found, NLL, "Is it less surprised at the truth?", _nll, _scaled_nll)
+    """Return caption and chart."""
+    return _plot(found, NLL, "NLL by ensemble size", _nll, _scaled_nll)
 
 
 def _plot(
@@ -101,14 +103,14 @@ def _plot(
     scaled: Callable[[Ensembles], float],
 ) -> tuple[str, str]:
     drawn, values = [], []
-    for (who, measured), style in zip(found.named().items(), styles(found), strict=True):
-        if who == f"p = {WITHOUT:g}":
+    for (group, measured), style in zip(found.named().items(), styles(found), strict=True):
+        if group == f"p = {WITHOUT:g}":
             continue
         means = column(measured, of)
         y, error = (np.array([getattr(mean, field) for mean in means]) for field in ("mean", "error"))
         x = np.log10(measured[0].sizes)
         level = mean_of([scaled(m) for m in measured]).mean
-        drawn += [Curve(who, style, x, y, error), Curve("", f"{style} faint", x[[0, -1]], np.full(2, level))]
+        drawn += [Curve(group, style, x, y, error), Curve("", f"{style} faint", x[[0, -1]], np.full(2, level))]
         values += [*(y + np.nan_to_num(error)), *(y - np.nan_to_num(error)), level]
     low, high = min(values), max(values)
     margin = 0.05 * (high - low) or 0.01

@@ -1,4 +1,4 @@
-"""Claim 3: the training flag alone decides whether units are dropped."""
+"""Claim 3: only the training flag determines whether units are dropped."""
 
 import importlib.util
 import os
@@ -14,31 +14,31 @@ from torch import nn
 
 from service.engine.sampling import Sampling
 from service.model.runtime import Array, Graph
-from training.behaviour.answering import distinct, run
 from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.networks import Network
-from training.behaviour.served import inputs_of
+from training.behaviour.served import distinct, inputs_of, run
 from training.behaviour.settings import Settings
 from training.exporting.export import training_graph
 
 ROWS = 32
+"""Rows of each call."""
 KERAS = "; in Keras `trainable=False`"
 NO_KERAS = "Keras was not installed here, so only torch was measured."
 
 
 def flag(network: Network, settings: Settings) -> Claim:
-    """Of a network that has dropout layers."""
+    """Return the claim, measured on a network with dropout layers."""
     cases = list(_torch_cases(network, settings))
     keras = list(_keras_cases(network.p, settings)) if importlib.util.find_spec("keras") else []
     return Claim(
         "flag",
-        "The training flag alone decides",
-        f"Freezing parameters (`requires_grad=False`{KERAS if keras else ''}) does not stop dropout, for it has no"
-        " weights; switching to evaluation does. onnxruntime's default session removes dropout without a word from a"
+        "Only the training flag matters",
+        f"Freezing parameters (`requires_grad=False`{KERAS if keras else ''}) does not stop dropout, which has no"
+        " weights; evaluation mode does. onnxruntime's default session silently removes dropout from a"
         " graph that was exported in training mode, so Dropserve feeds the masks as inputs.",
         (*(finding for finding, _ in cases), *keras, *_in_onnxruntime(network, settings)),
-        f"The same {ROWS} rows were asked {settings.calls} times in each state, and different answers counted to the"
-        " last bit; «zeroed» is the share of the active units of the first dropout layer that came out as 0."
+        f"The same {ROWS} rows were run {settings.calls} times in each state, and different answers counted to the"
+        " last bit; «zeroed» is the share of the active units of the first dropout layer that became 0."
         f" onnxruntime {version('onnxruntime')} ran the network exported in training mode, and the sample.onnx that is"
         f" served. {_about_keras() if keras else NO_KERAS}",
         tables=(Table("torch, state by state.", ("state", "different answers", "zeroed"), [row for _, row in cases]),),
@@ -81,7 +81,7 @@ def _case(
 
 
 def _zeroed(module: nn.Module, rows: Array) -> float:
-    """Share of the active units of the first dropout layer that come out as 0."""
+    """Return the share of the active units of the first dropout layer that become 0."""
     shares: list[float] = []
 
     def note(_: nn.Module, given: tuple[torch.Tensor, ...], answer: torch.Tensor) -> None:
@@ -105,24 +105,24 @@ def _in_onnxruntime(network: Network, settings: Settings) -> Iterator[Finding]:
     default = Graph(content)
     found = distinct(lambda: default.run(inputs), calls)
     what = f"onnxruntime's default session on it: different answers in {calls} calls"
-    yield Finding(what, f"{found}", "1: dropout was removed", found == 1)
+    yield Finding(what, f"{found}", "1: dropout removed", found == 1)
     plain = Graph(content, optimise=False)
     found = distinct(lambda: plain.run(inputs), calls)
     what = f"the same graph with onnxruntime's optimisations off: different answers in {calls} calls"
-    yield Finding(what, f"{found}", f"{calls}: dropout was there", found == calls)
+    yield Finding(what, f"{found}", f"{calls}: dropout active", found == calls)
     engine = network.served.engine
-    asked = {seed: engine.draw_all(inputs, Sampling(calls, seed)) for seed in (7, 8)}
-    found = len({one.tobytes() for one in asked[7]})
+    samples = {seed: engine.draw_all(inputs, Sampling(calls, seed)) for seed in (7, 8)}
+    found = len({one.tobytes() for one in samples[7]})
     what = f"Dropserve's sample.onnx, masks as inputs: different answers in {calls} passes"
     yield Finding(what, f"{found}", f"{calls}", found == calls)
-    same = engine.draw_all(inputs, Sampling(calls, 7)).tobytes() == asked[7].tobytes()
+    same = engine.draw_all(inputs, Sampling(calls, 7)).tobytes() == samples[7].tobytes()
     yield Finding("the same seed again", "equal bytes" if same else "different", "equal bytes", same)
-    other = not np.array_equal(asked[7], asked[8])
+    other = not np.array_equal(samples[7], samples[8])
     yield Finding("another seed", "different" if other else "equal bytes", "different", other)
 
 
 def _switched_on(model: ModelProto) -> int:
-    """How many Dropout operators are told to drop."""
+    """Return the number of Dropout operators in training mode."""
     known = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     made = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
     for name, node in made.items():
@@ -132,7 +132,7 @@ def _switched_on(model: ModelProto) -> int:
 
 
 def _keras_cases(p: float, settings: Settings) -> Iterator[Finding]:
-    """Keras' own layer, on torch unless another backend was chosen."""
+    """Yield findings on Keras' own layer, on torch unless another backend is set."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from training.behaviour.recording import LayerRecord, record_dropout
 from training.behaviour.served import Served, open_served
 from training.behaviour.settings import RATES, WITH, Settings
-from training.behaviour.watching import Seen, watch_dropout
 from training.config import TrainConfig
 from training.data import Dataset, Part, Split, deal, split_data
 from training.data.split import strata
@@ -23,32 +23,35 @@ from training.networks.architecture import make_network
 from training.publish.release import publish_module
 
 EXAMPLE_ROWS = 17
+"""Test rows that are exported as the example."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One of them; it was trained with `p`. Its temperature is 1; a regression's noise is fitted."""
+    """A network trained with `p`. Its temperature is 1; a regression's noise is fitted."""
 
     p: float
     seed: int
     module: nn.Module
-    """With dropout layers, in evaluation mode; of p = 0 they are those of p = 0.5, so that it can be thinned too."""
+    """The module with dropout layers, in evaluation mode; for p = 0 they are those of p = 0.5, so that it can be
+    sampled.
+    """
     served: Served
-    seen: tuple[Seen, ...]
-    """In the first steps of its training."""
+    seen: tuple[LayerRecord, ...]
+    """Records of its dropout layers in the first training steps."""
     test: Part
-    """Rows that it did not learn from."""
+    """Rows that were not used in training."""
 
     @property
     def example(self) -> tuple[Tensor, ...]:
-        """Rows to export it with."""
+        """Rows for its export."""
         return (torch.from_numpy(self.test.inputs[:EXAMPLE_ROWS]),)
 
 
 def train_networks(
     data: Dataset, config: TrainConfig, settings: Settings, log: Callable[[str], None]
 ) -> tuple[Network, ...]:
-    """One a p and seed, by seed; the same seed has the same split, first weights and order of rows at every p."""
+    """Return a network for each seed and p; a seed has the same split, first weights and order of rows at every p."""
     networks = []
     with one_thread():
         for seed in range(settings.seed, settings.seed + settings.seeds):
@@ -60,8 +63,8 @@ def train_networks(
 
 
 def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) -> Network:
-    """Trained by the settings, watched in its first steps, and published for the while."""
-    with watch_dropout(steps, f"p = {config.dropout}") as seen:
+    """Train a network, record its dropout layers in the first steps, and publish it temporarily."""
+    with record_dropout(steps, f"p = {config.dropout}") as seen:
         trained = train(config, data, split, lambda _: None)
     module = _with_dropout_layers(config, data, split, trained.network) if config.dropout == 0 else trained.network
     with tempfile.TemporaryDirectory() as models:
@@ -84,23 +87,24 @@ def train_network(data: Dataset, config: TrainConfig, split: Split, steps: int) 
 
 
 def split_of(data: Dataset, config: TrainConfig, seed: int) -> Split:
+    """Return the split of the data by this seed."""
     return split_data(data, config.validation_share, config.calibration_share, config.test_share, seed)
 
 
 def with_rate(config: TrainConfig, p: float, seed: int, epochs: int) -> TrainConfig:
-    """The same, but for these; a network without dropout is what `TrainConfig` itself refuses."""
+    """Return the settings with these changes; `TrainConfig` itself refuses a network without dropout."""
     changed = {"dropout": p, "input_dropout": 0.0, "length_scale": None, "seed": seed, "epochs": epochs}
     return config.model_copy(update=changed)
 
 
 def capped(data: Dataset, split: Split, settings: Settings) -> Split:
-    """With so many rows at most to learn from, and to validate and test by, of every class its share."""
+    """Return the split with limited training, validation and test parts, stratified."""
     parts = {"train": settings.train_rows, "validation": settings.rows, "test": settings.rows}
     return replace(split, **{name: few(data, getattr(split, name), rows, 0) for name, rows in parts.items()})
 
 
 def few(data: Dataset, part: Part, rows: int, seed: int) -> Part:
-    """So many of the rows at most, of every class its share."""
+    """Return at most `rows` of the rows, stratified."""
     if len(part.targets) <= rows:
         return part
     classes = strata(replace(data, inputs=part.inputs, targets=part.targets))
@@ -109,7 +113,7 @@ def few(data: Dataset, part: Part, rows: int, seed: int) -> Part:
 
 
 def _with_dropout_layers(config: TrainConfig, data: Dataset, split: Split, trained: nn.Module) -> nn.Module:
-    """The same weights between dropout layers; they were not there in training."""
+    """Return the network with dropout layers between its weights, which it lacked in training."""
     dropping = config.model_copy(update={"dropout": WITH})
     scaling = Scaling(config, data, split.train)
     network = scaling.around(make_network(dropping, data, scaling.tensors(split.test)[0]))
@@ -119,7 +123,7 @@ def _with_dropout_layers(config: TrainConfig, data: Dataset, split: Split, train
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """For torch: so small a network is trained faster by one, and sums are the same on any number of cores."""
+    """Run torch with one thread: small networks train faster, and sums are the same on any number of cores."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""A report → one HTML file that needs nothing else: charts inline, no scripts, for light and dark."""
+"""Write a report as one self-contained HTML file: charts inline, no scripts, for light and dark."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -8,8 +8,9 @@ from training.behaviour.report import headline, paragraphs, title
 from training.behaviour.study import Report
 
 MARKS = {"holds": "holds", "yes": "holds", "not shown": "open", "does not hold here": "fails", "no": "fails"}
-"""Classes of the verdicts."""
+"""CSS classes of the verdicts."""
 TOGETHER = "\u00a0±\u00a0"
+"""A plus-minus with spaces that do not break."""
 STYLE = """
 :root{color-scheme:light dark;--back:#fff;--text:#1f2328;--soft:#59636e;--edge:#d1d9e0;--card:#f6f8fa;--good:#1a7f37;
 --bad:#bc4c00;--link:#0969da}
@@ -39,18 +40,18 @@ figure svg{display:block;width:100%;height:auto}figcaption{margin-top:.5rem;colo
 .scroll{overflow-x:auto;margin:.5rem 0 1.5rem}table{border-collapse:collapse;width:100%;font-size:.875rem}
 .caption{margin:2rem 0 0;max-width:46rem}
 th,td{text-align:left;vertical-align:top;padding:.45rem .75rem .45rem 0;border-bottom:1px solid var(--edge)}
-th{font-weight:600}td+td{min-width:5.5rem}.said td:first-child{min-width:15rem}td.verdict{padding-right:0}
+th{font-weight:600}td+td{min-width:5.5rem}.findings td:first-child{min-width:15rem}td.verdict{padding-right:0}
 .how{background:var(--card);border-radius:.6rem;padding:1rem 1.1rem;font-size:.9rem;margin:0}
 @media print{section{break-inside:avoid}}"""
 
 
 def page(report: Report) -> str:
-    """The whole file."""
-    said = list(paragraphs(report))
+    """Return the HTML file."""
+    texts = list(paragraphs(report))
     body = [
         f"<h1>{escape(title(report))}</h1>",
-        *(f"<p>{escape(text)}</p>" for text in said[:-1]),
-        f'<p class="soft">{_code(said[-1])}</p>',
+        *(f"<p>{escape(text)}</p>" for text in texts[:-1]),
+        f'<p class="soft">{_code(texts[-1])}</p>',
         '<ol class="claims">',
         *(_line(number, claim) for number, claim in enumerate(report.claims, start=1)),
         "</ol>",
@@ -82,7 +83,7 @@ def _verdict(claim: Claim) -> str:
 def _section(number: int, claim: Claim) -> Iterator[str]:
     yield f'<section id="{claim.key}">\n<h2>{number}. {escape(claim.title)}</h2>\n<p>{_verdict(claim)}</p>'
     yield f"<p>{_code(claim.statement)}</p>"
-    yield _said(claim.findings, f"Findings of claim {number}")
+    yield _findings(claim.findings, f"Findings of claim {number}")
     if claim.plots:
         yield '<div class="plots">'
         yield from (f"<figure>{p.svg}<figcaption>{escape(p.caption)}</figcaption></figure>" for p in claim.plots)
@@ -91,10 +92,10 @@ def _section(number: int, claim: Claim) -> Iterator[str]:
     yield f'<p class="how"><strong>How it was measured.</strong> {_code(claim.how)}</p>\n</section>'
 
 
-def _said(findings: Sequence[Finding], label: str) -> str:
+def _findings(findings: Sequence[Finding], label: str) -> str:
     rows = (f"<tr>{_cells(finding[:3])}{_mark(finding.verdict)}</tr>" for finding in findings)
     head = _head(("measured", "found", "expected", ""))
-    return _scrolled(f'<table class="said">{head}{"".join(rows)}</table>', label)
+    return _scrolled(f'<table class="findings">{head}{"".join(rows)}</table>', label)
 
 
 def _mark(verdict: str) -> str:
@@ -108,7 +109,7 @@ def _table(table: Table) -> str:
 
 
 def _scrolled(table: str, label: str) -> str:
-    """Wide ones scroll by themselves, also by keyboard, and not the page."""
+    """Return the table in a region that scrolls by itself, also by keyboard."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{table}</div>'
 
 
@@ -118,11 +119,11 @@ def _head(header: Sequence[str]) -> str:
 
 
 def _cells(row: Sequence[str]) -> str:
-    """A number and its error stay in one line."""
+    """Return table cells; a number and its error stay on one line."""
     return "".join(f"<td>{escape(cell.replace(' ± ', TOGETHER))}</td>" for cell in row)
 
 
 def _code(text: str) -> str:
-    """With what is in backquotes set as code."""
+    """Return the text with code in backquotes marked up."""
     parts = escape(text).split("`")
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))

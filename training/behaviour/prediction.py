@@ -1,4 +1,4 @@
-"""Claim 2: at prediction nothing is dropped, and the weights are those of training as they are."""
+"""Claim 2: at prediction nothing is dropped, and the weights are those of training."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 from service.model.runtime import Array, Graph
-from training.behaviour.answering import distinct, largest_relative, run
 from training.behaviour.claim import Claim, Finding, Table
 from training.behaviour.expectation import EXPECTED_PASSES, EXPECTED_ROWS, of_classic, predictions
 from training.behaviour.networks import Network
 from training.behaviour.scores import Score
-from training.behaviour.served import Served, inputs_of, operators, weights
+from training.behaviour.served import Served, distinct, inputs_of, largest_relative, operators, run, weights
 from training.behaviour.settings import Settings
 from training.behaviour.statistics import ALARM
 from training.exporting.export import training_graph
@@ -22,7 +21,7 @@ from training.exporting.tolerances import AGREE
 def prediction(
     dropping: Sequence[Network], published: Served | None, rows: Array, score: Score, settings: Settings
 ) -> Claim:
-    """Of networks that drop, the last of which is looked into; of a published one where there is one.
+    """Return the claim on networks with dropout, the last of them in detail, and on a published one if given.
 
     `rows` are test rows of the latter.
     """
@@ -39,13 +38,13 @@ def prediction(
         "Prediction drops nothing and rescales nothing",
         "At prediction and evaluation no unit is dropped: the graph has no dropout operator, the answers are"
         " bit-identical from call to call, and the weights are exactly those of training. Classic dropout, which does"
-        " not scale in training, has to multiply the weights by 1-p afterwards; both come to the same.",
+        " not scale in training, has to multiply the weights by 1-p afterwards; both are equivalent.",
         (*findings, *(finding for each in dropping for finding in of_classic(each, ALARM / len(dropping)))),
-        "A network trained for this report was switched to evaluation with torch's `eval()` and asked the same rows"
-        f" {settings.calls} times; so was the graph that is served, in onnxruntime. Weights were compared as bytes."
-        " The classic twin has weights 1/(1-p) times ours behind each dropout, and layers that zero without scaling;"
-        " with the same random state both answer the same in training, but for rounding. Expectations were taken"
-        f" over {EXPECTED_PASSES} masks at the last dropout for {min(EXPECTED_ROWS, len(network.test.inputs))} rows;"
+        "A network trained for this report was set to evaluation mode with torch's `eval()` and run on the same rows"
+        f" {settings.calls} times; so was the served graph, in onnxruntime. Weights were compared as bytes."
+        " The classic twin has weights 1/(1-p) times as large behind each dropout, and layers that zero without"
+        " scaling; with the same random state both give the same answers in training, up to rounding. Expectations are"
+        f" over {EXPECTED_PASSES} masks at the last dropout, for {min(EXPECTED_ROWS, len(network.test.inputs))} rows;"
         f" their bounds are Bernstein's, all together crossed by chance with a probability of {ALARM:g} at most.",
         tables=(_operators(network, published), predictions(network, score)),
     )
@@ -89,7 +88,7 @@ def _of_graph(served: Served, rows: Array, settings: Settings, title: str) -> It
 
 
 def _of_both_graphs(served: Served) -> Finding:
-    """All that is known of a published model's weights in training is in its graph with dropout."""
+    """Return the finding on a published model, whose weights in training are known only by its graph with dropout."""
     sampled, predicted = weights(served.sample), weights(served.predict)
     same = [
         name for name, tensor in predicted.items() if name in sampled and sampled[name].tobytes() == tensor.tobytes()
@@ -103,7 +102,7 @@ def _of_both_graphs(served: Served) -> Finding:
 
 
 def _operators(network: Network, published: Served | None) -> Table:
-    """Of the graph in training mode and of those that predict, side by side."""
+    """Return the operators of the graph in training mode and of those that predict."""
     exported = training_graph(network.module, network.example).SerializeToString()
     graphs = {"exported in training mode": exported, f"p = {network.p:g}: predict.onnx": network.served.predict}
     if published:
@@ -111,7 +110,7 @@ def _operators(network: Network, published: Served | None) -> Table:
     listed = [
         (name, ", ".join(f"{op} {count}" for op, count in operators(graph).items())) for name, graph in graphs.items()
     ]
-    return Table("Operators of the graphs, with how many there are.", ("graph", "operators"), listed)
+    return Table("Operators of the graphs, with their number.", ("graph", "operators"), listed)
 
 
 def _digest(module: nn.Module) -> bytes:

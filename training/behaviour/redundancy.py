@@ -1,4 +1,4 @@
-"""Claim 4: what a network trained with dropout knows is spread over many units."""
+"""Claim 4: a network trained with dropout distributes its knowledge over many units."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,28 +21,29 @@ from training.evidence.metrics import Float64
 from training.evidence.svg import Axis
 
 SHARES = np.linspace(0, 0.9, 10)
+"""Shares of the units that are set to zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Of one network."""
+    """Results for one network."""
 
     squashed: Float64
     """(shares,): the score, mean over the random sets."""
     losses: Float64
-    """(units,): by how much it gets worse when only this one is removed."""
+    """(units,): the loss of score when only this unit is removed."""
 
 
 def redundancy(
     networks: Sequence[Network], published: Served | None, test: Part, score: Score, settings: Settings
 ) -> Claim:
-    """Of networks of every p, and of a published one where there is one; `test` are its rows."""
+    """Return the claim on networks of every p, and on a published one if given; `test` are the latter's rows."""
     found = measure_all(lambda served, rows: measure(served, rows, score, settings), networks, published, test)
     return claim(found, score, settings)
 
 
 def claim(found: Groups[Measured], score: Score, settings: Settings) -> Claim:
-    """What they say; networks of p = 0.5 against those of p = 0, paired by seed."""
+    """Return the claim of these results; networks of p = 0.5 against those of p = 0, paired by seed."""
     return Claim(
         "redundancy",
         "Dropout spreads knowledge over many units",
@@ -51,12 +52,12 @@ def claim(found: Groups[Measured], score: Score, settings: Settings) -> Claim:
         f" of {score.name}.",
         tuple(_findings(found, score)),
         f"Networks of p = 0, 0.2 and 0.5 were trained with {settings.seeds} seeds each, on the same rows, and"
-        " published. At every dropout site a random share of the units was then set to zero, the others left as they"
-        f" are, through the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a"
+        " published. At every dropout site a random share of the units was then set to zero, the others unchanged,"
+        f" through the masks of sample.onnx as the service's `ablate` does it: {settings.draws} random sets a"
         " share, the same for every network. Then every unit was removed alone"
         f" (at most {settings.units} a site). All on up to {settings.rows} test rows that the network had not"
-        f" learned from. That no unit of p = {WITH:g} matters much does not tell it from networks of other p: their"
-        " worst units are told beside it and decide nothing; that of a published model decides, though it is one"
+        f" learned from. That no unit of p = {WITH:g} matters much does not distinguish it from networks of other"
+        " p: their worst units are reported without a verdict; that of a published model counts, though it is one"
         f" network. ± and whiskers: standard error over the seeds. {BOUNDS}",
         tables=(_squashed_table(found, score), _units_table(found, score)),
         plots=(
@@ -65,25 +66,27 @@ def claim(found: Groups[Measured], score: Score, settings: Settings) -> Claim:
                 f"{score.name} as a random share of the activations is set to zero.",
                 _curves(found, score),
             ),
-            Plot("units.svg", f"How much {score.name} single units cost when they are removed.", _losses(found, score)),
+            Plot("units.svg", f"How much {score.name} the removal of single units costs.", _losses(found, score)),
         ),
     )
 
 
 def measure(served: Served, test: Part, score: Score, settings: Settings) -> Measured:
-    """Squash random shares of a network's units, and then each alone."""
+    """Remove random shares of a network's units, and then each unit alone."""
     squashed = [_scores(served, test, score, _random_sets(served, share, settings)).mean() for share in SHARES]
     alone = [_scores(served, test, score, masks) for masks in _one_by_one(served, settings)]
     return Measured(np.array(squashed), score.lost(squashed[0], np.concatenate(alone)))
 
 
 def _scores(served: Served, test: Part, score: Score, masks: Sequence[Float32]) -> Float64:
-    """(passes,): a mask each."""
+    """Return the score with each mask: (passes,)."""
     return score.of(run_masked(served, inputs_of(served, test.inputs), masks), test.targets)
 
 
 def _random_sets(served: Served, share: float, settings: Settings) -> list[Float32]:
-    """For each site (draws, 1, *shape), 0 or 1; the first is what the service ablates of this share and seed."""
+    """Return for each site masks (draws, 1, *shape), 0 or 1; the first is the service's ablation of this share and
+    seed.
+    """
     sites = enumerate(served.manifest.sites)
     streams = ((ABLATION_STREAM + i, float(share), site.shape) for i, site in sites)
     return [
@@ -93,7 +96,7 @@ def _random_sets(served: Served, share: float, settings: Settings) -> list[Float
 
 
 def _one_by_one(served: Served, settings: Settings) -> Iterator[list[Float32]]:
-    """A site at a time, masks that keep all but one unit."""
+    """Yield for each site masks that keep all but one unit."""
     sites = served.manifest.sites
     for chosen, site in enumerate(sites):
         units = int(np.prod(site.shape))
@@ -107,19 +110,19 @@ def _findings(found: Groups[Measured], score: Score) -> Iterator[Finding]:
     pairs = list(zip(found.by_rate[WITH], found.by_rate[WITHOUT], strict=True))
     for what, shares in (("mean over 0 to 90 % squashed", slice(None)), ("at 50 % squashed", slice(5, 6))):
         gained = [float(score.lost(with_.squashed, without.squashed)[shares].mean()) for with_, without in pairs]
-        yield above(f"{score.name} {what}: p = {WITH:g} better than p = {WITHOUT:g} by", gained)
+        yield above(f"{score.name} {what}: gain of p = {WITH:g} over p = {WITHOUT:g}", gained)
     for p, measured in found.by_rate.items():
         yield _worst(f"p = {p:g}", [float(m.losses.max()) for m in measured], score, decides=p == WITH)
     spared = mean_of([without.losses.max() - with_.losses.max() for with_, without in pairs])
-    yield Finding(f"the same: p = {WITHOUT:g} less p = {WITH:g}", bounded(spared), "")
+    yield Finding(f"the same: p = {WITHOUT:g} minus p = {WITH:g}", bounded(spared), "")
     for title, measured_one in found.published.items():
         yield _worst(title, [float(measured_one.losses.max())], score, decides=True)
 
 
-def _worst(who: str, worst: Sequence[float], score: Score, *, decides: bool) -> Finding:
+def _worst(title: str, worst: Sequence[float], score: Score, *, decides: bool) -> Finding:
     found, wanted = max(worst), f"at most {score.much:g}" if decides else ""
     holds = found <= score.much if decides else None
-    return Finding(f"{score.name} lost by the worst single unit, {who}", f"{found:.4f}", wanted, holds)
+    return Finding(f"{score.name} lost by the worst single unit, {title}", f"{found:.4f}", wanted, holds)
 
 
 def _mean_curve(measured: Sequence[Measured]) -> list[Mean]:
@@ -134,7 +137,7 @@ def _curves(found: Groups[Measured], score: Score) -> str:
         drawn.append(Curve(name, style, SHARES, y, error))
     highest = 1.0 if score.sign > 0 else rounded_up(max(float(curve.y.max()) for curve in drawn))
     axes = Axis("share squashed", 0, 0.9), Axis(score.name, 0, highest)
-    return curves("Does it stand the loss of units?", *axes, drawn)
+    return curves("Score without a share of units", *axes, drawn)
 
 
 def _pooled(found: Groups[Measured]) -> dict[str, Float64]:
@@ -152,13 +155,13 @@ def _losses(found: Groups[Measured], score: Score) -> str:
     ]
     x, y = (
         Axis(f"{score.name} lost by removing one unit", low, high),
-        Axis("share of units that lose at most so much", 0, 1),
+        Axis("share of units that lose at most this", 0, 1),
     )
-    return curves("Does any single unit matter?", x, y, drawn)
+    return curves("Loss by removing one unit", x, y, drawn)
 
 
 def _distribution(losses: Float64) -> tuple[Float64, Float64]:
-    """The losses that there are, and the share of units that lose at most so much."""
+    """Return the different losses, and the share of units that lose at most each."""
     values, counts = np.unique(losses, return_counts=True)
     return values, np.cumsum(counts) / len(losses)
 

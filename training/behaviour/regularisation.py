@@ -1,4 +1,4 @@
-"""Claim 5: on few rows, dropout keeps a network from learning them by heart."""
+"""Claim 5: on few rows, dropout reduces overfitting."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,34 +20,36 @@ from training.loop.train import begin
 from training.networks.device import choose_device, explained
 
 WHISKERS = 11
-LEAST = f"p = {WITHOUT:g} less p = {WITH:g}"
+"""The number of epochs with whiskers."""
+LEAST = f"p = {WITHOUT:g} minus p = {WITH:g}"
+"""The name of the difference of two losses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Without dropout after every epoch; each (epochs,)."""
+    """Losses and score without dropout after every epoch; each (epochs,)."""
 
     learned: Float64
-    """Loss of the rows it learned from, as `Loss` has it."""
+    """Loss of the training rows, as defined by `Loss`."""
     held_out: Float64
-    """Of rows that it did not."""
+    """Loss of held-out rows."""
     score: Float64
-    """Of the held-out rows: accuracy, or the share of the variance that is explained (R²)."""
+    """Score of the held-out rows: accuracy, or the share of the variance explained (R²)."""
 
 
 Pair = Mapping[float, Run]
-"""Of one seed and size, without dropout and with it."""
+"""Runs of one seed and size, without and with dropout."""
 DIFFERENCES: dict[str, Callable[[Pair], float]] = {
     "held-out loss at its lowest": lambda of: float(of[WITHOUT].held_out.min() - of[WITH].held_out.min()),
     "held-out loss at the end": lambda of: float(of[WITHOUT].held_out[-1] - of[WITH].held_out[-1]),
     "gap of held-out to learned loss at the end": lambda of: _gap(of[WITHOUT]) - _gap(of[WITH]),
     "held-out score at the end": lambda of: float(of[WITH].score[-1] - of[WITHOUT].score[-1]),
 }
-"""Above 0 where dropout helps."""
+"""Differences of a pair, above 0 where dropout helps."""
 
 
 def regularisation(data: Dataset, config: TrainConfig, settings: Settings, log: Callable[[str], None]) -> Claim:
-    """Train on a few of the data's rows, with and without dropout."""
+    """Return the claim, by training on a few of the data's rows, with and without dropout."""
     seeds = range(settings.seed, settings.seed + settings.small_seeds)
     splits = {seed: capped(data, split_of(data, config, seed), settings) for seed in seeds}
     most = min(len(split.train.targets) for split in splits.values())  # seeds may differ by a row
@@ -64,24 +66,24 @@ def regularisation(data: Dataset, config: TrainConfig, settings: Settings, log: 
 
 
 def claim(runs: Mapping[int, Sequence[Pair]], score: str, settings: Settings) -> Claim:
-    """What the runs log, by the rows they learned from; paired by seed."""
+    """Return the claim of these runs by their number of training rows, paired by seed."""
     sizes = sorted(runs)
-    told = ", ".join(map(str, sizes))
+    listed = ", ".join(map(str, sizes))
     return Claim(
         "regularisation",
         "Dropout regularises",
-        "On little data, a network trained with dropout does better on rows it did not learn from than one trained"
+        "On little data, a network trained with dropout does better on held-out rows than one trained"
         " without: its lowest loss is lower, at the end of a long training its loss is still lower, with a smaller gap"
         f" to that on the rows it learned from, and its {score} is higher.",
         tuple(_findings(runs, score)),
-        f"Networks were trained for {settings.small_epochs} epochs on {told} rows, with {settings.small_seeds} seeds"
+        f"Networks were trained for {settings.small_epochs} epochs on {listed} rows, with {settings.small_seeds} seeds"
         " for the rows, first weights, order and dropout. Losses are those of the network as it predicts, without"
-        f" dropout, after every epoch, on the rows it learns from and on up to {settings.rows} test rows. What decides"
-        " is each seed's mean over all sizes, each of the same weight; single sizes are told beside it. The end is the"
+        f" dropout, after every epoch, on the rows it learns from and on up to {settings.rows} test rows. The verdict"
+        " is on each seed's mean over all sizes, equally weighted; single sizes are reported beside it. The end is the"
         " last epoch. The lowest loss is picked on the held-out rows themselves, in the same way for both p. Sizes,"
         " epochs and seeds were changed while this report was designed, with results of digits in view; they are the"
-        " same for all data of this kind of network since, so that only other data than digits was not looked at"
-        f" before. ± and whiskers: standard error over the seeds. {BOUNDS}",
+        " same for all data of this kind of network since, so that only data other than digits is independent of the"
+        f" design. ± and whiskers: standard error over the seeds. {BOUNDS}",
         tables=(_losses(runs, score), _differences(runs, score)),
         plots=(
             *(
@@ -92,18 +94,18 @@ def claim(runs: Mapping[int, Sequence[Pair]], score: str, settings: Settings) ->
                 )
                 for number, size in enumerate(dict.fromkeys((sizes[0], sizes[-1])), start=1)
             ),
-            Plot("loss_by_rows.svg", "Above 0, dropout helps; bounds one-sided, upright.", _by_rows(runs)),
+            Plot("loss_by_rows.svg", "Above 0, dropout helps; whiskers are one-sided bounds.", _by_rows(runs)),
         ),
     )
 
 
 def _gap(run: Run) -> float:
-    """At the end."""
+    """Return the gap of losses at the end."""
     return float(run.held_out[-1] - run.learned[-1])
 
 
 def watched_run(data: Dataset, config: TrainConfig, learned: Part, held_out: Part) -> Run:
-    """Train on the one part, and look at both after every epoch."""
+    """Train on one part, and evaluate both after every epoch."""
     device = choose_device(config.device)
     with one_thread(), torch.random.fork_rng(devices=[]), explained(config, device):
         run, scaling = begin(config, data, learned, device)
@@ -118,7 +120,7 @@ def watched_run(data: Dataset, config: TrainConfig, learned: Part, held_out: Par
 
 def _what(name: str, score: str) -> str:
     if name.startswith("held-out score"):
-        return f"{name.replace('score', score)}: p = {WITH:g} less p = {WITHOUT:g}"
+        return f"{name.replace('score', score)}: p = {WITH:g} minus p = {WITHOUT:g}"
     return f"{name}: {LEAST}"
 
 
@@ -141,7 +143,7 @@ def _losses(runs: Mapping[int, Sequence[Pair]], score: str) -> Table:
         for p in (WITHOUT, WITH)
     ]
     header = ("rows", "learned, at the end", "held out, at the end", "held out, lowest", f"{score}, at the end")
-    return Table("Losses as they are trained on, mean ± standard error over the seeds.", header, rows)
+    return Table("Losses as in training, mean ± standard error over the seeds.", header, rows)
 
 
 def _differences(runs: Mapping[int, Sequence[Pair]], score: str) -> Table:
@@ -150,7 +152,7 @@ def _differences(runs: Mapping[int, Sequence[Pair]], score: str) -> Table:
         for size, of in runs.items()
     ]
     return Table(
-        "Differences by the rows learned from, with bounds; above 0, dropout helps. These decide nothing.",
+        "Differences by the rows learned from, with bounds; above 0, dropout helps. They do not count for the verdict.",
         ("rows", *(_what(name, score) for name in DIFFERENCES)),
         rows,
     )
@@ -167,13 +169,13 @@ def _over_epochs(pairs: Sequence[Pair], size: int) -> str:
     top = min(highest, 3 * max(float(curve.y[-1]) for curve in drawn))
     low = min(0.0, *(float(curve.y.min()) for curve in drawn))
     x, y = Axis("epoch", 1, max(2.0, float(len(epochs)))), Axis("loss", low, rounded_up(top))
-    return curves(f"Does it learn {size} rows by heart?", x, y, drawn)
+    return curves(f"Loss by epoch, {size} rows", x, y, drawn)
 
 
 def _by_rows(runs: Mapping[int, Sequence[Pair]]) -> str:
     x = np.log10(np.array(sorted(runs), dtype=np.float64))
     drawn = []
-    aside = 0.01 * float(x[-1] - x[0])  # for bounds not to hide each other
+    aside = 0.01 * float(x[-1] - x[0])  # so that bounds do not hide each other
     for name, style, shift in (
         ("held-out loss at its lowest", "s0", -aside),
         ("held-out loss at the end", "s1", aside),
@@ -186,11 +188,11 @@ def _by_rows(runs: Mapping[int, Sequence[Pair]]) -> str:
     ends = x[[0, -1]] + np.array([-0.1, 0.1])
     drawn.append(Curve("", "guide", ends, np.zeros(2)))
     axes = Axis("rows learned from", float(ends[0]), float(ends[1]), log=True), Axis(f"loss: {LEAST}", -end, end)
-    return curves("On how few rows does dropout help?", *axes, drawn)
+    return curves("Gain by number of rows", *axes, drawn)
 
 
 def _error(values: Float64) -> Float64:
-    """(seeds, epochs) → (epochs,); NaN but at some epochs, for whiskers not to be a band."""
+    """Return the standard error (epochs,) of (seeds, epochs); NaN at most epochs, to keep whiskers apart."""
     error = np.full(values.shape[1], np.nan)
     shown = np.linspace(0, len(error) - 1, WHISKERS).round().astype(np.int64)
     if len(values) > 1:

@@ -1,4 +1,4 @@
-"""A report → Markdown."""
+"""Write a report as Markdown."""
 
 import shlex
 from collections.abc import Iterator
@@ -10,37 +10,38 @@ from training.behaviour.study import Report
 from training.publish.markdown import table
 
 COMMAND = "dropserve behaviour"
+"""The command that makes a report."""
 
 
 def markdown(report: Report, plots: str | None = None) -> str:
-    """The report; `plots` is the folder of the charts as seen from the file, without one there are none."""
+    """Return the report; `plots` is the path of the charts' folder in links, None for a report without charts."""
     sections = [f"# {title(report)}", *paragraphs(report), _summary(report)]
     sections += [part for number, claim in enumerate(report.claims, start=1) for part in _claim(number, claim, plots)]
     return "\n\n".join(sections) + "\n"
 
 
 def title(report: Report) -> str:
-    """Of the page."""
+    """Return the title of the page."""
     of = f"{report.published.title} and networks trained like it" if report.published else report.data.name
     return f"What dropout does: {of}"
 
 
 def paragraphs(report: Report) -> Iterator[str]:
-    """What it is, of what, and how much was measured; code is in backquotes."""
+    """Yield the introduction: subject, data and extent of the measurements; code is in backquotes."""
     yield (
         "Everything here was measured on real data, with and without dropout side by side. A claim holds where every"
-        " finding that decides on it does. It does not hold here where a finding refutes it, and is not shown where the"
-        " bounds of one leave both open. Verdicts are computed from the numbers."
+        " finding that counts for it does. It does not hold here where a finding refutes it, and is not shown where the"
+        " bounds of one include both. Verdicts are computed from the numbers."
     )
     if report.options.get("quick"):
-        yield "It was made with `--quick`, which measures little, to see that it works: rely on none of its verdicts."
+        yield "It was made with `--quick`, which measures little, as a trial: its verdicts are not reliable."
     if report.published:
         trained = report.published.manifest.created or "at a time not stated"
         yield (
             f"It belongs to model {report.published.title}, published {trained}. Claims 2, 4 and 6 were measured on"
-            " that model too, on test rows that it did not learn from. Claims 1, 3 and 5, and the comparisons of 4"
-            " and 6, are of other networks, which were trained for the report on the same data by the same settings,"
-            " but for p, the seed, the rows and the epochs; of claim 1, the service's masks are those of the model."
+            " that model too, on its test rows. Claims 1, 3 and 5, and the comparisons of 4"
+            " and 6, are of other networks, which were trained for the report on the same data with the same settings,"
+            " except p, the seed, the rows and the epochs; the service's masks in claim 1 are those of the model."
         )
     config, settings, data = report.config, report.settings, report.data
     what = f"{len(data.labels)} classes"
@@ -50,13 +51,13 @@ def paragraphs(report: Report) -> Iterator[str]:
     yield (
         f"Data: {data.name}, {len(data.targets):,} rows, {what}; SHA-256 {data.sha256}."
         f" Networks of the report: {config.network} with {', '.join(map(str, config.hidden))} hidden units,"
-        f" {settings.train_rows:,} rows to learn from at most, {settings.epochs} epochs, {settings.seeds} seeds from"
+        f" at most {settings.train_rows:,} training rows, {settings.epochs} epochs, {settings.seeds} seeds from"
         f" {settings.seed} on. Made {report.created} by `{command(report)}`."
     )
 
 
 def command(report: Report) -> str:
-    """That makes it again; of paths the last name, for they are nobody else's."""
+    """Return the command that makes the report again, with the names of paths only, which may be private."""
     model = ["--model", f"models/{report.published.title}"] if report.published else []
     options = [word for name, value in report.options.items() for word in _option(name, value)]
     return " ".join([COMMAND, *map(shlex.quote, [*model, *options])])
@@ -72,7 +73,7 @@ def _option(name: str, value: object) -> list[str]:
 
 
 def headline(claim: Claim) -> Finding:
-    """The number to be told first: that of the first finding that gave the verdict."""
+    """Return the main finding: the first one that determines the verdict."""
     worst = ("no", "not shown", "yes", "")
     return min(claim.findings, key=lambda finding: worst.index(finding.verdict))
 
@@ -82,7 +83,7 @@ def _summary(report: Report) -> str:
         (str(number), claim.title, f"**{claim.verdict}**", f"{headline(claim).what}: {headline(claim).found}")
         for number, claim in enumerate(report.claims, start=1)
     ]
-    return table(("", "claim", "verdict", "one of its numbers"), rows)
+    return table(("", "claim", "verdict", "main finding"), rows)
 
 
 def _claim(number: int, claim: Claim, plots: str | None) -> Iterator[str]:

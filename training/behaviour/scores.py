@@ -1,4 +1,4 @@
-"""How good answers are: accuracy of classes, root mean square error of a regression, and NLL of both."""
+"""Scores of answers: accuracy of classes, root mean square error of a regression, and NLL of both."""
 
 from typing import NamedTuple
 
@@ -14,29 +14,29 @@ from training.evidence.metrics.classes import nll
 
 
 class Score(NamedTuple):
-    """Of a task."""
+    """The score of a task."""
 
     name: str
     sign: int
     """1 where more is better, -1 where less is."""
     much: float
-    """A difference that matters."""
+    """The smallest relevant difference."""
     spread: float
-    """Standard deviation of a regression's target, the unit of its errors; of classes 1."""
+    """Standard deviation of a regression's target, the unit of its errors; 1 for classes."""
 
     def of(self, values: Array, targets: Array) -> Float64:
-        """Values (…, rows, outputs) → (…,); targets classes (rows,) or a regression's values (rows, outputs)."""
+        """Return the score (…,) of values (…, rows, outputs); targets are classes (rows,) or values (rows, outputs)."""
         if targets.ndim == 1:
             return np.asarray((values.argmax(axis=-1) == targets).mean(axis=-1))
         errors = (values[..., : targets.shape[1]].astype(np.float64) - targets) / self.spread
         return np.asarray(np.sqrt(np.square(errors).mean(axis=(-1, -2))))
 
     def lost(self, before: Float64, after: Float64) -> Float64:
-        """Above 0 where it got worse."""
+        """Return the loss of score, above 0 where it got worse."""
         return np.asarray(self.sign * (before - after))
 
     def wrong(self, values: Array, targets: Array) -> Float64:
-        """(rows,): 1 where the class is wrong, else 0; of a regression the absolute error in its unit."""
+        """Return 1 for a wrong class, else 0, or the absolute error in this unit: (rows,)."""
         if targets.ndim == 1:
             return np.asarray(values.argmax(axis=-1) != targets, dtype=np.float64)
         return np.asarray(np.abs(values[:, : targets.shape[1]] - targets).mean(axis=1) / self.spread)
@@ -46,15 +46,16 @@ ACCURACY = Score("accuracy", 1, 0.01, 1.0)
 
 
 def score_of(data: Dataset) -> Score:
-    """Accuracy, of which one point matters; or RMSE in deviations of the target, of which 0.02 does."""
+    """Return accuracy, with a relevant difference of 0.01, or RMSE in deviations of the target, with 0.02."""
     if data.labels:
         return ACCURACY
     return Score("relative RMSE", -1, 0.02, float(data.targets.std()) or 1.0)
 
 
 def ensemble_nll(samples: Float64, targets: Array, manifest: Manifest) -> float:
-    """Of the equal mixture of passes (passes, rows, outputs), in nats a row: probabilities of classes; of a regression
-    normal densities with the noise that the model has. NaN where it has none.
+    """Return the NLL of the equal mixture of samples (passes, rows, outputs), in nats a row.
+
+    Samples are probabilities, or for a regression normal densities with the model's noise; NaN without noise.
     """
     if targets.ndim == 1:
         return nll(samples.mean(axis=0), targets.astype(np.int64))

@@ -1,11 +1,13 @@
-"""A published model as the service has it, and its graphs to look into."""
+"""A published model as the service loads it, and runs of its graphs and of torch modules."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
+from torch import Tensor, nn
 
 from service.engine.engine import Engine
 from service.engine.masks import Float32, MaskCache
@@ -15,13 +17,14 @@ from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_f
 from service.model.runtime import Array, Graph
 
 MASK_BYTES = 2**28
+"""Memory for masks, in bytes."""
 MAX_RUN = 2**26
-"""Passes × rows × units of the widest mask, at a time."""
+"""Passes × rows × units of the widest mask that run at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One model version, loaded and verified as the service does it."""
+    """A model version, loaded and verified as by the service."""
 
     manifest: Manifest
     engine: Engine
@@ -30,23 +33,24 @@ class Served:
 
     @property
     def title(self) -> str:
+        """Name and version."""
         return f"{self.manifest.name}/{self.manifest.version}"
 
 
 def open_served(folder: Path) -> Served:
-    """Raises InvalidModel where the service would not load it."""
+    """Load a model; raise InvalidModel where the service would refuse it."""
     engine = load_model(folder, MaskCache(MASK_BYTES))
     graphs = (read_file(engine.manifest, folder, name) for name in (PREDICT_GRAPH, SAMPLE_GRAPH))
     return Served(engine.manifest, engine, *graphs)
 
 
 def inputs_of(served: Served, rows: Array) -> Inputs:
-    """Rows of the data, by the name of the model's input."""
+    """Return rows of the data by the name of the model's input."""
     return {served.manifest.inputs[0].name: rows}
 
 
 def run_masked(served: Served, inputs: Inputs, masks: Sequence[Float32]) -> Float32:
-    """sample.onnx with these masks, one a site and (passes, 1, …): raw outputs (passes, rows, outputs)."""
+    """Return raw outputs (passes, rows, outputs) of sample.onnx with these masks, one a site and (passes, 1, …)."""
     graph = Graph(served.sample)
     passes, widest = len(masks[0]), max(mask[0].size for mask in masks)
     at_once = max(1, MAX_RUN // (count_rows(inputs) * widest))
@@ -58,12 +62,29 @@ def run_masked(served: Served, inputs: Inputs, masks: Sequence[Float32]) -> Floa
 
 
 def operators(content: bytes) -> dict[str, int]:
-    """How many of each operator a graph has."""
+    """Return the number of each operator in a graph."""
     names = [node.op_type for node in onnx.load_from_string(content).graph.node]
     return {name: names.count(name) for name in sorted(set(names))}
 
 
 def weights(content: bytes) -> dict[str, Array]:
-    """A graph's initializers by name."""
+    """Return a graph's initializers by name."""
     graph = onnx.load_from_string(content).graph
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def largest_relative(one: Array, other: Array) -> float:
+    """Return the largest difference, relative to the largest number, or to 1 if that is larger."""
+    return float(np.abs(one - other).max() / max(1.0, float(np.abs(one).max())))
+
+
+def distinct(answer: Callable[[], Array], calls: int) -> int:
+    """Return the number of different answers, to the last bit."""
+    return len({answer().tobytes() for _ in range(calls)})
+
+
+def run(module: nn.Module, rows: Array | Tensor) -> Array:
+    """Return torch's answers, in the module's current mode."""
+    with torch.no_grad():
+        answer: Array = module(torch.as_tensor(rows)).numpy()
+    return answer

@@ -1,42 +1,43 @@
-"""How much is measured."""
+"""The extent of the measurements."""
 
 from dataclasses import dataclass
 
 RATES = (0.0, 0.2, 0.5)
 """The p of the networks that are trained for the report."""
 WITHOUT, WITH = RATES[0], RATES[-1]
-"""The two that are set against each other."""
+"""The two p that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Of a report; `QUICK` measures little, for tests."""
+    """The extent of a report; `QUICK` measures little, for tests."""
 
     seeds: int = 5
     """Networks a p, each with a split, first weights, order of rows and dropout of its own."""
     seed: int = 0
-    """The first of them."""
+    """The first seed."""
     epochs: int = 30
-    """Of every network's training."""
+    """Epochs of every network."""
     passes: int = 200
-    """Thinned networks in the largest ensemble."""
+    """Samples in the largest ensemble."""
     steps: int = 64
-    """Of training in which every activation is watched."""
+    """Training steps in which every activation is recorded."""
     calls: int = 100
-    """Of a network that should answer always the same, or never."""
+    """Calls of a network whose answers should be all equal, or all different."""
     draws: int = 20
     """Random sets of squashed activations a share."""
     train_rows: int = 2000
-    """To learn from, at most; so few that a report takes minutes."""
+    """The largest number of training rows, so that a report takes minutes."""
     rows: int = 1000
-    """Test rows at most."""
+    """The largest number of test rows."""
     units: int = 512
-    """Of a site that are removed one by one, at most."""
+    """The largest number of units of a site that are removed one by one."""
     sizes: tuple[int, ...] = (50, 100, 200, 400, 800)
-    """Rows to learn from, where data is to be small; at most those that there are."""
+    """Numbers of training rows of small data, as far as there are so many."""
     small_epochs: int = 100
+    """Epochs on small data."""
     small_seeds: int = 8
-    """It varies more with the rows that happen to be there, and takes no time."""
+    """Networks on small data, which vary more with their rows and train quickly."""
 
 
 OF_CONVOLUTIONS = {
@@ -49,7 +50,7 @@ OF_CONVOLUTIONS = {
     "small_epochs": 60,
     "small_seeds": 5,
 }
-"""What is measured less of a convolutional network, of which a step takes many times as long."""
+"""The smaller extent for a convolutional network, whose steps take many times as long."""
 
 QUICK = Settings(
     seeds=2,
@@ -64,3 +65,4 @@ QUICK = Settings(
     small_epochs=6,
     small_seeds=2,
 )
+"""The extent of a trial."""

@@ -1,4 +1,4 @@
-"""Bounds: how far a measured number may lie from the true one."""
+"""Bounds of the true value of a measured number."""
 
 from typing import NamedTuple
 
@@ -9,20 +9,23 @@ from scipy.stats import beta, t
 from training.evidence.metrics import Float64
 
 CONFIDENCE = 0.95
-"""Of each bound over networks, which are one-sided."""
+"""Confidence of each one-sided bound over networks."""
 ALARM = 1e-3
 """Probability that any of a claim's many bounds is crossed by chance; divided among them (Bonferroni)."""
 
 
 class Interval(NamedTuple):
+    """The lower and upper bound of a number."""
+
     low: float
     high: float
 
 
 def clopper_pearson(count: float, of: int, alpha: float) -> Interval:
-    """Of a share of independent events (Clopper & Pearson 1934): it misses the true one with probability alpha at most.
+    """Return the interval of a share of independent events (Clopper & Pearson 1934), wrong with probability at most
+    alpha.
 
-    `count` need not be whole, where ties are shared out.
+    `count` need not be whole, where ties are divided.
     """
     low = float(beta.ppf(alpha / 2, count, of - count + 1)) if count else 0.0
     high = float(beta.ppf(1 - alpha / 2, count + 1, of - count)) if count < of else 1.0
@@ -30,33 +33,35 @@ def clopper_pearson(count: float, of: int, alpha: float) -> Interval:
 
 
 def bernstein(variance: Float64, largest: float, alpha: float) -> Float64:
-    """What the sum of independent numbers of mean 0 exceeds, in size, with probability alpha at most.
+    """Return the size that a sum of independent numbers of mean 0 exceeds with probability at most alpha.
 
-    `variance`: of the sum, (…); `largest`: of any of the numbers, in size (Bernstein 1924; Freedman 1975 where one
-    may depend on those before it).
+    `variance` is that of the sum, (…); `largest` the largest size of a number (Bernstein 1924; Freedman 1975 for
+    numbers that depend on earlier ones).
     """
     log = np.log(2 / alpha)
     return np.asarray(log * largest / 3 + np.sqrt((log * largest / 3) ** 2 + 2 * log * variance))
 
 
 class Mean(NamedTuple):
-    """Over networks of several seeds."""
+    """The mean over networks of several seeds."""
 
     mean: float
     error: float
-    """Standard error; NaN of a single one."""
+    """Standard error; NaN for a single value."""
     low: float
-    """What the true mean exceeds with confidence, by Student's t; NaN of a single one, and where all are the same: a
-    spread that was not seen bounds nothing."""
+    """The lower bound of the true mean by Student's t; NaN for a single value, and without variation, which gives no
+    bound.
+    """
     high: float
-    """What exceeds the true mean with the same confidence."""
+    """The upper bound, with the same confidence."""
 
     def __str__(self) -> str:
+        """Return mean and standard error."""
         return f"{self.mean:.4f} ± {self.error:.4f}" if np.isfinite(self.error) else f"{self.mean:.4f}"
 
 
 def mean_of(values: ArrayLike) -> Mean:
-    """(seeds,) → their mean and how far it can be trusted; what is NaN is left out."""
+    """Return the mean of values (seeds,) and its bounds; NaN is left out."""
     numbers = np.asarray(values, dtype=np.float64)
     numbers = numbers[np.isfinite(numbers)]
     if len(numbers) < 2:

@@ -1,4 +1,4 @@
-"""Data, or a published model and its data → the networks trained for it → all claims."""
+"""Train the networks of a report on data, or on a published model's data, and measure all claims."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,12 +24,12 @@ from training.pipeline import settled
 from training.publish import provenance
 
 MEASURED = {"precision": "float32", "compile": "off"}
-"""How networks are trained for a report, however the model was: what goes into their layers is watched."""
+"""Settings of training in a report, as its layers are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was measured, of what, and when."""
+    """The results of a study, with their subject and time."""
 
     claims: tuple[Claim, ...]
     settings: Settings
@@ -38,7 +38,7 @@ class Report:
     published: Served | None
     created: str
     options: Mapping[str, object]
-    """Of the command, but for the model."""
+    """Options of the command, without the model."""
 
 
 def study(
@@ -48,10 +48,10 @@ def study(
     options: Mapping[str, object],
     log: Callable[[str], None],
 ) -> Report:
-    """Train the networks and measure all claims; `folder` is a published model's, which is measured beside them.
+    """Train the networks and measure all claims; `folder` is a published model's, which is measured, too.
 
-    Of `settings`, those that `options` name stay as they are where the network asks for others. `say` is told what
-    comes next. Raises TrainingError, or InvalidModel for a model that the service would not load.
+    `options` name the `settings` that stay as they are where the network needs other ones. `log` is called with each
+    next step. Raises TrainingError, or InvalidModel for a model that the service would not load.
     """
     published = open_served(folder) if folder else None
     log("reading the data")
@@ -71,7 +71,7 @@ def study(
 
 
 def of_model(folder: Path, given: dict[str, object]) -> TrainConfig:
-    """The settings that a published model was trained with, where they are known; those given go over them."""
+    """Return the known training settings of a published model, overridden by `given`."""
     manifest = read_manifest(folder)
     known = {
         key: value
@@ -83,18 +83,18 @@ def of_model(folder: Path, given: dict[str, object]) -> TrainConfig:
         target = "" if known.get("target") or not manifest.features else ", and its target column with --target"
         raise ConfigError(
             f"--data: {manifest.name}/{manifest.version} was trained on {source}, which is not here;"
-            f" say where it is with --data{target}"
+            f" name its place with --data{target}"
         )
     return load_config(None, {**known, **given})
 
 
 def _check_same(published: Served, data: Dataset) -> None:
-    """A report of other rows would be none of this model."""
+    """Raise TrainingError unless the data is that of the model."""
     trained_on = published.manifest.training_data
     if trained_on is None:
-        raise TrainingError(f"{published.title}: its manifest does not say what data it was trained on")
+        raise TrainingError(f"{published.title}: its manifest does not state its training data")
     if not {"seed", "test_share"} <= set(published.manifest.training):
-        raise TrainingError(f"{published.title}: its manifest does not say which rows it did not learn from")
+        raise TrainingError(f"{published.title}: its manifest does not state which rows were held out")
     if trained_on.sha256 != data.sha256:
         raise TrainingError(
             f"{published.title} was trained on other data: {trained_on.name}, SHA-256 {trained_on.sha256[:12]}…;"
@@ -105,7 +105,7 @@ def _check_same(published: Served, data: Dataset) -> None:
 def _check_can(config: TrainConfig) -> None:
     if config.module or config.network == "resnet":
         raise TrainingError(
-            f"network: the report trains mlp and lenet, which drop single units; not {config.module or 'resnet'}"
+            f"network: the report trains mlp and lenet, which drop single units, not {config.module or 'resnet'}"
         )
 
 
@@ -135,5 +135,5 @@ def _claims(
         measured(lambda: flag(dropping[-1], settings), "measuring the training flag"),
         measured(lambda: redundancy(networks, published, test, score, settings), "squashing activations"),
         measured(lambda: regularisation(data, config, settings, log), "measuring regularisation"),
-        measured(lambda: consensus(networks, published, test, score, settings), "asking ensembles"),
+        measured(lambda: consensus(networks, published, test, score, settings), "measuring ensembles"),
     )

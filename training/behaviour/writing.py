@@ -1,4 +1,4 @@
-"""A report → its files, each whole or not at all."""
+"""Write the files of a report, each atomically."""
 
 import os
 import tempfile
@@ -12,21 +12,22 @@ from training.errors import TrainingError
 
 MARKDOWN, HTML, PLOTS = "behaviour.md", "behaviour.html", "behaviour"
 READABLE_BY_ALL = 0o644
+"""Mode of files, which other users may read."""
 
 
 def files_of(report: Report) -> dict[str, str]:
-    """By their path in the folder: the page, and the Markdown with its charts in a folder beside it."""
+    """Return the files by path: the page, and the Markdown with its charts in a folder beside it."""
     plots = {f"{PLOTS}/{plot.name}": plot.svg for claim in report.claims for plot in claim.plots}
     return {HTML: page(report), **plots, MARKDOWN: markdown(report, PLOTS)}
 
 
 def files_of_model(report: Report) -> dict[str, str]:
-    """Of a model's folder, which has no folders in it: the charts are in the page alone."""
+    """Return the files for a model's folder, which has no subfolders: only the page has charts."""
     return {HTML: page(report), MARKDOWN: markdown(report)}
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Replace each of the files; a reader sees the old one or the new one. Raises TrainingError."""
+    """Replace each of the files atomically. Raises TrainingError."""
     try:
         for name, content in files.items():
             _replace(folder / name, content)
@@ -35,7 +36,7 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises TrainingError where `write` could not; to be asked before minutes of measuring."""
+    """Raise TrainingError where `write` could not; called before minutes of measuring."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

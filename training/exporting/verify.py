@@ -44,6 +44,7 @@ class Verified:
     seal: InitVar[object]
 
     def __post_init__(self, seal: object) -> None:
+        """Refuse graphs that `verify` did not make."""
         if seal is not _SEAL:
             raise TypeError("only verify makes Verified graphs")
 

@@ -7,8 +7,8 @@ from tests.toy import ToyNet
 from training.behaviour.activations import activations, served_masks
 from training.behaviour.claim import Claim
 from training.behaviour.networks import Network, split_of
+from training.behaviour.recording import LayerRecord, record_dropout
 from training.behaviour.served import Served
-from training.behaviour.watching import Seen, watch_dropout
 from training.config import TrainConfig
 from training.data import Dataset
 from training.loop.train import train
@@ -16,10 +16,10 @@ from training.loop.train import train
 STEPS = 24
 
 
-def watched(digits: Dataset, module: str) -> list[Seen]:
+def watched(digits: Dataset, module: str) -> list[LayerRecord]:
     """In a training of that network of `broken`."""
     config = TrainConfig(module=f"tests.training.behaviour.broken:{module}", epochs=3, device="cpu")
-    with watch_dropout(STEPS, "p = 0.5") as seen:
+    with record_dropout(STEPS, "p = 0.5") as seen:
         train(config, digits, split_of(digits, config, 0), lambda _: None)
     return seen
 
@@ -45,7 +45,7 @@ def test_sound_dropout_in_a_real_training(digits: Dataset) -> None:
     ("module", "fault"),
     [
         ("wrong_rate", "share of activations zeroed"),
-        ("unscaled", "survivors' factor"),
+        ("unscaled", "factor of kept activations"),
         ("unscaled", "mean activation"),
         ("shared", "largest correlation of two units"),
         ("same_for_all_rows", "largest correlation of two rows"),
@@ -59,7 +59,7 @@ def test_other_dropout_does_not_pass(digits: Dataset, module: str, fault: str) -
 
 
 def test_evaluation_is_not_watched(network: Network) -> None:
-    with watch_dropout(STEPS, "") as seen:
+    with record_dropout(STEPS, "") as seen:
         network.module.eval()(network.example[0])
     assert seen == []
 
@@ -68,7 +68,7 @@ def test_the_masks_of_the_service(network: Network) -> None:
     masks = served_masks(network.served, 3)
     assert activations([masks]).holds
     doubled = np.concatenate([masks.outputs, masks.outputs], axis=-1)
-    assert not activations([Seen("doubled", masks.p, np.ones_like(doubled), doubled)]).holds
+    assert not activations([LayerRecord("doubled", masks.p, np.ones_like(doubled), doubled)]).holds
 
 
 def test_of_a_model_made_elsewhere() -> None:

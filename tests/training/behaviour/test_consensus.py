@@ -21,7 +21,7 @@ from training.data import Part
 from training.evidence.metrics.classes import accuracy, nll
 
 ERROR = Score("relative RMSE", -1, 0.02, 2.0)
-DOUBTS = {"mutual information": np.arange(40.0), "variation ratio": np.arange(40.0)}
+MEASURES = {"mutual information": np.arange(40.0), "variation ratio": np.arange(40.0)}
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def consenting(**changes: object) -> Measured:
         scaled_score=0.9,
         scaled_nll=0.31,
     )
-    disagreement = Disagreement(wrong=(np.arange(40) >= 36).astype(np.float64), doubts=DOUBTS)
-    of_wrong = {key: value for key, value in changes.items() if key in ("wrong", "doubts")}
+    disagreement = Disagreement(wrong=(np.arange(40) >= 36).astype(np.float64), measures=MEASURES)
+    of_wrong = {key: value for key, value in changes.items() if key in ("wrong", "measures")}
     others = {key: value for key, value in changes.items() if key not in of_wrong}
     return Measured(replace(ensembles, **others), replace(disagreement, **of_wrong))  # type: ignore[arg-type]
 
@@ -58,7 +58,7 @@ def slightly_other(**changes: object) -> Measured:
     swapped = np.arange(40.0)
     swapped[[35, 36]] = swapped[[36, 35]]
     numbers = {"score": np.array([0.79, 0.901]), "nll": np.array([0.52, 0.301])}
-    return consenting(**(numbers | {"doubts": dict.fromkeys(DOUBTS, swapped)} | changes))
+    return consenting(**(numbers | {"measures": dict.fromkeys(MEASURES, swapped)} | changes))
 
 
 def test_ensembles_are_averages_of_what_the_engine_draws(served: Served, test_rows: Part) -> None:
@@ -95,7 +95,7 @@ SELDOM = {name: np.roll(doubt, 1) for name, doubt in NEVER.items()}
         ({"score": np.array([0.9, 0.9])}, {"score": np.array([0.9, 0.9])}, "not shown"),
         ({"nll": np.array([0.3, 0.3])}, {"nll": np.array([0.3, 0.3])}, "not shown"),
         ({"score": np.array([0.9, 0.85])}, {"score": np.array([0.9, 0.851])}, "does not hold here"),
-        ({"doubts": NEVER}, {"doubts": SELDOM}, "does not hold here"),
+        ({"measures": NEVER}, {"measures": SELDOM}, "does not hold here"),
         ({"wrong": np.zeros(40)}, {"wrong": np.zeros(40)}, "not shown"),
     ],
     ids=["all agree", "no less surprised", "worse together", "doubt of the right", "none wrong"],
@@ -113,7 +113,7 @@ def test_errors_by_tenth_of_the_rows() -> None:
     never = stats.binomtest(0, 4).proportion_ci(0.95, method="exact")
     assert (low[0], high[0]) == pytest.approx((never.low, never.high))
     assert high[0] > 0.5
-    alike = replace(consenting().disagreement, doubts={"mutual information": np.zeros(40)})
+    alike = replace(consenting().disagreement, measures={"mutual information": np.zeros(40)})
     share, _, _ = error_by_part([alike, alike], "mutual information", ACCURACY)
     assert share == pytest.approx(np.full(10, 0.1))
 

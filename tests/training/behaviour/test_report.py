@@ -20,10 +20,10 @@ VOID = {"meta", "br", "img", "link", "hr", "input"}
 TITLES = (
     "Training drops each activation with probability p",
     "Prediction drops nothing and rescales nothing",
-    "The training flag alone decides",
+    "Only the training flag matters",
     "Dropout spreads knowledge over many units",
     "Dropout regularises",
-    "The consensus of thinned networks is better than they are",
+    "The consensus of thinned networks is better than each of them",
 )
 
 
@@ -148,7 +148,7 @@ def test_a_regression_from_a_file_of_the_users_own(tmp_path: Path, noise: str) -
     model = tmp_path / "houses" / "1"
     refused = command("behaviour", "--quick", "--model", model)
     assert refused.exit_code == 2
-    assert "houses/1 was trained on houses.csv, which is not here; say where it is with --data" in refused.output
+    assert "houses/1 was trained on houses.csv, which is not here; name its place with --data" in refused.output
     result = command("behaviour", "--quick", "--model", model, "--data", file)
     assert result.exit_code == 0, result.output
     text = (model / "behaviour.md").read_text()
@@ -157,7 +157,7 @@ def test_a_regression_from_a_file_of_the_users_own(tmp_path: Path, noise: str) -
     assert "houses/1: standard deviation: Spearman's correlation with the error" in text
     assert " nan" not in text
     assert "dropserve behaviour --model models/houses/1 --data houses.csv --quick" in text
-    assert "rely on none of its verdicts" in text
+    assert "its verdicts are not reliable" in text
 
 
 def test_the_command_told_has_all_that_was_said(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_other_data_than_the_models_is_refused(model: Path, tmp_path: Path) -> N
 def test_a_model_that_does_not_say_its_data_is_refused(tmp_path: Path) -> None:
     result = command("behaviour", "--quick", "--model", ToyNet().publish(tmp_path))
     assert result.exit_code == 1
-    assert "toy/1: its manifest does not say what data it was trained on" in result.output
+    assert "toy/1: its manifest does not state its training data" in result.output
 
 
 def test_folders_that_cannot_be(tmp_path: Path) -> None:

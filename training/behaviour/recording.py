@@ -1,4 +1,4 @@
-"""What goes into the dropout layers of a network in training, and what comes out."""
+"""Record the inputs and outputs of dropout layers in training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from torch.nn.modules.module import register_module_forward_hook
 from service.engine.masks import Float32
 
 UNITS = 512
-"""Of a layer, the first of them."""
+"""The number of a layer's first units that are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Of one dropout layer; both arrays are (steps, rows, units)."""
+class LayerRecord:
+    """Inputs and outputs of one dropout layer; both arrays are (steps, rows, units)."""
 
     title: str
     p: float
@@ -27,10 +27,11 @@ class Seen:
 
 
 @contextmanager
-def watch_dropout(steps: int, title: str) -> Iterator[list[Seen]]:
-    """While it is entered, the first training steps of every dropout layer; the list is filled at its end. Steps of
-    fewer rows than the first are passed over, and so is a pass without gradients, which trains nothing, and a network
-    that takes fewer steps than another, as one that is only tried.
+def record_dropout(steps: int, title: str) -> Iterator[list[LayerRecord]]:
+    """Record the first training steps of every dropout layer; the list is filled at the end of the context.
+
+    Steps of fewer rows than the first are skipped, passes without gradients, which are not training, and networks with
+    fewer steps than another, which are only tried.
     """
     layers: dict[int, tuple[float, list[tuple[Float32, Float32]]]] = {}
 
@@ -42,7 +43,7 @@ def watch_dropout(steps: int, title: str) -> Iterator[list[Seen]]:
         if len(noted) < steps and (not noted or noted[0][0].shape == pair[0].shape):
             noted.append(pair)
 
-    seen: list[Seen] = []
+    seen: list[LayerRecord] = []
     handle = register_module_forward_hook(note)
     try:
         yield seen
@@ -52,10 +53,10 @@ def watch_dropout(steps: int, title: str) -> Iterator[list[Seen]]:
     trained = [layer for layer in layers.values() if len(layer[1]) == most]
     for number, (p, noted) in enumerate(trained, start=1):
         inputs, outputs = (np.stack(side) for side in zip(*noted, strict=True))
-        seen.append(Seen(f"{title}, layer {number}", p, inputs, outputs))
+        seen.append(LayerRecord(f"{title}, layer {number}", p, inputs, outputs))
 
 
 def _units(values: Tensor) -> Float32:
-    """(rows, …) → (rows, units), the first of them."""
+    """Return the first units (rows, units) of values (rows, …)."""
     array: Float32 = values.detach().flatten(1)[:, :UNITS].cpu().numpy()
     return array.copy()
