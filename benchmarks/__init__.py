@@ -1,1 +1,1 @@
-"""Measurements. What they say holds for the machine they ran on."""
+"""Measurements; their results hold for the machine that they ran on."""

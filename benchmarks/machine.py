@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""The machine that figures were measured on."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def conditions(module: str) -> dict[str, str]:
-    """The command that measures, now and here: what every file of figures begins with."""
+    """Return the command, time and machine, with which every file of figures begins."""
     return {
         "command": " ".join([f"python -m {module}", *sys.argv[1:]]),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -20,6 +20,6 @@ def conditions(module: str) -> dict[str, str]:
 
 
 def processor() -> str:
-    """Its name, where the system tells it."""
+    """Return the processor's name, if the system states it."""
     lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "unknown processor")

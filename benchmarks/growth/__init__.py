@@ -1,1 +1,1 @@
-"""How time grows with the work: passes, rows, width, loaded models, connections: `python -m benchmarks.growth`."""
+"""The growth of time with passes, rows, width, loaded models and connections: `python -m benchmarks.growth`."""

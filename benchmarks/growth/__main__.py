@@ -19,7 +19,7 @@ WORK = Path("build/growth")
 
 
 class Panel(NamedTuple):
-    """What grows, the sizes measured, and how."""
+    """A quantity, the sizes measured, and the measurement."""
 
     name: str
     measure: Callable[[Path, Path, Sequence[int]], work.Points]
@@ -36,7 +36,7 @@ PANELS = (
 
 
 def main(
-    model: Annotated[Path, typer.Option(help="Folder of the model to ask.")] = Path("models/digits/1"),
+    model: Annotated[Path, typer.Option(help="Folder of the model to measure.")] = Path("models/digits/1"),
     largest: Annotated[int, typer.Option(help="Leave out sizes beyond this, for a quick look.", min=128)] = 2048,
     out: Annotated[Path, typer.Option(help="JSON file to write; the plot goes beside it.")] = Path("build/growth.json"),
 ) -> None:
@@ -56,8 +56,8 @@ def main(
 
 
 def tabulate(grown: Sequence[Growth]) -> Table:
-    """A row for each."""
-    table = Table("of", "sizes", "ms, first to last", "line, ms", "exponent of the larger half")
+    """Return a table with a row for each growth."""
+    table = Table("quantity", "sizes", "ms, first to last", "line, ms", "exponent of the larger half")
     for growth in grown:
         table.add_row(
             growth.name,
@@ -70,7 +70,7 @@ def tabulate(grown: Sequence[Growth]) -> Table:
 
 
 def write_json(path: Path, grown: Sequence[Growth]) -> None:
-    """All points and fits, and what they were measured on."""
+    """Write all points and fits, and the machine."""
     described = {**conditions("benchmarks.growth"), "grown": [growth._asdict() for growth in grown]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(described, indent=2) + "\n")

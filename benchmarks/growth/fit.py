@@ -1,4 +1,4 @@
-"""Measured points → how time grows."""
+"""Fit the growth of time to measured points."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Growth(NamedTuple):
-    """What was measured, and the two ways of saying how it grows."""
+    """Measured points with a line and an exponent."""
 
     name: str
     sizes: list[int]
@@ -16,11 +16,11 @@ class Growth(NamedTuple):
     each: float
     """seconds ≈ start + each · size, by least squares of relative errors."""
     exponent: float
-    """seconds ∝ size^exponent among the larger half of the sizes."""
+    """seconds ∝ size^exponent over the larger half of the sizes."""
 
 
 def fit(name: str, points: Mapping[int, float]) -> Growth:
-    """The line and the exponent of measured points, at least two."""
+    """Return the line and the exponent of measured points, at least two."""
     sizes, seconds = np.array(list(points), dtype=float), np.array(list(points.values()))
     each, start = np.polyfit(sizes, seconds, 1, w=1 / seconds)
     larger = slice(len(sizes) // 2 - 1, None)

@@ -1,4 +1,4 @@
-"""A panel for each thing that grows, with the line that was fitted."""
+"""Draw a panel for each quantity, with the fitted line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ def draw(grown: Sequence[Growth], path: Path) -> None:
         axes.plot(growth.sizes, 1e3 * np.array(growth.seconds), "o", color="#d95f02")
         line = 1e3 * (growth.start + growth.each * sizes)
         axes.plot(sizes[line > 0], line[line > 0], color="#1b4b72", linewidth=1)
-        axes.set(xscale="log", yscale="log", xlabel=growth.name, title=f"size^{growth.exponent:.2f} in the end")
+        axes.set(xscale="log", yscale="log", xlabel=growth.name, title=f"size^{growth.exponent:.2f} at large sizes")
         low, high = axes.get_ylim()
-        axes.set_ylim(min(low, high / 30), 3 * high)  # or noise would look like growth
+        axes.set_ylim(min(low, high / 30), 3 * high)  # so that noise does not look like growth
     figure.axes[0].set_ylabel("milliseconds; the line is start + each · size")
     figure.savefig(path, dpi=120)

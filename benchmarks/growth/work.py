@@ -1,4 +1,4 @@
-"""What grows: each function yields (how much, seconds)."""
+"""The measurements; each function yields (size, seconds)."""
 
 import json
 import shutil
@@ -33,21 +33,21 @@ LOAD_SECONDS = 5
 
 
 def passes(model: Path, _: Path, sizes: Sequence[int]) -> Points:
-    """One row asked of so many networks."""
+    """Yield the time of one row with each number of samples."""
     engine = _load(model)
     for size in sizes:
         yield size, _sample_seconds(engine, 1, size)
 
 
 def rows(model: Path, _: Path, sizes: Sequence[int]) -> Points:
-    """So many rows asked of 100 networks."""
+    """Yield the time of each number of rows with 100 samples."""
     engine = _load(model)
     for size in sizes:
         yield size, _sample_seconds(engine, size)
 
 
 def width(_model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
-    """One row asked of 100 networks 64-width-width-10."""
+    """Yield the time of one row with 100 samples of networks 64-width-width-10."""
     shutil.rmtree(scratch / "widths", ignore_errors=True)
     for size in sizes:
         network, example = build(mlp(64, size, size, 10)), torch.randn(8, 64)
@@ -57,18 +57,18 @@ def width(_model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
 
 
 def models(model: Path, _: Path, sizes: Sequence[int]) -> Points:
-    """One row asked of 100 networks of each of so many models in turn, which share their masks as the service's do."""
+    """Yield the time of one row with 100 samples for each of several models in turn, which share a mask cache."""
     masks = MaskCache(MASK_BYTES)
-    questions: list[Callable[[], object]] = []
+    calls: list[Callable[[], object]] = []
     for size in sizes:
-        questions += [_question(load_model(model, masks), 1) for _ in range(size - len(questions))]
-        yield size, _seconds(_in_turn(questions)) / size
+        calls += [_call(load_model(model, masks), 1) for _ in range(size - len(calls))]
+        yield size, _seconds(_all_in_turn(calls)) / size
 
 
 def connections(model: Path, scratch: Path, sizes: Sequence[int]) -> Points:
-    """Mean time of a deterministic answer to one row over HTTP, while so many connections ask without pause.
+    """Yield the mean time of a deterministic answer to one row over HTTP, with each number of busy connections.
 
-    Raises NotRun if one of them is not answered.
+    Raises NotRun if a request fails.
     """
     engine, port, requests = _load(model), free_port(), scratch / "requests"
     path = f"/v1/models/{engine.manifest.name}/versions/{engine.manifest.version}/predict"
@@ -93,20 +93,22 @@ def _rows(engine: Engine, count: int) -> Inputs:
 
 
 def _sample_seconds(engine: Engine, row_count: int, passes: int = PASSES) -> float:
-    return _seconds(_question(engine, row_count, passes))
+    return _seconds(_call(engine, row_count, passes))
 
 
-def _question(engine: Engine, row_count: int, passes: int = PASSES) -> Callable[[], object]:
+def _call(engine: Engine, row_count: int, passes: int = PASSES) -> Callable[[], object]:
     inputs, sampling = _rows(engine, row_count), Sampling(passes=passes, seed=0)
     return lambda: engine.sample(inputs, sampling)
 
 
-def _in_turn(questions: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    return lambda: [ask() for ask in questions]
+def _all_in_turn(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    return lambda: [call() for call in calls]
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """The median of turns, each the mean of as many calls as fill it; the first call, which allocates, is left out."""
+    """Return the median of turns, each the mean of as many calls as fill it, without the first call, which
+    allocates.
+    """
     work()
     start = perf_counter()
     work()

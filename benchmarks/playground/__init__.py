@@ -1,1 +1,1 @@
-"""How often a second the playground shows a new answer while somebody moves a slider."""
+"""The rate at which the playground shows new answers while a slider moves."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.playground`: answers a second that the playground shows while a slider moves."""
+"""Measure the answers a second that the playground shows while a slider moves: `python -m benchmarks.playground`."""
 
 import json
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.browser import open_browser
+from benchmarks.local_service import serve
 from benchmarks.machine import conditions
-from benchmarks.own_service import serve
-from benchmarks.pages import open_browser
 from benchmarks.playground.page import Rate, move, open_playground
 
 SLIDERS = ("Turn", "Add noise", "Drop pixels")
@@ -20,7 +20,7 @@ NETWORKS = (1, 100, 1000)
 
 def main(
     models: Annotated[Path, typer.Option(help="Folder of models; the default must be of pictures.")] = Path("models"),
-    seconds: Annotated[float, typer.Option(help="How long each slider moves.", min=1)] = 5,
+    seconds: Annotated[float, typer.Option(help="Seconds that each slider moves.", min=1)] = 5,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("build/playground.json"),
 ) -> None:
     """Measure, print a table, write JSON."""
@@ -36,7 +36,7 @@ def main(
 
 
 def tabulate(rates: Sequence[Rate]) -> Table:
-    """A row for each."""
+    """Return a table with a row for each rate."""
     table = Table("slider", "networks", "answers a second", "frames a second")
     for rate in rates:
         figures = (f"{rate.answers_per_second:.1f}", f"{rate.frames_per_second:.1f}")

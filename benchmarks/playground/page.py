@@ -1,4 +1,4 @@
-"""A slider moved in a real browser, and the answers counted that came of it."""
+"""Move a slider in a real browser, and count the answers shown."""
 
 from typing import NamedTuple
 
@@ -21,21 +21,21 @@ MOVE = """async ([label, seconds]) => {
     document.removeEventListener("answered", count);
     return [answers / taken, frames / taken];
 }"""
-"""At each frame that the browser paints the slider is moved on, as by a hand; → answers and frames a second."""
+"""Move the slider at each frame, as a hand does; return answers and frames a second."""
 
 
 class Rate(NamedTuple):
-    """What was seen while a slider moved."""
+    """Rates while a slider moved."""
 
     slider: str
     networks: int
     answers_per_second: float
     frames_per_second: float
-    """The browser's own: answers cannot be shown more often."""
+    """The browser's own rate, which bounds that of answers."""
 
 
 def open_playground(browser: Browser, url: str) -> Page:
-    """The page, once it has answered."""
+    """Return the page once it has answered."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(url)
     page.wait_for_selector("#answer[aria-busy=false]")
@@ -43,7 +43,7 @@ def open_playground(browser: Browser, url: str) -> Page:
 
 
 def move(page: Page, slider: str, networks: int, seconds: float) -> Rate:
-    """Ask so many networks at each move of this slider."""
+    """Measure while this slider moves, with so many samples."""
     page.get_by_label("T, number of samples", exact=True).fill(str(networks))
     page.wait_for_selector("#answer[aria-busy=false]")
     answers, frames = page.evaluate(MOVE, [slider, seconds])

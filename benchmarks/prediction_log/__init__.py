@@ -1,0 +1,1 @@
+"""The cost of the prediction log: `python -m benchmarks.prediction_log`."""

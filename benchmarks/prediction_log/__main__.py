@@ -1,4 +1,4 @@
-"""`python -m benchmarks.prediction_log`: what the prediction log costs those who ask."""
+"""Measure the cost of the prediction log for callers: `python -m benchmarks.prediction_log`."""
 
 import json
 import tempfile
@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.local_service import serve
 from benchmarks.machine import conditions
-from benchmarks.own_service import serve
 from benchmarks.serving.contenders import Request, as_rows
 from benchmarks.serving.load import put, write_requests
 
@@ -23,24 +23,24 @@ PATHS = ("/predict", "/uncertainty")
 
 
 class Visit(NamedTuple):
-    """What one load came to."""
+    """Results of one load."""
 
     per_second: float
     p50_ms: float
     p99_ms: float
     cpu_us: float
-    """Of the service, a request: of all figures that which other work on the machine changes least."""
+    """CPU time of the service for each request, the figure that other work on the machine affects least."""
 
 
 def main(
-    models: Annotated[Path, typer.Option(help="Folder of models; the default one is asked.")] = Path("models"),
-    store: Annotated[str, typer.Option(help="Where to keep answers: a folder or URL; none: a folder of its own.")] = "",
-    repeats: Annotated[int, typer.Option(min=1, help="Of each, in turns.")] = 9,
-    seconds: Annotated[int, typer.Option(min=1, help="Of load each time.")] = 3,
-    connections: Annotated[int, typer.Option(min=1, help="That ask at once.")] = 8,
+    models: Annotated[Path, typer.Option(help="Folder of models; the default model is measured.")] = Path("models"),
+    store: Annotated[str, typer.Option(help="Prediction log: a folder or URL; by default a temporary folder.")] = "",
+    repeats: Annotated[int, typer.Option(min=1, help="Loads of each, in turn.")] = 9,
+    seconds: Annotated[int, typer.Option(min=1, help="Seconds of each load.")] = 3,
+    connections: Annotated[int, typer.Option(min=1, help="Concurrent connections.")] = 8,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("build/prediction_log.json"),
 ) -> None:
-    """Load two services by turns, one with the log and one without; print medians and their ratios."""
+    """Load two services in turn, one with the log and one without; print medians and their ratios."""
     console = Console(width=120)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -61,7 +61,7 @@ def main(
 
 
 def measure(urls: dict[str, str], path: str, folder: Path, plan: tuple[int, int, int]) -> dict[str, list[Visit]]:
-    """Loads with the log on and off; which is first changes from turn to turn."""
+    """Return loads with the log on and off, in alternating order."""
     repeats, seconds, connections = plan
     loads: dict[str, list[Visit]] = {kind: [] for kind in urls}
     for turn in range(repeats):
@@ -69,7 +69,7 @@ def measure(urls: dict[str, str], path: str, folder: Path, plan: tuple[int, int,
             port = httpx.URL(urls[kind]).port
             assert port
             requests = folder / f"{kind}.requests"
-            write_requests(requests, port, path, ask_for(urls[kind]))
+            write_requests(requests, port, path, example_requests(urls[kind]))
             before = counted(urls[kind], "process_cpu_seconds_total")
             load = put(port, requests, connections, seconds)
             cpu = counted(urls[kind], "process_cpu_seconds_total")[""] - before[""]
@@ -77,21 +77,21 @@ def measure(urls: dict[str, str], path: str, folder: Path, plan: tuple[int, int,
     return loads
 
 
-def ask_for(url: str) -> list[Request]:
-    """A row a request: those that the default model has as examples."""
+def example_requests(url: str) -> list[Request]:
+    """Return a request for each example row of the default model."""
     default = httpx.get(f"{url}/v1/models").json()["default_model"]
     return [as_rows(row) for row in httpx.get(f"{url}/v1/models/{default}/examples").json()["inputs"]]
 
 
 def counted(url: str, name: str) -> dict[str, float]:
-    """A counter by its fate, where it has one."""
+    """Return a counter by its fate, if it has that label."""
     families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
     samples = [sample for family in families for sample in family.samples]
     return {sample.labels.get("fate", ""): sample.value for sample in samples if sample.name == name}
 
 
 def tabulate(found: dict[str, dict[str, list[Visit]]]) -> Table:
-    """Medians over the turns; the ratio is that of the log to none."""
+    """Return medians over the turns, and the ratios of on to off."""
     table = Table("path", "log", "requests/s", "p50, ms", "p99, ms", "CPU, µs")
     for path, loads in found.items():
         medians = {kind: middle(of) for kind, of in loads.items()}
@@ -103,7 +103,7 @@ def tabulate(found: dict[str, dict[str, list[Visit]]]) -> Table:
 
 
 def middle(visits: Sequence[Visit]) -> list[float]:
-    """Of each number by itself."""
+    """Return the median of each number."""
     return [median(values) for values in zip(*visits, strict=True)]
 
 

@@ -1,1 +1,1 @@
-"""Published experiments on dropout, run again with the code that trains and serves: uci and mnist."""
+"""Published experiments on dropout, reproduced with the code that trains and serves: uci, mnist and labels."""

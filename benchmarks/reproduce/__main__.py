@@ -1,4 +1,4 @@
-"""`python -m benchmarks.reproduce`: published experiments, run again."""
+"""Reproduce published experiments: `python -m benchmarks.reproduce`."""
 
 from benchmarks.reproduce.cli import app
 

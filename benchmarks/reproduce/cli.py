@@ -6,12 +6,12 @@ from benchmarks.reproduce.labels.cli import labels
 from benchmarks.reproduce.mnist.cli import mnist
 from benchmarks.reproduce.uci.cli import uci
 
-app = typer.Typer(help="Run published experiments again.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Reproduce published experiments.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def main() -> None:
-    """Run published experiments again."""
+    """Reproduce published experiments."""
 
 
 app.command()(uci)

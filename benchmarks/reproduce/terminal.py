@@ -1,4 +1,4 @@
-"""The terminal of an experiment: its progress, and then its results with their plots."""
+"""The terminal of an experiment: progress, results and plots."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextmanager
-def refusals_told() -> Iterator[None]:
-    """An error of ours is told in a line, and ends the command."""
+def reported_errors() -> Iterator[None]:
+    """Print an error as one line, and exit the command."""
     try:
         yield
     except DropserveError as error:
@@ -35,7 +35,7 @@ def show(
     table: Callable[[list[Record]], Table],
     draw: Callable[[list[Record], Path], Sequence[Path]],
 ) -> None:
-    """Print the records of a file as `table` makes it, and what `draw` drew beside it: it may lack matplotlib."""
+    """Print the records of a file as a table, and draw them if matplotlib is installed."""
     records = read(results)
     out.print(table(records))
     out.print(f"Results: {results}", markup=False, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""How long the spread of thinned networks takes, in process, beside every peer: `python -m benchmarks.sampling`."""
+"""The time of MC dropout's uncertainty in process, beside every peer: `python -m benchmarks.sampling`."""

@@ -1,4 +1,4 @@
-"""A cell of the table: a network, rows and threads, and how long everyone took."""
+"""A cell of the table: a network, rows and threads, and the time of each contender."""
 
 from statistics import median
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from benchmarks.sampling.networks import LARGE
 
 
 class Cell(NamedTuple):
-    """What was measured; seconds of a question, by contender."""
+    """Measurements; seconds of a call, by contender."""
 
     model: str
     rows: int
@@ -27,46 +27,47 @@ class Cell(NamedTuple):
     turns: dict[Contender, list[float]]
     """The median of each turn."""
     standard_errors: dict[Contender, float]
-    """How far a contender's mean is from the reference, at most."""
+    """The largest distance of a contender's mean from the reference."""
     same_masks_error: float
-    """How far Dropserve's mean is from that of torch with the same masks, at most."""
+    """The largest distance of Dropserve's mean from torch's with the same masks."""
     absent: dict[Contender, str]
-    """Who did not take part, and why."""
+    """Contenders that did not run, and the reason."""
 
     def __str__(self) -> str:
+        """Return model, rows and threads as text."""
         rows, threads = ("row" if self.rows == 1 else "rows"), ("thread" if self.threads == 1 else "threads")
         return f"{self.model}, {self.rows} {rows}, {self.threads} {threads}"
 
     def seconds(self, contender: Contender) -> float:
-        """The median over all turns."""
+        """Return the median over all turns."""
         return median(self.turns[contender])
 
     @property
     def ours(self) -> float:
-        """Seconds of Dropserve as it is used by default."""
+        """Seconds of Dropserve by default."""
         return self.seconds(SAME_SEED)
 
     @property
     def sampling(self) -> list[Contender]:
-        """All who sample, Dropserve included."""
+        """All contenders that sample, Dropserve included."""
         return [contender for contender in self.turns if contender not in (ONE_PASS, LAYER_PRODUCTS, LARGE_PRODUCT)]
 
     @property
     def best_peer(self) -> Contender | None:
-        """The fastest of the others."""
+        """The fastest of the other contenders."""
         peers = [contender for contender in self.sampling if contender.peer != OURS]
         return min(peers, key=self.seconds, default=None)
 
     @property
     def large_product_seconds(self) -> float:
-        """What the question's multiply-adds take at the rate of one large product."""
+        """The time of the case's multiply-adds at the rate of one large product."""
         return self.seconds(LARGE_PRODUCT) * self.multiply_adds / LARGE**3
 
     @property
     def ratios(self) -> dict[str, float]:
-        """What the goals speak of; a ratio to somebody who did not take part is left out.
+        """The ratios of the goals, without those to an absent contender.
 
-        "ours" has its masks already, as callers who name no seed share them; with a new seed it draws them first.
+        "ours" has its masks in the cache, as callers without a seed share them; with a new seed it draws them first.
         """
         ratios = {
             "ours / layer products": self.ours / self.seconds(LAYER_PRODUCTS),

@@ -1,4 +1,4 @@
-"""Who takes part, and the references that they are measured by."""
+"""The contenders, and the references of their times."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ REFERENCES = "onnxruntime"
 
 
 class Contender(NamedTuple):
-    """What is timed: a folder in peers/, and which of its variants."""
+    """A folder in peers/, and one of its variants."""
 
     label: str
     peer: str

@@ -1,4 +1,4 @@
-"""The same weights for everyone: a folder for each network, with what each contender reads."""
+"""Write the same weights for all contenders: a folder for each network, in the format of each."""
 
 import logging
 import shutil
@@ -19,16 +19,16 @@ from training.exporting.cost import measure_work
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
 LOGITS_STD = 4.0
-"""So that answers are as far apart as those of trained networks, and sampling moves them."""
+"""The spread of logits, so that probabilities differ as in trained networks, and sampling affects them."""
 
 
 def write(folder: Path, rows: int) -> None:
     """Make the network that the folder is named after, with random weights, and `rows` rows of inputs.
 
     published/        by Dropserve's own exporter, predict.onnx and sample.onnx
-    weights.npz       as torch names them
+    weights.npz       with torch's names
     training.onnx     with its dropout
-    before_dropout.onnx, products.onnx, large_product.onnx: what there is to multiply, and nothing else
+    before_dropout.onnx, products.onnx, large_product.onnx: only the multiplications
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -47,7 +47,7 @@ def write(folder: Path, rows: int) -> None:
 
 
 def multiply_adds(folder: Path, rows: int, passes: int) -> int:
-    """What must be computed for the question: up to the first dropout once, from there on once a pass."""
+    """Return the multiply-adds of a case: once up to the first dropout, from there on once a pass."""
     once = measure_work(onnx.load(folder / "before_dropout.onnx")).multiply_adds
     a_pass = sum(inputs * units for inputs, units in sampled_sizes(NETWORKS[folder.name]))
     return rows * (once + passes * a_pass)
@@ -62,7 +62,7 @@ def _scale_output(network: nn.Sequential, inputs: Tensor) -> None:
 
 def _export(network: nn.Module, inputs: Tensor, path: Path) -> None:
     shapes = ({0: torch.export.Dim.DYNAMIC},)
-    with warnings.catch_warnings(action="ignore"):  # about the training mode, which is meant
+    with warnings.catch_warnings(action="ignore"):  # about the training mode, which is intended
         program = torch.onnx.export(
             network, (inputs,), dynamo=True, dynamic_shapes=shapes, verbose=False, optimize=False
         )
@@ -71,7 +71,7 @@ def _export(network: nn.Module, inputs: Tensor, path: Path) -> None:
 
 
 def _write_products(path: Path, sizes: list[tuple[int, int]]) -> None:
-    """A product with each matrix after the other: (any, inputs of the first) → (any, units of the last)."""
+    """Write a product with each matrix in turn: (any, inputs of the first) → (any, units of the last)."""
     rng = np.random.default_rng(0)
     weights = [numpy_helper.from_array(rng.normal(size=size).astype("f4"), f"w{i}") for i, size in enumerate(sizes)]
     nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(len(sizes))]

@@ -1,17 +1,17 @@
-"""The networks that everyone samples, as plain data: contenders build them in their own library."""
+"""The networks as plain data; contenders build them in their own library."""
 
 from typing import Any, NamedTuple
 
 DROPOUT = ("dropout", 0.5)
 RELU = ("relu",)
 LARGE = 2048
-"""Of a square matrix that is multiplied as fast as the machine can."""
+"""The size of a square matrix that is multiplied at the machine's full speed."""
 
 
 class Network(NamedTuple):
-    """Layers one after another, each its kind and sizes; tensors are (rows, channels, height, width) or (rows, units).
+    """Layers in sequence, each its kind and sizes; tensors are (rows, channels, height, width) or (rows, units).
 
-    Weights are named as torch does: "0.weight" (units, inputs) or (channels out, in, height, width), "0.bias".
+    Weights have torch's names: "0.weight" (units, inputs) or (channels out, in, height, width), "0.bias".
     """
 
     inputs: tuple[int, ...]
@@ -19,7 +19,7 @@ class Network(NamedTuple):
 
 
 def mlp(inputs: int, *widths: int) -> Network:
-    """ReLU layers, each followed by dropout, and a linear one."""
+    """Return ReLU layers, each followed by dropout, and a linear one."""
     layers: list[tuple[Any, ...]] = []
     for width_in, width in zip((inputs, *widths), widths, strict=False):
         layers += [("linear", width_in, width), RELU, DROPOUT]
@@ -44,11 +44,11 @@ NETWORKS = {
 
 
 def first_dropout(network: Network) -> int:
-    """The layer up to which nothing is random."""
+    """Return the number of the first layer with dropout."""
     return network.layers.index(DROPOUT)
 
 
 def sampled_sizes(network: Network) -> list[tuple[int, int]]:
-    """(inputs, units) of the layers that must run once a pass."""
+    """Return (inputs, units) of the layers that must run once a pass."""
     layers = network.layers[first_dropout(network) :]
     return [(layer[1], layer[2]) for layer in layers if layer[0] == "linear"]

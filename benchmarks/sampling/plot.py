@@ -1,4 +1,4 @@
-"""A panel for each cell: who takes how long, and what the multiplications alone would take."""
+"""Draw a panel for each cell: the time of each contender, and that of the multiplications alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
             axes.label_outer()
             axes.tick_params(labelbottom=True)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    figure.suptitle("Milliseconds for the spread of thinned networks; less is better")
+    figure.suptitle("Milliseconds for the uncertainty of MC dropout; less is better")
     figure.savefig(path, dpi=120)
 
 

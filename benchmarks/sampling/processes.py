@@ -15,15 +15,15 @@ PEERS = Path(__file__).parent / "peers"
 
 T = TypeVar("T")
 Absent = dict[str, str]
-"""Who does not take part, and why."""
+"""Contenders that do not run, and the reason."""
 
 
 class DoesNotRun(Exception):
-    """A contender cannot be installed or started, or fails; the message says why."""
+    """A contender cannot be installed or started, or fails; the message gives the reason."""
 
 
 def install(peer: str, folder: Path, peers: Path = PEERS) -> Path:
-    """The Python of the peer's environment, made anew when its requirements changed; raises DoesNotRun."""
+    """Return the Python of the peer's environment, made again when its requirements change; raise DoesNotRun."""
     requirements = peers / peer / "requirements.txt"
     if not requirements.exists():
         return Path(sys.executable)
@@ -39,18 +39,19 @@ def install(peer: str, folder: Path, peers: Path = PEERS) -> Path:
 
 
 class Process:
-    """A contender that waits for questions; see `protocol`."""
+    """A running contender; see `protocol`."""
 
     def __init__(self, peer: str, process: "subprocess.Popen[str]", log: Path) -> None:
+        """Read the versions that the process reports first."""
         self._peer = peer
         self._process = process
         self._log = log
         self.versions: dict[str, str] = self._read()["versions"]
 
-    def ask(self, **question: Any) -> dict[str, Any]:
-        """Raises DoesNotRun with the contender's own words."""
+    def call(self, **request: Any) -> dict[str, Any]:
+        """Return the reply; raise DoesNotRun with the contender's own error."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return self._read()
 
@@ -63,7 +64,7 @@ class Process:
 
 
 def each(peers: Iterable[str], absent: Absent, make: Callable[[str], T]) -> dict[str, T]:
-    """What can be made of each peer; the others are added to `absent`."""
+    """Return what is made for each peer; failures are added to `absent`."""
     made = {}
     for peer in dict.fromkeys(peers):
         try:
@@ -77,7 +78,7 @@ def each(peers: Iterable[str], absent: Absent, make: Callable[[str], T]) -> dict
 def all_running(
     pythons: Mapping[str, Path], threads: int, logs: Path, absent: Absent, peers: str = f"{__package__}.peers"
 ) -> Iterator[dict[str, Process]]:
-    """The process of everyone who starts; `peers` is the package they are in."""
+    """Yield the process of each contender that starts; `peers` is the package they are in."""
     with ExitStack() as stack:
 
         def start(peer: str) -> Process:
@@ -88,7 +89,7 @@ def all_running(
 
 @contextmanager
 def running(module: str, python: Path, threads: int, log: Path) -> Iterator[Process]:
-    """A contender's process, on as many processors as it may use threads; raises DoesNotRun."""
+    """Start a contender on as many processors as threads; raise DoesNotRun."""
     command = [str(python), "-m", module, str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(ROOT)}
     with log.open("w") as stderr, _pinned(threads):
@@ -104,7 +105,7 @@ def running(module: str, python: Path, threads: int, log: Path) -> Iterator[Proc
 
 @contextmanager
 def _pinned(processors: int) -> Iterator[None]:
-    """Processes started here get so many processors: some libraries take no other word for how many threads."""
+    """Limit processes started here to so many processors, as some libraries have no setting for threads."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(before)[:processors])
     try:
@@ -114,4 +115,4 @@ def _pinned(processors: int) -> Iterator[None]:
 
 
 def _last_line(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "it ended without a word")
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "it exited silently")

@@ -1,4 +1,4 @@
-"""Cells → tables, goals, JSON."""
+"""Report cells as tables, goals and JSON."""
 
 import json
 import operator
@@ -16,7 +16,7 @@ from benchmarks.sampling.contenders import LAYER_PRODUCTS, ONE_PASS, Contender
 
 
 class Goal(NamedTuple):
-    """What a ratio must be in every cell of at least so many rows."""
+    """The bound of a ratio in every cell of at least so many rows."""
 
     ratio: str
     bound: float
@@ -24,6 +24,7 @@ class Goal(NamedTuple):
     rows: int = 1
 
     def __str__(self) -> str:
+        """Return ratio and bound as text."""
         sign = "≥" if self.holds is operator.ge else "≤"
         return f"{self.ratio} {sign} {self.bound:g}" + (f" from {self.rows} rows on" if self.rows > 1 else "")
 
@@ -39,7 +40,7 @@ GOALS = (
 
 
 def print_tables(cells: Sequence[Cell], console: Console) -> None:
-    """Everyone in units of one deterministic pass, the ratios, and the goals."""
+    """Print all times in units of one deterministic pass, the ratios, and the goals."""
     console.print(_units(cells), _milliseconds(cells), _ratios(cells), _goals(cells), sep="\n\n")
     reasons = {f"{contender.label}: {reason}" for cell in cells for contender, reason in cell.absent.items()}
     for reason in sorted(reasons):
@@ -92,7 +93,7 @@ def _goals(cells: Sequence[Cell]) -> Table:
 
 
 def judge(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Each goal, its worst cell, and in how many it is met."""
+    """Return each goal with its worst cell, and the number of cells that meet it."""
     judged = []
     for goal in GOALS:
         found = {str(c): c.ratios[goal.ratio] for c in cells if c.rows >= goal.rows and goal.ratio in c.ratios}
@@ -112,7 +113,7 @@ def _number(cell: Cell, contender: Contender, scale: float) -> str:
 
 
 def write_json(path: Path, cells: Sequence[Cell], settings: Mapping[str, Any]) -> None:
-    """Everything that was measured, and on what."""
+    """Write all measurements, and the machine."""
     described = {
         **conditions("benchmarks.sampling"),
         **settings,

@@ -1,4 +1,4 @@
-"""The networks in torch, for every contender that has it."""
+"""The networks in torch, for the contenders that use it."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +20,12 @@ LAYERS: dict[str, Any] = {
 
 
 def build(network: Network) -> nn.Sequential:
-    """With new weights, in evaluation mode."""
+    """Return the network with new weights, in evaluation mode."""
     return nn.Sequential(*(LAYERS[kind](*sizes) for kind, *sizes in network.layers)).eval()
 
 
 def load(folder: Path) -> nn.Sequential:
-    """With the weights in the folder, whose name says which network it is."""
+    """Return the network with the weights in the folder, which has its name."""
     network = build(NETWORKS[folder.name])
     with np.load(folder / "weights.npz") as weights:
         network.load_state_dict({name: torch.from_numpy(weights[name]) for name in weights})
@@ -33,14 +33,14 @@ def load(folder: Path) -> nn.Sequential:
 
 
 def dropout_on(network: nn.Module) -> nn.Module:
-    """The same network, of which the dropout layers alone are in training mode."""
+    """Return the same network, with only its dropout layers in training mode."""
     for layer in network.modules():
         layer.training = isinstance(layer, nn.Dropout)
     return network
 
 
 class Summary(NamedTuple):
-    """What passes say of each row; (rows, classes), and (rows,) in nats."""
+    """The summary of samples, each (rows, classes), and (rows,) in nats."""
 
     mean: Tensor
     standard_deviation: Tensor
@@ -49,7 +49,7 @@ class Summary(NamedTuple):
 
 
 def summarise(logits: Tensor) -> Summary:
-    """(passes, rows, classes) → what everyone has to compute."""
+    """Return the summary of logits (passes, rows, classes) that all contenders compute."""
     probabilities = logits.softmax(dim=-1)
     mean = probabilities.mean(dim=0)
     expected = torch.special.entr(probabilities).sum(dim=-1).mean(dim=0)

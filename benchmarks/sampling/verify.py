@@ -1,4 +1,4 @@
-"""Whether a contender's mean probabilities are those of the network's dropout, before its time counts."""
+"""Verify that a contender's mean probabilities are those of the network's dropout, before it is timed."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,18 +16,19 @@ Float64 = NDArray[np.float64]
 
 REFERENCE_PASSES = 4000
 STANDARD_ERRORS = 7.0
-"""Five would do for independent passes; those of onnxruntime's Dropout are a little correlated."""
+"""The tolerance. Five would do for independent samples; those of onnxruntime's Dropout are slightly correlated."""
 SMALL = 1e-3
-"""Added to the standard errors: where other answers are rare, means do not scatter as normal ones do."""
+"""Added to the standard errors, as means of rare answers are not normally distributed."""
 SAME_MASKS = 1e-5
+"""The tolerance with the same masks."""
 
 
 class WrongAnswer(Exception):
-    """A contender computes something else."""
+    """A contender computes another result."""
 
 
 class Reference(NamedTuple):
-    """What very many passes of torch say: (rows, classes) each."""
+    """Mean and variance of very many samples of torch: (rows, classes) each."""
 
     mean: Float64
     variance: Float64
@@ -35,7 +36,7 @@ class Reference(NamedTuple):
 
 @torch.inference_mode()
 def make_reference(folder: Path) -> Reference:
-    """Of all rows in the folder."""
+    """Return the reference for all rows in the folder."""
     torch.manual_seed(1)
     network, inputs = dropout_on(load(folder)), _inputs(folder)
     samples = torch.stack([network(inputs).softmax(-1) for _ in range(REFERENCE_PASSES)]).double()
@@ -43,7 +44,7 @@ def make_reference(folder: Path) -> Reference:
 
 
 def standard_errors(mean: Any, reference: Reference, passes: int) -> float:
-    """The largest distance of a mean over `passes` from the reference; raises WrongAnswer if it is too large."""
+    """Return the largest distance of a mean over `passes` from the reference; raise WrongAnswer if it is too large."""
     rows = len(mean)
     error = np.sqrt(reference.variance[:rows] * (1 / passes + 1 / REFERENCE_PASSES))
     distance = np.abs(np.asarray(mean) - reference.mean[:rows])
@@ -54,7 +55,7 @@ def standard_errors(mean: Any, reference: Reference, passes: int) -> float:
 
 @torch.inference_mode()
 def same_masks_error(mean: Any, folder: Path, passes: int, seed: int) -> float:
-    """The largest distance from the mean of torch given the masks of the seed; raises WrongAnswer beyond 1e-5."""
+    """Return the largest distance from torch's mean with the masks of the seed; raise WrongAnswer beyond 1e-5."""
     sites = read_manifest(folder / "published" / folder.name / "1").sites
     masks = [torch.from_numpy(draw_masks(seed, i, s.p, s.shape, 0, passes)) for i, s in enumerate(sites)]
     remaining = iter(masks)

@@ -1,4 +1,4 @@
-"""Measure what requests cost, fit, check, and plan: `python -m benchmarks.scaling`. Needs wrk and two cores."""
+"""Measure the cost of requests, fit, check, and plan: `python -m benchmarks.scaling`. Needs wrk and two cores."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmarks.machine import conditions
 from benchmarks.scaling import report
 from benchmarks.scaling.arrivals import arrive
-from benchmarks.scaling.capacity import Ask, Measured, fit
+from benchmarks.scaling.capacity import Kind, Measured, fit
 from benchmarks.scaling.measure import Subject, busy, one_core
 from benchmarks.scaling.plan import plan
 from benchmarks.scaling.queueing import quantile
@@ -22,25 +22,25 @@ from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import on_the_wire, wrk
 from benchmarks.serving.servers import Server
 
-FITTED = [Ask(rows, passes) for rows in (1, 4, 16, 64) for passes in (0, 10, 30, 100, 300) if rows * passes <= 5000]
-CHECKED = [Ask(8, 0), Ask(1, 50), Ask(8, 200), Ask(32, 20)]
-"""Points that the model was not fitted to."""
+FITTED = [Kind(rows, passes) for rows in (1, 4, 16, 64) for passes in (0, 10, 30, 100, 300) if rows * passes <= 5000]
+CHECKED = [Kind(8, 0), Kind(1, 50), Kind(8, 200), Kind(32, 20)]
+"""Kinds of requests that the model is not fitted to."""
 CONNECTIONS = (1, 4, 16, 64)
 ALONE = 0.1
-"""The utilisation at which hardly a request waits for another; with less, the core sleeps and wakes."""
+"""A utilisation with hardly any waiting; below it, the core sleeps and wakes."""
 UTILISATIONS = (0.3, 0.5, 0.7, 0.85)
-ARRIVING = Ask(1, 100)
+ARRIVING = Kind(1, 100)
 RATES = (100, 1000, 10_000, 100_000)
 PASSES = (0, 10, 100)
 
 
 def main(
     model: Annotated[Path, typer.Option(help="Folder of the model to plan for.")] = Path("models/digits/1"),
-    seconds: Annotated[int, typer.Option(help="Of load for each point.", min=1)] = 4,
-    repeats: Annotated[int, typer.Option(help="Of every point; medians count.", min=1)] = 3,
-    p99_ms: Annotated[float, typer.Option(help="Within which 99 % are to be answered.", min=0.1)] = 50,
-    price: Annotated[float, typer.Option(help="Of a core for an hour, in any currency.", min=0)] = 0.04,
-    rate: Annotated[list[float] | None, typer.Option(help="Requests a second to plan for; again for more.")] = None,
+    seconds: Annotated[int, typer.Option(help="Seconds of load for each point.", min=1)] = 4,
+    repeats: Annotated[int, typer.Option(help="Loads of every point, of which the median is taken.", min=1)] = 3,
+    p99_ms: Annotated[float, typer.Option(help="Latency in ms that 99 % of the requests must keep.", min=0.1)] = 50,
+    price: Annotated[float, typer.Option(help="Price of a core for an hour, in any currency.", min=0)] = 0.04,
+    rate: Annotated[list[float] | None, typer.Option(help="Requests a second to plan for; may be repeated.")] = None,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("build/scaling.json"),
 ) -> None:
     """Measure, print tables, write JSON."""
@@ -50,14 +50,14 @@ def main(
         with console.status("starting the service") as status, one_core(subject) as server:
             measured = _rounds(server, subject, seconds, repeats, status.update)
             status.update("micro-batching")
-            batched = [busy(server, subject, Ask(1, 0), seconds, connections) for connections in CONNECTIONS]
+            batched = [busy(server, subject, Kind(1, 0), seconds, connections) for connections in CONNECTIONS]
             capacity = fit([measured[ask] for ask in FITTED])
-            status.update("requests that come at random times")
+            status.update("Poisson arrivals")
             waited = list(_waited(server, subject, measured[ARRIVING].per_second, seconds * repeats))
     except NotRun as error:
         raise SystemExit(str(error)) from None
     checks = [Check(ask, 1 / capacity.cost(ask), measured[ask].per_second) for ask in CHECKED]
-    loads = [(Ask(1, passes), per_second) for per_second in rate or RATES for passes in PASSES]
+    loads = [(Kind(1, passes), per_second) for per_second in rate or RATES for passes in PASSES]
     plans = list(plan(capacity, loads, p99_ms / 1e3, price))
     for table in (
         report.costs(capacity),
@@ -84,11 +84,11 @@ def main(
     console.print(f"Written to {out}.")
 
 
-def _rounds(server: Server, subject: Subject, seconds: int, repeats: int, say: Any) -> dict[Ask, Measured]:
-    """All points in turn, again and again, so that noise of the machine comes to all; of each its median."""
+def _rounds(server: Server, subject: Subject, seconds: int, repeats: int, log: Any) -> dict[Kind, Measured]:
+    """Return the median of each point over rounds of all points, so that noise of the machine affects all alike."""
     rounds = []
     for number in range(repeats):
-        say(f"round {number + 1} of {repeats}: what requests cost")
+        log(f"round {number + 1} of {repeats}: cost of requests")
         rounds.append([busy(server, subject, ask, seconds) for ask in [*FITTED, *CHECKED]])
     return {each[0].ask: _median(each) for each in zip(*rounds, strict=True)}
 
@@ -103,9 +103,9 @@ def _waited(server: Server, subject: Subject, capacity: float, seconds: float) -
     alone = 1e3 * np.median(arrive(server.port, request, ALONE * capacity, seconds, seed=0))
     for seed, utilisation in enumerate(UTILISATIONS, start=1):
         latencies = 1e3 * arrive(server.port, request, utilisation * capacity, seconds, seed)
-        said = [float(alone) + 1e3 * quantile(utilisation, q) / capacity for q in (0.5, 0.99)]
+        predicted = [float(alone) + 1e3 * quantile(utilisation, q) / capacity for q in (0.5, 0.99)]
         p50, p99 = np.quantile(latencies, (0.5, 0.99))
-        yield Waited(utilisation, utilisation * capacity, said[0], float(p50), said[1], float(p99))
+        yield Waited(utilisation, utilisation * capacity, predicted[0], float(p50), predicted[1], float(p99))
 
 
 def _plain(one: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An open loop: requests that come when they come, whether or not those before have been answered."""
+"""An open loop: requests arrive at random times, whether or not earlier ones are answered."""
 
 import asyncio
 import re
@@ -17,7 +17,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def arrive(port: int, request: bytes, rate: float, seconds: float, seed: int) -> NDArray[np.float64]:
-    """Seconds from the time that each request was due to its answer; arrivals are Poisson, `rate` a second.
+    """Return the seconds from each request's due time to its answer; arrivals are Poisson, `rate` a second.
 
     Raises NotRun if one is answered with another status than 200.
     """
@@ -28,12 +28,12 @@ def arrive(port: int, request: bytes, rate: float, seconds: float, seed: int) ->
 async def _all(port: int, request: bytes, due: NDArray[np.float64]) -> list[float]:
     idle: deque[Connection] = deque()
     start = perf_counter()
-    asked = []
+    tasks = []
     for moment in due:
         await asyncio.sleep(max(0.0, start + moment - perf_counter()))
-        asked.append(asyncio.create_task(_one(port, request, start + moment, idle)))
+        tasks.append(asyncio.create_task(_one(port, request, start + moment, idle)))
     try:
-        return await asyncio.gather(*asked)
+        return await asyncio.gather(*tasks)
     finally:
         for _, writer in idle:
             writer.close()

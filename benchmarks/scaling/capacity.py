@@ -1,4 +1,4 @@
-"""Measured costs of requests → the cost of any request: the capacity model."""
+"""The capacity model: the cost of any request, fitted to measured costs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 
-class Ask(NamedTuple):
+class Kind(NamedTuple):
     """A kind of request; 0 passes are a deterministic prediction."""
 
     rows: int
@@ -15,11 +15,11 @@ class Ask(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one kind of request came to, with a single worker that was kept busy on one core."""
+    """Results for one kind of request, with a single busy worker on one core."""
 
-    ask: Ask
+    ask: Kind
     cpu_seconds: float
-    """Of the service, for each request."""
+    """CPU seconds of the service for each request."""
     per_second: float
     p50_ms: float
     p99_ms: float
@@ -35,24 +35,24 @@ class Costs(NamedTuple):
     one_pass: float = 0.0
     row_pass: float = 0.0
 
-    def of(self, ask: Ask) -> float:
-        """CPU seconds of such a request."""
+    def of(self, ask: Kind) -> float:
+        """Return the CPU seconds of such a request."""
         return float(np.dot(self, _terms(ask)[: len(self)]))
 
 
 class Capacity(NamedTuple):
-    """The costs of the two routes, which differ in what is parsed, computed and told."""
+    """The costs of the two routes."""
 
     predict: Costs
     uncertainty: Costs
 
-    def cost(self, ask: Ask) -> float:
-        """CPU seconds of such a request."""
+    def cost(self, ask: Kind) -> float:
+        """Return the CPU seconds of such a request."""
         return (self.uncertainty if ask.passes else self.predict).of(ask)
 
 
 def fit(measured: Sequence[Measured]) -> Capacity:
-    """Costs from 0 up, by least squares of relative errors."""
+    """Fit costs ≥ 0 by least squares of relative errors."""
     return Capacity(
         predict=Costs(*_fit([one for one in measured if not one.ask.passes], terms=2)),
         uncertainty=Costs(*_fit([one for one in measured if one.ask.passes], terms=4)),
@@ -66,5 +66,5 @@ def _fit(measured: Sequence[Measured], terms: int) -> list[float]:
     return [float(cost) for cost in solution]
 
 
-def _terms(ask: Ask) -> tuple[int, ...]:
+def _terms(ask: Kind) -> tuple[int, ...]:
     return 1, ask.rows, ask.passes, ask.rows * ask.passes

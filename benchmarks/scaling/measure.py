@@ -1,4 +1,4 @@
-"""One worker on one core, asked from another: what a request costs, and how long it takes."""
+"""Measure cost and latency of requests to one worker on one core, from another core."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scaling.capacity import Ask, Measured
+from benchmarks.scaling.capacity import Kind, Measured
 from benchmarks.serving.contenders import Request
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import on_the_wire, put, write_requests
@@ -23,20 +23,21 @@ CONNECTIONS = 8
 
 
 class Subject:
-    """A model, and the requests that ask it."""
+    """A model and its requests."""
 
     def __init__(self, folder: Path) -> None:
+        """Load the model of the folder."""
         self.folder = folder
         self.engine: Engine = load_model(folder, MaskCache(2**28))
 
-    def path(self, ask: Ask) -> str:
-        """Where such a request is posted."""
+    def path(self, ask: Kind) -> str:
+        """Return the path of such a request."""
         manifest = self.engine.manifest
         route = "uncertainty" if ask.passes else "predict"
         return f"/v1/models/{manifest.name}/versions/{manifest.version}/{route}"
 
-    def request(self, ask: Ask) -> Request:
-        """So many of the model's golden rows, again from the first where they do not suffice."""
+    def request(self, ask: Kind) -> Request:
+        """Return a request of so many golden rows, repeated if needed."""
         rows = {
             name: np.resize(array, (ask.rows, *array.shape[1:])).tolist()
             for name, array in self.engine.examples.items()
@@ -46,15 +47,15 @@ class Subject:
 
 @contextmanager
 def one_core(subject: Subject) -> Iterator[Server]:
-    """A service of one worker on the first core that this process may use, which moves to the others.
+    """Start a service of one worker on the first core of this process, which moves to the others.
 
-    Raises NotRun where there is but one core, or no taskset.
+    Raises NotRun with a single core, or without taskset.
     """
     before = os.sched_getaffinity(0)
     first, *others = sorted(before)
     if not others or not shutil.which("taskset"):
-        raise NotRun("needs two cores and taskset: one for the service, the other to ask it")
-    port, ask = free_port(), Ask(1, 0)
+        raise NotRun("needs taskset and two cores: one for the service, the other for the load")
+    port, ask = free_port(), Kind(1, 0)
     command = ["taskset", "--cpu-list", str(first), *dropserve(subject.folder.parent.parent, port)]
     os.sched_setaffinity(0, others)
     try:
@@ -64,10 +65,10 @@ def one_core(subject: Subject) -> Iterator[Server]:
         os.sched_setaffinity(0, before)
 
 
-def busy(server: Server, subject: Subject, ask: Ask, seconds: int, connections: int = CONNECTIONS) -> Measured:
+def busy(server: Server, subject: Subject, ask: Kind, seconds: int, connections: int = CONNECTIONS) -> Measured:
     """Keep the worker busy with such requests. Raises NotRun if one is not answered with 200."""
     request, path = subject.request(ask), subject.path(ask)
-    received = len(server.ask(path, request))  # masks are made at the first
+    received = len(server.ask(path, request))  # the first request makes the masks
     file = Path("build/scaling.requests")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_requests(file, server.port, path, [request])

@@ -1,31 +1,31 @@
-"""The capacity model → what a load needs."""
+"""Plan the cores of a load by the capacity model."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from benchmarks.scaling.capacity import Ask, Capacity
+from benchmarks.scaling.capacity import Capacity, Kind
 from benchmarks.scaling.queueing import busiest
 
 UTILISATION = 0.7
-"""Of the cores, unless the allowed latency asks for less: the rest is for bursts, and for a replica that is lost."""
+"""The utilisation of the cores, unless the latency requires less: the rest is for bursts, and for a lost replica."""
 
 
 class Plan(NamedTuple):
-    """What one load needs."""
+    """The needs of one load."""
 
-    ask: Ask
+    ask: Kind
     per_second: float
     utilisation: float
     cores: float
-    """Infinite where a single request takes longer than is allowed."""
+    """Infinite where a single request takes longer than the latency."""
     price_per_million: float
-    """Of so many requests, in the currency of the price of a core's hour."""
+    """The price of a million requests, in the currency of the price of a core's hour."""
 
 
-def plan(capacity: Capacity, loads: Sequence[tuple[Ask, float]], p99_seconds: float, price: float) -> Iterator[Plan]:
-    """For each load, requests a second, so many cores that 99 % are answered within `p99_seconds`.
+def plan(capacity: Capacity, loads: Sequence[tuple[Kind, float]], p99_seconds: float, price: float) -> Iterator[Plan]:
+    """Yield for each load, requests a second, the cores with which 99 % are answered within `p99_seconds`.
 
-    Each core is a worker with a queue of its own, to which requests come at random: no worker helps another.
+    Each core is a worker with its own queue of Poisson arrivals.
     """
     for ask, per_second in loads:
         cost = capacity.cost(ask)

@@ -1,4 +1,4 @@
-"""How long requests wait that come at random times to one worker that answers in turn."""
+"""The waiting time of Poisson arrivals at one worker."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ SEED = 0
 
 
 def waits(utilisation: float) -> NDArray[np.float64]:
-    """Waiting times, in service times, of Poisson arrivals to a server whose service times are all the same (M/D/1).
+    """Return waiting times, in service times, of Poisson arrivals to a server with constant service times (M/D/1).
 
     Lindley's recursion W' = max(0, W + S - A), written as a running minimum, over the same arrivals for every
     utilisation, which is between 0 and 1.
@@ -19,10 +19,12 @@ def waits(utilisation: float) -> NDArray[np.float64]:
 
 
 def quantile(utilisation: float, q: float) -> float:
-    """Of the waiting times, in service times."""
+    """Return a quantile of the waiting times, in service times."""
     return float(np.quantile(waits(utilisation), q))
 
 
 def busiest(allowed: float, q: float = 0.99) -> float:
-    """The highest utilisation, in hundredths, at which the quantile is at most so many service times; 0 if none is."""
+    """Return the highest utilisation, in hundredths, whose quantile is at most `allowed` service times; 0 if
+    none is.
+    """
     return max((step / 100 for step in range(1, 96) if quantile(step / 100, q) <= allowed), default=0.0)

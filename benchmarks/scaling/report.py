@@ -1,24 +1,26 @@
-"""What was found, as tables for the terminal."""
+"""Report the results as tables for the terminal."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.table import Table
 
-from benchmarks.scaling.capacity import Ask, Capacity, Measured
+from benchmarks.scaling.capacity import Capacity, Kind, Measured
 from benchmarks.scaling.plan import Plan
 
 
 class Check(NamedTuple):
-    """What the model says of a point that it was not fitted to, beside what was measured."""
+    """The model's prediction for a kind that it was not fitted to, beside the measurement."""
 
-    ask: Ask
+    ask: Kind
     said_per_second: float
     measured_per_second: float
 
 
 class Waited(NamedTuple):
-    """Latencies at a utilisation; those said are the unloaded latency and the wait of the queueing model."""
+    """Latencies at a utilisation, measured, and predicted by the unloaded latency and the wait of the queueing
+    model.
+    """
 
     utilisation: float
     per_second: float
@@ -29,33 +31,35 @@ class Waited(NamedTuple):
 
 
 def costs(capacity: Capacity) -> Table:
-    """The terms of the model."""
-    table = Table("µs of a core", "request", "each row", "each pass", "each row and pass", title="What requests cost")
+    """Return the terms of the model."""
+    table = Table("µs of a core", "request", "each row", "each pass", "each row and pass", title="Cost of requests")
     for route, each in capacity._asdict().items():
         table.add_row(f"/{route}", *(f"{1e6 * cost:.3g}" for cost in each))
     return table
 
 
 def checks(found: Sequence[Check]) -> Table:
-    """Whether the model holds where it was not fitted."""
-    table = Table("rows", "passes", "said", "measured", "measured/said", title="Requests a second on one core")
-    for ask, said, measured in found:
-        table.add_row(str(ask.rows), str(ask.passes), f"{said:.0f}", f"{measured:.0f}", f"{measured / said:.2f}")
+    """Return predictions of the model beside measurements that it was not fitted to."""
+    table = Table("rows", "passes", "predicted", "measured", "ratio", title="Requests a second on one core")
+    for ask, predicted, measured in found:
+        table.add_row(
+            str(ask.rows), str(ask.passes), f"{predicted:.0f}", f"{measured:.0f}", f"{measured / predicted:.2f}"
+        )
     return table
 
 
-def waits(ask: Ask, waited: Sequence[Waited]) -> Table:
-    """Whether the queueing model holds."""
-    title = f"Latency, ms, of {ask.passes} passes that come at random times"
-    table = Table("utilisation", "requests/s", "p50 said", "measured", "p99 said", "measured", title=title)
+def waits(ask: Kind, waited: Sequence[Waited]) -> Table:
+    """Return predictions of the queueing model beside measurements."""
+    title = f"Latency, ms, of {ask.passes} passes, Poisson arrivals"
+    table = Table("utilisation", "requests/s", "p50 predicted", "measured", "p99 predicted", "measured", title=title)
     for one in waited:
         table.add_row(f"{one.utilisation:.2f}", f"{one.per_second:.0f}", *(f"{figure:.1f}" for figure in one[2:]))
     return table
 
 
 def batches(connections: Sequence[int], batched: Sequence[Measured]) -> Table:
-    """What a reply costs as more come together."""
-    title = "Micro-batching of /predict: what waiting together saves"
+    """Return the cost of a reply by the number of connections."""
+    title = "Micro-batching of /predict"
     table = Table("connections", "requests/s", "CPU µs", "p50, ms", "p99, ms", title=title)
     for at, one in zip(connections, batched, strict=True):
         figures = (f"{one.per_second:.0f}", f"{1e6 * one.cpu_seconds:.0f}", f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}")
@@ -64,7 +68,7 @@ def batches(connections: Sequence[int], batched: Sequence[Measured]) -> Table:
 
 
 def plans(found: Sequence[Plan], p99_ms: float, price: float) -> Table:
-    """What each load needs."""
+    """Return the needs of each load."""
     title = f"Cores for one row a request, 99 % within {p99_ms:g} ms, at {price:g} a core and hour"
     table = Table("requests/s", "passes", "utilisation", "cores", "price of a million", title=title)
     for one in found:

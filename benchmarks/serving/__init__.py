@@ -1,1 +1,1 @@
-"""How fast models are served: Dropserve beside its peers, every answer verified. `python -m benchmarks.serving`."""
+"""The speed of serving models, beside peers, with every answer verified: `python -m benchmarks.serving`."""

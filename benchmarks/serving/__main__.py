@@ -1,7 +1,7 @@
 """Measure Dropserve beside its peers: `python -m benchmarks.serving`.
 
-One server runs at a time, on the machine that also makes the load. Contenders take turns, the order is turned
-round at each repeat, and medians over repeats are told.
+One server runs at a time, on the machine of the load generator. Contenders take turns, in alternating order, and
+medians over repeats are reported.
 """
 
 import json
@@ -34,14 +34,14 @@ Pythons = dict[str, Path]
 
 
 def main(
-    peers: Annotated[str, typer.Option(help=f"Whom to measure, of {', '.join((OURS, *PEERS))}.")] = "all",
+    peers: Annotated[str, typer.Option(help=f"Contenders, some of {', '.join((OURS, *PEERS))}.")] = "all",
     connections: Annotated[str, typer.Option(help="Numbers of connections.")] = "1,8,64",
     models: Annotated[str, typer.Option(help="small, large or both.")] = "small,large",
     workers: Annotated[
         str, typer.Option(help="Numbers of workers; after the first, at most connections only.")
     ] = "1,2",
-    seconds: Annotated[int, typer.Option(help="Of each measurement.", min=1)] = 3,
-    repeats: Annotated[int, typer.Option(help="Of all of it.", min=1)] = 5,
+    seconds: Annotated[int, typer.Option(help="Seconds of each measurement.", min=1)] = 3,
+    repeats: Annotated[int, typer.Option(help="Repeats of all measurements.", min=1)] = 5,
     out: Annotated[Path, typer.Option(help="JSON file to write; the plot goes beside it.")] = Path(
         "build/serving.json"
     ),
@@ -66,13 +66,13 @@ def main(
             one for one in CONTENDERS if (one.peer or OURS) in (OURS, *pythons) and (one.peer or OURS) in chosen
         ]
         visits = list(measure(plan, contenders, pythons, reasons, console))
-        tell(plan, visits, reasons, list(pythons), out, console)
+        report_results(plan, visits, reasons, list(pythons), out, console)
     elif reasons:
         console.print(reasons_table(reasons))
 
 
 def choose(option: str, text: str, known: Sequence[str]) -> list[str]:
-    """Names from a list with commas."""
+    """Return names separated by commas."""
     names = list(known) if text == "all" else text.split(",")
     for name in names:
         if name not in known:
@@ -81,14 +81,14 @@ def choose(option: str, text: str, known: Sequence[str]) -> list[str]:
 
 
 def numbers(option: str, text: str) -> list[int]:
-    """Numbers from a list with commas."""
+    """Return numbers separated by commas."""
     if not all(part.isdecimal() and int(part) for part in text.split(",")):
         raise typer.BadParameter(f"{option}: expected whole numbers from 1 with commas between, found {text}")
     return [int(part) for part in text.split(",")]
 
 
 def install_all(peers: Sequence[str], reasons: Reasons, console: Console) -> Pythons:
-    """Each peer's interpreter; who cannot be installed is among the reasons instead."""
+    """Return each peer's interpreter; failures are added to the reasons."""
     pythons = {}
     for peer in peers:
         with console.status(f"installing {peer}"):
@@ -102,7 +102,9 @@ def install_all(peers: Sequence[str], reasons: Reasons, console: Console) -> Pyt
 def measure(
     plan: Plan, contenders: Sequence[Contender], pythons: Pythons, reasons: Reasons, console: Console
 ) -> Iterator[Visit]:
-    """All visits; who fails is among the reasons, and not visited again with that model and workers."""
+    """Yield all visits; a failing contender is added to the reasons, and not measured again with that model and
+    workers.
+    """
     with console.status("publishing models") as status:
         subjects.make(MODELS)
         prepared = {name: subjects.read(MODELS, name) for name in plan.models}
@@ -118,10 +120,10 @@ def measure(
                 reasons[key] = str(failure)
 
 
-def tell(
+def report_results(
     plan: Plan, visits: Sequence[Visit], reasons: Reasons, peers: Sequence[str], out: Path, console: Console
 ) -> None:
-    """On the terminal, in a file, in a picture."""
+    """Report on the terminal, in a file and in a picture."""
     found = summarise(one for one in visits if (one.model, one.workers, one.contender) not in reasons)
     reached = list(goals(found))
     for table in (*tables(found), goal_table(reached)):
@@ -138,7 +140,7 @@ def tell(
 
 
 def picture(found: Table, out: Path, console: Console) -> None:
-    """Drawn at the end: what draws must not lie in memory while servers are measured."""
+    """Draw at the end, as matplotlib must not be in memory while servers are measured."""
     from benchmarks.serving.plot import draw
 
     for suffix in (".png", ".svg"):

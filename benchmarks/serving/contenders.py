@@ -1,4 +1,4 @@
-"""Who is measured: what each is sent, where, and where its answer has the probabilities."""
+"""The contenders: requests, paths, and the probabilities in their replies."""
 
 import json
 import struct
@@ -17,45 +17,45 @@ UNCERTAINTY = f"Dropserve /uncertainty, {PASSES} samples"
 
 
 class Request(NamedTuple):
-    """What is posted."""
+    """A request to post."""
 
     body: bytes
     headers: dict[str, str] = JSON
 
 
 class Contender(NamedTuple):
-    """A server and one way of asking it."""
+    """A server and one way of calling it."""
 
     name: str
     peer: str
-    """The folder in `peers`; none for Dropserve."""
+    """The folder in `peers`; empty for Dropserve."""
     path: str
     encode: Callable[[list[float]], Request]
-    """A row → what is posted."""
+    """Return the request for a row."""
     decode: Callable[[bytes], list[float]]
-    """A reply's body → the row's probabilities."""
+    """Return the row's probabilities in a reply's body."""
     question: str = "predict"
-    """Which of the subject's answers must come."""
+    """The kind of the subject's answers to verify."""
 
 
 def as_rows(row: list[float]) -> Request:
-    """The body that needs no explanation."""
+    """Return a body with a list of rows."""
     return Request(json.dumps({"inputs": [row]}).encode())
 
 
 def as_samples(row: list[float]) -> Request:
-    """The same, asking an ensemble."""
+    """Return the same with a number of samples."""
     return Request(json.dumps({"inputs": [row], "samples": PASSES}).encode())
 
 
 def as_tensor(row: list[float]) -> Request:
-    """Open Inference Protocol, JSON."""
+    """Return an inference request of the Open Inference Protocol, JSON."""
     tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP32", "data": row}
     return Request(json.dumps({"inputs": [tensor]}).encode())
 
 
 def as_binary(row: list[float]) -> Request:
-    """Open Inference Protocol, binary tensor data: JSON that describes, then the numbers, little-endian."""
+    """Return one with binary tensor data: JSON, then the numbers, little-endian."""
     data = struct.pack(f"<{len(row)}f", *row)
     tensor = {"name": "input", "shape": [1, len(row)], "datatype": "FP32"}
     output = {"name": "probabilities", "parameters": {"binary_data": True}}
@@ -66,19 +66,19 @@ def as_binary(row: list[float]) -> Request:
 
 
 def from_rows(body: bytes) -> list[float]:
-    """Of `{"probabilities": [[…]]}`."""
+    """Read `{"probabilities": [[…]]}`."""
     probabilities: list[float] = json.loads(body)["probabilities"][0]
     return probabilities
 
 
 def from_list(body: bytes) -> list[float]:
-    """Of `[[…]]`."""
+    """Read `[[…]]`."""
     probabilities: list[float] = json.loads(body)[0]
     return probabilities
 
 
 def from_prediction(field: str) -> Callable[[bytes], list[float]]:
-    """Of Dropserve's reply, an object a row."""
+    """Return a reader of Dropserve's reply, an object a row."""
 
     def decode(body: bytes) -> list[float]:
         probabilities: list[float] = json.loads(body)["predictions"][0][field]
@@ -88,14 +88,14 @@ def from_prediction(field: str) -> Callable[[bytes], list[float]]:
 
 
 def from_tensor(body: bytes) -> list[float]:
-    """Of the Open Inference Protocol, JSON; KServe's SDK names its output itself."""
+    """Read a reply of the Open Inference Protocol, JSON; KServe's SDK chooses the name of its output."""
     outputs: list[dict[str, Any]] = json.loads(body)["outputs"]
     data: list[float] = outputs[-1]["data"]
     return data
 
 
 def from_binary(body: bytes) -> list[float]:
-    """The numbers at the end of it."""
+    """Read the numbers at the end."""
     return list(struct.unpack(f"<{CLASSES}f", body[-4 * CLASSES :]))
 
 

@@ -1,4 +1,4 @@
-"""A virtual environment a peer, made once from its requirements."""
+"""A virtual environment for each peer, made once from its requirements."""
 
 import subprocess
 import sys
@@ -10,13 +10,13 @@ PEERS = Path(__file__).parent / "peers"
 
 
 def packages(peer: str) -> list[str]:
-    """What it is pinned to."""
+    """Return the pinned packages of a peer."""
     lines = _requirements(peer).read_text().splitlines()
     return [line for line in lines if not line.startswith("#")]
 
 
 def install(peer: str, folder: Path) -> Path:
-    """The interpreter of the peer's environment below `folder`; nothing is done if it has what is required.
+    """Return the interpreter of the peer's environment below `folder`, which is made unless it is up to date.
 
     Raises NotRun if it cannot be installed.
     """

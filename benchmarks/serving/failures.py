@@ -1,5 +1,5 @@
-"""Why there are no figures."""
+"""The error of a contender without figures."""
 
 
 class NotRun(Exception):
-    """A contender cannot be measured. The message says why."""
+    """A contender cannot be measured; the message gives the reason."""

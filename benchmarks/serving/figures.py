@@ -1,4 +1,4 @@
-"""Visits → figures: the median over repeats of everything that is told."""
+"""Summarise visits as medians over repeats."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
@@ -10,7 +10,7 @@ MEGABYTE = 1e6
 
 
 class Line(NamedTuple):
-    """At one number of connections."""
+    """Figures at one number of connections."""
 
     per_second: float
     p50_ms: float
@@ -18,20 +18,20 @@ class Line(NamedTuple):
     cpu_us: float
     """CPU time of the server for each request."""
     refused: float
-    """Share of the requests."""
+    """The share of requests that were refused."""
     broken: int
     disturbed: float
-    """Cores that all else on the machine took meanwhile, but the load generator."""
+    """Cores used meanwhile by all other processes, without the load generator."""
 
 
 class Figures(NamedTuple):
-    """Of one contender, model and number of workers."""
+    """Figures of one contender, model and number of workers."""
 
     ready_seconds: float
     idle_mb: float
     loaded_mb: float
     at: Mapping[int, Line]
-    """By connections."""
+    """Figures by connections."""
 
 
 Key = tuple[str, int, str]
@@ -40,7 +40,7 @@ Table = Mapping[Key, Figures]
 
 
 def summarise(visits: Iterable[Visit]) -> Table:
-    """Medians of all visits with the same key."""
+    """Return medians of all visits with the same key."""
     groups: dict[Key, list[Visit]] = {}
     for visit in visits:
         groups.setdefault((visit.model, visit.workers, visit.contender), []).append(visit)
@@ -48,7 +48,7 @@ def summarise(visits: Iterable[Visit]) -> Table:
 
 
 def figures(visits: Sequence[Visit]) -> Figures:
-    """Of visits to the same contender."""
+    """Return medians of visits to the same contender."""
     return Figures(
         median(visit.ready_seconds for visit in visits),
         median(visit.idle_bytes for visit in visits) / MEGABYTE,
@@ -58,7 +58,7 @@ def figures(visits: Sequence[Visit]) -> Figures:
 
 
 def line(repeats: Sequence[Measured]) -> Line:
-    """Of the same load, repeated."""
+    """Return medians of the same load, repeated."""
     loads = [measured.load for measured in repeats]
     return Line(
         median(load.per_second for load in loads),

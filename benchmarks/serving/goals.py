@@ -1,4 +1,4 @@
-"""What Dropserve aims at, beside what was measured; all of it with one small model."""
+"""Dropserve's goals beside measurements, with one small model."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from benchmarks.serving.figures import Figures, Table
 MODEL = "small"
 FEW, SOME, MANY = 1, 8, 64
 FRAMEWORKS = ("LitServe", "BentoML", "KServe SDK", "MLServer")
-OTHERS = [one.name for one in CONTENDERS if one.peer and one.name not in (REFERENCE, CONSTANT)]
+PEERS = [one.name for one in CONTENDERS if one.peer and one.name not in (REFERENCE, CONSTANT)]
 
 
 class Goal(NamedTuple):
@@ -23,14 +23,14 @@ class Goal(NamedTuple):
 
     @property
     def met(self) -> bool | None:
-        """None where it was not measured."""
+        """Whether the goal is met; None where it was not measured."""
         if self.measured is None:
             return None
         return self.measured <= self.bound if self.at_most else self.measured >= self.bound
 
 
 def goals(table: Table) -> Iterator[Goal]:
-    """All of them."""
+    """Yield all goals."""
 
     def find(name: str, workers: int = 1) -> Figures | None:
         return table.get((MODEL, workers, name))
@@ -40,7 +40,7 @@ def goals(table: Table) -> Iterator[Goal]:
         rates = ratio(rate(predict), rate(find(name)))
         yield Goal(f"requests a second at {MANY} connections, of those of {name}", bound, rates)
     yield Goal(f"requests a second at {MANY} connections, two workers of one", 1.8, ratio(rate(two), rate(predict)))
-    for name in OTHERS:
+    for name in PEERS:
         times = ratio(p99(predict), p50(find(name), SOME))
         yield Goal(f"p99 at {SOME} connections, of p50 of {name}", 1.0, times, at_most=True)
     times = ratio(p50(uncertainty, FEW), p50(predict, FEW))
@@ -50,20 +50,20 @@ def goals(table: Table) -> Iterator[Goal]:
 
 
 def rate(figures: Figures | None) -> float | None:
-    """Requests a second under many connections."""
+    """Return the requests a second with many connections."""
     return figures.at[MANY].per_second if figures and MANY in figures.at else None
 
 
 def p50(figures: Figures | None, connections: int) -> float | None:
-    """Milliseconds."""
+    """Return the median latency in milliseconds."""
     return figures.at[connections].p50_ms if figures and connections in figures.at else None
 
 
 def p99(figures: Figures | None) -> float | None:
-    """Milliseconds, under some connections."""
+    """Return the 99th percentile of latency in milliseconds, with some connections."""
     return figures.at[SOME].p99_ms if figures and SOME in figures.at else None
 
 
 def ratio(one: float | None, other: float | None) -> float | None:
-    """None where one of them was not measured."""
+    """Return the ratio; None where one of both was not measured."""
     return one / other if one is not None and other else None

@@ -1,6 +1,6 @@
-"""Load from wrk: so many connections, each asking again as soon as it was answered.
+"""Generate load with wrk: each connection sends the next request when the last is answered.
 
-Latency is that of a closed loop: what a caller sees who waits for an answer before asking again.
+Latency is that of a closed loop, as seen by a caller that waits for each answer.
 """
 
 import json
@@ -17,25 +17,25 @@ SCRIPT = Path(__file__).parent / "post.lua"
 
 
 class Load(NamedTuple):
-    """What came of it."""
+    """Results of a load."""
 
     requests: int
     seconds: float
     p50_ms: float
     p99_ms: float
     refused: int
-    """Answered with a status of 400 or more."""
+    """Answers with a status of 400 or more."""
     broken: int
-    """Connections that failed, and answers that did not come in time."""
+    """Connections that failed, and answers that timed out."""
 
     @property
     def per_second(self) -> float:
-        """Answers a second, refusals left out."""
+        """Answers a second, without refusals."""
         return (self.requests - self.refused) / self.seconds
 
 
 def wrk() -> str:
-    """The load generator; raises SystemExit if it is not installed."""
+    """Return the path of the load generator; raise SystemExit if it is not installed."""
     found = shutil.which("wrk")
     if found is None:
         raise SystemExit("wrk, the load generator, must be on the PATH: apt install wrk, or brew install wrk.")
@@ -43,7 +43,7 @@ def wrk() -> str:
 
 
 def write_requests(file: Path, port: int, path: str, requests: Iterable[Request]) -> None:
-    """For wrk to read, as they go over the wire."""
+    """Write requests for wrk, as they are sent."""
     with file.open("wb") as out:
         for request in requests:
             content = on_the_wire(port, path, request)
@@ -51,14 +51,14 @@ def write_requests(file: Path, port: int, path: str, requests: Iterable[Request]
 
 
 def on_the_wire(port: int, path: str, request: Request) -> bytes:
-    """A POST request of HTTP/1.1."""
+    """Return a POST request of HTTP/1.1."""
     headers = {"host": f"127.0.0.1:{port}", "content-length": str(len(request.body)), **request.headers}
     lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + request.body
 
 
 def put(port: int, requests: Path, connections: int, seconds: int) -> Load:
-    """Load a server with the requests of a file. Raises NotRun if wrk fails or nothing is answered."""
+    """Load a server with the requests of a file. Raises NotRun if wrk fails or all requests fail."""
     options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", "--timeout", "30s"]
     command = [wrk(), *options, "--script", str(SCRIPT), f"http://127.0.0.1:{port}", "--", str(requests)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
@@ -70,6 +70,6 @@ def put(port: int, requests: Path, connections: int, seconds: int) -> Load:
     return load
 
 
-def outcome(said: str) -> Load:
-    """From all that wrk said; the script tells it in the last line."""
-    return Load(**json.loads(said.splitlines()[-1]))
+def outcome(output: str) -> Load:
+    """Read wrk's output; the script prints the results in the last line."""
+    return Load(**json.loads(output.splitlines()[-1]))

@@ -1,4 +1,4 @@
-"""One visit to a contender: start it, verify its answers, load it, verify again, stop it."""
+"""Visit a contender: start it, verify its answers, load it, verify again, stop it."""
 
 import tempfile
 from collections.abc import Sequence
@@ -17,24 +17,25 @@ from benchmarks.serving.servers import Server, serving
 from benchmarks.serving.subjects import CLASSES, Prepared, Rows
 
 TOLERANCE = 1e-4
-ASKED_AT_A_TIME = 8
-"""While answers are verified, so that rows mixed up in a batch are found."""
+"""The relative tolerance of probabilities."""
+VERIFIED_AT_ONCE = 8
+"""Concurrent requests of the verification, which finds rows mixed up in a batch."""
 WARM_UP_SECONDS = 1
 
 
 class Measured(NamedTuple):
-    """Under load of so many connections."""
+    """Results with so many connections."""
 
     connections: int
     load: Load
     cpu_seconds: float
-    """Of the server, all its processes together."""
+    """CPU seconds of all the server's processes."""
     other_cpu_seconds: float
-    """Of all else on the machine but the load generator: what disturbed."""
+    """CPU seconds of all other processes, without the load generator."""
 
 
 class Visit(NamedTuple):
-    """What one start of a contender's server showed."""
+    """Results of one start of a contender's server."""
 
     model: str
     workers: int
@@ -48,7 +49,7 @@ class Visit(NamedTuple):
 def visit(
     contender: Contender, python: Path, prepared: Prepared, workers: int, connections: Sequence[int], seconds: int
 ) -> Visit:
-    """Measure at each number of connections for so many seconds; raises NotRun if answers are wrong or missing."""
+    """Measure at each number of connections; raise NotRun if answers are wrong or missing."""
     requests = [contender.encode(row) for row in prepared.rows]
     expected = prepared.answers.get(contender.question, [[1 / CLASSES] * CLASSES] * len(requests))
     with (
@@ -66,7 +67,7 @@ def visit(
 
 
 def measure(server: Server, requests: Path, connections: int, seconds: int) -> Measured:
-    """Load it once."""
+    """Load the server once."""
     before = _clocks(server)
     load = put(server.port, requests, connections, seconds)
     of_server, of_load, of_machine = (now - then for now, then in zip(_clocks(server), before, strict=True))
@@ -74,18 +75,18 @@ def measure(server: Server, requests: Path, connections: int, seconds: int) -> M
 
 
 def _clocks(server: Server) -> tuple[float, float, float]:
-    """CPU seconds so far: of the server, of load generators that have ended, of the machine."""
+    """Return the CPU seconds so far of the server, of finished load generators, and of the machine."""
     ended = getrusage(RUSAGE_CHILDREN)
     return cpu_seconds(server.pid), ended.ru_utime + ended.ru_stime, machine_cpu_seconds()
 
 
 def verify(server: Server, contender: Contender, requests: Sequence[Request], expected: Rows) -> None:
-    """Ask each request once, several at a time; raises NotRun unless all answers are right."""
+    """Send each request once, several at a time; raise NotRun unless all answers are right."""
 
     def answer(request: Request) -> list[float]:
         return contender.decode(server.ask(contender.path, request))
 
-    with ThreadPoolExecutor(ASKED_AT_A_TIME) as pool:
+    with ThreadPoolExecutor(VERIFIED_AT_ONCE) as pool:
         try:
             answers = list(pool.map(answer, requests))
         except (OSError, HTTPException, LookupError, ValueError) as error:
@@ -95,8 +96,8 @@ def verify(server: Server, contender: Contender, requests: Sequence[Request], ex
             raise NotRun(f"row {number}: expected {wanted[:3]} …, found {found[:3]} …")
 
 
-def same(found: Sequence[float], wanted: Sequence[float]) -> bool:
-    """Whether these are the same probabilities, up to what float32 arithmetic in another order changes."""
-    return len(found) == len(wanted) and all(
-        isclose(one, other, rel_tol=TOLERANCE) for one, other in zip(found, wanted, strict=True)
+def same(found: Sequence[float], expected: Sequence[float]) -> bool:
+    """Return whether the probabilities agree, up to float32 arithmetic in another order."""
+    return len(found) == len(expected) and all(
+        isclose(one, other, rel_tol=TOLERANCE) for one, other in zip(found, expected, strict=True)
     )

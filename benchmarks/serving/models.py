@@ -1,7 +1,7 @@
-"""The networks that are served, published as users publish theirs, and what they must answer to the rows that are sent.
+"""Publish the networks to serve, and compute the right answers to their rows.
 
-`python -m benchmarks.serving.models FOLDER` in a process of its own: what it needs, torch before all, must not lie
-in the memory of the process that measures.
+`python -m benchmarks.serving.models FOLDER` runs in a process of its own, as torch must not be in the memory of the
+process that measures.
 """
 
 import json
@@ -25,7 +25,7 @@ Float32 = NDArray[np.float32]
 
 
 def main(folder: Path) -> None:
-    """Publish every subject in a folder of its own, with its rows beside."""
+    """Publish every subject in a folder of its own, with its rows."""
     for subject in SUBJECTS.values():
         generator = torch.Generator().manual_seed(SEED)
         drawn = torch.randn((ROWS, subject.features), generator=generator)
@@ -47,7 +47,7 @@ def main(folder: Path) -> None:
 
 
 def mlp(subject: Subject) -> nn.Sequential:
-    """Linear layers with ReLU between, dropout before all but the first; random weights."""
+    """Return linear layers with ReLU between, and dropout before all but the first; random weights."""
     torch.manual_seed(SEED)
     layers: list[nn.Module] = [nn.Linear(subject.features, subject.hidden[0]), nn.ReLU()]
     for width, units in zip(subject.hidden, (*subject.hidden[1:], CLASSES), strict=True):
@@ -56,12 +56,12 @@ def mlp(subject: Subject) -> nn.Sequential:
 
 
 def deterministic(published: Path, rows: Float32) -> Float32:
-    """The probabilities (rows, classes) that onnxruntime itself computes."""
+    """Return the probabilities (rows, classes) of onnxruntime itself."""
     return softmax(run(published / PREDICT_GRAPH, [rows]))
 
 
 def sampled(published: Path, manifest: Manifest, rows: Float32) -> Float32:
-    """The mean probabilities (rows, classes) of the thinned networks that the service takes unless told otherwise."""
+    """Return the mean probabilities (rows, classes) of the service's default samples."""
     sites = enumerate(manifest.sites)
     masks = [draw_masks(SEED, number, site.p, site.shape, 0, PASSES) for number, site in sites]
     drawn = softmax(run(published / SAMPLE_GRAPH, [rows, *masks]))  # (passes, rows, classes)
@@ -70,14 +70,14 @@ def sampled(published: Path, manifest: Manifest, rows: Float32) -> Float32:
 
 
 def run(graph: Path, feeds: Sequence[Float32]) -> Float32:
-    """A graph's only output."""
+    """Return a graph's only output."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in session.get_inputs()]
     return np.asarray(session.run(None, dict(zip(names, feeds, strict=True)))[0])
 
 
 def softmax(logits: Float32) -> Float32:
-    """Over the last axis."""
+    """Return the softmax over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     probabilities: Float32 = powers / powers.sum(axis=-1, keepdims=True)
     return probabilities

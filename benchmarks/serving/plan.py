@@ -1,4 +1,4 @@
-"""What is measured, in which order."""
+"""The measurements and their order."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Plan(NamedTuple):
     repeats: int
 
     def turns(self, contenders: Sequence[Contender]) -> Iterator[tuple[str, int, Contender]]:
-        """Who comes when: every contender once before any comes again."""
+        """Yield the turns: every contender once before any is repeated."""
         for model in self.models:
             for workers in self.workers:
                 for repeat in range(self.repeats):
@@ -24,5 +24,5 @@ class Plan(NamedTuple):
                         yield model, workers, contender
 
     def counts(self, workers: int) -> list[int]:
-        """All numbers of connections for the first number of workers, for others the highest."""
+        """Return all numbers of connections for the first number of workers, for others the highest."""
         return self.connections if workers == self.workers[0] else self.connections[-1:]

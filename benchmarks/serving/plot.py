@@ -1,4 +1,4 @@
-"""Figures → a picture: how many requests, and how long each takes."""
+"""Draw the figures: requests a second, and latencies."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ OURS, OTHERS = "tab:orange", "tab:blue"
 
 
 def draw(found: Table, file: Path) -> None:
-    """A row of panels a model: requests a second, and latency, by connections; with the fewest workers."""
+    """Draw a row of panels a model: requests a second, and latency, by connections; with the fewest workers."""
     models = list(dict.fromkeys(model for model, _, _ in found))
     mpl.rcParams["svg.hashsalt"] = "serving"
     figure = Figure(figsize=(14, 5 * len(models)), layout="constrained")
@@ -28,7 +28,7 @@ def draw(found: Table, file: Path) -> None:
 
 
 def draw_rates(panel: Axes, title: str, rows: Rows) -> None:
-    """A bar a contender, at most connections, with times the naive one beside."""
+    """Draw a bar a contender, at most connections, with its ratio to the naive one."""
     most = max(count for figures in rows.values() for count in figures.at)
     rates = [figures.at[most].per_second for figures in rows.values()]
     bars = panel.barh(list(rows), rates, color=[_colour(name) for name in rows])
@@ -40,7 +40,7 @@ def draw_rates(panel: Axes, title: str, rows: Rows) -> None:
 
 
 def draw_latencies(panel: Axes, title: str, rows: Rows) -> None:
-    """From p50 to p99, a line a contender and number of connections."""
+    """Draw a line from p50 to p99 for each contender and number of connections."""
     counts = sorted({count for figures in rows.values() for count in figures.at})
     for place, (name, figures) in enumerate(rows.items()):
         for step, count in enumerate(counts):

@@ -1,4 +1,4 @@
-"""All that was found → JSON, with what it was found on."""
+"""Record all results and their conditions as JSON."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ LIBRARIES = ("httptools", "msgspec", "numpy", "onnxruntime", "orjson", "uvicorn"
 
 
 def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
-    """What was measured, on what."""
+    """Return the plan and its conditions."""
     return {
         **conditions("benchmarks.serving"),
         "plan": plan._asdict(),
@@ -29,15 +29,15 @@ def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
 
 
 def generator() -> str:
-    """The load generator's name and version; it ends with status 1 when it tells them."""
-    told = subprocess.run([wrk(), "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
-    return " ".join(told.split()[:2])
+    """Return the load generator's name and version, which it prints with exit status 1."""
+    printed = subprocess.run([wrk(), "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return " ".join(printed.split()[:2])
 
 
 def results(
     visits: Sequence[Visit], found: Table, reached: Sequence[Goal], reasons: Mapping[Any, str]
 ) -> dict[str, Any]:
-    """Everything, the single visits too."""
+    """Return all results, with single visits."""
 
     def named(key: Key) -> dict[str, Any]:
         return dict(zip(("model", "workers", "contender"), key, strict=True))

@@ -1,4 +1,4 @@
-"""Figures → tables for the terminal."""
+"""Report figures as tables for the terminal."""
 
 from collections.abc import Iterable, Mapping
 from statistics import median
@@ -13,11 +13,11 @@ from benchmarks.serving.subjects import SUBJECTS
 
 Rows = dict[str, Figures]
 QUIET = 0.2
-"""Cores that others may take."""
+"""Cores that other processes may use."""
 
 
 def tables(found: Table) -> Iterable[Drawn]:
-    """For each model: speed and cost with the fewest workers, then what more workers bring."""
+    """Yield for each model speed and cost with the fewest workers, then the effect of more workers."""
     for model in dict.fromkeys(model for model, _, _ in found):
         counts = sorted({workers for other, workers, _ in found if other == model})
         first = select(found, model, counts[0])
@@ -28,13 +28,13 @@ def tables(found: Table) -> Iterable[Drawn]:
 
 
 def select(found: Table, model: str, workers: int) -> Rows:
-    """By contender, in their order."""
+    """Return figures by contender, in their order."""
     order = ((one.name, found.get((model, workers, one.name))) for one in CONTENDERS)
     return {name: figures for name, figures in order if figures}
 
 
 def speed(title: str, rows: Rows) -> Drawn:
-    """Requests a second and latency at each number of connections."""
+    """Return requests a second and latency at each number of connections."""
     counts = sorted({count for figures in rows.values() for count in figures.at})
     columns = [f"{count}: {what}" for count in counts for what in ("req/s", "×", "p50 ms", "p99 ms")]
     drawn = _table(f"{title}; at each number of connections, × is times {NAIVE}", columns)
@@ -50,14 +50,14 @@ def _speed(line: Line, naive: Figures | None, count: int) -> tuple[str, str, str
 
 
 def _failures(figures: Figures) -> str:
-    """What is not to be overlooked."""
+    """Return a remark on refused requests and broken connections."""
     refused = max(line.refused for line in figures.at.values())
     broken = sum(line.broken for line in figures.at.values())
     return f"{f' ({refused:.1%} refused)' if refused else ''}{f' ({broken} broken)' if broken else ''}"
 
 
 def cost(title: str, rows: Rows) -> Drawn:
-    """What a server takes of the machine."""
+    """Return the resources that a server needs."""
     most = max(count for figures in rows.values() for count in figures.at)
     columns = (f"CPU µs a request, {most} connections", "idle MB", "MB after load", "start s")
     drawn = _table(title, columns)
@@ -68,7 +68,7 @@ def cost(title: str, rows: Rows) -> Drawn:
 
 
 def scaling(title: str, rows: Rows, first: Rows) -> Drawn:
-    """More workers beside the fewest, at the same connections."""
+    """Return more workers beside the fewest, at the same connections."""
     most = max(count for figures in rows.values() for count in figures.at)
     columns = ("req/s", "× fewest workers", "p50 ms", "p99 ms", "CPU µs a request", "idle MB", "start s")
     drawn = _table(f"{title}; {most} connections", columns)
@@ -82,7 +82,7 @@ def scaling(title: str, rows: Rows, first: Rows) -> Drawn:
 
 
 def goal_table(goals: Iterable[Goal]) -> Drawn:
-    """Each goal, what was measured, and whether it is met."""
+    """Return each goal, its measurement, and whether it is met."""
     drawn = _table("Goals of Dropserve's /predict, small model", ("goal", "measured", ""))
     words = {None: "not measured", True: "met", False: "not met"}
     for goal in goals:
@@ -92,14 +92,14 @@ def goal_table(goals: Iterable[Goal]) -> Drawn:
 
 
 def disturbance(found: Table) -> str:
-    """How far the figures may be trusted."""
+    """Return a remark on other work on the machine."""
     cores = [line.disturbed for figures in found.values() for line in figures.at.values()]
     text = f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most"
-    return f"{text}: too much, measure again when it is quiet." if max(cores) > QUIET else f"{text}."
+    return f"{text}: too much; repeat the measurement on an idle machine." if max(cores) > QUIET else f"{text}."
 
 
 def reasons_table(reasons: Mapping[Any, str]) -> Drawn:
-    """Who was not run, and why."""
+    """Return the contenders that were not run, and the reasons."""
     drawn = Drawn("not run", "reason", title="Not run")
     for what, reason in reasons.items():
         drawn.add_row(what if isinstance(what, str) else ", ".join(map(str, what)), reason)

@@ -1,4 +1,4 @@
-"""A server: started, waited for, stopped with all that it started."""
+"""Start a server, wait for it, and stop it with all its processes."""
 
 import http.client
 import os
@@ -26,21 +26,21 @@ SECONDS_BETWEEN_PROBES = 0.01
 
 
 class Server(NamedTuple):
-    """One that answers."""
+    """A running server."""
 
     pid: int
     port: int
     ready_seconds: float
-    """From its start to its first answer."""
+    """Seconds from its start to its first answer."""
 
     def ask(self, path: str, request: Request) -> bytes:
-        """A reply's body. Raises NotRun on any status but 200, OSError or HTTPException where there is none."""
+        """Return a reply's body. Raises NotRun on any status but 200, OSError or HTTPException without a reply."""
         return ask(self.port, path, request)
 
 
 @contextmanager
 def serving(contender: Contender, python: Path, prepared: Prepared, workers: int) -> Iterator[Server]:
-    """A server of the contender; raises NotRun if it does not come to answer what it will be asked."""
+    """Run a contender's server; raise NotRun if it does not answer."""
     port, request = free_port(), contender.encode(prepared.rows[0])
     variables = {
         "BENCHMARK_MODEL": str(prepared.graph.absolute()),
@@ -54,7 +54,7 @@ def serving(contender: Contender, python: Path, prepared: Prepared, workers: int
 
 
 def dropserve(models: Path, port: int, workers: int = 1) -> list[str]:
-    """The command that serves these models; a peer is told what to do by its environment."""
+    """Return the command that serves these models; peers are configured by their environment."""
     serve = [sys.executable, "-m", "service", "serve", "--models", str(models.absolute())]
     return [*serve, "--host", HOST, "--port", str(port), "--workers", str(workers)]
 
@@ -63,7 +63,7 @@ def dropserve(models: Path, port: int, workers: int = 1) -> list[str]:
 def started(
     command: Sequence[str], variables: dict[str, str], port: int, path: str, request: Request
 ) -> Iterator[Server]:
-    """What the command starts, in an empty folder of its own; raises NotRun if it does not come to answer."""
+    """Run a command's server in an empty folder; raise NotRun if it does not answer."""
     with tempfile.TemporaryDirectory(prefix="serving-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as out:
@@ -79,33 +79,33 @@ def started(
 
 
 def environment(folder: str) -> dict[str, str]:
-    """Of a server's process: nothing that would change Dropserve's defaults, no trace left in the system."""
+    """Return a server's environment, without settings of Dropserve or Python, and with temporary folders."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DROPSERVE_", "PYTHON"))}
     return kept | {"PYTHONPATH": str(ROOT), "TMPDIR": folder, "RAY_TMPDIR": folder}
 
 
 def wait(process: subprocess.Popen[bytes], port: int, path: str, request: Request, log: Path) -> None:
-    """Until the first answer to the request."""
+    """Wait until the first answer to the request."""
     deadline = perf_counter() + SECONDS_TO_START
     while perf_counter() < deadline:
         with suppress(OSError, http.client.HTTPException, NotRun):
             ask(port, path, request)
             return
         if process.poll() is not None:
-            raise NotRun(f"it ended as it started: {complaint(log)}")
+            raise NotRun(f"it exited at its start: {complaint(log)}")
         sleep(SECONDS_BETWEEN_PROBES)
     raise NotRun(f"no answer in {SECONDS_TO_START} s: {complaint(log)}")
 
 
 def complaint(log: Path) -> str:
-    """The last line of what the server said that speaks of an error; if none does, the last."""
+    """Return the last line of the log that contains an error, else the last line."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["nothing was said"])[-1][:200]
+    return (errors or lines or ["the log is empty"])[-1][:200]
 
 
 def ask(port: int, path: str, request: Request) -> bytes:
-    """See `Server.ask`."""
+    """Post a request; see `Server.ask`."""
     connection = http.client.HTTPConnection(HOST, port, timeout=SECONDS_TO_START)
     try:
         connection.request("POST", path, request.body, request.headers)
@@ -119,7 +119,7 @@ def ask(port: int, path: str, request: Request) -> bytes:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask it to end, wait for it and for all that it started, and kill what is left after a while."""
+    """Terminate the server, wait for all its processes, and kill those left after a while."""
     tree = descendants(process.pid)
     process.terminate()
     deadline = perf_counter() + SECONDS_TO_STOP
@@ -133,7 +133,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as found:
         found.bind((HOST, 0))
         return int(found.getsockname()[1])

@@ -1,4 +1,4 @@
-"""The networks to be served, by name; `benchmarks.serving.models` makes them."""
+"""The networks to serve, by name; `benchmarks.serving.models` makes them."""
 
 import json
 import shutil
@@ -13,13 +13,14 @@ PASSES = 100
 
 
 class Subject(NamedTuple):
-    """A multilayer perceptron of so many features, and units in its hidden layers."""
+    """A multilayer perceptron with so many features, and units in its hidden layers."""
 
     name: str
     features: int
     hidden: tuple[int, ...]
 
     def __str__(self) -> str:
+        """Return the widths as text."""
         return "-".join(map(str, (self.features, *self.hidden, CLASSES)))
 
 
@@ -29,26 +30,26 @@ Rows = list[list[float]]
 
 
 class Prepared(NamedTuple):
-    """A subject that is published, the rows to ask, and what must be answered to each."""
+    """A published subject, its rows, and the right answers."""
 
     subject: Subject
     models: Path
     """The folder that Dropserve serves."""
     graph: Path
-    """The deterministic graph, which all serve."""
+    """The deterministic graph, which all contenders serve."""
     rows: Rows
     answers: dict[str, Rows]
-    """Probabilities by question: `predict`, `uncertainty`."""
+    """Probabilities by kind: `predict`, `uncertainty`."""
 
 
 def make(folder: Path) -> None:
-    """Make all subjects anew, in a process of its own."""
+    """Make all subjects, in a process of its own."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "benchmarks.serving.models", str(folder)], check=True)  # noqa: S603 - our own
 
 
 def read(folder: Path, name: str) -> Prepared:
-    """What `make` left in the folder."""
+    """Return what `make` wrote to the folder."""
     answers = json.loads((folder / name / "rows.json").read_text())
     models = folder / name / "models"
     return Prepared(SUBJECTS[name], models, models / "mlp" / "1" / "predict.onnx", answers.pop("rows"), answers)

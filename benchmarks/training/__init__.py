@@ -1,1 +1,1 @@
-"""How fast networks are trained, beside those who do the same."""
+"""The speed of training, beside peers."""

@@ -1,7 +1,7 @@
 """Time training beside every peer: `python -m benchmarks.training`. Linux only.
 
-Everyone trains the same networks with the same batches, optimiser and number of steps, each in a process of its own
-environment; they alternate, only one works at a time, and none is timed before its loss was found to be near ours.
+All train the same networks with the same batches, optimiser and number of steps, each in a process of its own
+environment; they alternate, only one works at a time, and each is timed only if its loss agrees with Dropserve's.
 """
 
 import os
@@ -23,14 +23,14 @@ HERE = Path(__file__).parent / "peers"
 
 
 def main(
-    networks: Annotated[str, typer.Option(help="Networks, with commas between.")] = ",".join(NETWORKS),
-    peers: Annotated[str, typer.Option(help="Whom to compare with.")] = ",".join(PEERS),
-    threads: Annotated[int, typer.Option(help="Threads that everyone may use.", min=1)] = os.cpu_count() or 1,
+    networks: Annotated[str, typer.Option(help="Networks, separated by commas.")] = ",".join(NETWORKS),
+    peers: Annotated[str, typer.Option(help="Peers, separated by commas.")] = ",".join(PEERS),
+    threads: Annotated[int, typer.Option(help="Threads of each contender.", min=1)] = os.cpu_count() or 1,
     steps: Annotated[int, typer.Option(help="Steps of an epoch, which is one turn.", min=1)] = 60,
-    repeats: Annotated[int, typer.Option(help="Turns that everyone gets.", min=1)] = 7,
+    repeats: Annotated[int, typer.Option(help="Turns of each contender.", min=1)] = 7,
     out: Annotated[Path, typer.Option(help="JSON file to write.")] = BUILD / "training.json",
 ) -> None:
-    """Install the peers, verify that everyone learns, time them in turn, print a table, write JSON."""
+    """Install the peers, verify that all learn, time them in turn, print a table, write JSON."""
     console, absent = Console(width=120), Absent()
     WORK.mkdir(parents=True, exist_ok=True)
     with console.status("installing"):
@@ -46,13 +46,13 @@ def main(
         versions = {peer: process.versions for peer, process in processes.items()}
     report.print_table(cells, console)
     report.write_json(out, cells, {"repeats": repeats, "versions": versions, "absent": absent})
-    console.print(f"Everyone learned. Written to {out}.")
+    console.print(f"All losses were verified. Written to {out}.")
     for reason in absent.values():
         console.print(f"Absent: {reason}")
 
 
 def _chosen(option: str, text: str, known: tuple[str, ...]) -> list[str]:
-    """Names with commas between."""
+    """Return names separated by commas."""
     names = [name for name in text.split(",") if name]
     if unknown := sorted(set(names) - set(known)):
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(known)}", param_hint=option)

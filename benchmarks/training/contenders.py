@@ -1,4 +1,4 @@
-"""Who takes part."""
+"""The contenders."""
 
 OURS = "dropserve"
 PLAIN = "torch"

@@ -1,4 +1,4 @@
-"""One cell of the table: everyone learns, is verified, and then trains in turn."""
+"""Measure one cell of the table: each contender learns, is verified, and then trains in turn."""
 
 from collections.abc import Mapping, Sequence
 from math import log
@@ -10,46 +10,45 @@ from benchmarks.training.contenders import OURS
 from benchmarks.training.networks import BATCH, CLASSES
 
 FIRST_EPOCHS = 5
-"""Before anything counts: what compiles does so, and whoever does not learn as we do shows it."""
+"""Epochs before timing, in which compilers run and the losses are verified."""
 CHANCE = log(CLASSES)
+"""The loss of random guessing."""
 BAND = 0.2
-"""How far a contender's loss may be from ours, in nats: first weights, orders and masks are its own. Without dropout it
-is farther away.
-"""
+"""The largest difference of losses in nats: first weights, orders and masks differ. Without dropout it is larger."""
 
 
 class DoesNotLearn(Exception):
-    """A contender's loss is not what this network's is on these rows."""
+    """A contender's loss is not that of this network on these rows."""
 
 
 class Cell(NamedTuple):
-    """What was measured; seconds of an epoch, by contender."""
+    """Measurements; seconds of an epoch, by contender."""
 
     network: str
     threads: int
     rows: int
     turns: dict[str, list[float]]
     losses: dict[str, float]
-    """Mean training loss, with dropout, in the last epoch before anything counts; nats."""
+    """Mean training loss, with dropout, in the last epoch before timing; nats."""
     absent: dict[str, str]
 
     def per_second(self, contender: str) -> float:
-        """Rows; of the median turn."""
+        """Return rows a second, of the median turn."""
         return self.rows / median(self.turns[contender])
 
     def ratio(self, peer: str) -> float:
-        """How many times as fast as the peer we are."""
+        """Return the speed of Dropserve relative to the peer's."""
         return self.per_second(OURS) / self.per_second(peer)
 
 
 def measure(processes: Mapping[str, Process], network: str, threads: int, steps: int, repeats: int) -> Cell:
-    """Verify, then alternate; raises DoesNotLearn or DoesNotRun if it is ourselves who fail."""
-    question = {"network": network, "steps": steps, "seed": 0}
+    """Verify, then alternate; raise DoesNotLearn or DoesNotRun if Dropserve itself fails."""
+    request = {"network": network, "steps": steps, "seed": 0}
     losses: dict[str, float] = {}
     absent: dict[str, str] = {}
-    for contender in sorted(processes, key=lambda name: name != OURS):  # ours first: the others' are held against it
+    for contender in sorted(processes, key=lambda name: name != OURS):  # ours first, as the reference
         try:
-            losses[contender] = verified(_learn(processes[contender], question), losses.get(OURS))
+            losses[contender] = verified(_learn(processes[contender], request), losses.get(OURS))
         except (DoesNotRun, DoesNotLearn) as error:
             if contender == OURS:
                 raise
@@ -57,17 +56,17 @@ def measure(processes: Mapping[str, Process], network: str, threads: int, steps:
     turns: dict[str, list[float]] = {contender: [] for contender in losses}
     for repeat in range(repeats):
         for contender in alternated(list(losses), repeat):
-            turns[contender].append(processes[contender].ask(**question)["seconds"])
+            turns[contender].append(processes[contender].call(**request)["seconds"])
     return Cell(network, threads, steps * BATCH, turns, losses, absent)
 
 
 def alternated(contenders: Sequence[str], repeat: int) -> Sequence[str]:
-    """Every other time backwards, so that nobody always follows the same one."""
+    """Return the contenders, reversed in every other repeat."""
     return contenders[:: -1 if repeat % 2 else 1]
 
 
 def verified(loss: float, ours: float | None) -> float:
-    """The loss, which must be far below that of chance and near ours; raises DoesNotLearn."""
+    """Return the loss if it is far below that of chance and near Dropserve's; raise DoesNotLearn."""
     if not loss < CHANCE / 2:
         raise DoesNotLearn(f"its loss of {loss:.3f} is not half that of chance, {CHANCE:.3f}")
     if ours is not None and abs(loss - ours) > BAND:
@@ -75,5 +74,5 @@ def verified(loss: float, ours: float | None) -> float:
     return loss
 
 
-def _learn(process: Process, question: dict[str, Any]) -> float:
-    return float([process.ask(**question)["loss"] for _ in range(FIRST_EPOCHS)][-1])
+def _learn(process: Process, request: dict[str, Any]) -> float:
+    return float([process.call(**request)["loss"] for _ in range(FIRST_EPOCHS)][-1])

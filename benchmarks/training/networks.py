@@ -1,4 +1,4 @@
-"""What is trained, on what, and how: the same for everyone. It needs nothing but numpy."""
+"""Networks, data and settings of training, the same for all contenders. Needs only numpy."""
 
 from typing import NamedTuple
 
@@ -14,14 +14,14 @@ Rows = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class Network(NamedTuple):
-    """Its layers are those of training/networks/network.py, behind the standardisation."""
+    """A network with the layers of training/networks/network.py, behind the standardisation."""
 
     name: str
     inputs: tuple[int, ...]
     hidden: tuple[int, ...]
     pattern: float
-    """Standard deviation of the pixels of a class's pattern; that of the noise on it is 1. So little that dropout, or
-    what else a contender does not do, shows in the training loss.
+    """Standard deviation of the pixels of a class's pattern; that of its noise is 1. It is so small that missing
+    dropout, or another omission of a contender, shows in the training loss.
     """
 
 
@@ -32,7 +32,7 @@ NETWORKS = {
 
 
 def make_rows(network: Network, steps: int, seed: int) -> Rows:
-    """As many rows as an epoch of so many steps has: a class's pattern of coarse patches, and noise on it."""
+    """Return the rows of an epoch of so many steps: a class's pattern of coarse patches, with noise."""
     rng = np.random.default_rng(seed)
     coarse = network.pattern * rng.standard_normal((CLASSES, 7, 7), dtype=np.float32)
     patterns = coarse.repeat(4, axis=1).repeat(4, axis=2).reshape(CLASSES, 784)

@@ -1,4 +1,4 @@
-"""Cells → table, JSON."""
+"""Report cells as a table and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from benchmarks.training.measure import BAND, Cell
 
 
 def print_table(cells: Sequence[Cell], console: Console) -> None:
-    """Samples a second of everyone, and how many times as fast we are."""
+    """Print the samples a second of each contender, and the ratio of Dropserve's to them."""
     table = Table("network", "threads", "", "samples/s", "ours / theirs", "loss", box=box.MARKDOWN)
     for cell in cells:
         for contender in cell.turns:
@@ -28,7 +28,7 @@ def print_table(cells: Sequence[Cell], console: Console) -> None:
 
 
 def write_json(path: Path, cells: Sequence[Cell], settings: Mapping[str, Any]) -> None:
-    """Everything that was measured, and on what."""
+    """Write all measurements, and the machine."""
     described = {
         **conditions("benchmarks.training"),
         **settings,
@@ -40,7 +40,7 @@ def write_json(path: Path, cells: Sequence[Cell], settings: Mapping[str, Any]) -
 
 
 def to_json(cell: Cell) -> dict[str, Any]:
-    """By the contenders' labels."""
+    """Return a cell by the contenders' labels."""
     return {
         "network": cell.network,
         "threads": cell.threads,

@@ -1,4 +1,4 @@
-"""The networks as users of torch write them."""
+"""The networks in torch."""
 
 from torch import nn
 
@@ -6,7 +6,7 @@ from benchmarks.training.networks import CLASSES, DROPOUT, Network
 
 
 def build(network: Network) -> nn.Sequential:
-    """Untrained."""
+    """Return the untrained network."""
     if network.name == "lenet":
         return nn.Sequential(
             *(nn.Conv2d(1, 20, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.ReLU(), nn.MaxPool2d(2)),

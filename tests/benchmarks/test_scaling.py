@@ -6,16 +6,16 @@ from math import inf
 import numpy as np
 import pytest
 
-from benchmarks.scaling.capacity import Ask, Capacity, Costs, Measured, fit
+from benchmarks.scaling.capacity import Capacity, Costs, Kind, Measured, fit
 from benchmarks.scaling.plan import UTILISATION, plan
 from benchmarks.scaling.queueing import busiest, quantile, waits
 from tools.docs.make_scaling import sections
 
 CAPACITY = Capacity(predict=Costs(1e-4, 2e-6), uncertainty=Costs(2e-4, 3e-6, 5e-7, 8e-7))
-ASKS = [Ask(rows, passes) for rows in (1, 4, 16) for passes in (0, 10, 100)]
+ASKS = [Kind(rows, passes) for rows in (1, 4, 16) for passes in (0, 10, 100)]
 
 
-def measured(ask: Ask) -> Measured:
+def measured(ask: Kind) -> Measured:
     cost = CAPACITY.cost(ask)
     return Measured(ask, cost, 1 / cost, 1e3 * cost, 2e3 * cost, 100, 200)
 
@@ -27,8 +27,8 @@ def test_costs_are_found_again() -> None:
 
 
 def test_no_cost_is_below_zero() -> None:
-    cheaper_with_rows = [measured(Ask(1, 0)), measured(Ask(64, 0))._replace(cpu_seconds=1e-5)]
-    assert min(fit([*cheaper_with_rows, measured(Ask(1, 10))]).predict) >= 0
+    cheaper_with_rows = [measured(Kind(1, 0)), measured(Kind(64, 0))._replace(cpu_seconds=1e-5)]
+    assert min(fit([*cheaper_with_rows, measured(Kind(1, 10))]).predict) >= 0
 
 
 @pytest.mark.parametrize("utilisation", [0.3, 0.5, 0.8])
@@ -47,14 +47,14 @@ def test_the_busiest_is_the_last_that_is_fast_enough() -> None:
 
 
 def test_a_plan_has_cores_for_the_cpu_time_at_its_utilisation() -> None:
-    (planned,) = plan(CAPACITY, [(Ask(1, 100), 1000)], p99_seconds=1, price=0.036)
+    (planned,) = plan(CAPACITY, [(Kind(1, 100), 1000)], p99_seconds=1, price=0.036)
     assert planned.utilisation == UTILISATION
-    assert planned.cores == pytest.approx(1000 * CAPACITY.cost(Ask(1, 100)) / UTILISATION)
+    assert planned.cores == pytest.approx(1000 * CAPACITY.cost(Kind(1, 100)) / UTILISATION)
     assert planned.price_per_million == pytest.approx(planned.cores * 0.036 / 3600 * 1000)
 
 
 def test_a_tighter_deadline_takes_more_cores_and_one_below_the_cost_cannot_be_met() -> None:
-    ask = Ask(1, 100)
+    ask = Kind(1, 100)
     loads = [(ask, 1000.0)]
     (loose,), (tight,) = (list(plan(CAPACITY, loads, seconds, 0)) for seconds in (1, 2 * CAPACITY.cost(ask)))
     assert tight.cores > loose.cores
@@ -63,7 +63,7 @@ def test_a_tighter_deadline_takes_more_cores_and_one_below_the_cost_cannot_be_me
 
 
 def test_the_page_tells_what_was_found() -> None:
-    asks = {**measured(Ask(1, 10))._asdict(), "ask": Ask(1, 10)._asdict()}
+    asks = {**measured(Kind(1, 10))._asdict(), "ask": Kind(1, 10)._asdict()}
     found = {
         "command": "python -m benchmarks.scaling",
         "when": "2020-01-01T00:00:00",

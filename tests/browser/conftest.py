@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
-from benchmarks.pages import BROWSERS, installed_browser, open_browser
+from benchmarks.browser import BROWSERS, installed_browser, open_browser
 from tests.service.processes import Service, service
 from training.config import TrainConfig
 from training.pipeline import run

@@ -50,7 +50,7 @@ def test_a_key_like_no_other_lists_them_all(tmp_path: Path) -> None:
         ("hidden = []", r"hidden: must have at least 1 item"),
         ("hidden = [0]", r"hidden: must be greater than or equal to 1; given: 0"),
         ("name = '../etc'", r"name: expected at most 100 letters, .* digit first; given: '\.\./etc'\. Name to publish"),
-        ("device = 'tpu'", r"device: must match pattern.*given: 'tpu'\. Where to train: auto, cpu, gpu"),
+        ("device = 'tpu'", r"device: must match pattern.*given: 'tpu'\. Device: auto, cpu, gpu"),
         ("task = 'ranking'", r"task: must be 'auto', 'classification' or 'regression'; given: 'ranking'"),
         ("module = 'net.py'", r"module: must match pattern.*given: 'net\.py'\. Your own network"),
         ("dropout = 0", r"dropout and input_dropout are both 0"),

@@ -12,11 +12,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import typer
-from PIL import Image
-from playwright.sync_api import Browser, Page
-
 from benchmarks.own_service import serve
 from benchmarks.pages import open_browser
+from PIL import Image
+from playwright.sync_api import Browser, Page
 
 HERE = Path(__file__).parents[2] / "docs"
 COLOURS = (256, 128, 64)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.reproduce.records import Record, check, save
-from benchmarks.reproduce.terminal import out, refusals_told, show
+from benchmarks.reproduce.terminal import out, reported_errors, show
 from service.extras import remedy
 from service.progress import Position, progress
 from training.errors import TrainingError
@@ -15,31 +15,31 @@ from training.errors import TrainingError
 
 def labels(
     data: Annotated[str, typer.Option(help="Data set of classes: a file, or digits.")] = "digits",
-    seeds: Annotated[int, typer.Option(min=1, help="So many, from 0 on.")] = 5,
-    first: Annotated[int, typer.Option(min=2, help="Rows labelled by chance to begin with.")] = 20,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0 on.")] = 5,
+    first: Annotated[int, typer.Option(min=2, help="Rows labelled at random first.")] = 20,
     batch: Annotated[int, typer.Option(min=1, help="Rows labelled a round.")] = 10,
     last: Annotated[int, typer.Option(min=2, help="Labels at the end.")] = 200,
-    passes: Annotated[int, typer.Option(min=2, help="Thinned networks that score a row.")] = 100,
-    results: Annotated[Path, typer.Option(help="File of results; others' in it stay.")] = Path(
+    passes: Annotated[int, typer.Option(min=2, help="Samples that score a row.")] = 100,
+    results: Annotated[Path, typer.Option(help="File of results; other results in it stay.")] = Path(
         "build/results/labels.json"
     ),
 ) -> None:
-    """Which rows should a person label next? By mutual information (BALD), by entropy, and by chance.
+    """Compare the choice of rows to label next: by mutual information (BALD), by entropy, and at random.
 
-    A network is trained on few labelled rows, exported, and the service's engine scores the others; the best of a
-    round are labelled, and it begins anew. Prints accuracy on held-out rows over the labels used, and draws it.
+    A network is trained on few labelled rows, exported, and the service's engine scores the other rows; the best of a
+    round are labelled, and training begins anew. Prints accuracy on held-out rows over the labels used, and draws it.
     """
-    with refusals_told():
+    with reported_errors():
         check(results)
         _run(data, seeds, (first, batch, last, passes), results)
         _show(results)
 
 
 def _run(source: str, seeds: int, numbers: tuple[int, int, int, int], results: Path) -> None:
-    """Keep what came of each seed and way before the next is begun."""
+    """Save the results of each seed and strategy before the next is begun."""
     try:
         from benchmarks.reproduce.labels.experiment import SCORES, Plan, check_plan, learn
-        from training.data import load_data  # torch takes seconds to import, and --help needs none of it
+        from training.data import load_data  # torch takes seconds to import, and --help does not need it
     except ModuleNotFoundError as error:
         raise TrainingError(f"{error.name} is not installed; training needs it; {remedy('training')}") from None
 

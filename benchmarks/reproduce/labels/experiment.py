@@ -1,7 +1,7 @@
-"""Which rows to have labelled next: a network is trained on few, asked about the others, and given the answers.
+"""Active learning: a network is trained on few rows, scores the others, and gets the labels of the best.
 
 The scores are those of the service: mutual information is BALD's (Houlsby et al. 2011; with dropout: Gal, Islam &
-Ghahramani 2017). The best of a round are taken together, each by its own score, so that they may be alike.
+Ghahramani 2017). The best rows of a round are chosen by their own scores, so that they may be alike.
 """
 
 from collections import OrderedDict
@@ -31,37 +31,37 @@ TEST_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many rows are labelled, and when."""
+    """The number of labelled rows in each round."""
 
     first: int = 20
-    """Drawn by chance, the same for every way to choose."""
+    """Rows labelled at random first, the same for every strategy."""
     batch: int = 10
-    """A round."""
+    """Rows labelled a round."""
     last: int = 200
     passes: int = 100
-    """Thinned networks that score each row."""
+    """Samples that score each row."""
 
     @property
     def counts(self) -> list[int]:
-        """Labels that a network is trained on, a number a round."""
+        """The number of labels in each round."""
         return list(range(self.first, self.last + 1, self.batch))
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Those that may be labelled, and those held out."""
+    """Rows that may be labelled, and held-out rows."""
 
     pool: Part
     test: Part
 
 
 def mutual_information(uncertainty: ClassUncertainty) -> Float64:
-    """(rows,), in nats: what the thinned networks disagree on."""
+    """Return the mutual information (rows,), in nats."""
     return uncertainty.mutual_information
 
 
 def entropy(uncertainty: ClassUncertainty) -> Float64:
-    """(rows,), in nats: all that is uncertain."""
+    """Return the predictive entropy (rows,), in nats."""
     return uncertainty.predictive_entropy
 
 
@@ -70,28 +70,28 @@ SCORES: dict[str, Callable[[ClassUncertainty], Float64] | None] = {
     "entropy": entropy,
     "chance": None,
 }
-"""Ways to choose; the rows with the highest score are labelled next, or any."""
+"""Strategies; the rows with the highest score are labelled next, or random ones without a score."""
 
 
 def check_plan(plan: Plan, data: Dataset) -> None:
-    """Raises TrainingError where the data has no classes, or not as many rows as are to be labelled."""
+    """Raise TrainingError where the data has no classes, or too few rows for the plan."""
     if not data.labels or data.inputs.ndim != 2:
-        raise TrainingError(f"data: {data.name} is no table of classes, which this is about")
+        raise TrainingError(f"data: {data.name} must be a table of classes")
     rows = len(divide(data, seed=0).pool.targets)
     if not plan.first <= plan.last < rows:
         raise TrainingError(f"last: expected from {plan.first} to {rows - 1} of the {rows} rows; found {plan.last}")
 
 
 def divide(data: Dataset, seed: int) -> Rows:
-    """As many of each class in both, and no row of one that is equal to a row of the other."""
+    """Return pool and test rows, stratified, without equal rows in both."""
     test, pool = deal(data.targets.astype(np.int64), (TEST_SHARE,), seed, equal_rows(data.inputs))
     return Rows(*(Part(data.inputs[rows], data.targets[rows]) for rows in (pool, test)))
 
 
 def learn(data: Dataset, way: str, seed: int, plan: Plan, on_round: Callable[[int, float], None]) -> list[float]:
-    """Accuracy on the test rows after each of `plan.counts` labels, chosen in this way.
+    """Return the accuracy on the test rows after each of `plan.counts` labels, chosen by this strategy.
 
-    `seed` decides the split, the first rows, the weights and the dropout.
+    `seed` determines the split, the first rows, the weights and the dropout.
     """
     rows, chance = divide(data, seed), np.random.default_rng(seed)
     order = chance.permutation(len(rows.pool.targets))
@@ -108,7 +108,7 @@ def learn(data: Dataset, way: str, seed: int, plan: Plan, on_round: Callable[[in
 
 
 def fit(data: Dataset, pool: Part, labelled: Int64, seed: int) -> nn.Sequential:
-    """A network anew, of as many steps however few the rows are, in evaluation mode."""
+    """Return a new network after a fixed number of steps, in evaluation mode."""
     torch.manual_seed(seed)
     inputs, targets = torch.from_numpy(pool.inputs[labelled]), torch.from_numpy(pool.targets[labelled])
     first = OrderedDict[str, nn.Module](standardise=Standardise(inputs, one_unit=data.one_unit))
@@ -125,7 +125,7 @@ def fit(data: Dataset, pool: Part, labelled: Int64, seed: int) -> nn.Sequential:
 
 @torch.no_grad()
 def _accuracy(network: nn.Module, part: Part) -> float:
-    """Without dropout."""
+    """Return the accuracy without dropout."""
     return float((network(torch.from_numpy(part.inputs)).argmax(dim=1).numpy() == part.targets).mean())
 
 
@@ -134,11 +134,11 @@ def _choose(
     network: nn.Module,
     rows: Floats,
     labels: Sequence[str],
-    ask: Sampling,
+    sampling: Sampling,
 ) -> Int64:
-    """Numbers of rows (rows, features), those to be labelled first at the front; they come in an order of chance."""
+    """Return row numbers of rows (rows, features), the best first; rows are in random order already."""
     if score is None:
         return np.arange(len(rows))
-    uncertainty = serve(network, rows, labels).sample({"input": rows}, ask).uncertainty
+    uncertainty = serve(network, rows, labels).sample({"input": rows}, sampling).uncertainty
     assert isinstance(uncertainty, ClassUncertainty)
     return np.argsort(-score(uncertainty), kind="stable")

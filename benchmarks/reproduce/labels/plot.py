@@ -1,4 +1,4 @@
-"""Accuracy over the number of labels, a line and a band for each way to choose them."""
+"""Draw accuracy over the number of labels, a line and a band for each strategy."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ COLOURS = {"mutual information": "#d95f02", "entropy": "#4f9d69", "chance": "#7a
 
 
 def draw(records: Sequence[Record], path: Path) -> None:
-    """Write it as PNG."""
+    """Write the picture as PNG."""
     mpl.use("Agg")
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.subplots()
@@ -26,6 +26,6 @@ def draw(records: Sequence[Record], path: Path) -> None:
         axes.plot(labels, mean, "o-", color=colour, markersize=3, label=f"{way} (mean of {len(found)} seeds)")
     axes.set(xlabel="labels", ylabel="accuracy on held-out digits")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=False, title="next to be labelled, by")
+    axes.legend(loc="lower right", frameon=False, title="rows chosen by")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

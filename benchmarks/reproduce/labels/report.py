@@ -1,4 +1,4 @@
-"""What came of it, in a table: accuracy after so many labels, and labels until an accuracy."""
+"""Tabulate accuracy after each number of labels, and the gain over random choice."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from benchmarks.reproduce.records import Record
 from service.engine.uncertainty import Float64
 
 SHOWN = 5
-"""Columns of accuracies."""
+"""The number of columns of accuracies."""
 
 
 def band(records: Sequence[Record]) -> tuple[Float64, Float64]:
-    """Mean and standard deviation of the accuracy over the seeds (n - 1), each (labels,)."""
+    """Return mean and standard deviation (n - 1) of the accuracy over the seeds, each (labels,)."""
     accuracies = np.array([one["accuracy"] for one in records])  # (seeds, labels)
     deviation = accuracies.std(axis=0, ddof=1) if len(accuracies) > 1 else np.zeros(accuracies.shape[1])
     return accuracies.mean(axis=0), deviation
 
 
 def table(records: Sequence[Record]) -> Table:
-    """A row for each way to choose; the last column has what it gains on chance, seed by seed."""
+    """Return a row for each strategy, with its gain over chance, paired by seed."""
     labels = records[0]["labels"]
     shown = np.unique(np.linspace(0, len(labels) - 1, SHOWN).round().astype(int)).tolist()
     found = Table("labelled by", *(f"{labels[i]} labels" for i in shown), "over all, against chance")
@@ -35,7 +35,7 @@ def table(records: Sequence[Record]) -> Table:
 
 
 def _gain(of_way: Sequence[Record], of_chance: Sequence[Record]) -> str:
-    """Mean accuracy over all numbers of labels, less that by chance with the same seed: mean ± standard error."""
+    """Return the mean gain over chance with the same seed, over all numbers of labels: mean ± standard error."""
     by_seed = {one["seed"]: np.mean(one["accuracy"]) for one in of_chance}
     gains = np.array([np.mean(one["accuracy"]) - by_seed[one["seed"]] for one in of_way if one["seed"] in by_seed])
     if len(gains) < 2 or of_way[0]["way"] == "chance":

@@ -1,6 +1,6 @@
-"""Srivastava et al. (2014), "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", on MNIST, run again;
-and how doubt rises as a digit is turned, after Gal & Ghahramani (2016).
+"""Reproduce Srivastava et al. (2014), "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", on MNIST.
 
-all 60,000 training rows → a network by a fixed recipe → published → the service's engine on the 10,000 test rows:
-errors with weight scaling and with the mean over T thinned networks, and accuracy and entropies at each angle.
+Networks are trained on all 60,000 training rows by fixed recipes and published. The service's engine gives the errors
+on the 10,000 test rows, with weight scaling and with the mean of T samples, and, after Gal & Ghahramani (2016),
+accuracy and entropies of rotated digits.
 """

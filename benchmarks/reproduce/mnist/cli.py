@@ -9,7 +9,7 @@ import typer
 
 from benchmarks.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
 from benchmarks.reproduce.records import Record, check, save
-from benchmarks.reproduce.terminal import out, refusals_told, show
+from benchmarks.reproduce.terminal import out, reported_errors, show
 from service.extras import remedy
 from service.progress import progress
 from training.errors import ConfigError, TrainingError
@@ -17,29 +17,29 @@ from training.errors import ConfigError, TrainingError
 
 def mnist(
     data: Annotated[Path, typer.Option(help="NPZ file of x_train, y_train, x_test and y_test.", metavar="FILE")],
-    only: Annotated[str, typer.Option(help=f"Of {', '.join(RECIPES)}, separated by commas; all without.")] = "",
-    epochs: Annotated[int, typer.Option(min=0, help="Of each training; 0: each recipe's own.")] = 0,
+    only: Annotated[str, typer.Option(help=f"Some of {', '.join(RECIPES)}, separated by commas; by default all.")] = "",
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs of each training; 0: each recipe's own.")] = 0,
     hidden: Annotated[
         int, typer.Option(min=0, help="Units of a fully connected hidden layer; 0: the recipe's own.")
     ] = 0,
-    rows: Annotated[int, typer.Option(min=0, help="Train on the first so many; 0: all.")] = 0,
-    test_rows: Annotated[int, typer.Option(min=0, help="Test on the first so many; 0: all.")] = 0,
-    turned_rows: Annotated[int, typer.Option(min=1, help="Test digits that are turned.")] = 1000,
-    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order of rows, and dropout.")] = 0,
-    results: Annotated[Path, typer.Option(help="File of results; others' in it stay.")] = Path(
+    rows: Annotated[int, typer.Option(min=0, help="Number of training rows, from the first; 0: all.")] = 0,
+    test_rows: Annotated[int, typer.Option(min=0, help="Number of test rows, from the first; 0: all.")] = 0,
+    turned_rows: Annotated[int, typer.Option(min=1, help="Test digits that are rotated.")] = 1000,
+    device: Annotated[str, typer.Option(help="Device of training: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order of rows, and dropout.")] = 0,
+    results: Annotated[Path, typer.Option(help="File of results; other results in it stay.")] = Path(
         "build/results/mnist.json"
     ),
 ) -> None:
-    """Srivastava et al. (2014) on MNIST: dropout's test error, and how many thinned networks match weight scaling.
+    """Reproduce Srivastava et al. (2014) on MNIST: test errors, and the number of samples that matches weight scaling.
 
-    Each network is trained on all training rows, published, and asked through the service's engine. Prints the
-    errors beside the published ones, and draws two pictures beside FILE: the error over the number of thinned
-    networks, and accuracy and entropies as digits are turned.
+    Each network is trained on all training rows, published, and run through the service's engine. Prints the errors
+    beside the published ones, and draws two pictures beside FILE: the error over the number of samples, and accuracy
+    and entropies of rotated digits.
 
-    A look in minutes: python -m benchmarks.reproduce mnist --data mnist.npz --only mlp --hidden 256 --epochs 5
+    A trial in minutes: python -m benchmarks.reproduce mnist --data mnist.npz --only mlp --hidden 256 --epochs 5
     """
-    with refusals_told():
+    with reported_errors():
         check(results)
         for name in _names(only):
             _run(
@@ -69,9 +69,9 @@ def _names(text: str) -> list[str]:
 def _run(
     name: str, recipe: Recipe, data: Path, counts: tuple[int, int, int], device: str, seed: int, results: Path
 ) -> None:
-    """Train and judge a network, and keep its results before the next is begun."""
+    """Train and evaluate a network, and save its results before the next is begun."""
     try:
-        from benchmarks.reproduce.mnist import study  # torch takes seconds to import, and --help needs none of it
+        from benchmarks.reproduce.mnist import study  # torch takes seconds to import, and --help does not need it
         from benchmarks.reproduce.mnist.digits import read_digits
         from benchmarks.reproduce.mnist.fit import fit
         from benchmarks.reproduce.mnist.report import record

@@ -1,4 +1,4 @@
-"""The file of digits → rows to train on, and test rows that training never sees."""
+"""Read the file of digits as training and test rows."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from training.errors import TrainingError
 
 
 class Digits(NamedTuple):
-    """Images (rows, 1, height, width) of 0 … 255, and which digit each is (rows,)."""
+    """Images (rows, 1, height, width) of 0 … 255, and the digit of each (rows,)."""
 
     images: Tensor
     labels: Tensor
@@ -23,7 +23,7 @@ class Digits(NamedTuple):
 
 
 def read_digits(path: Path, rows: int, test_rows: int, turned_rows: int) -> Digits:
-    """The first so many of each kind, where it is not 0; raises TrainingError for a file of something else."""
+    """Return the first rows of each kind, all for 0; raise TrainingError for another file."""
     data = load_data(str(path))
     test = data.own_test_rows
     if data.inputs.ndim != 4 or data.inputs.shape[1] != 1 or len(data.labels) != CLASSES or not test:

@@ -1,4 +1,4 @@
-"""Images and a recipe → a trained network; a plain loop, with no validation rows, as the recipe is fixed."""
+"""Train a network by a recipe: a plain loop without validation rows, as the recipe is fixed."""
 
 import math
 from collections import OrderedDict
@@ -14,19 +14,19 @@ from training.errors import TrainingError
 from training.networks.network import make_lenet, make_mlp
 
 WARM_UP = 0.1
-"""Of the steps, until the step size is at its highest."""
+"""The share of the steps until the step size is at its highest."""
 
 
 class Ink(nn.Module):
-    """Pixels of 0 … 255 as shares: not centred, so that a dropped pixel is a black one, as in the paper."""
+    """Scale pixels of 0 … 255 to 0 … 1 without centring, so that a dropped pixel is black, as in the paper."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """(rows, channels, height, width) → the same."""
+        """Return images (rows, channels, height, width), scaled."""
         return images / PIXEL
 
 
 def make_network(recipe: Recipe, images: Tensor) -> nn.Sequential:
-    """An untrained network from pixels of 0 … 255, (rows, 1, height, width), to logits (rows, 10)."""
+    """Return an untrained network from pixels of 0 … 255, (rows, 1, height, width), to logits (rows, 10)."""
     preprocessing: OrderedDict[str, nn.Module] = OrderedDict(ink=Ink())
     if recipe.network == "lenet":
         return make_lenet(preprocessing, images.shape[1:], recipe.hidden, CLASSES, recipe.dropout, recipe.input_dropout)
@@ -43,9 +43,9 @@ def fit(
     seed: int,
     on_epoch: Callable[[float], None],
 ) -> nn.Sequential:
-    """The network after the last epoch, in evaluation mode, on the CPU. `on_epoch` is told each epoch's mean loss.
+    """Return the network after the last epoch, in evaluation mode, on the CPU.
 
-    Raises TrainingError when that is not finite.
+    `on_epoch` is called with each epoch's mean loss. Raises TrainingError when that is not finite.
     """
     torch.manual_seed(seed)
     network = make_network(recipe, images).to(device).train()
@@ -65,13 +65,13 @@ def fit(
             total += loss.detach() * len(batch)
         mean = total.item() / len(images)
         if not math.isfinite(mean):
-            raise TrainingError("the loss is no longer a finite number: the recipe learns too fast for this")
+            raise TrainingError("the loss is no longer a finite number: the learning rate of the recipe is too high")
         on_epoch(mean)
     return network.cpu().eval()
 
 
 def step_size(step: int, steps: int) -> float:
-    """Of the highest: rises linearly, then falls as a cosine to zero."""
+    """Return the step size as a share of the highest: it rises linearly, then falls as a cosine to zero."""
     if step < WARM_UP * steps:
         return (step + 1) / (WARM_UP * steps + 1)
     return (1 + math.cos(math.pi * (step - WARM_UP * steps) / (steps - WARM_UP * steps))) / 2
@@ -79,7 +79,7 @@ def step_size(step: int, steps: int) -> float:
 
 @torch.no_grad()
 def limit_norms(network: nn.Sequential, max_norm: float | None) -> None:
-    """Shorten the weights that lead to a hidden unit to `max_norm` where they are longer (section 5.1 of the paper)."""
+    """Shorten the incoming weights of hidden units to `max_norm` where they are longer (section 5.1 of the paper)."""
     if max_norm is None:
         return
     for layer in [layer for layer in network if isinstance(layer, nn.Linear)][:-1]:

@@ -1,4 +1,4 @@
-"""Two pictures: the error over the number of thinned networks, and what turning a digit does."""
+"""Draw two pictures: the error over the number of samples, and the effect of rotation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +31,8 @@ def draw(records: Sequence[Record], samples: Path, turned: Path) -> None:
 def _over_samples(axes: Axes, one: Record) -> None:
     passes, mean, deviation = (np.array(one["curve"][key]) for key in ("passes", "mean", "deviation"))
     axes.fill_between(passes, mean - deviation, mean + deviation, color=SAMPLED, alpha=0.2, lw=0)
-    axes.plot(passes, mean, "o-", color=SAMPLED, markersize=3, label="mean of T thinned networks, ± deviation")
-    axes.axhline(one["error"], color=SCALING, linestyle="--", label="weight scaling: one network, dropout gone")
+    axes.plot(passes, mean, "o-", color=SAMPLED, markersize=3, label="mean of T samples, ± deviation")
+    axes.axhline(one["error"], color=SCALING, linestyle="--", label="weight scaling: the deterministic pass")
     axes.set(xscale="log", xlabel="T", ylabel="test error, %", xticks=(1, 10, 100), xticklabels=("1", "10", "100"))
 
 

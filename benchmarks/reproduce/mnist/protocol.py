@@ -1,7 +1,7 @@
-"""What is trained, how, and what was published of it.
+"""The recipes of the networks, and the published results.
 
 Sources: Srivastava et al. (2014), JMLR 15, Table 2 and figure 11: ReLU units, p of 0.2 at the inputs and 0.5 at the
-hidden units, which they write as shares to keep; LeNet of LeCun et al. (1998) with dropout before its fully
+hidden units, which the paper gives as shares to keep; LeNet of LeCun et al. (1998) with dropout before its fully
 connected layers, as Gal & Ghahramani (2016).
 """
 
@@ -11,24 +11,24 @@ from typing import Literal
 CLASSES = 10
 PIXEL = 255.0
 ANGLES = tuple(range(0, 181, 15))
-"""Degrees."""
+"""Degrees of rotation."""
 PASSES = (1, 2, 5, 10, 20, 30, 50, 75, 100, 150, 200)
-"""Of the curve over T."""
+"""Numbers of samples of the curve over T."""
 ROTATED_PASSES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained: stochastic gradient descent with Nesterov's momentum, the step size one cycle."""
+    """The training of a network: stochastic gradient descent with Nesterov's momentum and a one-cycle step size."""
 
     network: Literal["mlp", "lenet"]
     epochs: int
     learning_rate: float
     momentum: float
     max_norm: float | None
-    """Largest length of the weights that lead to a hidden unit; None: any."""
+    """The largest norm of a hidden unit's incoming weights; None for any."""
     target: float
-    """Test error that it should not exceed, per cent."""
+    """The target test error, per cent."""
     published: float | None
     """Test error in the paper's Table 2, per cent."""
     hidden: tuple[int, ...] = (1024, 1024, 1024)

@@ -1,4 +1,4 @@
-"""Results → a record, and a table beside the published errors."""
+"""Make a record of the results, and a table beside the published errors."""
 
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ COLUMNS = ("network", "epochs", "weight scaling", "mean of thinned networks", "a
 def record(
     name: str, recipe: Recipe, rows: int, seed: int, error: float, curve: Curve, turned: Turned, seconds: float
 ) -> Record:
-    """The recipe, test errors in per cent, the curve over T and the figures by angle; `rows` were trained on."""
+    """Return recipe, test errors in per cent, the curve over T and the figures by angle, for `rows` training rows."""
     return {
         "network": name,
         "recipe": asdict(recipe),
@@ -30,7 +30,7 @@ def record(
 
 
 def table(records: list[Record]) -> Table:
-    """A line a network."""
+    """Return a table with a line a network."""
     shown = Table(*COLUMNS, title="Test error, per cent")
     for one in records:
         recipe, curve = one["recipe"], one["curve"]

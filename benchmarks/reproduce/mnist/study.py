@@ -1,4 +1,4 @@
-"""A trained network, published → what the service's engine answers to test digits, as they are and turned."""
+"""Evaluate a published network through the service's engine on test digits, upright and rotated."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -23,37 +23,37 @@ from training.evidence.ood import rotate
 MASK_BYTES = 2**28
 DIGITS = tuple(str(digit) for digit in range(CLASSES))
 ROWS_AT_ONCE = 1000
-"""Of test digits; the samples of all are larger than what else there is."""
+"""Test digits a call, as the samples of all need much memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Test errors of the mean over T thinned networks, per cent."""
+    """Test errors of the mean of T samples, per cent."""
 
     passes: list[int]
     mean: list[float]
-    """Over as many groups of other thinned networks as there are."""
+    """Mean over as many disjoint groups of samples as there are."""
     deviation: list[float]
-    """Between the groups; 0 where there is but one."""
+    """Standard deviation between the groups; 0 for a single one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """What the network answers to turned digits, a number an angle; entropies in nats, means over the digits."""
+    """Figures of rotated digits, a number an angle; entropies in nats, means over the digits."""
 
     angles: list[int]
     accuracy: list[float]
-    """Of the mean over the thinned networks."""
+    """Accuracy of the mean of the samples."""
     deterministic_accuracy: list[float]
     confidence: list[float]
-    """The highest probability of the deterministic answer."""
+    """Mean of the highest probability of the deterministic answer."""
     predictive_entropy: list[float]
     expected_entropy: list[float]
     mutual_information: list[float]
 
 
 def serve(network: nn.Module, images: Float32, labels: Sequence[str] = DIGITS) -> Engine:
-    """Export, verify and publish the network as any other, and load it as the service does."""
+    """Export, verify and publish the network like any other, and load it as the service does."""
     with tempfile.TemporaryDirectory() as folder:
         example = (torch.from_numpy(images[:17]),)
         published, _ = publish_module(network, example, name="reproduced", models=Path(folder), labels=labels)
@@ -61,7 +61,7 @@ def serve(network: nn.Module, images: Float32, labels: Sequence[str] = DIGITS) -
 
 
 def error(engine: Engine, images: Float32, digits: Int64) -> float:
-    """Per cent, by weight scaling: the network without dropout."""
+    """Return the error of weight scaling, the deterministic pass, in per cent."""
     wrong = [(_predict(engine, images[some]).argmax(axis=1) != digits[some]).sum() for some in _chunks(len(images))]
     return _per_cent(sum(wrong), len(digits))
 
@@ -74,7 +74,9 @@ def curve(
     seed: int,
     on_rows: Callable[[int], None],
 ) -> Curve:
-    """Of so many passes each, from one run of the most; `on_rows` is told how many digits are done."""
+    """Return the errors of each number of samples, from one run of the most; `on_rows` is called with the
+    digits done.
+    """
     most = max(counts)
     groups = {count: most // count for count in counts}
     wrong = {count: np.zeros(groups[count]) for count in counts}
@@ -92,7 +94,7 @@ def curve(
 
 
 def turn(engine: Engine, images: Float32, digits: Int64, seed: int, on_angle: Callable[[int], None]) -> Turned:
-    """Ask about the digits at each angle; `on_angle` is told how many angles are done."""
+    """Return the figures at each angle; `on_angle` is called with the number of angles done."""
     turned = Turned([], [], [], [], [], [], [])
     for number, angle in enumerate(ANGLES, start=1):
         sampled = engine.sample({"input": rotate(images, angle)}, Sampling(ROTATED_PASSES, seed))

@@ -1,5 +1,5 @@
-"""Gal & Ghahramani (2016), "Dropout as a Bayesian Approximation", Table 1, run again.
+"""Reproduce Gal & Ghahramani (2016), "Dropout as a Bayesian Approximation", Table 1.
 
-splits and standardised rows → a grid of dropout networks, trained side by side → the best on validation rows →
-trained on all training rows, published, and asked through the service's own engine on test rows.
+For each split, a grid of dropout networks is trained side by side, and the best on validation rows is chosen; a network
+is then trained on all training rows, published, and evaluated through the service's engine on test rows.
 """

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.reproduce.records import Record, check, save
-from benchmarks.reproduce.terminal import out, refusals_told, show
+from benchmarks.reproduce.terminal import out, reported_errors, show
 from benchmarks.reproduce.uci.protocol import SPLITS
 from benchmarks.reproduce.uci.table import read_table
 from service.extras import remedy
@@ -19,32 +19,34 @@ from training.errors import ConfigError, TrainingError
 
 def uci(
     data: Annotated[Path, typer.Option(help="Folder of NAME.csv, each with a header x0,…,xk,y.", metavar="DIR")],
-    only: Annotated[str, typer.Option(help="Names to run, separated by commas; all without.")] = "",
+    only: Annotated[str, typer.Option(help="Names to run, separated by commas; by default all.")] = "",
     layers: Annotated[str, typer.Option(help="Numbers of hidden layers to run, separated by commas.")] = "1",
     hidden: Annotated[int, typer.Option(min=1, help="Units of a hidden layer.")] = 50,
-    epochs: Annotated[int, typer.Option(min=1, help="Of every training; the authors' for one layer.")] = 4000,
-    splits: Annotated[int, typer.Option(min=1, max=SPLITS, help="How many of the paper's splits.")] = SPLITS,
-    passes: Annotated[int, typer.Option(min=1, help="Of dropout, for the test figures.")] = 10_000,
-    validation_passes: Annotated[int, typer.Option(min=1, help="Of dropout, while choosing.")] = 500,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of a training; default: the authors' for one layer.")
+    ] = 4000,
+    splits: Annotated[int, typer.Option(min=1, max=SPLITS, help="Number of the paper's splits.")] = SPLITS,
+    passes: Annotated[int, typer.Option(min=1, help="Samples for the test figures.")] = 10_000,
+    validation_passes: Annotated[int, typer.Option(min=1, help="Samples for the choice.")] = 500,
     merge_taus: Annotated[
-        bool, typer.Option("--merge-taus", help="While choosing, train one network a p for all τ: a third of the work.")
+        bool, typer.Option("--merge-taus", help="For the choice, train one network a p for all τ: a third of the work.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, orders of rows, and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, orders of rows, and dropout.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
-    results: Annotated[Path, typer.Option(help="File of results; others' in it stay.")] = Path(
+    results: Annotated[Path, typer.Option(help="File of results; other results in it stay.")] = Path(
         "build/results/uci.json"
     ),
 ) -> None:
-    """Gal & Ghahramani (2016), Table 1: how well dropout networks predict, and know how well.
+    """Reproduce Gal & Ghahramani (2016), Table 1: errors and log-likelihoods of dropout networks.
 
-    For each of 20 splits p and τ are chosen by validation log-likelihood, a network is trained, published, and
-    asked through the service's engine. Prints the figures beside the published ones, and draws them beside FILE.
+    For each of 20 splits p and τ are chosen by validation log-likelihood, and a network is trained, published, and run
+    through the service's engine. Prints the figures beside the published ones, and draws them beside FILE.
 
     Example: python -m benchmarks.reproduce uci --data uci --only concrete,energy --layers 1,2
     """
     common: dict[str, Any] = {"hidden": hidden, "epochs": epochs, "splits": splits, "passes": passes, "seed": seed}
     common |= {"validation_passes": validation_passes, "merge_taus": merge_taus}
-    with refusals_told():
+    with reported_errors():
         check(results)
         files, counts = _files(data, only), _counts(layers)
         for file, count in product(files, counts):
@@ -71,10 +73,10 @@ def _counts(text: str) -> list[int]:
 
 
 def _run(file: Path, settings: dict[str, Any], workers: int, results: Path) -> None:
-    """Run a study, and keep its results before the next is begun."""
+    """Run a study, and save its results before the next is begun."""
     try:
         from benchmarks.reproduce.uci.experiment import (
-            Study,  # torch takes seconds to import, and --help needs none of it
+            Study,  # torch takes seconds to import, and --help does not need it
         )
         from benchmarks.reproduce.uci.report import key, record
         from benchmarks.reproduce.uci.run import run

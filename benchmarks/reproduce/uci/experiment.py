@@ -1,6 +1,6 @@
-"""One set of data: for each split, choose p and τ on validation rows, train on all training rows, ask about the test.
+"""The study of one data set: for each split, choose p and τ on validation rows, train on all training rows, and test.
 
-Test rows are seen by nothing but the last step, which asks the published network through the service's engine.
+Only the last step uses test rows, with the published network in the service's engine.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ from training import publish_module
 from training.networks.layers import Standardise
 
 GRID, FINAL, PLAIN = range(3)
-"""What a network is trained for; each has random numbers of its own."""
+"""Purposes of a training, each with its own random numbers."""
 MASK_BYTES = 2**26
 
 Rows = tuple[Float64, Float64]
@@ -34,7 +34,7 @@ Rows = tuple[Float64, Float64]
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What to run."""
+    """The settings of a study."""
 
     table: Table
     layers: int
@@ -44,7 +44,9 @@ class Study:
     passes: int
     validation_passes: int
     merge_taus: bool
-    """While choosing, one network a p for all τ, which reaches the weights only by a decay of millionths."""
+    """Whether one network a p is trained for all τ in the choice: τ affects the weights only by a decay of
+    millionths.
+    """
     seed: int
 
     @property
@@ -74,7 +76,7 @@ class Result:
 
 
 def choose(study: Study, numbers: Sequence[int], on_epoch: Callable[[], None] = lambda: None) -> list[Choice]:
-    """Train the grids of these splits on the first 80 % of the training rows, and judge them on the rest."""
+    """Train the grids of these splits on the first 80 % of the training rows, and choose on the rest."""
     parts = [_halves(study, number) for number in numbers]
     learn, validation = [first for first, _ in parts], [second for _, second in parts]
     rows = len(learn[0][1])
@@ -89,7 +91,7 @@ def choose(study: Study, numbers: Sequence[int], on_epoch: Callable[[], None] = 
 
 
 def _best(split: int, taus: Sequence[float], targets: Float64, samples: np.ndarray) -> Choice:
-    """The best of p × τ, of samples (passes, networks, rows) with p's networks one after the other."""
+    """Return the best of p × τ, by samples (passes, networks, rows) with p's networks one after the other."""
     a_rate = samples.shape[1] // len(RATES)  # networks of a p: one for each τ, or one for all
     scores = []
     for (i, p), (j, tau) in product(enumerate(RATES), enumerate(taus)):
@@ -99,7 +101,7 @@ def _best(split: int, taus: Sequence[float], targets: Float64, samples: np.ndarr
 
 
 def judge(study: Study, choices: Sequence[Choice], on_epoch: Callable[[], None] = lambda: None) -> list[Result]:
-    """Train one network a split on all its training rows, publish it, and ask the service's engine about the test."""
+    """Train one network a split on all its training rows, publish it, and evaluate it through the service's engine."""
     parts = [_split(study, choice.split) for choice in choices]
     rows = [(study.table.inputs[train], study.table.targets[train]) for train, _ in parts]
     rates = torch.tensor([[choice.p] for choice in choices])
@@ -116,7 +118,7 @@ def judge(study: Study, choices: Sequence[Choice], on_epoch: Callable[[], None] 
 
 
 def to_module(layers: Sequence[tuple[Tensor, Tensor]], p: float, scale: Scale) -> nn.Sequential:
-    """Trained weights → a plain network from raw values to the target in its own unit."""
+    """Return a plain network from raw values to the target in its own unit."""
     standardise = Standardise(torch.zeros(1, len(scale.input_mean)), one_unit=False)
     standardise.mean.copy_(torch.from_numpy(scale.input_mean))
     standardise.spread.copy_(torch.from_numpy(scale.input_std))
@@ -131,7 +133,7 @@ def to_module(layers: Sequence[tuple[Tensor, Tensor]], p: float, scale: Scale) -
 
 
 def serve(network: nn.Module, example: np.ndarray) -> Engine:
-    """Export, verify and publish the network as any other, and load it as the service does."""
+    """Export, verify and publish the network like any other, and load it as the service does."""
     with tempfile.TemporaryDirectory() as folder:
         rows = (torch.from_numpy(example[:8]),)
         published, _ = publish_module(network, rows, name="reproduced", models=Path(folder))
@@ -143,7 +145,7 @@ def _split(study: Study, number: int) -> tuple[Indices, Indices]:
 
 
 def _halves(study: Study, number: int) -> tuple[Rows, Rows]:
-    """The training part's rows to learn from and to choose by."""
+    """Return the training part's rows to fit and to choose by."""
     train, _ = _split(study, number)
     cut = int(FIT_SHARE * len(train))
     inputs, targets = study.table.inputs[train], study.table.targets[train]
@@ -159,7 +161,7 @@ def _train(
     decays: Tensor,
     on_epoch: Callable[[], None],
 ) -> tuple[Stack, list[Scale]]:
-    """A group of networks for each split, on its own standardised rows."""
+    """Train a group of networks for each split, on its own standardised rows."""
     scales = [Scale.of(*part) for part in parts]
     inputs = np.stack([scale.inputs(part[0]) for scale, part in zip(scales, parts, strict=True)])
     targets = np.stack([scale.targets(part[1]) for scale, part in zip(scales, parts, strict=True)])
@@ -180,7 +182,7 @@ def _train(
 def _sample(
     study: Study, numbers: Sequence[int], stack: Stack, scales: Sequence[Scale], parts: Sequence[Rows]
 ) -> np.ndarray:
-    """The passes' answers in the target's unit, while choosing: (passes, splits, members, rows)."""
+    """Return samples in the target's unit for the choice: (passes, splits, members, rows)."""
     rows = np.stack([scale.inputs(inputs) for scale, (inputs, _) in zip(scales, parts, strict=True)])
     draws = [np.random.default_rng([study.seed, GRID, 1 + number, 1]) for number in numbers]
     samples = sample(stack, torch.from_numpy(rows), study.validation_passes, draws)  # (passes, networks, rows)
@@ -197,7 +199,9 @@ def _taus(
     validation: Sequence[Rows],
     on_epoch: Callable[[], None],
 ) -> list[tuple[float, ...]]:
-    """Each split's grid of τ: the authors', or for other data one around the precision of a network without dropout."""
+    """Return each split's grid of τ: the authors', or for other data around the precision of a network without
+    dropout.
+    """
     if study.table.name in TAUS:
         return [TAUS[study.table.name]] * len(numbers)
     none = torch.zeros(len(numbers), 1)

@@ -1,4 +1,4 @@
-"""A dot for each split, with the mean, and the published figure as a band of one standard error."""
+"""Draw a dot for each split, the mean, and the published figure as a band of one standard error."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ FIGURES = {"rmse": "test RMSE (less is better)", "log_likelihood": "test log-lik
 
 
 def draw(records: Sequence[Record], path: Path) -> None:
-    """Write the picture: a row of panels for each figure, a column for each set of data."""
+    """Write the picture: a row of panels for each figure, a column for each data set."""
     mpl.use("Agg")
     names = list(dict.fromkeys(one["data"] for one in records))
     figure = Figure(figsize=(max(6, 3.2 * len(names) + 0.8), 6), layout="constrained")

@@ -1,7 +1,7 @@
-"""What the paper and its authors' code fix: the splits, the grids, and the figures that they published.
+"""The splits, grids and published figures of the paper and its authors' code.
 
-Sources: Gal & Ghahramani (2016), "Dropout as a Bayesian Approximation", Table 1; the results and settings that its
-authors hold at github.com/yaringal/DropoutUncertaintyExps, whose corrected grid search is of 2018.
+Sources: Gal & Ghahramani (2016), "Dropout as a Bayesian Approximation", Table 1; results and settings of the authors at
+github.com/yaringal/DropoutUncertaintyExps, with the corrected grid search of 2018.
 """
 
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ Indices = NDArray[np.int64]
 SPLITS = 20
 TRAIN_SHARE = 0.9
 FIT_SHARE = 0.8
-"""Of a training part, to fit the grid on; the rest chooses among it."""
+"""The share of a training part that the grid is fitted to; the rest chooses among it."""
 RATES = (0.005, 0.01, 0.05, 0.1)
 """Probabilities p of dropping a unit."""
 LENGTH_SCALE = 1e-2
 BATCH = 128
 TAUS = {"concrete": (0.025, 0.05, 0.075), "energy": (0.25, 0.5, 0.75), "kin8nm": (150.0, 200.0, 250.0)}
-"""Precisions of the noise, 1 / (unit of the target)², of the authors' grid for each set of data."""
+"""Precisions of the noise, 1 / (unit of the target)², of the authors' grid for each data set."""
 TAU_FACTORS = (0.5, 1.0, 2.0)
-"""The grid for any other set: times one over the mean squared validation residual of a network without dropout."""
+"""The grid for any other data set: times one over the mean squared validation residual of a network without dropout."""
 
 
 class Published(NamedTuple):
-    """Mean ± standard error of the test figures over the splits, as they were printed."""
+    """Mean ± standard error of the test figures over the splits, as printed."""
 
     rmse: float
     rmse_error: float
@@ -58,9 +58,10 @@ CORRECTED = {
 
 
 def splits(rows: int, count: int = SPLITS) -> Iterator[tuple[Indices, Indices]]:
-    """Training and test rows of each split, in the order drawn.
+    """Yield training and test rows of each split, in the order drawn.
 
-    One stream of numpy's generator of old, seeded with 1, as the authors have it: a split depends on those before.
+    They come from one stream of numpy's legacy generator, seeded with 1, as the authors': a split depends on those
+    before.
     """
     random = np.random.RandomState(1)
     for _ in range(count):
@@ -70,5 +71,5 @@ def splits(rows: int, count: int = SPLITS) -> Iterator[tuple[Indices, Indices]]:
 
 
 def weight_decay(p: float, tau: float, rows: int) -> float:
-    """Factor of the sum of squared weights in the loss: l²(1-p) / (2 N τ), section 4 of the paper, where p is kept."""
+    """Return the factor of the sum of squared weights in the loss: l²(1-p) / (2 N τ), section 4 of the paper."""
     return LENGTH_SCALE**2 * (1 - p) / (2 * rows * tau)

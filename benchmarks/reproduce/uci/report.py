@@ -1,4 +1,4 @@
-"""Results → a record, a table beside the published figures, and a plot."""
+"""Make a record of the results, and a table beside the published figures."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,11 +11,11 @@ from benchmarks.reproduce.uci.experiment import Result, Study
 from benchmarks.reproduce.uci.figures import mean_and_error
 from benchmarks.reproduce.uci.protocol import CORRECTED, PAPER, Published
 
-COLUMNS = ("data", "layers", "epochs", "figure", "ours", "paper, 2016", "authors, 2018", "within one error")
+COLUMNS = ("data", "layers", "epochs", "figure", "Dropserve", "paper, 2016", "authors, 2018", "within one error")
 
 
 def record(study: Study, results: list[Result], seconds: float) -> Record:
-    """Settings, a line for each split, and means with standard errors."""
+    """Return settings, a line for each split, and means with standard errors."""
     settings = ("layers", "hidden", "epochs", "splits", "passes", "validation_passes", "merge_taus", "seed")
     return {
         "data": study.table.name,
@@ -30,7 +30,7 @@ def record(study: Study, results: list[Result], seconds: float) -> Record:
 
 
 def table(records: list[Record]) -> Table:
-    """Two lines a record: RMSE, where less is better, and log-likelihood, where more is."""
+    """Return two lines a record: RMSE, where less is better, and log-likelihood, where more is."""
     shown = Table(*COLUMNS, title="Test figures, mean ± standard error over the splits")
     for one in records:
         for line in lines(one):
@@ -39,7 +39,7 @@ def table(records: list[Record]) -> Table:
 
 
 def lines(one: Record) -> list[tuple[str, ...]]:
-    """The cells of a record's lines, for COLUMNS."""
+    """Return the cells of a record's lines, for COLUMNS."""
     name, layers = one["data"], one["layers"]
     paper, corrected = PAPER.get(name) if layers == 1 else None, CORRECTED.get((name, layers))
     fine = _within(one, corrected)
@@ -51,7 +51,7 @@ def lines(one: Record) -> list[tuple[str, ...]]:
 
 
 def _within(one: Record, corrected: Published | None) -> Mapping[str, str]:
-    """Whether ours is no worse than theirs by more than one standard error of theirs, as far as theirs is printed."""
+    """Return whether the figures are at most one standard error worse than the authors', at their printed precision."""
     if corrected is None:
         return {"rmse": "", "ll": ""}
     worst_rmse, worst_likelihood = corrected.worst
@@ -72,5 +72,5 @@ def _published(figures: Published | None, first: int) -> str:
 
 
 def key(one: Record) -> tuple[str, int]:
-    """What tells it from others."""
+    """Return the key of a record."""
     return one["data"], one["layers"]

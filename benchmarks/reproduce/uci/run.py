@@ -1,4 +1,4 @@
-"""All splits of a study on several processes, each with one thread: the arrays are too small to share among threads."""
+"""Run all splits of a study on several processes of one thread each, as the arrays are too small to share."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +13,17 @@ from benchmarks.reproduce.uci.experiment import Result, Study, choose, judge
 from benchmarks.reproduce.uci.protocol import RATES, TAU_FACTORS, TAUS
 
 NETWORKS_AT_ONCE = 20
-"""More would take their arrays out of the processor's cache, fewer leave it to calls."""
+"""More would exceed the processor's cache, fewer spend the time in calls."""
 
 _epochs: Any = None
 """Epochs done by all processes, set in each of them."""
 
 
 def run(study: Study, workers: int, on_progress: Callable[[str, int, int], None]) -> list[Result]:
-    """Each split's result, in the order of the splits. `on_progress` is told a step, its epochs done and of how many.
+    """Return each split's result, in the order of the splits.
 
-    How the work is dealt among processes changes no number beyond rounding.
+    `on_progress` is called with a step, its epochs done and their total. The distribution over processes changes no
+    number beyond rounding.
     """
     with _pool(workers) as (pool, counter):
         groups = list(_groups(study))
@@ -32,13 +33,13 @@ def run(study: Study, workers: int, on_progress: Callable[[str, int, int], None]
         choices = [choice for future in choosing for choice in future.result()]
         dealt = [choices[worker::workers] for worker in range(min(workers, study.splits))]
         judging = [pool.submit(judge, study, part, _count) for part in dealt]
-        _watch(judging, counter, partial(on_progress, "training and asking the service"), len(dealt) * study.epochs)
+        _watch(judging, counter, partial(on_progress, "training and testing"), len(dealt) * study.epochs)
         results = [result for future in judging for result in future.result()]
     return sorted(results, key=lambda result: result.choice.split)
 
 
 def _groups(study: Study) -> Iterator[range]:
-    """Splits whose grids are trained side by side."""
+    """Yield the splits whose grids are trained side by side."""
     grid = len(RATES) * (1 if study.merge_taus else len(TAU_FACTORS))
     together = max(1, NETWORKS_AT_ONCE // grid)
     for first in range(0, study.splits, together):
@@ -74,7 +75,7 @@ def _watch(
     on_progress: Callable[[int, int], None],
     epochs: int,
 ) -> None:
-    """Tell of progress until all are done, or one has failed."""
+    """Report progress until all are done, or one has failed."""
     before = counter.value
     waiting = set(futures)
     while waiting and not any(future.done() and future.exception() for future in futures):

@@ -1,8 +1,8 @@
-"""Many small networks of one shape, trained side by side.
+"""Train many small networks of one shape side by side.
 
-Thousands of tiny fits cost mostly the calls, so that the networks' parameters stand in one matrix, a row a network,
-and every operation goes over all of them. The gradients are written out, since recording them for autograd would
-take twice as long as computing them. No number of one network enters another's.
+The cost of thousands of small fits is mostly that of calls, so that the networks' parameters are one matrix, a row a
+network, and every operation runs over all of them. Gradients are written out, since autograd would take twice as long.
+The networks do not affect each other.
 """
 
 import math
@@ -16,15 +16,17 @@ LEARNING_RATE = 1e-3
 
 
 class Stack:
-    """Networks of ReLU layers with dropout before each layer, the inputs' too.
+    """Networks of ReLU layers with dropout before each layer, also the first.
 
-    The networks come in groups, (groups, members): a group has rows of its own, and its members start from the same
-    weights, see the same rows in the same order, and drop a unit where the same uniform number is below their p.
-    So the members of a group differ by p and weight decay alone.
+    The networks are in groups, (groups, members): a group has its own rows, and its members start from the same
+    weights, use the same order of rows, and drop a unit where the same uniform number is below their p. So the members
+    of a group differ only by p and weight decay.
     """
 
     def __init__(self, widths: Sequence[int], rates: Tensor, decays: Tensor) -> None:
-        """`widths` from inputs to output; `rates` p and `decays` the penalty's factor, both (groups, members)."""
+        """Make networks of `widths` from inputs to output, with p in `rates` and penalties in `decays`, both (groups,
+        members).
+        """
         self.widths = tuple(widths)
         self.groups, self.members = rates.shape
         networks = self.groups * self.members
@@ -37,7 +39,7 @@ class Stack:
         self._decay = self._penalised() * 2 * decays.reshape(networks, 1)  # the gradient of λ‖W‖² is 2λW
 
     def start(self, draws: Sequence[np.random.Generator]) -> None:
-        """Weights of Glorot & Bengio (2010) for each group, biases of 0, as the authors' library starts them."""
+        """Draw the weights of each group (Glorot & Bengio 2010), with biases of 0, as the authors' library does."""
         for (before, after), (weight, bias) in zip(self._shapes(), self._layers, strict=True):
             limit = math.sqrt(6 / (before + after))
             drawn = np.stack([draw.uniform(-limit, limit, (before, after)) for draw in draws]).astype(np.float32)
@@ -45,21 +47,23 @@ class Stack:
             bias.zero_()
 
     def layers(self, network: int) -> list[tuple[Tensor, Tensor]]:
-        """Copies of a network's weights (before, after) and biases (after,)."""
+        """Return copies of a network's weights (before, after) and biases (after,)."""
         return [(weight[network].clone(), bias[network, 0].clone()) for weight, bias in self._layers]
 
     def masks(self, uniform: Sequence[Tensor]) -> list[Tensor]:
-        """Uniform numbers, (1 or networks, rows, width) for each layer → (networks, rows, width), 0 or 1/(1-p)."""
+        """Return masks (networks, rows, width), 0 or 1/(1-p), of uniform numbers (1 or networks, rows, width) for each
+        layer.
+        """
         return [self._mask(numbers) for numbers in uniform]
 
     def outputs(self, rows: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        """(groups, rows, inputs) → (networks, rows, 1)."""
+        """Return the outputs (networks, rows, 1) for rows (groups, rows, inputs)."""
         return self._forward(rows, masks)[1]
 
     def differentiate(self, rows: Tensor, targets: Tensor, masks: Sequence[Tensor]) -> None:
-        """Put each network's gradient of its mean squared error and penalty into `gradients`.
+        """Store each network's gradient of its mean squared error and penalty in `gradients`.
 
-        `rows` (groups, rows, inputs), `targets` (groups, rows, 1).
+        `rows` are (groups, rows, inputs), `targets` (groups, rows, 1).
         """
         dropped, outputs = self._forward(rows, masks)
         slope = (outputs - targets.repeat_interleave(self.members, dim=0)).mul_(2 / rows.shape[1])
@@ -74,7 +78,7 @@ class Stack:
         self.gradients.addcmul_(self.values, self._decay)
 
     def _forward(self, rows: Tensor, masks: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """What goes into each layer, and what comes out of the last."""
+        """Return the inputs of each layer, and the outputs."""
         first = masks[0].view(self.groups, self.members, *masks[0].shape[1:])
         dropped = [(rows[:, None] * first).flatten(0, 1)]
         for number, (weight, bias) in enumerate(self._layers):
@@ -91,7 +95,9 @@ class Stack:
         return list(zip(self.widths, self.widths[1:], strict=False))
 
     def _views(self, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """(networks, size) → weights (networks, before, after) and biases (networks, 1, after) of each layer."""
+        """Return weights (networks, before, after) and biases (networks, 1, after) of each layer as views of (networks,
+        size).
+        """
         views, at = [], 0
         for before, after in self._shapes():
             end = at + before * after
@@ -101,13 +107,15 @@ class Stack:
         return views
 
     def _penalised(self) -> Tensor:
-        """1 where a parameter is a weight, 0 where it is a bias: (1, size)."""
+        """Return 1 for each weight, 0 for each bias: (1, size)."""
         ones = [(torch.ones(before * after), torch.zeros(after)) for before, after in self._shapes()]
         return torch.cat([part for pair in ones for part in pair])[None]
 
 
 def _times(slope: Tensor, weight: Tensor) -> Tensor:
-    """The product of (networks, rows, after) and (networks, after, before); an outer one is faster elementwise."""
+    """Return the product of (networks, rows, after) and (networks, after, before); an outer one is faster
+    elementwise.
+    """
     return slope * weight if slope.shape[-1] == 1 else torch.bmm(slope, weight)
 
 
@@ -123,10 +131,10 @@ def fit(
     mask_draw: np.random.Generator,
     on_epoch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train with Adam from fresh weights: `inputs` (groups, rows, inputs) and `targets` (groups, rows, 1).
+    """Train with Adam from new weights: `inputs` (groups, rows, inputs) and `targets` (groups, rows, 1).
 
-    `draws`, one a group, start its weights and shuffle its rows; `mask_draw` gives the uniform numbers of all
-    groups, whose rows come in orders of their own. So what a group learns does not depend on those beside it.
+    `draws`, one a group, start its weights and shuffle its rows; `mask_draw` gives the uniform numbers of all groups,
+    whose rows have their own orders. So a group's result does not depend on the other groups.
     """
     stack.start(draws)
     values = torch.nn.Parameter(stack.values)
@@ -135,20 +143,20 @@ def fit(
     for _ in range(epochs):
         order = torch.from_numpy(np.stack([draw.permutation(inputs.shape[1]) for draw in draws]))[:, :, None]
         shuffled = torch.take_along_dim(inputs, order, dim=1), torch.take_along_dim(targets, order, dim=1)
-        for rows, wanted in zip(*(torch.split(part, batch, dim=1) for part in shuffled), strict=True):
-            stack.differentiate(rows, wanted, stack.masks(draw_uniform(mask_draw, rows.shape[1], stack.widths)))
+        for rows, expected in zip(*(torch.split(part, batch, dim=1) for part in shuffled), strict=True):
+            stack.differentiate(rows, expected, stack.masks(draw_uniform(mask_draw, rows.shape[1], stack.widths)))
             optimizer.step()
         on_epoch()
 
 
 def draw_uniform(draw: np.random.Generator, rows: int, widths: Sequence[int]) -> list[Tensor]:
-    """Uniform numbers (1, rows, width) for what goes into each layer."""
+    """Return uniform numbers (1, rows, width) for the inputs of each layer."""
     return [torch.from_numpy(draw.random((1, rows, width), dtype=np.float32)) for width in widths[:-1]]
 
 
 @torch.no_grad()
 def sample(stack: Stack, rows: Tensor, passes: int, draws: Sequence[np.random.Generator]) -> Tensor:
-    """Thinned networks' answers to (groups, rows, inputs): (passes, networks, rows); `draws` one a group."""
+    """Return samples (passes, networks, rows) for rows (groups, rows, inputs); `draws` are one a group."""
     answers = []
     for _ in range(passes):
         each = [draw_uniform(draw, rows.shape[1], stack.widths) for draw in draws]

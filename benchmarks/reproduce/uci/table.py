@@ -1,4 +1,4 @@
-"""A CSV of numbers → rows and targets, and what standardises them."""
+"""Read a CSV of numbers, and standardise it."""
 
 import csv
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from training.errors import TrainingError
 
 Float64 = NDArray[np.float64]
 LEAST_ROWS = 20
+"""The smallest number of rows to split."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Values as they stand in the file."""
+    """The values of a file."""
 
     name: str
     inputs: Float64
@@ -26,7 +27,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Centre and spread of training rows; of a column that never changes the spread is 1."""
+    """Mean and standard deviation of training rows, 1 for a constant column."""
 
     input_mean: Float64
     input_std: Float64
@@ -35,21 +36,21 @@ class Scale:
 
     @classmethod
     def of(cls, inputs: Float64, targets: Float64) -> "Scale":
-        """That of these rows: (rows, features) and (rows,)."""
+        """Return the scale of rows (rows, features) and targets (rows,)."""
         spread = inputs.std(axis=0)
         return cls(inputs.mean(axis=0), np.where(spread > 0, spread, 1), targets.mean(), targets.std() or 1.0)
 
     def inputs(self, inputs: Float64) -> NDArray[np.float32]:
-        """(rows, features) → the same, standardised."""
+        """Return inputs (rows, features), standardised."""
         return ((inputs - self.input_mean) / self.input_std).astype(np.float32)
 
     def targets(self, targets: Float64) -> NDArray[np.float32]:
-        """(rows,) → (rows, 1), standardised."""
+        """Return targets (rows,) as (rows, 1), standardised."""
         return ((targets - self.target_mean) / self.target_std).astype(np.float32)[:, None]
 
 
 def read_table(path: Path) -> Table:
-    """A header, whose last name is y, and lines of finite numbers; raises TrainingError for anything else."""
+    """Read a header, whose last name is y, and lines of finite numbers; raise TrainingError for another file."""
     with path.open(newline="") as file:
         header, *lines = list(csv.reader(file)) or [[]]
     if len(header) < 2 or header[-1].strip() != "y":

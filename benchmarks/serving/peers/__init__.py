@@ -1,1 +1,1 @@
-"""The peers: a folder each, with what it needs and a server at its best settings."""
+"""The peers: a folder each, with requirements and a server at its best settings."""

@@ -1,4 +1,4 @@
-"""What every peer is asked to do: answer class probabilities of one network, on one port, with so many workers."""
+"""The task of every peer: class probabilities of one network, on one port, with so many workers."""
 
 import os
 import socket
@@ -17,9 +17,10 @@ WORKERS = int(os.environ["BENCHMARK_WORKERS"])
 
 
 class Network:
-    """predict.onnx, with one thread: networks this small are slower with more."""
+    """predict.onnx with one thread, as small networks are slower with more."""
 
     def __init__(self, path: str = MODEL) -> None:
+        """Open the graph."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._path = path
@@ -29,18 +30,18 @@ class Network:
         self.classes = int(self._session.get_outputs()[0].shape[1])
 
     def __call__(self, rows: Float32) -> Float32:
-        """(rows, features) → probabilities (rows, classes)."""
+        """Return probabilities (rows, classes) for rows (rows, features)."""
         logits = self._session.run(None, {self._input: rows})[0]
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A process that is handed one opens the file itself."""
+        """Pickle the path, so that another process opens the file itself."""
         return Network, (self._path,)
 
 
 def free_port() -> int:
-    """For what a peer insists on listening to besides."""
+    """Return a free port, for further listeners of a peer."""
     with socket.socket() as found:
         found.bind((HOST, 0))
         return int(found.getsockname()[1])

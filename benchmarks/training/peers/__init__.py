@@ -1,1 +1,1 @@
-"""Who trains: a folder each, which is run in an environment of its own."""
+"""The contenders: a folder each, run in an environment of its own."""

@@ -1,6 +1,6 @@
-"""Baal: passes as rows of one batch, and a loop with the outputs of layers whose input is the same cached.
+"""Baal: passes as rows of one batch, and a loop with cached outputs of layers with the same input.
 
-The cache lives on from call to call, so that Baal is spared the part before the first dropout altogether.
+The cache persists between calls, so that Baal skips the part before the first dropout altogether.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmarks.sampling.torch_network import load, summarise
 
 
 def prepare(folder: Path, threads: int) -> dict[str, Call]:
-    """Baal's wrappers, as its documentation uses them."""
+    """Return Baal's wrappers, as in its documentation."""
     torch.set_num_threads(threads)
     replicated = MCDropoutModule(load(folder)).eval()
     caching = MCCachingModule(MCDropoutModule(load(folder)).eval()).eval()
@@ -23,7 +23,7 @@ def prepare(folder: Path, threads: int) -> dict[str, Call]:
 
 
 def wrap(network: torch.nn.Module, *, replicate: bool) -> Call:
-    """A question to the wrapped network."""
+    """Return a call of the wrapped network."""
     wrapper = ModelWrapper(network, TrainingArgs(use_cuda=False, replicate_in_memory=replicate))
 
     def call(rows: Rows, passes: int) -> torch.Tensor:

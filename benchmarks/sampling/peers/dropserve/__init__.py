@@ -1,3 +1,4 @@
-"""Which networks are asked where a caller names no seed."""
+"""Dropserve's engine; see __main__."""
 
 DEFAULT_SEED = 0
+"""The seed of callers that name none."""

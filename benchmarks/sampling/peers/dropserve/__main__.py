@@ -1,4 +1,4 @@
-"""Dropserve's engine: masks and the whole summary included, and the deterministic answer beside them."""
+"""Dropserve's engine: with masks, the whole summary, and the deterministic answer."""
 
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ MASK_BYTES = 2**26
 
 
 def prepare(folder: Path, threads: int) -> dict[str, Call]:
-    """With the seed of all callers who name none, whose masks are kept, and with another seed in each call."""
+    """Return calls with the default seed, whose masks are cached, and with another seed in each call."""
     engine = load_model(folder / "published" / folder.name / "1", MaskCache(MASK_BYTES), threads=threads)
     seeds = count(1)
 

@@ -1,4 +1,4 @@
-"""Keras reads which backend to use when it is imported."""
+"""Set the backend of Keras, which is read on import."""
 
 import os
 

@@ -16,7 +16,9 @@ CHANNELS_LAST = (2, 3, 1, 0)
 
 
 def build(folder: Path) -> Any:
-    """The network with its weights; images are turned to channels last, and back where they are flattened."""
+    """Return the network with its weights; images become channels last, and channels first before they are
+    flattened.
+    """
     network = NETWORKS[folder.name]
     model = keras.Sequential([keras.Input(network.inputs)])
     if len(network.inputs) == 3:
@@ -34,7 +36,7 @@ def build(folder: Path) -> Any:
 
 
 def make_layer(kind: str, sizes: list[float]) -> Any:
-    """A layer of Keras for one of the network's."""
+    """Return the layer in Keras."""
     match kind:
         case "linear":
             return keras.layers.Dense(sizes[1])
@@ -51,15 +53,15 @@ def make_layer(kind: str, sizes: list[float]) -> Any:
 
 
 def summarise(logits: Any) -> Any:
-    """(passes, rows, classes) → mean, standard deviation, predictive entropy, expected entropy."""
+    """Return mean, standard deviation, predictive and expected entropy of logits (passes, rows, classes)."""
     probabilities = jax.nn.softmax(logits)
     mean = probabilities.mean(0)
     expected = jax.scipy.special.entr(probabilities).sum(-1).mean(0)
     return mean, probabilities.std(0), jax.scipy.special.entr(mean).sum(-1), expected
 
 
-def prepare(folder: Path, threads: int) -> dict[str, Call]:  # noqa: ARG001 - held by the processors it may use
-    """The seed's state goes from one call to the next, as Keras has it among what is not trained."""
+def prepare(folder: Path, threads: int) -> dict[str, Call]:  # noqa: ARG001 - limited by the processors available
+    """Return the calls; the seed's state is passed from one to the next, as one of Keras' untrained variables."""
     model = build(folder)
     trained = [variable.value for variable in model.trainable_variables]
     state = [variable.value for variable in model.non_trainable_variables]

@@ -1,0 +1,1 @@
+"""onnxruntime; see __main__."""

@@ -1,8 +1,8 @@
-"""onnxruntime on a graph exported in training mode, its dropout saved from the optimiser; and the references.
+"""onnxruntime on a graph in training mode, whose dropout the optimiser keeps; and the references.
 
-`one pass` is the unit of the table. `layer products` are the multiply-adds of the sampled layers alone, as one
-matrix product a layer over all passes, after the part before the first dropout, once. `large product` says
-how fast the machine multiplies at best.
+`one pass` is the unit of the table. `layer products` are the multiply-adds of the sampled layers alone, as one matrix
+product a layer over all passes, after one run of the part before the first dropout. `large product` gives the machine's
+highest rate.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from benchmarks.sampling.protocol import Call, Rows, serve
 
 
 def session(path: Path, threads: int, **options: Any) -> ort.InferenceSession:
-    """A session as it comes, with so many threads."""
+    """Return a default session with so many threads."""
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
@@ -24,7 +24,7 @@ def session(path: Path, threads: int, **options: Any) -> ort.InferenceSession:
 
 
 def prepare(folder: Path, threads: int) -> dict[str, Call]:
-    """All variants of one network."""
+    """Return all variants of one network."""
     training = session(folder / "training.onnx", threads, disabled_optimizers=["EliminateDropout"])
     predict = session(folder / "predict.onnx", threads)
     before = session(folder / "before_dropout.onnx", threads)
@@ -63,12 +63,12 @@ def prepare(folder: Path, threads: int) -> dict[str, Call]:
 
 
 def run(graph: ort.InferenceSession, rows: Rows) -> NDArray[Any]:
-    """The only output to the only input."""
+    """Return the only output for the only input."""
     return np.asarray(graph.run(None, {graph.get_inputs()[0].name: rows})[0])
 
 
 def summarise(logits: NDArray[Any]) -> NDArray[Any]:
-    """(passes, rows, classes) → mean; the rest of what everyone has to compute is computed and left."""
+    """Return the mean of logits (passes, rows, classes), after the rest of the summary that all contenders compute."""
     probabilities = softmax(logits)
     mean = np.asarray(probabilities.mean(axis=0))
     probabilities.std(axis=0)
@@ -78,13 +78,13 @@ def summarise(logits: NDArray[Any]) -> NDArray[Any]:
 
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
-    """Over the last axis."""
+    """Return the softmax over the last axis."""
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 def entropy(probabilities: NDArray[Any]) -> NDArray[Any]:
-    """Nats, over the last axis."""
+    """Return the entropy over the last axis, in nats."""
     tiny = np.finfo(probabilities.dtype).tiny
     return np.asarray(-(probabilities * np.log(np.maximum(probabilities, tiny))).sum(axis=-1))
 

@@ -1,0 +1,1 @@
+"""torch; see __main__."""

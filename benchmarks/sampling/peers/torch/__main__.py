@@ -1,4 +1,4 @@
-"""torch as it comes: a loop of passes, and all passes as rows of one batch."""
+"""torch by itself: a loop of passes, and all passes as rows of one batch."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from benchmarks.sampling.torch_network import dropout_on, load, summarise
 
 
 def prepare(folder: Path, threads: int) -> dict[str, Call]:
-    """Evaluation mode, with dropout alone in training mode."""
+    """Return the calls, in evaluation mode except for dropout."""
     torch.set_num_threads(threads)
     network = dropout_on(load(folder))
 

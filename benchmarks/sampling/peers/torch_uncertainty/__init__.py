@@ -1,6 +1,6 @@
-"""A torchvision built for CUDA, imported by torch-uncertainty, misses its operators beside a torch without CUDA.
+"""Register torchvision's operators, which a build for CUDA lacks beside a torch without CUDA.
 
-They are not needed here; that they are known by name is enough.
+torch-uncertainty imports torchvision, but the benchmark does not use the operators.
 """
 
 import torch

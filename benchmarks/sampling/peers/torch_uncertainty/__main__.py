@@ -10,7 +10,7 @@ from benchmarks.sampling.torch_network import load, summarise
 
 
 def prepare(folder: Path, threads: int) -> dict[str, Call]:
-    """Wrapped once for each number of passes."""
+    """Return the calls; each number of passes is wrapped once."""
     torch.set_num_threads(threads)
     wrapped = {}
 

@@ -1,6 +1,6 @@
-"""No framework at all, as a reference: what uvicorn can carry, and the least code that answers the task.
+"""A reference without a framework: uvicorn's capacity, and the least code for the task.
 
-Nothing is checked beyond types, nothing counted, nothing limited.
+It validates only types, and has no metrics or limits.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,14 +15,14 @@ from benchmarks.serving.peers.task import HOST, PORT, WORKERS, Network
 Message = dict[str, Any]
 
 
-class Asked(msgspec.Struct):
+class Body(msgspec.Struct):
     """A request's body."""
 
     inputs: list[list[float]]
 
 
 network = Network()
-decoder = msgspec.json.Decoder(Asked)
+decoder = msgspec.json.Decoder(Body)
 encoder = msgspec.json.Encoder()
 constant = encoder.encode({"probabilities": [[1 / network.classes] * network.classes]})
 
@@ -30,7 +30,7 @@ constant = encoder.encode({"probabilities": [[1 / network.classes] * network.cla
 async def app(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """`/constant` answers the same to everybody, any other path what the network says."""
+    """Reply with a constant on `/constant`, and with the network's answer on any other path."""
     message = await receive()
     body = message["body"]
     while message["more_body"]:
@@ -43,7 +43,7 @@ async def app(
 
 
 def answer(body: bytes) -> bytes:
-    """A request's body → the reply's."""
+    """Return the reply's body for a request's."""
     rows = np.array(decoder.decode(body).inputs, dtype=np.float32)
     return encoder.encode({"probabilities": network(rows).tolist()})
 

@@ -1,4 +1,4 @@
-"""FastAPI as its tutorial has it: a pydantic body, and a function that answers, `def` or `async def`."""
+"""FastAPI as in its tutorial: a pydantic body, and a handler with `def` or `async def`."""
 
 import numpy as np
 import uvicorn
@@ -15,7 +15,7 @@ class Rows(BaseModel):
 
 
 class Answer(BaseModel):
-    """The reply's."""
+    """The reply's body."""
 
     probabilities: list[list[float]]
 
@@ -26,13 +26,13 @@ network = Network()
 
 @app.post("/predict")
 def predict(rows: Rows) -> Answer:
-    """In a thread of Starlette's pool."""
+    """Answer in a thread of Starlette's pool."""
     return Answer(probabilities=network(np.array(rows.inputs, dtype=np.float32)).tolist())
 
 
 @app.post("/predict_async")
 async def predict_async(rows: Rows) -> Answer:
-    """On the event loop."""
+    """Answer on the event loop."""
     return Answer(probabilities=network(np.array(rows.inputs, dtype=np.float32)).tolist())
 
 

@@ -1,4 +1,4 @@
-"""KServe's SDK: a custom model, asked by the Open Inference Protocol."""
+"""KServe's SDK: a custom model, called by the Open Inference Protocol."""
 
 import numpy as np
 from kserve import InferRequest, InferResponse, Model, ModelServer
@@ -8,14 +8,16 @@ from benchmarks.serving.peers.task import PORT, WORKERS, Network
 
 
 class Classifier(Model):
-    """The network. The SDK has no batching of its own."""
+    """The network; the SDK has no batching."""
 
     def __init__(self, name: str) -> None:
+        """Open the network."""
         super().__init__(name)
         self.network = Network()
         self.ready = True
 
     def predict(self, payload: InferRequest, headers: dict[str, str] | None = None) -> InferResponse:  # noqa: ARG002
+        """Return the class probabilities."""
         rows = payload.inputs[0].as_numpy().astype(np.float32, copy=False)
         return get_predict_response(payload, self.network(rows), self.name)
 

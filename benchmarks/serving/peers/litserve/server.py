@@ -12,15 +12,19 @@ class Classifier(litserve.LitAPI):
     """The network."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
+        """Open the network."""
         self.network = Network()
 
     def decode_request(self, request: dict[str, Any]) -> Float32:
+        """Return the rows of a request's body."""
         return np.array(request["inputs"], dtype=np.float32)
 
     def predict(self, x: Float32) -> Float32:
+        """Return the class probabilities."""
         return self.network(x)
 
     def encode_response(self, output: Float32) -> dict[str, Any]:
+        """Return the reply's body."""
         return {"probabilities": output.tolist()}
 
 

@@ -1,4 +1,4 @@
-"""MLServer: a custom runtime, asked by the Open Inference Protocol."""
+"""MLServer: a custom runtime, called by the Open Inference Protocol."""
 
 import asyncio
 
@@ -15,19 +15,21 @@ class Classifier(MLModel):
     """The network."""
 
     async def load(self) -> bool:
+        """Open the network."""
         self.network = Network()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Return the class probabilities."""
         rows = NumpyCodec.decode_input(payload.inputs[0]).astype(np.float32, copy=False)
         output = NumpyCodec.encode_output("probabilities", self.network(rows))
         return InferenceResponse(model_name=self.name, outputs=[output])
 
 
 async def main() -> None:
-    """One worker answers in the process of the HTTP server, which spares a queue; more are processes behind it.
+    """Serve with one worker in the HTTP server's process, without a queue, or with more processes behind it.
 
-    Adaptive batching is off: at 64 connections it is no faster, and a lone caller waits for its window.
+    Adaptive batching is off: at 64 connections it is no faster, and a single caller would wait for its window.
     """
     settings = Settings(
         host=HOST,

@@ -15,16 +15,17 @@ class Classifier:
     """The network."""
 
     def __init__(self) -> None:
+        """Open the network."""
         self.network = Network()
 
     @batch
     def __call__(self, input: Float32) -> dict[str, Float32]:  # noqa: A002 - the tensor's name
+        """Return the class probabilities."""
         return {"probabilities": self.network(input)}
 
 
 if __name__ == "__main__":
-    # Triton's interpreter must be the very patch release of Python for the shared memory that is used otherwise;
-    # for a single row a socket costs no more.
+    # The default shared memory needs Triton's own patch release of Python; for a single row a socket costs no more.
     os.environ["PYTRITON_NO_TENSORSTORE"] = "1"
     classifiers = [Classifier() for _ in range(WORKERS)]
     network = classifiers[0].network
@@ -35,7 +36,7 @@ if __name__ == "__main__":
             infer_func=classifiers,
             inputs=[Tensor(name="input", dtype=np.float32, shape=(network.features,))],
             outputs=[Tensor(name="probabilities", dtype=np.float32, shape=(network.classes,))],
-            # Dynamic batching spares ways to Python; with no delay a lone caller waits for nobody.
+            # Dynamic batching saves calls of Python; without delay a single caller does not wait.
             config=ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=0)),
         )
         triton.serve()

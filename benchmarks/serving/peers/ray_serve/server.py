@@ -17,17 +17,19 @@ from benchmarks.serving.peers.task import HOST, PORT, WORKERS, Network
 
 
 class Classifier:
-    """The network, on the bare request, without FastAPI in between.
+    """The network on the bare request, without FastAPI.
 
-    No batching: nearly all the time goes into the way to the replica, and each request would still go it alone.
+    Without batching: nearly all the time is spent on the way to the replica, which each request would still take alone.
     """
 
     def __init__(self) -> None:
+        """Open the network."""
         self.network = Network()
 
     async def __call__(self, request: Request) -> dict[str, list[list[float]]]:
-        asked = await request.json()
-        return {"probabilities": self.network(np.array(asked["inputs"], dtype=np.float32)).tolist()}
+        """Return the class probabilities."""
+        body = await request.json()
+        return {"probabilities": self.network(np.array(body["inputs"], dtype=np.float32)).tolist()}
 
 
 if __name__ == "__main__":

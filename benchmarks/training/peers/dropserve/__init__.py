@@ -1,1 +1,1 @@
-"""See __main__."""
+"""Dropserve's training loop; see __main__."""

@@ -1,4 +1,4 @@
-"""Our loop: a pass over the training part as `python -m training train` makes it, standardisation and schedule too."""
+"""Dropserve's loop: a pass over the training part as in `dropserve train`, with standardisation and schedule."""
 
 import numpy as np
 import torch
@@ -14,13 +14,13 @@ from training.networks.architecture import make_network
 from training.networks.device import placed
 
 EPOCHS = 1000
-"""Far more than are run: the schedule stays where it begins."""
+"""Far more than are run, so that the schedule stays at its beginning."""
 BEGINS_WITH = 25
-"""There the step size is the highest one divided by this."""
+"""The ratio of the highest to the first step size."""
 
 
 def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
-    """At the others' step size."""
+    """Return an epoch with the others' step size."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     config = TrainConfig.model_validate(

@@ -1,4 +1,4 @@
-"""Keras reads which backend to use when it is imported; JAX compiles the step, and was the faster one in trials."""
+"""Set the backend of Keras, which is read on import; JAX compiles the step, and was the fastest in trials."""
 
 import os
 

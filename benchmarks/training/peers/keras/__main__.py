@@ -9,7 +9,7 @@ from benchmarks.training.protocol import Epoch, serve
 
 
 def build(network: Network) -> Any:
-    """Untrained; images have their channels last, as Keras has them on a CPU."""
+    """Return the untrained network; images have channels last, as Keras requires on a CPU."""
     layers = keras.layers
     if network.name == "lenet":
         return keras.Sequential(
@@ -25,8 +25,8 @@ def build(network: Network) -> Any:
     return keras.Sequential([keras.Input(network.inputs), *sum(hidden, ()), layers.Dense(CLASSES)])
 
 
-def prepare(network: Network, rows: Rows, threads: int) -> Epoch:  # noqa: ARG001 - held by the processors it may use
-    """Its first epoch compiles."""
+def prepare(network: Network, rows: Rows, threads: int) -> Epoch:  # noqa: ARG001 - limited by the processors available
+    """Return an epoch; the first one compiles."""
     keras.utils.set_random_seed(0)
     model = build(network)
     model.compile(

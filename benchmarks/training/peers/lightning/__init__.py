@@ -1,1 +1,1 @@
-"""See __main__."""
+"""Lightning; see __main__."""

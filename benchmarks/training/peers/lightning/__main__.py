@@ -1,4 +1,4 @@
-"""Lightning's Trainer with all that is not training turned off."""
+"""Lightning's Trainer, with everything but training turned off."""
 
 import logging
 import warnings
@@ -18,28 +18,29 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 
 class Module(lightning.LightningModule):  # type: ignore[misc]
-    """The network, its loss, and one optimiser that epochs share."""
+    """The network, its loss, and one optimiser for all epochs."""
 
     def __init__(self, network: Network) -> None:
+        """Build the network."""
         super().__init__()
         self.model = build(network)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         self.total = torch.zeros(())
 
     def training_step(self, batch: Any, _: int) -> torch.Tensor:
-        """A batch's loss."""
+        """Return a batch's loss."""
         inputs, targets = batch
         loss = cross_entropy(self.model(inputs), targets)
         self.total += loss.detach()
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The same one at each fit."""
+        """Return the same optimiser at each fit."""
         return self.optimizer
 
 
 def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
-    """A Trainer's fit goes on where the one before ended, one epoch each."""
+    """Return an epoch; each fit of the Trainer continues the one before."""
     torch.set_num_threads(threads)
     lightning.seed_everything(0, verbose=False)
     module = Module(network)

@@ -1,1 +1,1 @@
-"""See __main__."""
+"""A plain torch loop; see __main__."""

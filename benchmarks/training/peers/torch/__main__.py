@@ -1,4 +1,4 @@
-"""A plain loop, as it is written by those who know torch: DataLoader, AdamW, no loss read at each step."""
+"""A plain loop as experienced users of torch write it: DataLoader, AdamW, no loss read at each step."""
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -10,7 +10,7 @@ from benchmarks.training.torch_network import build
 
 
 def prepare(network: Network, rows: Rows, threads: int) -> Epoch:
-    """No workers: the rows are in memory, and processes to fetch them made it slower."""
+    """Return an epoch. There are no workers: the rows are in memory, and processes to fetch them were slower."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = build(network).train()

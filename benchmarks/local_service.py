@@ -1,4 +1,4 @@
-"""The service as people run it, in a process of its own: for whatever asks it from outside."""
+"""Run the service as users do, in a process of its own, for clients outside it."""
 
 import os
 import re
@@ -14,7 +14,8 @@ from typing import TypeVar
 import httpx
 
 LISTENS = re.compile(r"running on (http://[^\s\"]+)")
-PATIENCE = 60.0
+TIMEOUT = 60.0
+"""Seconds to start or stop."""
 LOG_BYTES = 10_000
 
 Found = TypeVar("Found")
@@ -22,7 +23,7 @@ Found = TypeVar("Found")
 
 @contextmanager
 def serve(models: Path, **environment: str) -> Iterator[str]:
-    """A service of its own on a free port, once its models serve; its address."""
+    """Start a service on a free port; yield its address once its models serve."""
     command = [sys.executable, "-m", "service", "serve", "--port", "0", "--models", str(models)]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment)  # noqa: S603 - our own
@@ -32,14 +33,14 @@ def serve(models: Path, **environment: str) -> Iterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 def _wait_for(condition: Callable[[], Found | None], process: "subprocess.Popen[bytes]") -> Found:
-    """What it gives, once it gives something."""
-    end = time.monotonic() + PATIENCE
+    """Return the condition's value once it is true."""
+    end = time.monotonic() + TIMEOUT
     while not (found := condition()):
         if process.poll() is not None or time.monotonic() > end:
-            raise SystemExit(f"the service did not begin within {PATIENCE:g} s, or ended")
+            raise SystemExit(f"the service did not start within {TIMEOUT:g} s, or exited")
         time.sleep(0.05)
     return found

@@ -1,4 +1,4 @@
-"""The installed browser: for whatever looks at the pages, here and elsewhere."""
+"""The installed browser, for programs that look at the pages."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+"""Names of the browser's command."""
 
 
 def installed_browser() -> str | None:
-    """Where the system's browser is, not Playwright's."""
+    """Return the path of the system's browser, not Playwright's; None without one."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """The installed browser, without a window; ends the program where there is none."""
+    """Open the installed browser without a window; exit the program without one."""
     found = installed_browser()
     if found is None:
         raise SystemExit(f"no browser: install one of {', '.join(BROWSERS)}")
