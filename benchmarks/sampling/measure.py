@@ -96,7 +96,7 @@ def _check_the_check(one_pass: dict[str, Any], case: Case) -> None:
         standard_errors(one_pass["mean"], case.reference, case.passes * case.calls_before)
     except WrongAnswer:
         return
-    raise WrongAnswer(f"{case.folder.name}: sampling cannot be told from one deterministic pass")
+    raise WrongAnswer(f"{case.folder.name}: sampling cannot be distinguished from one deterministic pass")
 
 
 def _alternate(

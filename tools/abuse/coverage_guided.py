@@ -1,9 +1,9 @@
-"""The v2 decoder under atheris (libFuzzer), which looks for input that reaches code it has not seen.
+"""Fuzz the v2 decoder with atheris (libFuzzer), which searches for input that reaches new code.
 
     python -m tools.abuse.coverage_guided RUNS CORPUS
 
-A process of its own: the service's modules are instrumented, and libFuzzer ends the process when it is done, with a
-code other than 0 when something escaped that is no refusal, took longer than SECONDS or more than MEGABYTES.
+It is a process of its own: the service's modules are instrumented, and libFuzzer ends the process, with a code other
+than 0 for an error that is not a refusal, or an input that takes longer than SECONDS or more than MEGABYTES.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ PARSER = "v2, JSON and binary"
 
 
 def main(runs: int, corpus: Path) -> None:
-    """Does not return."""
+    """Fuzz, and exit the process."""
     with atheris.instrument_imports(include=["service.oip", "service.api", "service.rows", "service.model.categories"]):
         from tools.abuse.parsers import PARSERS, survives
     parser = PARSERS[PARSER]

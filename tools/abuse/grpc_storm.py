@@ -1,4 +1,4 @@
-"""Damaged messages against the real gRPC server: the status of each."""
+"""Send damaged messages to the real gRPC server, and record the status of each."""
 
 import random
 from collections.abc import Callable
@@ -15,10 +15,11 @@ BY_RULE = {
     *(grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE),
     *(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.PERMISSION_DENIED),
 }
+"""Statuses that are allowed."""
 
 
 def grpc_storm(address: str, key: str, inputs: int, seed: int = 0) -> Outcome:
-    """So many messages, one after the other, from a caller whose key is known."""
+    """Send so many messages in sequence, with a valid key."""
     outcome = Outcome()
     rng = random.Random(seed)
     seeds = PARSERS["v2, protobuf"].seeds

@@ -1,4 +1,4 @@
-"""Whether the time of looking up a key tells where it stands, or how much of it was right."""
+"""Measure whether the time to look up a key reveals its place or how much of it is right."""
 
 import random
 from statistics import median
@@ -9,11 +9,11 @@ from service.access.keys import Access, make_key
 KEYS = 50
 REPEATS = 20
 BOUND = 0.2
-"""Of the median; a comparison that ended at the first difference or the first match would be off by far more."""
+"""The largest spread, as a share of the median; a comparison that ends early would exceed it by far."""
 
 
 def spread_of_medians(trials: int, seed: int = 0) -> float:
-    """How far the medians of four kinds of digest lie apart, as a share of the smallest; the kinds take turns."""
+    """Return the spread of the medians of four kinds of digest, as a share of the smallest; the kinds alternate."""
     keys = tuple(make_key(f"k{i}", "infer")[1] for i in range(KEYS))
     access = Access(keys)
     first, last = keys[0].digest, keys[-1].digest

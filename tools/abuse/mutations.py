@@ -1,4 +1,4 @@
-"""Valid bytes → damaged ones: by chance, and by what has broken parsers before."""
+"""Damage valid bytes at random, and with tokens that have broken parsers before."""
 
 import random
 import re
@@ -91,7 +91,7 @@ def _cut(content: bytearray, place: int, rng: random.Random) -> None:
 
 
 def _exchange(content: bytearray, place: int, rng: random.Random) -> None:
-    """A value or name of JSON for another, so that it stays JSON."""
+    """Replace a value or name of JSON, so that it stays JSON."""
     if found := SCALAR.search(content, place):
         content[slice(*found.span())] = rng.choice(VALUES)
 
@@ -103,7 +103,7 @@ CHANGES: tuple[Change, ...] = (
 
 
 def mutate(content: bytes, rng: random.Random, others: Sequence[bytes] = ()) -> bytes:
-    """The content with one to four changes; now and then its end is that of another."""
+    """Return the content with one to four changes, sometimes with the end of another."""
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 2, 4))):
         rng.choice(CHANGES)(changed, rng.randrange(len(changed)) if changed else 0, rng)

@@ -1,7 +1,6 @@
-"""Damaged and hostile ONNX files, each loaded as the service does in a forked process of its own, whose memory and time
-are bounded.
+"""Load damaged and hostile ONNX files as the service does, each in a forked process with bounded memory and time.
 
-Their digests agree: what a publisher with bad intent could write, not what a damaged disk does.
+Their digests are right: they are what a malicious publisher could write, not what a damaged disk holds.
 """
 
 import json
@@ -26,11 +25,11 @@ from tests.toy import ToyNet
 from tools.abuse.mutations import mutate
 
 MEMORY = 4 * 2**30
-"""Beside what the process has already, of whose parent other tests may have left much."""
+"""Bytes beyond those of the forked process, which may be large."""
 SECONDS = 30
-"""For one file."""
+"""Seconds for one file."""
 OUTCOMES = ("loaded", "refused", "odd")
-"""By the exit code of the process."""
+"""Outcomes by the exit code of the process."""
 
 OPERATORS = (
     *("Add", "Mul", "MatMul", "Gemm", "Relu", "Softmax", "Reshape", "Expand", "Tile", "Gather", "Scatter", "Slice"),
@@ -45,7 +44,7 @@ SIZES = (0, 1, -1, 2, 2**31, 2**31 - 1, -(2**31), 2**40, 2**62, 2**63 - 1, -(2**
 
 
 def mutant(content: bytes, rng: random.Random) -> bytes:
-    """Bytes changed anywhere, or another graph altogether that is still an ONNX file."""
+    """Return damaged bytes, or another graph that is still an ONNX file."""
     if rng.random() < 0.4:
         return mutate(content, rng)
     model = onnx.ModelProto.FromString(content)
@@ -62,7 +61,7 @@ def _operator(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _wire(model: onnx.ModelProto, rng: random.Random) -> None:
-    """Other inputs or outputs, cycles and names that are not there among them."""
+    """Change inputs or outputs, also to cycles and unknown names."""
     node = rng.choice(model.graph.node)
     names = [*(name for other in model.graph.node for name in other.output), "input", "w0", "nothing", ""]
     side = rng.choice((node.input, node.output))
@@ -79,7 +78,7 @@ def _attribute(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _weight(model: onnx.ModelProto, rng: random.Random) -> None:
-    """Says another shape or type than its bytes have."""
+    """State another shape or type than the bytes have."""
     tensor = rng.choice(model.graph.initializer)
     if rng.random() < 0.5 and tensor.dims:
         tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(SIZES)
@@ -90,7 +89,7 @@ def _weight(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _shape(model: onnx.ModelProto, rng: random.Random) -> None:
-    """Of an input or output."""
+    """Change the shape or type of an input or output."""
     value = rng.choice([*model.graph.input, *model.graph.output])
     if value.type.tensor_type.shape.dim:
         rng.choice(value.type.tensor_type.shape.dim).dim_value = rng.choice(SIZES)
@@ -99,7 +98,7 @@ def _shape(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _node(model: onnx.ModelProto, rng: random.Random) -> None:
-    """One more, anywhere."""
+    """Insert a node anywhere."""
     names = [*(tensor.name for tensor in model.graph.initializer), *model.graph.node[0].output, "input"]
     inputs = [rng.choice(names) for _ in range(rng.randrange(5))]
     output = rng.choice((model.graph.node[-1].output[0] if model.graph.node[-1].output else "output", "new"))
@@ -113,7 +112,7 @@ def _version(model: onnx.ModelProto, rng: random.Random) -> None:
 
 
 def _nested(model: onnx.ModelProto, rng: random.Random) -> None:
-    """A branch that holds the graph itself, a few times over."""
+    """Nest the graph in branches of itself, several times."""
     for _ in range(rng.choice((1, 5, 50))):
         inner = onnx.GraphProto()
         inner.CopyFrom(model.graph)
@@ -132,7 +131,7 @@ CHANGES: tuple[Callable[[onnx.ModelProto, random.Random], None], ...] = (
 
 
 def load_mutants(count: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
-    """How many were loaded, refused, or ended their process, and what is at fault: an odd error, an end by a signal."""
+    """Return the number of files by outcome, and the faults: unexpected errors and processes ended by a signal."""
     outcomes: Counter[str] = Counter()
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
@@ -146,7 +145,7 @@ def load_mutants(count: int, seed: int = 0) -> tuple[Counter[str], list[str]]:
 
 
 def _in_a_process(folder: Path, number: int, seed: int) -> str:
-    """What came of it, or how the process ended."""
+    """Return the outcome of one file, or the signal that ended its process."""
     child = os.fork()
     if child == 0:
         _bound()
@@ -170,7 +169,7 @@ def _bound() -> None:
 
 
 def load_mutant(folder: Path, number: int, seed: int) -> str:
-    """The file of this number in the place of one of the model's graphs, its digest put right."""
+    """Load the model with one graph replaced by the mutant of this number, with the right digest."""
     rng = random.Random(f"{seed} {number}")
     name = rng.choice(list(GRAPHS))
     content = mutant(GRAPHS[name], rng)
@@ -178,13 +177,13 @@ def load_mutant(folder: Path, number: int, seed: int) -> str:
         copy = Path(models) / "toy" / "1"
         shutil.copytree(folder, copy)
         (copy / name).write_bytes(content)
-        said = json.loads((copy / MANIFEST).read_text())
-        said["files"][name] = sha256(content)
-        (copy / MANIFEST).write_text(json.dumps(said))
+        manifest = json.loads((copy / MANIFEST).read_text())
+        manifest["files"][name] = sha256(content)
+        (copy / MANIFEST).write_text(json.dumps(manifest))
         try:
             load_model(copy, MaskCache(0))
         except InvalidModel:
             return "refused"
-        except Exception:  # noqa: BLE001 - told by the exit code
+        except Exception:  # noqa: BLE001 - reported by the exit code
             return "odd"
     return "loaded"

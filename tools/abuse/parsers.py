@@ -1,6 +1,6 @@
-"""Every parser of what others wrote: bytes in; it answers or refuses by the service's errors, all else is a fault.
+"""Run every parser of external input on bytes: it must accept or refuse with the service's errors.
 
-What is read must be what the model takes: finite numbers of its type and shape.
+Accepted input must be what the model takes: finite numbers of its type and shape.
 """
 
 import gzip
@@ -54,18 +54,18 @@ MANIFESTS = (TOY.manifest(), HOMES, TWO)
 
 
 class Parser(NamedTuple):
-    """A parser, and valid input of it."""
+    """A parser and valid input for it."""
 
     parse: Callable[[bytes], object]
     seeds: Sequence[bytes]
 
 
 def survives(parser: Parser, content: bytes) -> bool:
-    """Whether the parser took the content; False when it refused by rule. Whatever else it raises goes on."""
+    """Return whether the parser accepted the content, False for a refusal; any other error is raised."""
     try:
         parser.parse(content)
     except DropserveError as error:
-        json.dumps(error.details)  # what is told must be JSON
+        json.dumps(error.details)  # a reply must be JSON
         error.message.encode()
         return False
     return True
@@ -100,13 +100,13 @@ def _uncertainty(body: bytes) -> None:
 
 
 def _infer(body: bytes) -> None:
-    """What a header would tell goes before: nothing; where the last object ends; or a number of two bytes."""
+    """Decode the body with an inference header of none, to the end of the last object, or of a length in two bytes."""
     for manifest in (MANIFESTS[0], TWO):
         try:
-            asked = decode_infer(*_split(body), manifest, MAX_ROWS)
-            _fits(asked.inputs, manifest)
-            choose_outputs(asked.outputs, asked.binary, manifest)
-            sampling_parameters(asked.parameters)
+            infer = decode_infer(*_split(body), manifest, MAX_ROWS)
+            _fits(infer.inputs, manifest)
+            choose_outputs(infer.outputs, infer.binary, manifest)
+            sampling_parameters(infer.parameters)
         except DropserveError as error:
             last = error
         else:
@@ -166,14 +166,14 @@ def _in_a_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], N
 
 
 def _settings(content: bytes) -> None:
-    """`NAME=value` a line, as in an environment."""
+    """Read `NAME=value` lines as an environment."""
     lines = [line.partition("=") for line in content.decode("latin-1").splitlines()]
     given = {name: value.replace("\0", "") for name, _, value in lines if name in SETTING_NAMES}
     before = dict(os.environ)
     os.environ.update(given)
     try:
         Settings()
-    except (ValueError, RecursionError):  # of pydantic-settings and json; `service.__main__` puts them into words
+    except (ValueError, RecursionError):  # of pydantic-settings and json; `service.__main__` reports them
         raise InvalidRequest("settings") from None
     finally:
         for name in given:
@@ -187,8 +187,8 @@ SETTING_NAMES = {f"DROPSERVE_{name.upper()}" for name in Settings.model_fields}
 def _path(content: bytes) -> None:
     path = content.decode("utf-8", "replace")
     needed_scope(path)
-    if asked := read_path(path):
-        parse_version(asked.version)
+    if infer := read_path(path):
+        parse_version(infer.version)
 
 
 def _headers(content: bytes) -> None:

@@ -1,8 +1,8 @@
-"""All kinds of damaged and hostile input, as many as are asked for: a table, and the same as JSON.
+"""Run damaged and hostile input of all kinds, and report a table and JSON.
 
     python -m tools.abuse.run --inputs 1000000 --output build/abuse.json
 
-Exit code 1 when anything was at fault.
+The exit code is 1 after any fault.
 """
 
 import asyncio
@@ -42,24 +42,24 @@ SLOW = 5.0
 MAX_FAULTS_KEPT = 100
 
 SHARES = {"parsers": 0.35, "http": 0.4, "grpc": 0.04, "coverage": 0.2, "onnx": 0.01}
-"""Of all inputs."""
+"""Shares of all inputs."""
 
 
 @dataclass
 class Part:
-    """What came of one kind of input."""
+    """Results of one kind of input."""
 
     name: str
     inputs: int
     seconds: float = 0.0
     outcomes: dict[str, int] = field(default_factory=dict)
     slowest: float | None = None
-    """Seconds that one input took."""
+    """Seconds of the slowest input."""
     faults: list[str] = field(default_factory=list)
 
 
 def fuzz_parser(name: str, parser: Parser, inputs: int, seed: int = 0) -> Part:
-    """Damaged copies of its seeds, in this process."""
+    """Run the parser on damaged copies of its seeds, in this process."""
     rng = random.Random(f"{seed} {name}")
     outcomes: Counter[str] = Counter()
     part = Part(name, inputs, slowest=0.0)
@@ -69,7 +69,7 @@ def fuzz_parser(name: str, parser: Parser, inputs: int, seed: int = 0) -> Part:
         started = perf_counter()
         try:
             outcomes["taken" if survives(parser, content) else "refused"] += 1
-        except Exception as error:  # noqa: BLE001 - the faults that are looked for
+        except Exception as error:  # noqa: BLE001 - any error is a fault
             part.faults.append(f"{error!r}: {content!r}")
         taken = perf_counter() - started
         part.slowest = max(part.slowest or 0.0, taken)
@@ -81,7 +81,7 @@ def fuzz_parser(name: str, parser: Parser, inputs: int, seed: int = 0) -> Part:
 
 @contextmanager
 def guarded_service(folder: Path) -> Iterator[tuple[Service, str]]:
-    """The service in a process of its own, with low limits, and a key of the scope infer for it."""
+    """Run the service with low limits; yield it and a key of scope infer."""
     secret, key = make_key("caller", "infer")
     (folder / "keys").write_text(key.line() + "\n")
     ToyNet().publish(folder / "models")
@@ -99,7 +99,7 @@ def guarded_service(folder: Path) -> Iterator[tuple[Service, str]]:
 
 
 def attack_service(http: int, grpc: int, seed: int = 0) -> list[Part]:
-    """Requests over HTTP and gRPC; the process must live on, and log no mistake of its own."""
+    """Send requests over HTTP and gRPC; the process must survive, and log no unexpected error."""
     with tempfile.TemporaryDirectory(prefix="abuse-") as name, guarded_service(Path(name)) as (running, key):
         host, port = "127.0.0.1", running.client.base_url.port or 0
         parts = []
@@ -117,7 +117,7 @@ def attack_service(http: int, grpc: int, seed: int = 0) -> list[Part]:
 
 
 def fuzz_by_coverage(runs: int) -> Part:
-    """atheris, in its own process."""
+    """Run atheris in its own process."""
     with tempfile.TemporaryDirectory(prefix="abuse-") as name:
         corpus = Path(name) / "corpus"
         corpus.mkdir()
@@ -132,13 +132,13 @@ def fuzz_by_coverage(runs: int) -> Part:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What it gave, and the seconds that it took."""
+    """Return the result and the seconds."""
     started = perf_counter()
     return work(), perf_counter() - started
 
 
 def run(inputs: int, seed: int = 0) -> list[Part]:
-    """Everything."""
+    """Run all kinds."""
     share = {name: max(1, round(inputs * part)) for name, part in SHARES.items()}
     each = share["parsers"] // len(PARSERS) + 1
     return [
@@ -151,13 +151,13 @@ def run(inputs: int, seed: int = 0) -> list[Part]:
 
 
 def load_hostile_models(files: int, seed: int) -> Part:
-    """In bounded processes."""
+    """Load hostile models in bounded processes."""
     (outcomes, faults), seconds = timed(lambda: load_mutants(files, seed))
     return Part("ONNX files, hostile", files, seconds, dict(outcomes), None, faults)
 
 
 def time_keys(trials: int, seed: int) -> Part:
-    """Needs many to say anything."""
+    """Time the lookup of keys; only many trials are significant."""
     spread, seconds = timed(lambda: spread_of_medians(trials, seed))
     faults = [f"the medians lie {spread:.0%} apart"] if spread > BOUND else []
     outcomes = {"medians apart, in 1000": round(1000 * spread)}
@@ -165,7 +165,7 @@ def time_keys(trials: int, seed: int) -> Part:
 
 
 def show(parts: list[Part]) -> None:
-    """As a table."""
+    """Print the results as a table."""
     table = Table("input", "inputs", "seconds", "slowest", "faults", "outcomes")
     for part in parts:
         slowest = "" if part.slowest is None else f"{1000 * part.slowest:.0f} ms"
@@ -177,9 +177,9 @@ def show(parts: list[Part]) -> None:
 
 
 def main(
-    inputs: Annotated[int, typer.Option(help="About so many, of all kinds together.")] = 1_000_000,
-    seed: Annotated[int, typer.Option(help="Other inputs.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="Where the figures go, as JSON.")] = None,
+    inputs: Annotated[int, typer.Option(help="Approximate number of inputs of all kinds.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="JSON file of the results.")] = None,
 ) -> None:
     """Damaged and hostile input of all kinds."""
     parts = run(inputs, seed)

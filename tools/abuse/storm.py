@@ -1,4 +1,4 @@
-"""Damaged requests against a real server, over raw sockets: what each was answered, and whether that was by rule."""
+"""Send damaged requests to a real server over raw sockets, and check each reply."""
 
 import asyncio
 import gzip
@@ -17,11 +17,11 @@ from tools.abuse.mutations import mutate
 from tools.abuse.parsers import BINARY, INFER, PREDICT, SEND, TOY, UNCERTAINTY, WHOLE
 
 REQUEST_TIMEOUT = 5.0
-"""Seconds that the server is set to."""
+"""The server's request timeout in seconds."""
 DEADLINE = REQUEST_TIMEOUT + 10
-"""Seconds after which a request counts as hanging: the machine may be busy."""
+"""Seconds after which a request counts as hanging, on a busy machine."""
 BY_RULE = 504
-"""A deadline that passed is neither the caller's fault nor a mistake. Nothing is unloaded here, so 503 would be one."""
+"""The one allowed status from 500: a passed deadline. Nothing is unloaded here, so that 503 would be a fault."""
 BATCH = 1000
 METHODS = (b"GET", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"get")
 
@@ -29,7 +29,7 @@ Headers = Mapping[bytes, bytes]
 
 
 class Request(NamedTuple):
-    """One as a caller means it."""
+    """A valid request."""
 
     method: bytes
     path: bytes
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     body: bytes = b""
 
     def framed(self) -> bytes:
-        """As it goes over the wire, its length told rightly."""
+        """Return the request's bytes, with the right length."""
         lines = [b"%s %s HTTP/1.1" % (self.method, self.path), b"host: toy"]
         lines += [b"%s: %s" % pair for pair in self.headers.items()]
         return b"\r\n".join([*lines, b"content-length: %d" % len(self.body), b"", self.body])
@@ -75,30 +75,31 @@ CANARIES = (
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """Results of a storm."""
 
     inputs: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest: float = 0.0
-    """Seconds."""
+    """Seconds of the slowest request."""
 
     def note(self, status: str, seconds: float) -> None:
-        """One more answer."""
+        """Record a reply."""
         self.inputs += 1
         self.statuses[status] += 1
         self.slowest = max(self.slowest, seconds)
 
 
 class Connection:
-    """One to the server, opened when it is needed."""
+    """A connection to the server, opened when needed."""
 
     def __init__(self, host: str, port: int) -> None:
+        """Store the address."""
         self._address = host, port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, content: bytes) -> tuple[int, bytes, bytes]:
-        """Status, head and body of the answer."""
+    async def send(self, content: bytes) -> tuple[int, bytes, bytes]:
+        """Send a request; return status, head and body of the reply."""
         reader, writer = self._streams = self._streams or await asyncio.open_connection(*self._address, limit=2**20)
         try:
             writer.write(content)
@@ -112,8 +113,8 @@ class Connection:
             await self.close()
         return int(head[9:12]), head, body
 
-    async def ask_to_the_end(self, content: bytes) -> bytes:
-        """All that the server says to this and nothing more; empty where it hangs up."""
+    async def send_and_read_all(self, content: bytes) -> bytes:
+        """Send content on a new connection and close that side; return all bytes received, none after a reset."""
         await self.close()
         reader, writer = self._streams = await asyncio.open_connection(*self._address)
         try:
@@ -126,38 +127,38 @@ class Connection:
             await self.close()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Abort the connection."""
         if self._streams:
             self._streams[1].transport.abort()
         self._streams = None
 
 
 def damaged(rng: random.Random, key: bytes) -> Request:
-    """A seed of which one part is damaged, from a caller whose key is known."""
-    asked = rng.choice(SEEDS)
-    asked = asked._replace(headers={**asked.headers, b"x-api-key": key})
+    """Return a request with one damaged part, with a valid key."""
+    request = rng.choice(SEEDS)
+    request = request._replace(headers={**request.headers, b"x-api-key": key})
     part = rng.random()
-    if asked.body and part < 0.7:
-        return asked._replace(body=mutate(asked.body, rng, [seed.body for seed in SEEDS]))
+    if request.body and part < 0.7:
+        return request._replace(body=mutate(request.body, rng, [seed.body for seed in SEEDS]))
     if part < 0.85:
-        path = b"/" + bytes(mutate(asked.path, rng))[1:6000]
-        return asked._replace(path=b"".join(b"%c" % c if 0x20 < c < 0x7F else b"%%%02x" % c for c in path))
+        path = b"/" + bytes(mutate(request.path, rng))[1:6000]
+        return request._replace(path=b"".join(b"%c" % c if 0x20 < c < 0x7F else b"%%%02x" % c for c in path))
     if part < 0.9:
-        return asked._replace(method=rng.choice(METHODS))
-    name = rng.choice([name for name in asked.headers if name != b"x-api-key"] or [b"x-request-timeout"])
-    value = mutate(asked.headers.get(name, b"1"), rng)[:6000]
-    return asked._replace(headers={**asked.headers, name: value.translate(None, bytes(range(9)) + b"\n\v\f\r\x7f")})
+        return request._replace(method=rng.choice(METHODS))
+    name = rng.choice([name for name in request.headers if name != b"x-api-key"] or [b"x-request-timeout"])
+    value = mutate(request.headers.get(name, b"1"), rng)[:6000]
+    return request._replace(headers={**request.headers, name: value.translate(None, bytes(range(9)) + b"\n\v\f\r\x7f")})
 
 
 async def storm(host: str, port: int, key: str, inputs: int, seed: int = 0, connections: int = 8) -> Outcome:
-    """So many requests over so many connections; canaries before, between and after."""
+    """Send so many requests over so many connections, with canaries before, between and after."""
     outcome = Outcome()
     rng = random.Random(seed)
     expected = await _canaries(host, port, key)
     for start in range(0, inputs, BATCH):
         batch = min(BATCH, inputs - start)
         workers = (
-            _ask_some(Connection(host, port), outcome, rng, key, batch // connections + (i < batch % connections))
+            _send_some(Connection(host, port), outcome, rng, key, batch // connections + (i < batch % connections))
             for i in range(connections)
         )
         await asyncio.gather(*workers)
@@ -171,23 +172,23 @@ async def _canaries(host: str, port: int, key: str) -> list[tuple[int, bytes]]:
     answers = []
     for canary in CANARIES:
         headers = {**canary.headers, b"x-api-key": key.encode()}
-        status, _, body = await connection.ask(canary._replace(headers=headers).framed())
+        status, _, body = await connection.send(canary._replace(headers=headers).framed())
         assert status == 200, body
         answers.append((status, body))
     await connection.close()
     return answers
 
 
-async def _ask_some(connection: Connection, outcome: Outcome, rng: random.Random, key: str, count: int) -> None:
+async def _send_some(connection: Connection, outcome: Outcome, rng: random.Random, key: str, count: int) -> None:
     for _ in range(count):
         content = damaged(rng, key.encode()).framed()
-        ask = _ask_framed
+        send = _send_framed
         if rng.random() < 0.1:
-            content, ask = mutate(content, rng), _ask_raw
+            content, send = mutate(content, rng), _send_raw
         started = perf_counter()
         try:
             async with asyncio.timeout(DEADLINE):
-                status, fault = await ask(connection, content)
+                status, fault = await send(connection, content)
         except TimeoutError:
             status, fault = "hangs", f"no answer within {DEADLINE} s"
             await connection.close()
@@ -200,15 +201,15 @@ async def _ask_some(connection: Connection, outcome: Outcome, rng: random.Random
     await connection.close()
 
 
-async def _ask_framed(connection: Connection, content: bytes) -> tuple[str, str]:
-    """What is HTTP is answered; the fault, if there is one."""
-    status, head, body = await connection.ask(content)
+async def _send_framed(connection: Connection, content: bytes) -> tuple[str, str]:
+    """Send valid HTTP; return the status and the fault, if any."""
+    status, head, body = await connection.send(content)
     return str(status), _fault(status, head, body)
 
 
-async def _ask_raw(connection: Connection, content: bytes) -> tuple[str, str]:
-    """What may be no HTTP may be answered or not."""
-    answer = await connection.ask_to_the_end(content)
+async def _send_raw(connection: Connection, content: bytes) -> tuple[str, str]:
+    """Send what may be invalid HTTP, which may get no reply."""
+    answer = await connection.send_and_read_all(content)
     if not answer:
         return "hung up", ""
     head, _, body = answer.partition(b"\r\n\r\n")

@@ -1,7 +1,7 @@
-"""Puts measurements and their plots into docs/performance.md: `python -m tools.docs.make_performance NAME …`.
+"""Write measurements and their plots to docs/performance.md: `python -m tools.docs.make_performance NAME …`.
 
-Reads what `make bench` wrote below build/. Names are serving, sampling, growth and training; tables stand between
-`<!-- name -->` and `<!-- /name -->`. What was measured in part only, such as without peers, is refused.
+The input is the output of `make bench` in build/. Names are serving, sampling, growth and training; tables are between
+`<!-- name -->` and `<!-- /name -->`. Partial measurements, such as without peers, are refused.
 """
 
 import json
@@ -21,7 +21,7 @@ MODELS = {"small": "64-256-256-10", "large": "784-1024-1024-10"}
 
 
 def main(names: Sequence[str]) -> None:
-    """Fill in these, and say so; what is not named stays as it is."""
+    """Write these sections and report them; the others are unchanged."""
     page = HERE / "performance.md"
     text = page.read_text(encoding="utf-8")
     for name in names:
@@ -29,7 +29,7 @@ def main(names: Sequence[str]) -> None:
             raise SystemExit(f"expected some of {', '.join(SECTIONS)}; found {name}")
         measured = BUILD / f"{name}.json"
         if not measured.exists():
-            raise SystemExit(f"{measured} is not there; `make bench ARGS={name}` writes it")
+            raise SystemExit(f"{measured} does not exist; `make bench ARGS={name}` writes it")
         found = json.loads(measured.read_text(encoding="utf-8"))
         if name == "serving" and any(goal["measured"] is None for goal in found["goals"]):
             raise SystemExit(f"{measured}: some were not measured, by {found['command']}")
@@ -41,7 +41,7 @@ def main(names: Sequence[str]) -> None:
 
 
 def fill(text: str, name: str, parts: Iterable[str]) -> str:
-    """The text, with these parts between the name's marks."""
+    """Return the text with these parts between the name's marks."""
     content = "\n\n".join(parts)
     filled, count = re.subn(
         rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}\n{content}\n\n{m[2]}", text, flags=re.DOTALL
@@ -52,18 +52,18 @@ def fill(text: str, name: str, parts: Iterable[str]) -> str:
 
 
 def measured_by(found: dict[str, Any]) -> str:
-    """The command and the machine."""
+    """Return the command and the machine."""
     return f"`{found['command']}`, {found['when'][:10]}, {found['machine']}."
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """In Markdown; the first column is of words, the others of numbers."""
+    """Return a Markdown table; the first column is text, the others are numbers."""
     lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def serving(found: dict[str, Any]) -> Iterable[str]:
-    """Speed by connections, then cost, then what a second worker brings; and the goals."""
+    """Yield speed by connections, cost, the effect of a second worker, and the goals."""
     if found["medians"]:
         yield disturbance(found)
     for model, layers in MODELS.items():
@@ -75,10 +75,10 @@ def serving(found: dict[str, Any]) -> Iterable[str]:
         if second:
             yield f"**{layers}, two workers**, at the most connections"
             yield _scaling(second, first)
-    yield "**What Dropserve aims at**, small network"
+    yield "**Goals of Dropserve**, small network"
     verdict = {True: "met", False: "not met", None: "not measured"}
     yield table(
-        ["aim", "bound", "measured", ""],
+        ["goal", "bound", "measured", ""],
         [
             (
                 goal["text"],
@@ -94,7 +94,7 @@ def serving(found: dict[str, Any]) -> Iterable[str]:
 
 
 def disturbance(found: dict[str, Any]) -> str:
-    """How far the figures may be trusted."""
+    """Return a remark on other work on the machine."""
     cores = [at["disturbed"] for line in found["medians"] for at in line["at"].values()]
     return f"All else on the machine took {median(cores):.2f} cores meanwhile, {max(cores):.2f} at most."
 
@@ -134,7 +134,7 @@ def _named(one: dict[str, Any]) -> str:
 
 
 def sampling(found: dict[str, Any]) -> Iterable[str]:
-    """Everyone in units of one deterministic pass, and the ratios that count."""
+    """Yield all contenders in units of one deterministic pass, and the ratios."""
     cells = found["cells"]
     unit = "one deterministic pass"
     bounds = (unit, "layer products", "large product")
@@ -158,15 +158,15 @@ def sampling(found: dict[str, Any]) -> Iterable[str]:
         [(_cell(cell), cell["best_peer"], *(_number(cell["ratios"].get(name)) for name in names)) for cell in cells],
     )
     yield table(
-        ["aim", "worst", "where", "met in"],
+        ["goal", "worst", "where", "met in"],
         [(g["goal"], f"{g['worst']:.2f}", g["where"], f"{g['met']} of {g['cells']}") for g in found["goals"]],
     )
 
 
 def growth(found: dict[str, Any]) -> Iterable[str]:
-    """The line through each panel."""
+    """Yield the line of each panel."""
     yield table(
-        ["grows with", "from", "to", "ms at the start", "ms each", "exponent among the larger half"],
+        ["grows with", "from", "to", "ms at the start", "ms each", "exponent of the larger half"],
         [
             (
                 panel["name"],
@@ -182,7 +182,7 @@ def growth(found: dict[str, Any]) -> Iterable[str]:
 
 
 def training(found: dict[str, Any]) -> Iterable[str]:
-    """Samples a second of everyone, and how many times as fast we are."""
+    """Yield the samples a second of all contenders, and Dropserve's relative speed."""
     yield table(
         ["network, threads", "", "samples/s", "ours / theirs", "training loss"],
         [

@@ -1,4 +1,4 @@
-"""Draws docs/noisy_digits.png: what the committed digits model answers as its digits vanish in noise.
+"""Draw docs/noisy_digits.png: the answers of the committed digits model as its digits vanish in noise.
 
 `python -m tools.docs.make_picture` (needs the docs extra)
 """
@@ -22,7 +22,7 @@ SAMPLES, SEED = 100, 7
 
 
 def main() -> None:
-    """Ask the model about the same digits with more and more pixels replaced, and plot how its answers change."""
+    """Run the model on the same digits with more and more pixels replaced, and plot its answers."""
     engine = load_model(HERE.parent / "models" / "digits" / "1", MaskCache(2**26))
     run = engine.manifest.training
     shares = {f"{part}_share": run[f"{part}_share"] for part in ("validation", "calibration", "test")}
@@ -51,7 +51,7 @@ def plot(
     unsure_each: np.ndarray,
     disagree: np.ndarray,
 ) -> None:
-    """One digit with the answers to it; confidence beside the truth; the two parts of the uncertainty."""
+    """Plot one digit with its answers, confidence beside accuracy, and the two parts of the uncertainty."""
     mpl.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure = plt.figure(figsize=(9, 5.6), layout="constrained")
     grid = figure.add_gridspec(3, len(SHOWN), height_ratios=[1, 2.4, 2.4])
@@ -63,13 +63,13 @@ def plot(
 
     above = figure.add_subplot(grid[1, :])
     above.fill_between(SHARES, right, sure, color="#fde3d3", lw=0)
-    above.plot(SHARES, sure, color="#c2410c", lw=2, label="what the network claims: mean probability of its answer")
-    above.plot(SHARES, right, color="#334155", lw=2, label="what is true: share of right answers")
+    above.plot(SHARES, sure, color="#c2410c", lw=2, label="confidence: mean probability of the answer")
+    above.plot(SHARES, right, color="#334155", lw=2, label="accuracy: share of right answers")
     above.set(ylim=(0, 1.05), xlim=(-0.01, 1.01), xticklabels=[])
     above.legend(frameon=False, loc="lower left", fontsize=9)
 
     below = figure.add_subplot(grid[2, :])
-    names = ("expected entropy: each network is unsure by itself", "mutual information: the networks disagree")
+    names = ("expected entropy: uncertainty of each sample", "mutual information: disagreement of the samples")
     below.stackplot(SHARES, unsure_each, disagree, labels=names, colors=["#cbd5e1", "#f59e0b"])
     below.set(
         xlim=(-0.01, 1.01),

@@ -1,6 +1,7 @@
-"""Puts what the soak found into docs/reliability.md: `python -m tools.docs.make_reliability`.
+"""Write the results of the soak to docs/reliability.md: `python -m tools.docs.make_reliability`.
 
-Reads build/reliability.json, and draws docs/reliability.png; tables stand between `<!-- name -->` and `<!-- /name -->`.
+The input is build/reliability.json; docs/reliability.png is drawn. Tables are between `<!-- name -->` and `<!-- /name
+-->`.
 """
 
 import json
@@ -14,14 +15,14 @@ Figures = dict[str, Any]
 
 
 def main() -> None:
-    """Fill in all trials; one that was not run says so."""
+    """Write all trials; one that was not run is marked so."""
     page = HERE / "reliability.md"
     found = json.loads((BUILD / "reliability.json").read_text(encoding="utf-8"))
     text = page.read_text(encoding="utf-8")
     for name, parts in SECTIONS.items():
         trial = found["trials"].get(name)
-        told = [*parts(trial["figures"]), rules(trial)] if trial else ["Not run."]
-        text = fill(text, name, told)
+        filled = [*parts(trial["figures"]), rules(trial)] if trial else ["Not run."]
+        text = fill(text, name, filled)
     text = fill(text, "machine", [measured_by(found)])
     page.write_text(text, encoding="utf-8")
     if {"overload", "swaps"} <= found["trials"].keys():
@@ -30,19 +31,20 @@ def main() -> None:
 
 
 def rules(trial: Figures) -> str:
-    """What must hold, and whether it did."""
+    """Return the rules and whether each held."""
     held = trial["rules"] | trial["bounds"]
     lines = [f"- {'held' if yes else '**did not hold**'}: {rule}" for rule, yes in held.items()]
     return "\n".join([f"In a run of `--minutes {trial['minutes']:g}`:\n", *lines])
 
 
 def overload(found: Figures) -> Iterable[str]:
+    """Yield the section on overload."""
     after = found["after"]
     yield (
-        f"Capacity {found['capacity_per_second']:.0f} answers/s, measured just before; asked "
+        f"Capacity {found['capacity_per_second']:.0f} answers/s, measured just before; requests at "
         f"{found['asked_per_second']:.0f}/s for {found['seconds']:.0f} s, answered "
-        f"{found['answered_per_second']:.0f}/s. Of what was answered: {_latencies(found)}; the callers themselves "
-        f"were late by {found['late_p99_ms']:.0f} ms at their 99th percentile; from when a request was sent, the "
+        f"{found['answered_per_second']:.0f}/s. Answers: {_latencies(found)}; the load generator was "
+        f"late by {found['late_p99_ms']:.0f} ms at the 99th percentile; from the time that a request was sent, the "
         f"answers' 99th percentile was {found['served_p99_ms']:.0f} ms."
     )
     yield _ends(found["ends"])
@@ -55,6 +57,7 @@ def overload(found: Figures) -> Iterable[str]:
 
 
 def swaps(found: Figures) -> Iterable[str]:
+    """Yield the section on swaps of versions."""
     delay = found["serves_after_s"]
     yield (
         f"{found['versions']} versions in {found['seconds']:.0f} s, {found['damaged']} of them damaged; "
@@ -63,11 +66,12 @@ def swaps(found: Figures) -> Iterable[str]:
     )
     yield _ends(found["ends"])
     lines = [(each["damage"], each["tried"], each["refused"], f"`{each['reason']}`") for each in found["damages"]]
-    yield table(["damage", "tried", "refused", "the reason told last"], lines)
+    yield table(["damage", "tried", "refused", "last reason"], lines)
     yield _memory(found["memory"])
 
 
 def killed(found: Figures) -> Iterable[str]:
+    """Yield the section on killed workers."""
     yield (
         f"{found['deaths']} workers killed; {found['requests']} requests, {found['lost_a_death']:.1f} lost a death, "
         f"those that the worker held; another served at the latest {found['replaced_after_s']:.1f} s later. "
@@ -77,6 +81,7 @@ def killed(found: Figures) -> Iterable[str]:
 
 
 def stopped(found: Figures) -> Iterable[str]:
+    """Yield the section on stops under load."""
     yield f"{found['stops']} stops under load; the longest took {found['longest_s']:.1f} s."
     names = ("workers", "connections", "answered", "refused", "lost", "not_taken")
     yield table(
@@ -86,13 +91,15 @@ def stopped(found: Figures) -> Iterable[str]:
 
 
 def publishing(found: Figures) -> Iterable[str]:
+    """Yield the section on killed publishers and full disks."""
     kills = ", ".join(f"{what} in {times}" for what, times in found["kills"].items())
-    yield f"A publisher does {found['steps']} things to the disk; killed before each of them, it left {kills} cases."
+    yield f"A publisher takes {found['steps']} steps on the disk; killed before each of them, it left {kills} cases."
     lines = [(each["what"], "yes" if each["told"] else "no", each["versions"]) for each in found["full"]]
-    yield table(["room", "told, nothing left behind", "whole versions"], lines)
+    yield table(["room", "reported, nothing left behind", "whole versions"], lines)
 
 
 def store(found: Figures) -> Iterable[str]:
+    """Yield the section on absences of the prediction log's store."""
     missing = " ".join(f"Not tried: {reason}." for reason in found["missing"])
     queue = found["queue_bytes"] / 2**20
     away = f"Away for {found['away_s']:.0f} s each time; each worker's queue holds {queue:.0f} MiB here."
@@ -111,8 +118,8 @@ def store(found: Figures) -> Iterable[str]:
         "store",
         "lost how, times",
         "rows answered",
-        "told as written",
-        "told as dropped",
+        "counted as written",
+        "counted as dropped",
         "stored",
         "stored twice",
     ]
@@ -135,23 +142,25 @@ def _ends_of(line: Figures) -> str:
 
 
 def callers(found: Figures) -> Iterable[str]:
+    """Yield the section on slow and vanishing callers."""
     yield (
-        f"{found['connections']} connections at once, while others asked: {_latencies(found)} for them, "
+        f"{found['connections']} connections at once, beside other requests: {_latencies(found)} for these, "
         f"{found['wrong']} wrong answers."
     )
     lines = [
         (each["callers"], each["told"], f"{each['longest_s']:.1f}", f"{each['bound_s']:.0f}") for each in found["lines"]
     ]
-    yield table(["callers who", "told", "held, s", "at most, s"], lines)
+    yield table(["callers", "status", "held, s", "at most, s"], lines)
 
 
 def clocks(found: Figures) -> Iterable[str]:
+    """Yield the section on jumps of the clock."""
     yield f"{found['jumps']} jumps of up to ten years; {found['requests']} requests, {_latencies(found)}."
     yield _ends(found["ends"])
 
 
 def _ends(lines: Iterable[Figures]) -> str:
-    return table(["question", "end", "requests"], [(each["question"], each["end"], each["requests"]) for each in lines])
+    return table(["request", "end", "requests"], [(each["question"], each["end"], each["requests"]) for each in lines])
 
 
 def _latencies(found: Figures) -> str:

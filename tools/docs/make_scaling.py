@@ -1,4 +1,4 @@
-"""Puts what `python -m benchmarks.scaling` measured into docs/scaling.md: `python -m tools.docs.make_scaling`."""
+"""Write the results of `python -m benchmarks.scaling` to docs/scaling.md: `python -m tools.docs.make_scaling`."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from tools.docs.make_performance import BUILD, HERE, fill, measured_by, table
 Row = list[str]
 
 RATE = 100_000
-"""Requests a second whose bottleneck is looked for."""
+"""The rate of the section on bottlenecks."""
 
 
 def main() -> None:
-    """Fill in the page."""
+    """Write the page."""
     found = json.loads((BUILD / "scaling.json").read_text(encoding="utf-8"))
     page = HERE / "scaling.md"
     text = fill(page.read_text(encoding="utf-8"), "scaling", sections(found))
@@ -22,24 +22,24 @@ def main() -> None:
 
 
 def sections(found: dict[str, Any]) -> Iterator[str]:
-    """Of the page: what requests cost, whether the model holds, and what follows."""
+    """Yield the sections: the cost of requests, checks of the model, and plans."""
     yield f"{measured_by(found)} Model: {found['model']}."
-    yield "### What a request costs\n\nMicroseconds of a core, for requests of 8 connections:"
+    yield "### Cost of a request\n\nMicroseconds of a core, for requests of 8 connections:"
     columns = ["", "request", "each row", "each pass", "each row and pass"]
     yield table(columns, ([f"`/{route}`", *_micro(costs)] for route, costs in found["capacity"].items()))
-    yield "### Does the model hold?\n\nRequests a second on one core, at points that it was not fitted to:"
-    columns = ["rows × passes", "said", "measured", "measured / said"]
+    yield "### Checks of the model\n\nRequests a second on one core, at points that it was not fitted to:"
+    columns = ["rows × passes", "predicted", "measured", "measured / predicted"]
     yield table(columns, (_check(**one) for one in found["checks"]))
     farthest = max(abs(one["measured_per_second"] / one["said_per_second"] - 1) for one in found["checks"])
     yield f"The model is off by {farthest:.0%} at most, at these."
-    yield "Latency (ms) of one row and 100 passes that come at random times, p50 and p99:"
-    columns = ["utilisation", "requests/s", "p50 said", "p50", "p99 said", "p99"]
+    yield "Latency (ms) of one row and 100 passes at Poisson arrivals, p50 and p99:"
+    columns = ["utilisation", "requests/s", "p50 predicted", "p50", "p99 predicted", "p99"]
     yield table(columns, (_waited(**one) for one in found["waited"]))
     yield (
-        "The model knows of no stalls of the machine or of a cycle of garbage collection; a single one of 100 ms"
-        " decides a measured p99 of a few seconds of load. Plan the tail by measuring it where the service will run."
+        "The model has no stalls of the machine or of garbage collection; a single one of 100 ms"
+        " dominates the measured p99 of a few seconds of load. Measure the tail where the service will run."
     )
-    yield "### What waiting together saves\n\n`/predict` of one row; questions that come together share a run:"
+    yield "### What waiting together saves\n\n`/predict` of one row; cases that come together share a run:"
     columns = ["connections", "requests/s", "CPU, µs", "p50, ms", "p99, ms"]
     yield table(columns, (_batched(**one) for one in found["batched"]))
     yield (
@@ -50,7 +50,7 @@ def sections(found: dict[str, Any]) -> Iterator[str]:
     yield table(columns, (_plan(**one) for one in found["plans"]))
     single = sorted((one for one in found["measured"] if one["ask"]["rows"] == 1), key=lambda one: one["ask"]["passes"])
     columns = ["one row a request", "cores for requests", "cores for rows and passes", "Gbit/s in", "Gbit/s out"]
-    yield f"### At {RATE:,} requests a second\n\nCores fully busy, and what goes over the wire:"
+    yield f"### At {RATE:,} requests a second\n\nCores fully busy, and network traffic:"
     yield table(columns, (_bottleneck(one, found["capacity"]) for one in single))
 
 

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/screenshots of the pages of a real service, in a real browser.
+"""Take the pictures in docs/screenshots of a real service's pages, in a real browser.
 
 `python -m tools.docs.make_screenshots` (needs the test extra, and Chromium or Chrome)
 """
@@ -12,16 +12,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import typer
-from benchmarks.own_service import serve
-from benchmarks.pages import open_browser
 from PIL import Image
 from playwright.sync_api import Browser, Page
+
+from benchmarks.browser import open_browser
+from benchmarks.local_service import serve
 
 HERE = Path(__file__).parents[2] / "docs"
 COLOURS = (256, 128, 64)
 MAX_BYTES = 250_000
 MAX_HEIGHT = 2300
-"""Of a long page the beginning tells enough."""
+"""The height of a picture; the beginning of a long page is enough."""
 MODEL = "digits"
 
 Scheme = Literal["light", "dark"]
@@ -43,7 +44,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = HERE / "screenshots",
     models: Annotated[Path, typer.Option(help="Folder of the models, with digits.")] = HERE.parent / "models",
 ) -> None:
-    """Take all of them."""
+    """Take all pictures."""
     out.mkdir(parents=True, exist_ok=True)
     with serve(models) as url, open_browser() as browser:
         for name, view in (("playground", DESK), ("playground_dark", DARK), ("playground_phone", PHONE)):
@@ -63,7 +64,7 @@ def main(
 
 @contextmanager
 def opened(browser: Browser, url: str, view: View) -> Iterator[Page]:
-    """A page."""
+    """Open a page."""
     context = browser.new_context(
         viewport={"width": view.width, "height": view.height}, color_scheme=view.scheme, device_scale_factor=view.scale
     )
@@ -74,7 +75,7 @@ def opened(browser: Browser, url: str, view: View) -> Iterator[Page]:
 
 
 def play(page: Page) -> None:
-    """Turn a digit until the thinned networks disagree."""
+    """Rotate a digit until the samples disagree."""
     settled = page.locator("#answer[aria-busy=false]")
     settled.wait_for()
     turn = page.get_by_label("Turn", exact=True)
@@ -85,26 +86,26 @@ def play(page: Page) -> None:
 
 
 def keep_busy(page: Page, url: str) -> None:
-    """Half a minute of questions: some of digits as they are, some of turned ones, now and then one that is refused."""
+    """Send requests for half a minute: upright and rotated digits, and sometimes an invalid one."""
     rows = np.array(page.request.get(f"{url}/v1/models/{MODEL}/examples").json()["inputs"])
     turned = np.rot90(rows.reshape(-1, 8, 8), axes=(1, 2)).reshape(rows.shape)
     rng = np.random.default_rng(0)
     for second in range(30):
         for _ in range(int(8 + 5 * np.sin(second / 4) + rng.integers(0, 4))):
-            asked = rng.permutation(np.concatenate([rows, turned[:2]]))[: rng.integers(1, 5)]
-            ask(page, f"{url}/{rng.choice(['predict', 'uncertainty'])}", {"inputs": asked.tolist()})
+            chosen = rng.permutation(np.concatenate([rows, turned[:2]]))[: rng.integers(1, 5)]
+            post(page, f"{url}/{rng.choice(['predict', 'uncertainty'])}", {"inputs": chosen.tolist()})
         if second % 7 == 0:
-            ask(page, f"{url}/predict", {"inputs": [[1, 2, 3]]})
+            post(page, f"{url}/predict", {"inputs": [[1, 2, 3]]})
         page.wait_for_timeout(900)
 
 
-def ask(page: Page, url: str, body: dict[str, Any]) -> None:
-    """A question of somebody else's: what it is answered is not looked at."""
+def post(page: Page, url: str, body: dict[str, Any]) -> None:
+    """Send a request, whose reply is ignored."""
     page.request.post(url, data=json.dumps(body), headers={"content-type": "application/json"})
 
 
 def save(page: Page, file: Path, *, full: bool = True) -> None:
-    """With few colours: a page has not many, and the file is a third."""
+    """Save with few colours, which are enough for a page, in a third of the size."""
     picture = Image.open(BytesIO(page.screenshot(full_page=full))).convert("RGB")
     picture = picture.crop((0, 0, picture.width, min(picture.height, MAX_HEIGHT)))
     for colours in COLOURS:

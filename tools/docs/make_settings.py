@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the settings' own docstrings: `python -m tools.docs.make_settings`."""
+"""Write docs/settings.md from the settings' own docstrings: `python -m tools.docs.make_settings`."""
 
 from pathlib import Path
 

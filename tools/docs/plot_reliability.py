@@ -1,4 +1,4 @@
-"""The two long trials as a picture: what was answered and refused, how fast, and the memory, over their time."""
+"""Draw the two long trials: answers and refusals, latency, and memory over time."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ ANSWERED, REFUSED, PLAIN = "tab:blue", "tab:orange", "dimgray"
 
 
 def draw(trials: Mapping[str, Any], file: Path) -> None:
-    """A column of panels a trial, by its figures."""
+    """Draw a column of panels for each trial."""
     figure = Figure(figsize=(5.5 * len(trials), 7), layout="constrained")
     panels = figure.subplots(3, len(trials), sharex="col", squeeze=False)
     for (name, found), (rates, latency, memory) in zip(trials.items(), panels.T, strict=True):

@@ -1,4 +1,4 @@
-"""Callers who are slow, and callers who vanish: how long the service keeps each, and what others notice."""
+"""Slow and vanishing callers: how long the service keeps each, and the effect on other requests."""
 
 import contextlib
 import socket
@@ -16,17 +16,17 @@ from service import Settings
 from tests.conftest import PATIENCE
 from tests.service.processes import worker_pids
 from tests.toy import ToyNet
+from tools.soak.canary import CANARY, CASES, ROWS
 from tools.soak.overload import DEADLINE, SHORT_DEADLINE, SLACK, canary_service
-from tools.soak.questions import ASKED, CANARY, ROWS
 from tools.soak.report import Report
 from tools.soak.traffic import traffic
 
 RATE = 30.0
 IDLE = 5.0
-"""Seconds that uvicorn keeps a connection on which nothing is asked."""
-PATH, _ = ASKED["predict"]
+"""The idle timeout in seconds."""
+PATH, _ = CASES["predict"]
 SMALL = "small"
-"""A network whose ensemble costs nothing, so that a long answer does not."""
+"""A network with a cheap ensemble, so that a long answer is cheap, too."""
 BODY = 1000
 HEAD = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {BODY}\r\n\r\n".encode()
 WHOLE = HEAD + b" " * BODY
@@ -37,41 +37,41 @@ BROKEN = HEAD.replace(b"HTTP/1.1", b"HTTP/9.9")
 
 
 Call = Callable[[socket.socket], bytes]
-"""Does something to a connection, and returns what was heard on it."""
+"""Use a connection, and return the bytes received on it."""
 
 
-def say(*pieces: bytes, pause: float = 0.0, tail: bytes = b"") -> Call:
-    """These pieces; then the tail, a byte a pause, until the service has had enough."""
+def send(*pieces: bytes, pause: float = 0.0, tail: bytes = b"") -> Call:
+    """Return a caller that sends these pieces, and then the tail, a byte a pause, until the service closes."""
 
     def call(connection: socket.socket) -> bytes:
         for piece in pieces:
             connection.sendall(piece)
-        heard = b""
+        received = b""
         with contextlib.suppress(ConnectionError):
             for byte in tail:
                 if select([connection], [], [], pause)[0]:
-                    heard += (piece := connection.recv(2**16))
+                    received += (piece := connection.recv(2**16))
                     if not piece:
-                        return heard
+                        return received
                 connection.sendall(bytes([byte]))
-        return heard + _listen(connection)
+        return received + _read_all(connection)
 
     return call
 
 
 def half_close(content: bytes) -> Call:
-    """Say this, and that nothing follows."""
+    """Return a caller that sends content and closes its side."""
 
     def call(connection: socket.socket) -> bytes:
         connection.sendall(content)
         connection.shutdown(socket.SHUT_WR)
-        return _listen(connection)
+        return _read_all(connection)
 
     return call
 
 
 def reset(content: bytes) -> Call:
-    """Say this, and vanish as a machine does that loses its power and comes back."""
+    """Return a caller that sends content and resets the connection."""
 
     def call(connection: socket.socket) -> bytes:
         connection.sendall(content)
@@ -82,8 +82,8 @@ def reset(content: bytes) -> Call:
     return call
 
 
-def ask_and_not_read(connection: socket.socket) -> bytes:
-    """Ask for more than the kernel takes for a caller who does not read, look elsewhere, and see what came of it."""
+def never_read(connection: socket.socket) -> bytes:
+    """Request more than the kernel buffers, pause, and read the rest."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     path = f"/v1/models/{SMALL}/uncertainty"
     body = orjson.dumps({"inputs": ROWS * 2, "samples": 10_000, "return_samples": True})
@@ -92,42 +92,42 @@ def ask_and_not_read(connection: socket.socket) -> bytes:
         connection.sendall(request)
         if connection.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200":
             break
-        connection.recv(2**16)  # a refusal, because of the others: he asks again
+        connection.recv(2**16)  # a refusal because of other requests: try again
         sleep(0.2)
     sleep(3 * IDLE)
-    return _listen(connection)
+    return _read_all(connection)
 
 
-def _listen(connection: socket.socket) -> bytes:
-    """To the end."""
-    heard = b""
+def _read_all(connection: socket.socket) -> bytes:
+    """Read to the end."""
+    received = b""
     with contextlib.suppress(ConnectionError):
         while piece := connection.recv(2**16):
-            heard += piece
-    return heard
+            received += piece
+    return received
 
 
 class Caller(NamedTuple):
-    """What one does, and when the service must have let go of him, in seconds."""
+    """A caller, the expected status, and the time in seconds after which its connection must be closed."""
 
     name: str
     call: Call
     status: int | None
-    """What he is told; None: nothing."""
+    """The expected status; None for no reply."""
     bound: float
 
 
 CALLERS = [
-    Caller("say nothing", say(), None, IDLE),
-    Caller("send a head a byte a second", say(tail=HEAD, pause=1.0), 408, IDLE),
-    Caller("send half a head", say(HEAD[:40]), 408, IDLE),
-    Caller("send a body a byte a second", say(HEAD, tail=b" " * BODY, pause=1.0), 408, DEADLINE),
-    Caller("send half a body", say(HEAD + b" " * 500), 408, DEADLINE),
-    Caller("go on with a body that was refused, 404", say(NOT_FOUND, tail=b" " * 100, pause=0.5), 404, IDLE),
-    Caller("go on with a body that was refused, 413", say(TOO_LARGE, tail=b" " * 100, pause=0.5), 413, IDLE),
-    Caller("go on with a body that was refused, 415", say(NO_JSON, tail=b" " * 100, pause=0.5), 415, IDLE),
-    Caller("do not read a long answer", ask_and_not_read, 200, 4 * IDLE),
-    Caller("speak no HTTP", say(BROKEN), 400, 0.0),
+    Caller("send nothing", send(), None, IDLE),
+    Caller("send a head a byte a second", send(tail=HEAD, pause=1.0), 408, IDLE),
+    Caller("send half a head", send(HEAD[:40]), 408, IDLE),
+    Caller("send a body a byte a second", send(HEAD, tail=b" " * BODY, pause=1.0), 408, DEADLINE),
+    Caller("send half a body", send(HEAD + b" " * 500), 408, DEADLINE),
+    Caller("go on with a body that was refused, 404", send(NOT_FOUND, tail=b" " * 100, pause=0.5), 404, IDLE),
+    Caller("go on with a body that was refused, 413", send(TOO_LARGE, tail=b" " * 100, pause=0.5), 413, IDLE),
+    Caller("go on with a body that was refused, 415", send(NO_JSON, tail=b" " * 100, pause=0.5), 415, IDLE),
+    Caller("do not read a long answer", never_read, 200, 4 * IDLE),
+    Caller("speak no HTTP", send(BROKEN), 400, 0.0),
     Caller("close their side within a head", half_close(HEAD[:40]), None, 0.0),
     Caller("close their side within a body", half_close(HEAD + b" " * 500), None, 0.0),
     Caller("vanish within a head", reset(HEAD[:40]), None, 0.0),
@@ -137,15 +137,15 @@ CALLERS = [
 
 
 def callers(folder: Path, times: float) -> Report:
-    """So many of each kind at once, while others ask."""
+    """Run so many callers of each kind at once, beside other requests."""
     ToyNet().publish(folder / "models", name=SMALL)
-    with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
+    with canary_service(folder, SHORT_DEADLINE) as (running, url, cases):
         address = (running.client.base_url.host, running.client.base_url.port or 0)
         before = _connections(worker_pids(running))
-        with traffic(url, questions, RATE) as outcomes, ThreadPoolExecutor(64) as pool:
+        with traffic(url, cases, RATE) as outcomes, ThreadPoolExecutor(64) as pool:
             futures = [(caller, pool.submit(_call, address, caller)) for caller in CALLERS for _ in range(round(times))]
             found = [(caller, *future.result()) for caller, future in futures]
-        sleep(2 * IDLE)  # in which the connections of the others end too
+        sleep(2 * IDLE)  # until the connections of other requests end, too
         left = _connections(worker_pids(running)) - before
     lines = [_line(caller, [each[1:] for each in found if each[0] is caller]) for caller in CALLERS]
     return Report(
@@ -158,12 +158,12 @@ def callers(folder: Path, times: float) -> Report:
             **outcomes.latencies(),
         },
         {
-            "each is told what he must be": all(line["as_told"] for line in lines),
-            "all others are answered, or refused by rule": outcomes.unruly == 0,
+            "each gets the expected status": all(line["as_told"] for line in lines),
+            "all other requests are answered, or refused by rule": outcomes.unruly == 0,
             "every answer to them is right to the byte": outcomes.wrong == 0,
             "no connection stays open": left <= 0,
         },
-        {"each is let go within his time": all(line["longest_s"] < line["bound_s"] for line in lines)},
+        {"each connection is closed in time": all(line["longest_s"] < line["bound_s"] for line in lines)},
     )
 
 
@@ -179,11 +179,11 @@ def _line(caller: Caller, ends: list[tuple[float, bytes]]) -> dict[str, Any]:
 
 
 def _call(address: tuple[str, int], caller: Caller) -> tuple[float, bytes]:
-    """The seconds until the service let go of him, and all that it said."""
+    """Return the seconds until the connection was closed, and the bytes received."""
     begun = monotonic()
     with socket.create_connection(address, timeout=PATIENCE) as connection:
-        heard = caller.call(connection)
-    return monotonic() - begun, heard
+        received = caller.call(connection)
+    return monotonic() - begun, received
 
 
 def _status(answer: bytes) -> int | None:
@@ -191,7 +191,7 @@ def _status(answer: bytes) -> int | None:
 
 
 def _is_in_form(answer: bytes) -> bool:
-    """A refusal; or what came of an answer that was too long for its caller."""
+    """Return whether a reply is a refusal, or a long answer cut off."""
     head, _, content = answer.partition(b"\r\n\r\n")
     if b"200 OK" in head:
         return len(content) < int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
@@ -199,6 +199,6 @@ def _is_in_form(answer: bytes) -> bool:
 
 
 def _connections(processes: set[int]) -> int:
-    """Sockets that these processes have open."""
+    """Return the number of open sockets of these processes."""
     files = [file for process in processes for file in Path(f"/proc/{process}/fd").iterdir()]
     return sum(file.readlink().name.startswith("socket:") for file in files if file.is_symlink())

@@ -1,7 +1,7 @@
-"""The clock of the machine jumps, by hours and by years, while the service answers.
+"""The clock of the machine jumps by hours and years while the service answers.
 
-libfaketime tells the processes another time of day than the kernel does, and leaves the monotonic clock alone, as a
-jump does. What the service times, it must time by the latter.
+libfaketime changes the time of day of the processes, and leaves the monotonic clock alone, as a real jump does. The
+service must use the latter for intervals.
 """
 
 from pathlib import Path
@@ -15,29 +15,29 @@ from tools.soak.traffic import ANSWERED, traffic
 RATE = 100.0
 LIBRARIES = ("x86_64-linux-gnu", "aarch64-linux-gnu")
 JUMPS = ("+1h", "-1h", "+1d", "-1d", "+10y", "-10y", "+0")
-"""As libfaketime reads them: where the clock stands, from the right time."""
+"""Offsets from the right time, in libfaketime's format."""
 
 
 def libfaketime() -> Path | None:
-    """Where Debian's package `faketime` puts it."""
+    """Return the library of Debian's package `faketime`; None without it."""
     found = [Path(f"/usr/lib/{place}/faketime/libfaketimeMT.so.1") for place in LIBRARIES]
     return next((library for library in found if library.exists()), None)
 
 
 def clocks(folder: Path, seconds: float) -> Report:
-    """A jump each second, all of them over and over."""
+    """Jump each second, through all offsets repeatedly."""
     jumps = [JUMPS[number % len(JUMPS)] for number in range(max(len(JUMPS), round(seconds)))]
     clock = folder / "clock"
     clock.write_text("+0")
-    told = {
+    environment = {
         "LD_PRELOAD": str(libfaketime()),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
-    with canary_service(folder, told) as (running, url, questions):
-        with traffic(url, questions, RATE) as outcomes:
+    with canary_service(folder, environment) as (running, url, cases):
+        with traffic(url, cases, RATE) as outcomes:
             dates = {_jump(running, clock, jump) for jump in jumps}
         code = running.stop()
     return Report(
@@ -59,7 +59,7 @@ def clocks(folder: Path, seconds: float) -> Report:
 
 
 def _jump(running: Service, clock: Path, jump: str) -> str:
-    """The day that the service then takes it to be: it is in the head of each answer, renewed each second."""
+    """Return the service's date after the jump, from the head of a reply."""
     clock.write_text(jump)
     sleep(2.5)
     return running.client.get("/healthz").headers["date"].rpartition(" ")[0].rpartition(" ")[0]

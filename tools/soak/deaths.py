@@ -1,4 +1,4 @@
-"""Workers killed and services told to stop, under load: whose requests are lost."""
+"""Kill workers and stop services under load, and count lost requests."""
 
 import os
 import signal
@@ -13,18 +13,18 @@ from tools.soak.report import Report
 from tools.soak.traffic import ANSWERED, BY_RULE, LOST, NOT_TAKEN, Outcomes, traffic
 
 RATE = 150.0
-"""Requests a second: well below what two workers can do."""
+"""Requests a second, well below the capacity of two workers."""
 BETWEEN = 5.0
-"""Seconds from one death to the next."""
+"""Seconds between two kills."""
 NEAR = 0.5
-"""Seconds within which a lost request must have to do with a death."""
+"""Seconds from a kill within which a lost request is due to it."""
 
 
 def killed(folder: Path, seconds: float) -> Report:
-    """A worker gets SIGKILL every five seconds; the other answers, and a new one takes its place."""
+    """Kill a worker every five seconds; the other answers, and a new one replaces it."""
     deaths: list[tuple[float, float]] = []
-    with canary_service(folder) as (running, url, questions):
-        with traffic(url, questions, RATE) as outcomes:
+    with canary_service(folder) as (running, url, cases):
+        with traffic(url, cases, RATE) as outcomes:
             for _ in range(max(1, round(seconds / BETWEEN))):
                 sleep(BETWEEN / 2)
                 deaths.append(_kill_one(running))
@@ -57,7 +57,7 @@ def _touches(begin: float, end: float, death: float) -> bool:
 
 
 def _kill_one(running: Service) -> tuple[float, float]:
-    """When, and the seconds until another had taken its place."""
+    """Return the time of the kill, and the seconds until the worker was replaced."""
     before, started = worker_pids(running), len(running.said("Application startup complete."))
     at = monotonic()
     os.kill(min(before), signal.SIGKILL)
@@ -66,7 +66,7 @@ def _kill_one(running: Service) -> tuple[float, float]:
 
 
 def stopped(folder: Path, times: float) -> Report:
-    """SIGTERM under load, so often for each number of workers and each habit of callers."""
+    """Stop services under load, so often for each number of workers and each use of connections."""
     lines = [
         _stop_under_load(folder / f"{workers}-{habit}-{number}", workers, keep_alive=habit == "kept")
         for workers in (1, 2)
@@ -80,15 +80,15 @@ def stopped(folder: Path, times: float) -> Report:
             "every answer is right to the byte": not sum(line["wrong"] for line in lines),
             "the service ends with exit code 0": not any(line["code"] for line in lines),
         },
-        {"no caller waits at a port where nobody answers": max(line["not_taken_s"] for line in lines) < 2.0},
+        {"no caller waits at a port without a listener": max(line["not_taken_s"] for line in lines) < 2.0},
     )
 
 
 def _stop_under_load(folder: Path, workers: int, *, keep_alive: bool) -> dict[str, Any]:
     folder.mkdir()
     with (
-        canary_service(folder, workers=workers) as (running, url, questions),
-        traffic(url, questions, RATE, keep_alive=keep_alive) as outcomes,
+        canary_service(folder, workers=workers) as (running, url, cases),
+        traffic(url, cases, RATE, keep_alive=keep_alive) as outcomes,
     ):
         sleep(1.5)
         running.process.send_signal(signal.SIGTERM)
@@ -113,11 +113,11 @@ def _ends(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _sums(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of all stops of a kind."""
-    told = ("answered", "refused", "lost", "not_taken")
+    """Return sums over all stops of a kind."""
+    names = ("answered", "refused", "lost", "not_taken")
     kinds = dict.fromkeys((line["workers"], line["connections"]) for line in lines)
     same = {kind: [line for line in lines if (line["workers"], line["connections"]) == kind] for kind in kinds}
     return [
-        {"workers": kind[0], "connections": kind[1], **{name: sum(line[name] for line in found) for name in told}}
+        {"workers": kind[0], "connections": kind[1], **{name: sum(line[name] for line in found) for name in names}}
         for kind, found in same.items()
     ]

@@ -1,4 +1,4 @@
-"""The memory of a service's processes over time, and whether it grows."""
+"""Record the memory of a service's processes over time, and test whether it grows."""
 
 import re
 import threading
@@ -14,7 +14,7 @@ from scipy import stats
 RESIDENT = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 INTERVAL = 0.25
 WARM_UP = 0.25
-"""The first quarter is left out: allocators and caches fill up once."""
+"""The share of the samples that is skipped, while allocators and caches fill."""
 BLOCKS = 16
 CONFIDENCE = 0.95
 SHOWN = 120
@@ -27,7 +27,7 @@ Samples = list[tuple[float, float]]
 
 @contextmanager
 def watched(processes: Callable[[], Iterable[int]]) -> Iterator[Samples]:
-    """Samples taken while the block runs."""
+    """Take samples while the block runs."""
     samples: Samples = []
     stop = threading.Event()
 
@@ -45,7 +45,7 @@ def watched(processes: Callable[[], Iterable[int]]) -> Iterator[Samples]:
 
 
 def resident_mb(process: int) -> float:
-    """0 for one that has ended."""
+    """Return the resident memory of a process; 0 for one that has ended."""
     try:
         found = RESIDENT.search(Path(f"/proc/{process}/status").read_text())
     except OSError:
@@ -54,10 +54,10 @@ def resident_mb(process: int) -> float:
 
 
 def growth(samples: Samples) -> dict[str, Any]:
-    """The slope in MB/minute with its 95 % confidence bounds, and the ends of the part that it is of.
+    """Return the slope in MB/minute with its 95 % confidence bounds, and the memory at both ends.
 
-    Least squares over the means of 16 blocks: samples that follow one another are alike, and would make the bounds
-    too narrow. Student's t with 14 degrees of freedom.
+    Least squares over the means of 16 blocks, as successive samples are correlated, which would make the bounds too
+    narrow. Student's t with 14 degrees of freedom.
     """
     taken = np.array(samples[int(len(samples) * WARM_UP) :])  # (samples, 2)
     count = min(BLOCKS, len(taken))  # a busy machine may give fewer samples
@@ -76,13 +76,13 @@ def growth(samples: Samples) -> dict[str, Any]:
 
 
 def over_time(samples: Samples) -> list[dict[str, float]]:
-    """Some of them, for a picture; seconds from the first."""
+    """Return some of the samples for a picture; seconds from the first."""
     some = samples[:: 1 + len(samples) // SHOWN]
     return [{"seconds": at - samples[0][0], "mb": mb} for at, mb in some]
 
 
 def is_flat(found: dict[str, Any]) -> bool:
-    """Whether an hour at the slope, at the upper end of its confidence, adds less than a tenth. A short look at memory
-    that moves tells no such thing, and does not hold.
+    """Return whether an hour at the upper bound of the slope adds less than a tenth; a short series is not
+    conclusive.
     """
     return bool(found["high"] * MINUTES_AN_HOUR < ADDED * found["first_mb"])

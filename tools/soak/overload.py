@@ -1,4 +1,4 @@
-"""Twice what the service can do, and then half: who is answered, who is refused, what it costs, and how it ends."""
+"""Twice the capacity, and then half of it: answers, refusals, memory, and recovery."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,30 +9,31 @@ import httpx
 
 from service.engine.cuts import MAX_ROW_PASSES_PER_RUN
 from tests.service.processes import Service, service, worker_pids
+from tools.soak.canary import CASES, ROWS, learn_answers, publish_canary
 from tools.soak.memory import FLAT, growth, is_flat, over_time, resident_mb, watched
 from tools.soak.processors import halves, only_on
-from tools.soak.questions import ASKED, ROWS, learn_answers, publish_canary
 from tools.soak.report import Report
-from tools.soak.traffic import ANSWERED, Question, ask_at_rate, measure_capacity
+from tools.soak.traffic import ANSWERED, Case, load_at_rate, measure_capacity
 
 DEADLINE = 2.0
-"""Seconds that the service allows a request."""
+"""The request timeout in seconds."""
 SHORT_DEADLINE = {"DROPSERVE_REQUEST_TIMEOUT": str(DEADLINE)}
 PLAIN: Mapping[str, str] = MappingProxyType({})
 SLACK = 1.0
-"""Seconds beyond it in which the word of it may still travel, where callers take the processor too."""
+"""Seconds beyond it for the reply, as the load generator shares the processors."""
 LARGEST = {"predict": MAX_ROW_PASSES_PER_RUN, "uncertainty": 64}
-"""Rows of questions that make the largest runs of both graphs."""
+"""Rows of requests that make the largest runs of both graphs."""
 MOST_AT_ONCE = 3000
-"""Callers: more than twice the capacity makes in the deadline."""
+"""Concurrent callers, more than twice the capacity within the deadline."""
 
 
 @contextmanager
 def canary_service(
     folder: Path, settings: Mapping[str, str] = PLAIN, *, workers: int = 2
-) -> Iterator[tuple[Service, str, list[Question]]]:
-    """A service of the canary, its address, and the questions with their answers; the service has the first half of
-    the processors, the block the second.
+) -> Iterator[tuple[Service, str, list[Case]]]:
+    """Run a service of the canary; yield it, its address, and the cases.
+
+    The service has the first half of the processors, the block the second.
     """
     models = publish_canary(folder / "models")
     options = ("--models", str(models), "--workers", str(workers))
@@ -44,34 +45,34 @@ def canary_service(
             yield running, str(running.client.base_url), learn_answers(running.client)
 
 
-def ask_for_most(url: str, questions: list[Question], seconds: float) -> None:
-    """The largest questions, of each worker, and the most at once: the memory for them is kept, by onnxruntime and by
-    the system's library, so that what memory grows by afterwards is lost.
+def load_largest(url: str, cases: list[Case], seconds: float) -> None:
+    """Send the largest requests to each worker, and the most at once, as onnxruntime and the C library keep that
+    memory.
     """
     for name, rows in LARGEST.items():
-        path, body = ASKED[name]
-        for _ in range(16):  # on new connections, which the workers share out among them
+        path, body = CASES[name]
+        for _ in range(16):  # on new connections, which are distributed over the workers
             answer = httpx.post(url + path, json=body | {"inputs": (ROWS * (rows // len(ROWS)))})
             assert answer.status_code == ANSWERED, answer.text
-    measure_capacity(url, questions, seconds, MOST_AT_ONCE)
+    measure_capacity(url, cases, seconds, MOST_AT_ONCE)
 
 
-def best_capacity(url: str, questions: list[Question], seconds: float) -> float:
-    """Of five measurements, which differ by a fifth with how the system shares out the connections to the workers."""
-    return max(measure_capacity(url, questions, seconds) for _ in range(5))
+def best_capacity(url: str, cases: list[Case], seconds: float) -> float:
+    """Return the best of five measurements, which vary with the distribution of connections over workers."""
+    return max(measure_capacity(url, cases, seconds) for _ in range(5))
 
 
 def overload(folder: Path, seconds: float) -> Report:
-    """So long at twice the capacity, which is measured before and right after; then at half of it."""
+    """Run at twice the capacity, measured before and after; then at half of it."""
     shortly = min(5.0, seconds / 3)
-    with canary_service(folder, SHORT_DEADLINE) as (running, url, questions):
-        capacity = best_capacity(url, questions, shortly)
+    with canary_service(folder, SHORT_DEADLINE) as (running, url, cases):
+        capacity = best_capacity(url, cases, shortly)
         fresh = sum(map(resident_mb, worker_pids(running)))
-        ask_for_most(url, questions, shortly)
+        load_largest(url, cases, shortly)
         with watched(lambda: worker_pids(running)) as samples:
-            during = ask_at_rate(url, questions, 2 * capacity, seconds)
-        back = best_capacity(url, questions, shortly)
-        after = ask_at_rate(url, questions, capacity / 2, min(10.0, seconds))
+            during = load_at_rate(url, cases, 2 * capacity, seconds)
+        back = best_capacity(url, cases, shortly)
+        after = load_at_rate(url, cases, capacity / 2, min(10.0, seconds))
     fell = after[0].at
     refused_last = max((each.at - fell for each in after if each.end != ANSWERED), default=0.0)
     latencies, bound_ms = during.latencies(), 1e3 * (DEADLINE + SLACK)
@@ -98,10 +99,10 @@ def overload(folder: Path, seconds: float) -> Report:
             "every answer is right to the byte, every refusal in form": during.wrong + after.wrong == 0,
         },
         {
-            "the callers were on time, within a second; else the machine was too busy to tell": (
+            "the load generator was on time, within a second; else the machine was too busy": (
                 latencies["late_p99_ms"] < 1e3
             ),
-            "the 99th percentile of what is answered, from when it was sent, stays below the deadline and a second": (
+            "the 99th percentile of the answers, from the time of sending, stays below the deadline and a second": (
                 latencies["served_p99_ms"] < bound_ms
             ),
             FLAT: is_flat(memory),

@@ -1,4 +1,4 @@
-"""Processors for those who ask, and others for those who answer: one machine must not slow the service by asking it."""
+"""Separate processors for the load generator and the service."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 def halves() -> tuple[set[int], set[int]]:
-    """Of the processors that this process may use; both are all of them where there is but one, or no way to choose."""
+    """Return both halves of this process's processors; all of them twice where there is one, or no way to choose."""
     usable = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
     middle = len(usable) // 2
     return (set(usable[:middle]), set(usable[middle:])) if middle else (set(usable), set(usable))
@@ -15,7 +15,7 @@ def halves() -> tuple[set[int], set[int]]:
 
 @contextmanager
 def only_on(processors: set[int]) -> Iterator[None]:
-    """This thread, and all threads and processes that it starts in the block, for as long as they live."""
+    """Restrict this thread, and threads and processes that it starts in the block, to these processors."""
     if sys.platform != "linux":
         yield
         return

@@ -1,7 +1,7 @@
-"""Publishers that die before each thing they do to the disk, and disks that are full: nobody sees half a version.
+"""Kill publishers before each step on the disk, and fill disks: no half version may be visible.
 
-Each publisher is a fork of this process, which is why it runs in one of its own: `python -m
-tools.soak.publishing FOLDER` prints what `publishing` found.
+Each publisher is a fork of this process, so that it runs in one of its own: `python -m tools.soak.publishing FOLDER`
+prints the results of `publishing`.
 """
 
 import json
@@ -27,15 +27,15 @@ from tools.soak.report import Report
 Publish = Callable[[Path], object]
 
 FAILED = 3
-"""Exit code of a publisher that said it could not publish."""
+"""Exit code of a publisher that reported a failure."""
 ROOM = (0, 1, 100, 500, 1000, 1500)
-"""Bytes that a file may have where the disk is full."""
+"""Largest bytes of a file on a full disk."""
 DISK_KB = (4, 8, 16, 64)
 """Sizes of disks that are too small for a version or two."""
 
 
 def publishing(folder: Path) -> Report:
-    """In a process of its own, because of what it loads and that it forks."""
+    """Run the trial in a process of its own, as it forks."""
     command = [sys.executable, "-m", "tools.soak.publishing", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -51,16 +51,18 @@ def try_all(folder: Path, publish: Publish) -> Report:
         {
             "a publisher killed at any step leaves whole versions only": all(each["whole"] for each in kills),
             "the next publish works": all(each["next"] for each in kills),
-            "a publish on another day clears away what the killed one left": not any(each["litter"] for each in kills),
+            "a later publish removes the files of the killed one": not any(each["litter"] for each in kills),
             "the last step was reached": kills[-1]["left"] == "the version",
-            "a full disk is told, and leaves whole versions only": all(each["whole"] and each["told"] for each in full),
+            "a full disk is reported, and leaves whole versions only": all(
+                each["whole"] and each["told"] for each in full
+            ),
         },
         {},
     )
 
 
 def _kill_at_each_step(models: Path, publish: Publish) -> list[dict[str, Any]]:
-    """Before the first thing it does below the folder of models, before the second, until it was not killed."""
+    """Kill before the first step below the folder of models, before the second, until it survives."""
     kills: list[dict[str, Any]] = []
     for step in count(1):
         shutil.rmtree(models, ignore_errors=True)
@@ -86,7 +88,9 @@ def _kill_at_each_step(models: Path, publish: Publish) -> list[dict[str, Any]]:
 
 
 def _die_before(step: int, models: Path) -> None:
-    """At the audit event of this number that names a path below the models: open, mkdir, rename, chmod and so on."""
+    """Kill at the audit event of this number that names a path below the models: open, mkdir, rename, chmod and
+    so on.
+    """
     steps = count(1)
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -102,18 +106,18 @@ def _names(arguments: tuple[object, ...], models: Path) -> bool:
 
 
 def _limit_files(models: Path, publish: Publish) -> list[dict[str, Any]]:
-    """No file can be longer than this: what a quota or a full disk does in the middle of a write."""
+    """Limit the length of files, as a quota or a full disk does in the middle of a write."""
 
     def limited(room: int) -> object:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
         return publish(models)
 
-    return [_told(f"files of at most {room} bytes", _fork(partial(limited, room)), models) for room in ROOM]
+    return [_result(f"files of at most {room} bytes", _fork(partial(limited, room)), models) for room in ROOM]
 
 
 def _fill_disks(disk: Path, publish: Publish) -> list[dict[str, Any]]:
-    """Disks of memory, so small that they run full; where this user may mount them."""
+    """Fill small disks in memory, if this user may mount them."""
     lines = []
     disk.mkdir(parents=True)
     for size in DISK_KB:
@@ -122,13 +126,13 @@ def _fill_disks(disk: Path, publish: Publish) -> list[dict[str, Any]]:
             return []
         try:
             ends = [_fork(lambda: publish(disk / "models")) for _ in range(20)]
-            lines.append(_told(f"a disk of {size} KiB", max(ends), disk / "models"))
+            lines.append(_result(f"a disk of {size} KiB", max(ends), disk / "models"))
         finally:
             subprocess.run(["umount", str(disk)], check=True)
     return lines
 
 
-def _told(what: str, ended: int, models: Path) -> dict[str, Any]:
+def _result(what: str, ended: int, models: Path) -> dict[str, Any]:
     found = _versions(models)
     litter = sorted(path.name for path in models.glob(".*"))
     return {
@@ -140,12 +144,12 @@ def _told(what: str, ended: int, models: Path) -> dict[str, Any]:
 
 
 def _versions(models: Path) -> list[Path]:
-    """As the service finds them."""
+    """Return the versions that the service finds."""
     return list(find_models(models)) if models.is_dir() else []
 
 
 def _are_whole(models: Path) -> bool:
-    """Whether the service would serve each version that it finds."""
+    """Return whether the service would serve each version."""
     try:
         for folder in _versions(models):
             load_model(folder, MaskCache(0))
@@ -155,7 +159,7 @@ def _are_whole(models: Path) -> bool:
 
 
 def _fork(work: Callable[[], object], before: Callable[[], None] = lambda: None) -> int:
-    """Do it in a process of its own; its exit code, or less the signal that ended it."""
+    """Run the work in a process of its own; return its exit code, or minus the signal that ended it."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -165,7 +169,7 @@ def _fork(work: Callable[[], object], before: Callable[[], None] = lambda: None)
             code = 0
         except DropserveError:
             code = FAILED
-        except BaseException:  # noqa: BLE001 - told, and the fork must not go on as its parent
+        except BaseException:  # noqa: BLE001 - printed, and the fork must not continue as its parent
             traceback.print_exc()
         finally:
             os._exit(code)

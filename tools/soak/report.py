@@ -1,17 +1,17 @@
-"""What a trial found: figures to be told, and what must have held."""
+"""The result of a trial: figures, and rules that must hold."""
 
 from typing import Any, NamedTuple
 
 
 class Report(NamedTuple):
-    """Of one trial."""
+    """The result of one trial."""
 
     figures: dict[str, Any]
-    """By name, as JSON has them; of a table, a list of lines."""
+    """Figures by name, as in JSON; a table is a list of lines."""
     rules: dict[str, bool]
-    """What must hold, however busy the machine is → whether it did."""
+    """Rules that must hold on any machine, and whether they did."""
     bounds: dict[str, bool]
-    """What must hold of times and memory, on a machine that has nothing else to do → whether it did."""
+    """Bounds of times and memory that must hold on an idle machine, and whether they did."""
 
     @property
     def broken(self) -> list[str]:

@@ -1,8 +1,8 @@
-"""Try everything for long, and write what came of it to build/reliability.json:
+"""Run all trials for long, and write the results to build/reliability.json:
 
     python -m tools.soak.run --minutes 10
 
-The load and the swaps take so long each, the other trials a part of it. Wants a machine that has nothing else to do.
+Overload and swaps take this time each, the other trials a part of it. Needs an idle machine.
 """
 
 import json
@@ -27,9 +27,9 @@ BUILD = Path(__file__).parents[2] / "build"
 
 
 def trials(minutes: float) -> dict[str, Callable[[Path], Report]]:
-    """By name, each with the time that it takes."""
+    """Return the trials by name, each with its time."""
     seconds = 60 * minutes
-    every = 10 if minutes >= 2 else 2  # so that each damage has its turn
+    every = 10 if minutes >= 2 else 2  # so that each damage occurs
     tried = {
         "overload": lambda folder: overload(folder, seconds),
         "swaps": lambda folder: swaps(folder, seconds, every),
@@ -43,10 +43,10 @@ def trials(minutes: float) -> dict[str, Callable[[Path], Report]]:
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="How long the load lasts, and the swaps; the others less.")] = 10.0,
-    only: Annotated[list[str] | None, typer.Option(help="These trials alone; the others' figures stay.")] = None,
+    minutes: Annotated[float, typer.Option(help="Minutes of overload and of swaps; other trials take less.")] = 10.0,
+    only: Annotated[list[str] | None, typer.Option(help="Run only these trials; other results stay.")] = None,
 ) -> None:
-    """Try, tell, write; exit code 1 if something did not hold."""
+    """Run, print, write; exit code 1 if a rule did not hold."""
     file = BUILD / "reliability.json"
     BUILD.mkdir(exist_ok=True)
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if only and file.exists() else {"trials": {}}
@@ -58,17 +58,17 @@ def main(
         found["trials"][name] = report._asdict() | {"minutes": minutes}
         found |= conditions("tools.soak.run")
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
-        _tell(name, report)
+        _print(name, report)
     held = [held for trial in found["trials"].values() for held in (trial["rules"] | trial["bounds"]).values()]
     typer.echo(f"{sum(held)} of {len(held)} held; {file}")
     raise typer.Exit(not all(held))
 
 
-def _tell(name: str, report: Report) -> None:
+def _print(name: str, report: Report) -> None:
     typer.echo(f"\n{name}")
     for figure, value in report.figures.items():
         if figure == "over_time":
-            continue  # it is for a picture
+            continue  # only for the picture
         lines = ["", *map(_words, value)] if isinstance(value, list) else [_words(value)]
         typer.echo(f"  {figure}: " + "\n    ".join(lines))
     for rule, held in (report.rules | report.bounds).items():

@@ -1,5 +1,5 @@
-"""The store of the prediction log goes away under load, in the ways that stores do, and comes back: no caller notices,
-and each row is stored once, or told as dropped.
+"""Absences of the prediction log's store under load: no caller notices, and each row is stored once, or counted as
+dropped.
 """
 
 import signal
@@ -19,28 +19,26 @@ from tests.conftest import wait_until
 from tests.service.processes import worker_pids
 from tests.service.review.places import Place, postgres_server, why_not_postgres
 from tests.service.telemetry.test_metrics import value
+from tools.soak.canary import CASES, ROWS
 from tools.soak.memory import Samples, watched
 from tools.soak.overload import canary_service
-from tools.soak.questions import ASKED, ROWS
 from tools.soak.report import Report
 from tools.soak.traffic import ANSWERED, Outcomes, traffic
 
 RATE = 60.0
 AWAY = 8.0
-"""Seconds from one change to the next; more than a connection to a database is waited for."""
+"""Seconds between changes; longer than the connection timeout of a database."""
 WORKERS = 2
 QUEUE_BYTES = 2**20
-"""Of each worker: full after some seconds, so that rows are dropped too."""
+"""The queue of each worker, full after some seconds, so that rows are dropped, too."""
 SETTINGS = {"DROPSERVE_PREDICTION_LOG_SECONDS": "0.1", "DROPSERVE_PREDICTION_LOG_QUEUE_BYTES": str(QUEUE_BYTES)}
 DISK = "16m"
 RETRIED_WITHIN = 60.0
-"""Seconds after which a store that is back must have been found: a statement is given up after ten, and then
-attempts are five apart.
-"""
+"""Seconds within which a returned store must be found: a statement times out after ten, and attempts are five apart."""
 
 
 class Way(NamedTuple):
-    """In which a store is lost."""
+    """A way to lose a store."""
 
     name: str
     go: Callable[[], None]
@@ -48,7 +46,7 @@ class Way(NamedTuple):
 
 
 class Absence(NamedTuple):
-    """Of a store, on the monotonic clock."""
+    """An absence of a store, on the monotonic clock."""
 
     way: str
     began: float
@@ -58,16 +56,16 @@ class Absence(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What is there in the end."""
+    """The final content of a store."""
 
     rows: int
     twice: int
     kinds: int
-    """Rows that differ in more than when they were asked: those of one question are alike each time."""
+    """Different rows apart from their time: those of one case are equal."""
 
 
 def store(folder: Path, seconds: float, away: float = AWAY) -> Report:
-    """Each kind of store for about so long, and at least once lost in each way; each time for `away` seconds."""
+    """Run each kind of store for about so long, lost at least once in each way, for `away` seconds."""
     lines, missing = [], []
     for kind, opened in (("parquet", _parquet), ("sqlite", _sqlite), ("postgresql", _postgres)):
         if kind == "postgresql" and (reason := why_not_postgres()):
@@ -85,15 +83,15 @@ def _held(lines: list[dict[str, Any]]) -> tuple[dict[str, bool], dict[str, bool]
     rules = {
         "every request is answered, or refused by rule": not any(line["unruly"] for line in lines),
         "every answer is right to the byte": not any(line["wrong"] for line in lines),
-        "every row of an answer is told as written, or as dropped": all(
+        "every row of an answer is counted as written, or as dropped": all(
             line["asked"] == line["written"] + line["dropped"] for line in lines
         ),
-        "what is told as written is in the store, and nothing else": all(
+        "the store has the rows counted as written, and no others": all(
             line["written"] == line["stored"] for line in lines
         ),
         "no row is there twice": not any(line["twice"] for line in lines),
-        "rows of the same question are the same, whenever they were written": all(
-            line["kinds"] == len(ASKED) * len(ROWS) for line in lines
+        "rows of the same case are the same, whenever they were written": all(
+            line["kinds"] == len(CASES) * len(ROWS) for line in lines
         ),
         "each absence was noticed, and writing went on after it": all(
             line["absences"] == line["resumed"] for line in lines
@@ -111,14 +109,14 @@ def _held(lines: list[dict[str, Any]]) -> tuple[dict[str, bool], dict[str, bool]
 
 
 def _lose(folder: Path, where: str, ways: list[Way], seconds: float, away: float) -> dict[str, Any]:
-    """In each way, over and over; then what was asked, told and stored."""
+    """Lose the store in each way, repeatedly; return the counts of rows."""
     settings = SETTINGS | {"DROPSERVE_PREDICTION_LOG": where}
     times = max(1, round(seconds / (2 * away * len(ways))))
-    with canary_service(folder, settings, workers=WORKERS) as (running, url, questions):
-        with watched(lambda: worker_pids(running)) as samples, traffic(url, questions, RATE) as outcomes:
+    with canary_service(folder, settings, workers=WORKERS) as (running, url, cases):
+        with watched(lambda: worker_pids(running)) as samples, traffic(url, cases, RATE) as outcomes:
             sleep(2 * away)
             absences = [_absent(running.client, way, away) for _ in range(times) for way in ways]
-        asked = len(ROWS) * (outcomes.count(ANSWERED) + len(ASKED))  # which were asked once, to learn their answers
+        asked = len(ROWS) * (outcomes.count(ANSWERED) + len(CASES))  # each was sent once before, to learn its answer
         wait_until(lambda: _logged(running.client) >= asked, RETRIED_WITHIN)
         written, dropped = _logged(running.client, "written"), _logged(running.client, "dropped")
     found = _stored(where)
@@ -142,7 +140,7 @@ def _lose(folder: Path, where: str, ways: list[Way], seconds: float, away: float
 
 
 def _absent(client: httpx.Client, way: Way, seconds: float) -> Absence:
-    """Once an attempt has failed and the time is over it comes back; then until rows are written again, and as long."""
+    """Lose the store for so long, after a failed attempt; then wait until rows are written again, and as long."""
     failures = _failures(client)
     began = monotonic()
     way.go()
@@ -164,7 +162,7 @@ def _failures(client: httpx.Client) -> int:
 
 
 def _logged(client: httpx.Client, *fates: str) -> int:
-    """Rows that were written or dropped, or only those said."""
+    """Return the number of rows of these fates, by default of all."""
     return sum(int(value(client, "dropserve_logged_rows_total", fate=fate)) for fate in fates or ("written", "dropped"))
 
 
@@ -176,7 +174,7 @@ def _stored(where: str) -> Stored:
 
 
 def _while_away(outcomes: Outcomes, samples: Samples, absences: list[Absence]) -> dict[str, float]:
-    """Latencies of `predict` and memory, while the store was there and while it was not."""
+    """Return latencies of `predict` and memory, with and without the store."""
 
     def is_away(at: float) -> bool:
         return any(each.began <= at < each.ended for each in absences)
@@ -198,7 +196,7 @@ def _while_away(outcomes: Outcomes, samples: Samples, absences: list[Absence]) -
 
 
 Opened = Iterator[tuple[str, list[Way]]]
-"""Where a store is, and the ways to lose it."""
+"""The place of a store, and the ways to lose it."""
 
 
 @contextmanager
@@ -217,7 +215,7 @@ def _sqlite(folder: Path) -> Opened:
 
 @contextmanager
 def _disk(folder: Path) -> Iterator[list[Way]]:
-    """One of memory, and the way to fill it; a plain folder, and no way, where this user may not mount one."""
+    """Mount a disk in memory and yield the way to fill it; none if this user may not mount one."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -231,7 +229,7 @@ def _disk(folder: Path) -> Iterator[list[Way]]:
 
 
 def _fill(file: Path) -> None:
-    """To the last byte that the disk has."""
+    """Write until the disk is full."""
     try:
         with file.open("wb", buffering=0) as filling:
             while filling.write(bytes(4096)):

@@ -1,4 +1,4 @@
-"""A new version each second under load, some of them damaged: every answer is that of a whole version."""
+"""Publish a new version each second under load, some of them damaged: every answer is that of a whole version."""
 
 import re
 import shutil
@@ -16,42 +16,42 @@ import orjson
 from tests.conftest import wait_until
 from tests.service.processes import worker_pids
 from tests.toy import Floats, ToyNet
+from tools.soak.canary import ROWS
 from tools.soak.damage import DAMAGES
 from tools.soak.memory import FLAT, growth, is_flat, over_time, watched
 from tools.soak.overload import canary_service
-from tools.soak.questions import ROWS
 from tools.soak.report import Report
-from tools.soak.traffic import Question, traffic
+from tools.soak.traffic import Case, traffic
 
 RATE = 100.0
 DIGEST = re.compile(r"[0-9a-f]{64}")
 KEPT = 3
-"""How many versions stay; the oldest goes when a new one comes."""
+"""The number of versions kept."""
 PERIOD = 1.0
 
 Answers = dict[int, Floats]
-"""By version: the probabilities of ROWS. Damaged versions have none: nobody may be answered by them."""
+"""Probabilities of ROWS by version. Damaged versions have none, as they must not answer."""
 
 
 @dataclass
 class Tried:
-    """What came of versions that were damaged in one way."""
+    """Results of one kind of damage."""
 
     damage: str
     tried: int = 0
     refused: int = 0
     reason: str = ""
-    """As it was told last."""
+    """The last reason."""
 
     def note(self, reason: str) -> None:
-        """No reason: it serves."""
+        """Record a version; an empty reason means that it serves."""
         self.tried += 1
         self.refused += bool(reason)
         self.reason = DIGEST.sub("…", reason[reason.rfind("/") + 1 :])
 
 
 def swaps(folder: Path, seconds: float, every: int = 10) -> Report:
-    """So long; every tenth version, or as said, is damaged, in turn in each way there is."""
+    """Publish for so long; every tenth version, or as set, is damaged, in each way in turn."""
     expected: Answers = {}
     kinds = cycle(DAMAGES)
     tried = {kind: Tried(kind) for kind in DAMAGES}
@@ -106,7 +106,7 @@ def swaps(folder: Path, seconds: float, every: int = 10) -> Report:
 
 
 def _publish(models: Path, version: int, expected: Answers, damage: Callable[[Path], None] | None = None) -> None:
-    """By one rename, as `training.publish.publish` does; its answer is known before."""
+    """Publish by one rename, as `training.publish.publish` does; the answer is known before."""
     net, staging = ToyNet(seed=version), models / ".publish-reliability"
     folder = net.publish(staging, version=version)
     if damage:
@@ -119,13 +119,13 @@ def _publish(models: Path, version: int, expected: Answers, damage: Callable[[Pa
     shutil.rmtree(staging)
 
 
-def _question(path: str, expected: Answers) -> Question:
+def _question(path: str, expected: Answers) -> Case:
     def right(content: bytes) -> bool:
-        said = orjson.loads(content)
-        given = [row["probabilities"] for row in said["predictions"]]
-        return said["version"] in expected and np.allclose(given, expected[said["version"]], atol=1e-5)
+        reply = orjson.loads(content)
+        given = [row["probabilities"] for row in reply["predictions"]]
+        return reply["version"] in expected and np.allclose(given, expected[reply["version"]], atol=1e-5)
 
-    return Question("predict, newest", path, orjson.dumps({"inputs": ROWS}), right)
+    return Case("predict, newest", path, orjson.dumps({"inputs": ROWS}), right)
 
 
 def _states(client: httpx.Client) -> dict[int, dict[str, Any]]:
@@ -139,7 +139,7 @@ def _state(client: httpx.Client, version: int) -> str | None:
 
 
 def _refusal(client: httpx.Client, version: int) -> str:
-    """Why it does not serve, once that has been found out; empty where it serves."""
+    """Return the reason of a refusal; empty for a version that serves."""
     wait_until(lambda: _states(client).get(version, {}).get("state") in ("ready", "unavailable"))
     state = _states(client)[version]
     return "" if state["state"] == "ready" else str(state["reason"])
