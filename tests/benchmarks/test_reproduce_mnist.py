@@ -176,7 +176,7 @@ def test_what_is_not_there_is_named(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("[", "cannot be read"), ('{"a": 1}', "no file of results"), (None, "cannot be written")]
+    ("content", "said"), [("[", "cannot be read"), ('{"a": 1}', "not a file of results"), (None, "cannot be written")]
 )
 def test_a_file_that_could_not_keep_results_is_refused_first(
     file: Path, tmp_path: Path, content: str | None, said: str

@@ -256,7 +256,7 @@ def with_everything_dropped() -> ModelProto:
             lambda: graph(
                 NOISE + "a = Mul(x, c) e = Exp(a) d = Mul(e, c) y = MatMul(d, w)", weights="float keep = {0.8}"
             ),
-            "meets Exp node 'e'",
+            "is combined with Exp node 'e'",
         ),
         (
             lambda: graph(
@@ -278,7 +278,7 @@ def with_everything_dropped() -> ModelProto:
         ),
         (lambda: graph("d = Dropout(x) y = MatMul(d, w)", inputs="float[2, 3] x"), "fixed number of rows"),
         (lambda: graph("d = Dropout(w) y = MatMul(x, d)"), "'w' is the same for all rows"),
-        (lambda: graph("d = Dropout(x) y = Relu(d)", inputs="float[N, M] x", outputs="float[N, M] y"), "is not known"),
+        (lambda: graph("d = Dropout(x) y = Relu(d)", inputs="float[N, M] x", outputs="float[N, M] y"), "is unknown"),
         (lambda: graph("d = Dropout(x) y = MatMul(d, w)", opset=6), "opset 6"),
         (
             lambda: graph("d = Dropout(x) y = MatMul(d, w) z = Neg(d)", outputs="float[N, 2] y, float[N, 3] z"),

@@ -66,7 +66,7 @@ def test_with_labels_and_data_everything_is_there(classifier: Path, tmp_path: Pa
     assert "was in training mode" not in result.output
     assert "Softmax: removed from the end" in result.output.replace("'", "")
     assert "data: held.csv, test_rows 240, calibration_rows 240, validation_rows 120" in result.output
-    assert "It is not calibrated" not in result.output
+    assert "is not calibrated" not in result.output
     folder = tmp_path / "m" / "iris-net" / "1"
     assert f"Published {folder}." in result.output
     manifest = load_model(folder, MaskCache(2**20)).manifest
