@@ -143,8 +143,7 @@ def predict(
     models: Models = None,
 ) -> None:
     """Score a file from the shell; prints the same JSON as the service."""
-    from service.bulk.scoring import ask, choose_model, to_csv
-    from service.bulk.scoring import predict as answer_file
+    from service.bulk import scoring
     from service.engine.masks import MaskCache
     from service.loading.load import load_model
 
@@ -154,14 +153,17 @@ def predict(
     dialect = _dialect(delimiter, decimal, encoding)
     settings = _settings(models=models)
     try:
-        engine = load_model(choose_model(model, settings), MaskCache(settings.mask_cache_bytes))
+        engine = load_model(scoring.choose_model(model, settings), MaskCache(settings.mask_cache_bytes))
         rows = _read(file, dialect)
-        answer = ask(engine, rows, options, settings) if uncertainty else answer_file(engine, rows)
+        if uncertainty:
+            answer = scoring.sample(engine, rows, options, settings, output)
+        else:
+            answer = scoring.predict(engine, rows, output)
     except DropserveError as error:
         _stop(error.message)
     except OSError as error:
         _stop(f"{settings.models}: {error}")
-    sys.stdout.buffer.write((to_csv(answer) if output == "csv" else answer) + b"\n")
+    sys.stdout.buffer.write(answer + b"\n")
 
 
 @cli.command()
@@ -223,10 +225,10 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def _options(samples: int | None, seed: str | None) -> dict[str, Any]:
-    from service.bulk.scoring import read_options
+    from service.bulk.scoring import check_options
 
     try:
-        return read_options(samples, seed)
+        return check_options(samples, seed)
     except InvalidInput as error:
         _stop(f"--{error.message}", code=2)
 

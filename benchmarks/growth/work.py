@@ -18,9 +18,9 @@ from benchmarks.serving.load import put, write_requests
 from benchmarks.serving.servers import dropserve, free_port, started
 from service import load_model
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs
 from training import publish_module
 
 Points = Iterator[tuple[int, float]]

@@ -12,7 +12,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 from ray.serve.handle import DeploymentHandle
 
-from deploy.ray.crew import PIECES_PER_SAMPLER, RayCrew
+from deploy.ray.remote_workers import PIECES_PER_SAMPLER, RayWorkers
 from deploy.ray.sampler import Sampler
 from service import Settings, create_app
 from service.access.calls import ASGIApp
@@ -65,10 +65,10 @@ class Ingress:
     def __init__(self, settings: Settings, samplers: DeploymentHandle, size: int) -> None:
         configure_logging(settings.log_level)
         self._settings = settings
-        self._crew = RayCrew(samplers, size)
+        self._workers = RayWorkers(samplers, size)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        return create_app(self._settings, self._crew)
+        return create_app(self._settings, self._workers)
 
 
 def app(args: Arguments) -> Application:

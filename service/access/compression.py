@@ -4,8 +4,6 @@ import zlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from service.engine.stages import Stopwatch
-from service.engine.steps import Steps
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 
 
@@ -27,16 +25,15 @@ INFLATE_SECONDS_PER_BYTE = 2e-9
 """Of what comes out; how much that is, only shows when it is done."""
 
 
-def decompress_steps(body: bytes, headers: Mapping[bytes, bytes], max_bytes: int, watch: Stopwatch) -> Steps[bytes]:
-    """The body as it was before it was sent, by its content-encoding; raises as `decompress` does."""
+def find_encoding(headers: Mapping[bytes, bytes]) -> str:
+    """Return the body's content-encoding; empty where it is sent as it is."""
     encoding = headers.get(b"content-encoding")
-    if not encoding or encoding == b"identity":
-        return body
-    yield max_bytes * INFLATE_SECONDS_PER_BYTE
-    watch.lap("queue")
-    content = decompress(body, encoding.decode("latin-1").strip().lower(), max_bytes)
-    watch.lap("parse")
-    return content
+    return encoding.decode("latin-1").strip().lower() if encoding and encoding != b"identity" else ""
+
+
+def inflate_seconds(max_bytes: int) -> float:
+    """Estimate how long a body takes that may be so large once decompressed."""
+    return max_bytes * INFLATE_SECONDS_PER_BYTE
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:

@@ -8,12 +8,13 @@ import json
 import math
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from service.api.requests import MAX_JSON_INTEGER, Ablate, AdaptiveSamples
+from service.api.requests import MAX_JSON_INTEGER, Ablate, AdaptiveSamples, UncertaintyRequest
 from service.errors import InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.rows.inputs import FIELD, not_fitting
 from service.rows.json_errors import in_words, quoted
@@ -31,6 +32,8 @@ OTHER_ENCODINGS = {
     b"\x1f\x8b": "it is gzip without a content-encoding header",
 }
 """Explanations of a body that is not JSON, by its first bytes."""
+
+NO_ROWS = msgspec.Raw(b"null")
 
 Request = TypeVar("Request", bound=msgspec.Struct | msgspec.Raw | dict[str, msgspec.Raw])
 
@@ -53,6 +56,14 @@ def decode_request(body: bytes, kind: type[Request]) -> Request:
         raise MalformedBody("the body is not UTF-8") from None
     except RecursionError:
         raise MalformedBody("the body is nested too deeply") from None
+
+
+def read_options(fields: Mapping[str, object]) -> UncertaintyRequest:
+    """Return the request that these fields beside `inputs` make; raises InvalidInput, as for a body with them."""
+    try:
+        return msgspec.convert({FIELD: NO_ROWS, **fields}, UncertaintyRequest)
+    except msgspec.ValidationError as error:
+        raise _invalid_field(str(error), UncertaintyRequest) from None
 
 
 @cache

@@ -10,8 +10,8 @@ import orjson
 from service.api.requests import UncertaintyRequest
 from service.engine.answers import Prediction, Sampled
 from service.engine.decisions import Decision, choose_quantile, half_widths, prediction_sets
+from service.engine.inputs import Inputs
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs
 from service.engine.uncertainty import Float64, RegressionUncertainty, Uncertainty
 from service.model.manifest import Manifest
 from service.model.runtime import Array
@@ -40,22 +40,14 @@ def encode_uncertainty(
 
     Raises InvalidInput for a coverage that the model does not have.
     """
-    columns = spread_columns(manifest, sampled.uncertainty)
     heading = _heading(manifest)
-    passes = sampled.passes.tolist()
-    heading["samples"] = max(passes)
+    heading["samples"] = sampled.most_passes
     heading["seed"] = sampling.seed
-    if sampling.stop:
-        columns["samples"] = passes
-        columns["stopped"] = sampled.stopped
-    if request.quantiles:
-        columns["quantiles"] = [list(map(_single, rows)) for rows in sampled.quantiles]
-        heading["quantiles"] = request.quantiles
-    if request.return_samples:
-        columns["sampled"] = [list(map(_single, values)) for values in sampled.values]
+    if sampling.quantiles:
+        heading["quantiles"] = sampling.quantiles
     if decision:
-        columns["decision"] = decision_column(decision)
         heading["decided"] = decision.threshold.model_dump()
+    columns = sampled_columns(manifest, sampling, sampled, decision)
     columns["deterministic"] = _rows(answer_columns(manifest, sampled.deterministic, request.coverage))
     heading["predictions"] = _rows(columns)
     return encode(heading)
@@ -131,6 +123,36 @@ def answer_columns(manifest: Manifest, prediction: Prediction, coverage: float |
     return columns
 
 
+def sampled_columns(
+    manifest: Manifest, sampling: Sampling, sampled: Sampled, decision: Decision | None = None
+) -> Columns:
+    """Return the fields of the thinned networks' answer, the deterministic one aside."""
+    columns = spread_columns(manifest, sampled.uncertainty)
+    if sampling.stop:
+        columns["samples"] = sampled.passes.tolist()
+        columns["stopped"] = sampled.stopped
+    if sampling.quantiles:
+        columns["quantiles"] = [list(map(_single, rows)) for rows in sampled.quantiles]
+    if sampling.keep_samples:
+        columns["sampled"] = [list(map(_single, values)) for values in sampled.values]
+    if decision:
+        columns["decision"] = ["accept" if accepted else "refer" for accepted in decision.accepted.tolist()]
+    return columns
+
+
+def flat_columns(
+    manifest: Manifest,
+    sampling: Sampling,
+    sampled: Sampled,
+    decision: Decision | None = None,
+    coverage: float | None = None,
+) -> Columns:
+    """Return the fields of an answer to `/uncertainty` for a table: those of the deterministic one by their path."""
+    deterministic = answer_columns(manifest, sampled.deterministic, coverage)
+    nested = {f"deterministic.{name}": values for name, values in deterministic.items()}
+    return sampled_columns(manifest, sampling, sampled, decision) | nested
+
+
 def spread_columns(manifest: Manifest, summary: Uncertainty) -> Columns:
     """Return the fields that summarise the samples."""
     if isinstance(summary, RegressionUncertainty):
@@ -152,11 +174,6 @@ def spread_columns(manifest: Manifest, summary: Uncertainty) -> Columns:
         "variation_ratio": summary.variation_ratio.tolist(),
         "votes": list(summary.votes),
     }
-
-
-def decision_column(decision: Decision) -> list[str]:
-    """Return "accept" or "refer" for each row."""
-    return ["accept" if accepted else "refer" for accepted in decision.accepted.tolist()]
 
 
 def labels(manifest: Manifest, probabilities: Float64) -> list[str]:

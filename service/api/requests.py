@@ -147,6 +147,15 @@ def _ablation(ablate: Ablate, place: int, manifest: Manifest, seed: int) -> Abla
     return Ablation(site, tuple(sorted(set(ablate.units or ()))))
 
 
+def parse_version(text: str | None) -> int | None:
+    """Return the version that a path names, None where it names none; raises InvalidInput when it is no number."""
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InvalidInput(f"version: expected a whole number, found {text}", field="version")
+    return int(text)
+
+
 def choose_seed(asked: int | Literal["random"] | None, default: int) -> int:
     """Return the seed to use: the requested one, a newly drawn one for "random", or the default."""
     if asked is None:

@@ -1,62 +1,67 @@
-"""A file of rows → the answers, from the shell and without a server: what the service would answer, or as CSV."""
+"""A file of rows → the answers, from the shell and without a server: as the service encodes them, or as CSV."""
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import orjson
+import numpy as np
 
-from service.api.decoding import decode_request
-from service.api.replies import encode_prediction, encode_uncertainty
-from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
+from service.api.decoding import read_options
+from service.api.replies import Columns, answer_columns, encode_prediction, encode_uncertainty, flat_columns
+from service.api.requests import PredictRequest, UncertaintyRequest
 from service.bulk.files import read_request, read_rows
 from service.config import Settings
-from service.engine.decisions import decide
 from service.engine.engine import Engine
-from service.engine.steps import Inputs, count_rows
+from service.engine.inputs import Inputs
 from service.errors import InvalidRequest, UnknownModel
+from service.inference import Request, infer, plan
 from service.model.manifest import MANIFEST
 from service.repository.folder import find_models
 from service.repository.mirror import open_mirror
 from service.rows.formats import RowsFile
 
+Output = Literal["json", "csv"]
 
-def read_options(samples: int | None, seed: str | None) -> dict[str, Any]:
-    """The fields that options of the command line stand for; raises InvalidInput as a request with them would."""
+
+def check_options(samples: int | None, seed: str | None) -> dict[str, Any]:
+    """Return the fields that the command line's options stand for; raises InvalidInput, as for a request with them."""
     given: dict[str, Any] = {"samples": samples, "seed": int(seed) if seed and seed.isdecimal() else seed}
     fields = {name: value for name, value in given.items() if value is not None}
-    decode_request(json.dumps(fields | {"inputs": None}).encode(), UncertaintyRequest)
+    read_options(fields)
     return fields
 
 
-def predict(engine: Engine, file: RowsFile) -> bytes:
-    """As `/predict` answers the rows of a file; raises InvalidRequest."""
+def predict(engine: Engine, file: RowsFile, output: Output) -> bytes:
+    """Answer the rows of a file as `/predict` does; raises InvalidRequest."""
     request = read_request(file.content, file.kind, PredictRequest)
-    return encode_prediction(engine.manifest, engine.predict(_rows(file, engine)), request.coverage)
+    prediction = infer(Request(engine, _rows(file, engine))).prediction
+    if output == "csv":
+        return to_csv(answer_columns(engine.manifest, prediction, request.coverage))
+    return encode_prediction(engine.manifest, prediction, request.coverage)
 
 
-def ask(engine: Engine, file: RowsFile, options: Mapping[str, Any], settings: Settings) -> bytes:
-    """As `/uncertainty` answers; options go before what a JSON file asks for. Raises InvalidRequest."""
+def sample(engine: Engine, file: RowsFile, options: Mapping[str, Any], settings: Settings, output: Output) -> bytes:
+    """Answer as `/uncertainty` does; options go before what a JSON file has. Raises InvalidRequest."""
     request = read_request(file.content, file.kind, UncertaintyRequest)
     for field, value in options.items():
         setattr(request, field, value)
-    inputs = _rows(file, engine)
-    sampling = plan_sampling(request, engine.manifest, count_rows(inputs), settings)
-    sampled = engine.sample(inputs, sampling)
-    decision = decide(engine.manifest, sampling, sampled.uncertainty, request.error_rate)
-    return encode_uncertainty(engine.manifest, sampling, sampled, request, decision)
+    answer = infer(plan(engine, _rows(file, engine), request, settings))
+    sampling, sampled = answer.sampling
+    if output == "csv":
+        return to_csv(flat_columns(engine.manifest, sampling, sampled, answer.decision, request.coverage))
+    return encode_uncertainty(engine.manifest, sampling, sampled, request, answer.decision)
 
 
-def to_csv(answer: bytes) -> bytes:
-    """An answer as CSV with a header: what is one value for each row. Lists, such as of all classes, are left out."""
-    rows = [dict(_single_values(row)) for row in orjson.loads(answer)["predictions"]]
+def to_csv(columns: Columns) -> bytes:
+    """Return columns as CSV with a header: those of one value a row. Lists, such as of all classes, are left out."""
+    single = {name: [_single_value(value) for value in values] for name, values in columns.items()}
+    table = {name: values for name, values in single.items() if not any(value is None for value in values)}
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(table)
+    writer.writerows(zip(*table.values(), strict=True))
     return text.getvalue().removesuffix("\n").encode()
 
 
@@ -101,11 +106,10 @@ def _versions(models: Path, name: str) -> list[Path]:
     return [folder for folder in find_models(models) if folder.parent.name == name]
 
 
-def _single_values(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in fields.items():
-        if isinstance(value, dict):
-            yield from _single_values(value, f"{prefix}{name}.")
-        elif not isinstance(value, list):
-            yield f"{prefix}{name}", value
-        elif len(value) == 1 and not isinstance(value[0], (dict, list)):
-            yield f"{prefix}{name}", value[0]
+def _single_value(value: Any) -> Any:
+    """Return a value of a row as CSV has it, also of a list of one; None for other lists."""
+    if isinstance(value, (list, np.ndarray)):
+        return _single_value(value[0]) if len(value) == 1 and np.ndim(value[0]) == 0 else None
+    if isinstance(value, (float, np.floating)):
+        return "" if np.isnan(value) else float(str(value))  # with as few digits as tell numbers of its type apart
+    return value

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from service.bulk.files import as_table, read_rows
 from service.bulk.store import open_file
-from service.engine.steps import Inputs, count_rows
+from service.engine.inputs import Inputs, count_rows
 from service.errors import InvalidInput
 from service.model.manifest import Manifest
 from service.rows.dialect import Dialect

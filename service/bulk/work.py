@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from service.api.replies import Columns, answer_columns, decision_column, spread_columns
+from service.api.replies import Columns, answer_columns, flat_columns
 from service.bulk.plan import Piece, Question
 from service.bulk.sources import Reader
 from service.bulk.store import Store
-from service.engine.decisions import decide
 from service.engine.engine import Engine
-from service.engine.steps import Inputs, count_rows
+from service.engine.inputs import Inputs, count_rows
 from service.errors import InvalidInput, InvalidRequest
+from service.inference import Request, infer
 
 ROWS_AT_A_TIME = 4096
 """Of a row group: part of what the answers depend on, as some kernels round otherwise for few rows than for many."""
@@ -46,7 +46,7 @@ def _score(engine: Engine, question: Question, piece: Piece) -> Iterator[pa.Reco
     first, reader = piece.first, Reader(engine.manifest, question.keep, question.dialect)
     try:
         for inputs, kept in reader.batches(piece.place, piece.group, first, ROWS_AT_A_TIME):
-            answers, count = ask(engine, question, inputs), count_rows(inputs)
+            answers, count = score(engine, question, inputs), count_rows(inputs)
             rows = pa.array(np.arange(first, first + count))
             beside = {"file": pa.array([piece.place] * count).dictionary_encode(), "row": rows}
             if taken := [name for name in question.keep if name in {**beside, **answers}]:
@@ -58,14 +58,9 @@ def _score(engine: Engine, question: Question, piece: Piece) -> Iterator[pa.Reco
         raise InvalidInput(f"{piece.place}: {error.message}", **error.details) from None
 
 
-def ask(engine: Engine, question: Question, inputs: Inputs) -> Columns:
-    """The fields that the service answers for each row."""
-    sampling = question.sampling
-    if sampling is None:
-        return answer_columns(engine.manifest, engine.predict(inputs))
-    sampled = engine.sample(inputs, sampling)
-    columns = spread_columns(engine.manifest, sampled.uncertainty)
-    if decision := decide(engine.manifest, sampling, sampled.uncertainty):
-        columns["decision"] = decision_column(decision)
-    deterministic = answer_columns(engine.manifest, sampled.deterministic)
-    return columns | {f"deterministic.{name}": values for name, values in deterministic.items()}
+def score(engine: Engine, question: Question, inputs: Inputs) -> Columns:
+    """Return the fields that the service answers for each row."""
+    answer = infer(Request(engine, inputs, question.sampling))
+    if question.sampling is None:
+        return answer_columns(engine.manifest, answer.prediction)
+    return flat_columns(engine.manifest, *answer.sampling, answer.decision)

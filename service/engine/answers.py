@@ -42,6 +42,11 @@ class Sampled:
     values: tuple[Float64, ...]
     """Each row's (passes, outputs), every network's probabilities or answers, where asked for; else none."""
 
+    @property
+    def most_passes(self) -> int:
+        """The most networks that any row was asked of."""
+        return int(self.passes.max())
+
     def take(self, rows: slice) -> Self:
         """What concerns these rows."""
         return type(self)(

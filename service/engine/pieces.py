@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 from service.engine.answers import Part
+from service.engine.inputs import Inputs
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs
 from service.engine.uncertainty import Float64
 
 PIECE_SECONDS = 0.1

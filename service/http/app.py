@@ -46,7 +46,8 @@ from service.review.store import Store
 from service.telemetry.exposition import Exposition
 from service.telemetry.metrics import LOG_FAILURES, LOGGED, Metrics
 from service.telemetry.workers import Slot
-from service.work.scheduling import Crew, Scheduler
+from service.turn import Turns
+from service.work.scheduling import RemoteWorkers, Scheduler
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +60,13 @@ SECONDS_FOR_THE_LOG = 5.0
 
 def create_app(
     settings: Settings | None = None,
-    crew: Crew | None = None,
+    remote_workers: RemoteWorkers | None = None,
     credentials: Credentials | None = None,
     drain: Drain | None = None,
 ) -> ASGIApp:
     """The service. It answers at once that it is alive; it is ready when the models have been verified.
 
-    Where there is a crew, it is asked for pieces of large requests. Without credentials those of the settings are read.
+    Remote workers do pieces of large requests. Without credentials, those of the settings are read.
     `drain` is shared with the server that runs the application, where there is one that drains.
     """
     settings = settings or Settings()
@@ -74,7 +75,8 @@ def create_app(
     repository = open_repository(settings, masks)
     drain = drain or Drain()
     drain.on_begin(repository.stop)
-    scheduler = Scheduler(settings.queue_size, settings.inline_seconds, crew)
+    scheduler = Scheduler(settings.queue_size, settings.inline_seconds, remote_workers)
+    turns = Turns(scheduler)
     traces = _make_traces()
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
     metrics = Metrics(slot.inherited if slot else None)
@@ -95,7 +97,7 @@ def create_app(
             asyncio.create_task(watch_repository(repository, settings)),
             asyncio.create_task(exposition.share()),
         ]
-        async with _grpc(repository, scheduler, settings, admission, credentials.certificate):
+        async with _grpc(repository, turns, settings, admission, credentials.certificate):
             yield {
                 "limits": Limits(room_for(settings.max_connections), settings.idle_timeout),
                 "drain": drain,
@@ -138,8 +140,8 @@ def create_app(
     app.add_exception_handler(Exception, _fail)
     gate = Gate(
         app,
-        Inference(repository, scheduler, settings),
-        OpenInference(repository, scheduler, settings),
+        Inference(repository, turns, settings),
+        OpenInference(repository, turns, settings),
         admission,
         settings.max_wait,
     )
@@ -194,7 +196,7 @@ def _make_traces() -> Tracer | None:
 
 def _grpc(
     repository: Repository,
-    scheduler: Scheduler,
+    turns: Turns,
     settings: Settings,
     admission: Admission,
     certificate: Certificate | None,
@@ -206,7 +208,7 @@ def _grpc(
         from service.oip.grpc_server import grpc_server
     except ModuleNotFoundError as error:
         raise RuntimeError(f"DROPSERVE_GRPC_PORT is set, and gRPC is not installed; {remedy('grpc')}") from error
-    return grpc_server(repository, scheduler, settings, admission, certificate)
+    return grpc_server(repository, turns, settings, admission, certificate)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

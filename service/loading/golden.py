@@ -7,9 +7,9 @@ import numpy as np
 
 from service.engine.answers import Prediction
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs, count_rows
 from service.engine.masks import MAX_SEED
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs, count_rows
 from service.errors import InvalidInput, InvalidModel
 from service.model.manifest import GOLDEN
 from service.model.runtime import Array

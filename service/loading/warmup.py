@@ -4,9 +4,9 @@ import numpy as np
 
 from service.engine.costs import Cost, measure
 from service.engine.cuts import cut_rows
-from service.engine.engine import SHARED_SECONDS, Engine, Learned, take
+from service.engine.engine import BATCHED_SECONDS, Engine, Learned
+from service.engine.inputs import Inputs, count_rows, take
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs, count_rows
 
 ROWS_TRIED = 256
 """Rows of the largest run: enough to measure the cost of a row, and few, as onnxruntime keeps that run's memory."""
@@ -30,7 +30,7 @@ def warm_up(engine: Engine) -> Learned:
     rows = max(1, rows // passes)
     cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, rows)
     learned = Learned(row_cost, Cost(cost.each / passes, cost.run, per_run))
-    if row_cost.seconds(1) > SHARED_SECONDS:
+    if row_cost.seconds(1) > BATCHED_SECONDS:
         return learned
     examples = {name: array[:EXAMPLES_TRIED] for name, array in engine.examples.items()}
     return learned._replace(

@@ -16,20 +16,21 @@ from service.access.certificate import Certificate
 from service.access.keys import KeyScope
 from service.access.listening import format_host
 from service.access.refusals import MISTAKE, error_reply
+from service.api.requests import parse_version
 from service.config import Settings
 from service.engine.engine import Engine
-from service.engine.steps import Steps
+from service.engine.job import Job
 from service.errors import DropserveError, MalformedBody, NotReady, UnknownModel
-from service.http.inference import parse_version
+from service.inference import Request
 from service.oip import metadata
 from service.oip.http import READ_SECONDS_PER_BYTE
-from service.oip.infer import infer_steps
+from service.oip.infer import plan_infer
 from service.oip.proto import open_inference_pb2 as pb
 from service.oip.protobuf import read_request, write_reply
 from service.oip.repository import check_load, index, versions_of
 from service.repository.repository import Repository
 from service.telemetry.records import Record
-from service.work.scheduling import Scheduler
+from service.turn import Encode, Turns
 
 SERVICE = "inference.GRPCInferenceService"
 
@@ -87,7 +88,7 @@ class Method(NamedTuple):
 @asynccontextmanager
 async def grpc_server(
     repository: Repository,
-    scheduler: Scheduler,
+    turns: Turns,
     settings: Settings,
     admission: Admission,
     certificate: Certificate | None = None,
@@ -99,7 +100,7 @@ async def grpc_server(
             ("grpc.max_send_message_length", -1),
         ]
     )
-    methods = OpenInferenceGrpc(repository, scheduler, settings).methods()
+    methods = OpenInferenceGrpc(repository, turns, settings).methods()
     handlers = {name: _handler(name, method, admission) for name, method in methods.items()}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     port = _listen(server, f"{format_host(settings.host)}:{settings.grpc_port}", certificate)
@@ -114,9 +115,9 @@ async def grpc_server(
 class OpenInferenceGrpc:
     """Answers the service's methods; each raises what `service.errors` lists."""
 
-    def __init__(self, repository: Repository, scheduler: Scheduler, settings: Settings) -> None:
+    def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
         self._repository = repository
-        self._scheduler = scheduler
+        self._turns = turns
         self._settings = settings
 
     def methods(self) -> Mapping[str, Method]:
@@ -138,18 +139,13 @@ class OpenInferenceGrpc:
         call.manifest = engine.manifest
         left = call.context.time_remaining()
         seconds = self._settings.request_timeout if left is None else min(left, self._settings.request_timeout)
-        return await self._scheduler.run(self._steps(engine, request, call), seconds)
 
-    def _steps(self, engine: Engine, request: pb.ModelInferRequest, call: Call) -> Steps[pb.ModelInferResponse]:
-        watch = call.watch
-        yield request.ByteSize() * READ_SECONDS_PER_BYTE
-        watch.lap("queue")
-        asked = read_request(request, engine.manifest, self._settings.max_rows)
-        answer = yield from infer_steps(engine, asked, self._settings, watch)
-        call.outcome = answer.outcome
-        reply = write_reply(answer)
-        watch.lap("encode")
-        return reply
+        def decode(_: Job) -> tuple[Request, Encode[pb.ModelInferResponse]]:
+            asked = read_request(request, engine.manifest, self._settings.max_rows)
+            planned, reply = plan_infer(engine, asked, self._settings)
+            return planned, lambda answer: write_reply(reply(answer))
+
+        return await self._turns.answer(call, decode, request.ByteSize() * READ_SECONDS_PER_BYTE, seconds)
 
     async def _live(self, _: pb.ServerLiveRequest, __: Call) -> pb.ServerLiveResponse:
         return pb.ServerLiveResponse(live=True)

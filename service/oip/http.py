@@ -5,24 +5,24 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from service.access.calls import JSON, Call, Header
-from service.access.compression import decompress_steps
+from service.access.compression import decompress, find_encoding, inflate_seconds
 from service.access.methods import expect_method
 from service.access.refusals import error_reply
 from service.api.decoding import decode_request
 from service.api.replies import encode
+from service.api.requests import parse_version
 from service.config import Settings
 from service.engine.engine import Engine
-from service.engine.stages import Stopwatch
-from service.engine.steps import Steps
+from service.engine.job import Job
 from service.errors import DropserveError, UnknownPath, UnsupportedMediaType
-from service.http.inference import parse_version
+from service.inference import Request
 from service.oip import metadata
-from service.oip.infer import infer_steps
+from service.oip.infer import plan_infer
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
 from service.repository.repository import Repository
 from service.rows.json_chunks import CHUNK_BYTES, decode_seconds
-from service.work.scheduling import Scheduler
+from service.turn import Encode, Turns
 
 PREFIX = "/v2"
 
@@ -46,9 +46,9 @@ class Route(NamedTuple):
 class OpenInference:
     """Answers everything below /v2."""
 
-    def __init__(self, repository: Repository, scheduler: Scheduler, settings: Settings) -> None:
+    def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
         self._repository = repository
-        self._scheduler = scheduler
+        self._turns = turns
         self._settings = settings
         model = "/v2/models/([^/]+)(?:/versions/([^/]+))?"
         self._routes = [
@@ -79,24 +79,22 @@ class OpenInference:
         call.manifest = engine.manifest
         allowed = self._settings.request_timeout
         body = await call.body(self._settings.max_body_bytes, call.seconds_left(allowed))
-        content, content_type, headers = await self._scheduler.run(
-            self._steps(call, engine, body), call.seconds_left(allowed), call.gone
+        encoding, json_length = find_encoding(call.headers), call.headers.get(JSON_LENGTH)
+
+        def decode(job: Job) -> tuple[Request, Encode[Reply]]:
+            content = decompress(body, encoding, self._settings.max_body_bytes) if encoding else body
+            if encoding:
+                job.watch.lap("parse")
+                job.pause(_decode_seconds(content, json_length))
+            asked = decode_infer(content, json_length, engine.manifest, self._settings.max_rows)
+            request, reply = plan_infer(engine, asked, self._settings)
+            return request, lambda answer: encode_reply(reply(answer))
+
+        seconds = inflate_seconds(self._settings.max_body_bytes) if encoding else _decode_seconds(body, json_length)
+        content, content_type, headers = await self._turns.answer(
+            call, decode, seconds, call.seconds_left(allowed), call.gone
         )
         await call.reply(content, content_type=content_type, headers=headers)
-
-    def _steps(self, call: Call, engine: Engine, body: bytes) -> Steps[Reply]:
-        watch: Stopwatch = call.watch
-        body = yield from decompress_steps(body, call.headers, self._settings.max_body_bytes, watch)
-        json_length = call.headers.get(JSON_LENGTH)
-        if len(body) > CHUNK_BYTES:
-            yield len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)
-            watch.lap("queue")
-        request = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
-        answer = yield from infer_steps(engine, request, self._settings, watch)
-        call.outcome = answer.outcome
-        reply = encode_reply(answer)
-        watch.lap("encode")
-        return reply
 
     async def _server(self, call: Call, _: re.Match[str]) -> None:
         await call.reply(encode(metadata.SERVER))
@@ -144,6 +142,12 @@ def refusal(error: DropserveError) -> tuple[int, bytes, list[Header]]:
     """Status, JSON and headers in the protocol's own form, in which a wrong request is 400."""
     status, _, headers = error_reply(error)
     return 400 if status == 422 else status, encode({"error": error.message}), headers
+
+
+def _decode_seconds(body: bytes, json_length: bytes | None) -> float:
+    if len(body) <= CHUNK_BYTES:
+        return 0.0
+    return len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)
 
 
 def _expect_json_or_octets(call: Call) -> None:

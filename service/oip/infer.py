@@ -1,55 +1,53 @@
-"""A question in the protocol's terms → its answer, in short steps."""
+"""A request in the protocol's terms → the request to the engine, and the reply that its answer makes."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
 
-import msgspec
-
-from service.api.decoding import decode_request
-from service.api.requests import UncertaintyRequest, plan_sampling
+from service.api.decoding import read_options
+from service.api.requests import UncertaintyRequest
 from service.config import Settings
-from service.engine.decisions import decide
 from service.engine.engine import Engine
-from service.engine.sampling import Sampling
-from service.engine.stages import Stopwatch
-from service.engine.steps import Steps, count_rows
+from service.engine.inputs import count_rows
 from service.errors import InvalidInput
-from service.model.manifest import Manifest
+from service.inference import Answer, Request, plan
 from service.oip.messages import InferReply, InferRequest, Parameter, Parameters, RequestedOutput
 from service.oip.outputs import choose_outputs, needs_sampling, read_outputs
-from service.telemetry.outcomes import Answered, Outcome, describe
 
 SAMPLING = ("samples", "seed", "dropout_rate", "tolerance", "confidence")
 PASSED_OVER = ("binary_data_output", "priority", "timeout", "content_type", "headers")
 """Of no meaning to the answer: how to encode it, hints for a queue, and what MLServer's clients add."""
 
 
-def infer_steps(engine: Engine, request: InferRequest, settings: Settings, watch: Stopwatch) -> Steps[InferReply]:
-    """The answer to a question; raises InvalidInput or LimitExceeded. Ends in stage `parse`, `run` or `summarise`."""
+def plan_infer(
+    engine: Engine, asked: InferRequest, settings: Settings
+) -> tuple[Request, Callable[[Answer], InferReply]]:
+    """Return the request that was made in the protocol's terms, and what makes its reply.
+
+    Raises InvalidInput or LimitExceeded.
+    """
     manifest = engine.manifest
-    chosen = choose_outputs(request.outputs, request.binary, manifest)
-    asked = sampling_parameters(request.parameters)
-    told: dict[str, Parameter] = {}
+    chosen = choose_outputs(asked.outputs, asked.binary, manifest)
+    parameters = sampling_parameters(asked.parameters)
     if needs_sampling(chosen, manifest):
-        sampling = plan(asked, chosen, manifest, count_rows(request.inputs), settings)
-        watch.lap("parse")
-        sampled = yield from engine.sample_steps(request.inputs, sampling, watch)
-        prediction = sampled.deterministic
-        outcome = describe(request.inputs, sampling, sampled, decide(manifest, sampling, sampled.uncertainty))
-        told = {"samples": outcome.passes, "seed": sampling.seed}
+        options = read_sampling_options(parameters, chosen, count_rows(asked.inputs), settings)
+        request = plan(engine, asked.inputs, options, settings)
     else:
-        _refuse_unused(asked)
-        watch.lap("parse")
-        sampled = None
-        prediction = yield from engine.predict_steps(request.inputs, watch)
-        outcome = Outcome(len(prediction.values), answered=Answered(request.inputs, prediction))
+        _refuse_unused(parameters)
+        request = Request(engine, asked.inputs)
+    return request, partial(_reply, asked, chosen)
+
+
+def _reply(asked: InferRequest, chosen: Sequence[RequestedOutput], answer: Answer) -> InferReply:
+    manifest, sampling, sampled = answer.request.engine.manifest, answer.request.sampling, answer.sampled
+    parameters: dict[str, Parameter] = {}
+    if sampling and sampled:
+        parameters = {"samples": sampled.most_passes, "seed": sampling.seed}
     return InferReply(
         model_name=manifest.name,
         model_version=str(manifest.version),
-        outputs=read_outputs(chosen, manifest, prediction, sampled),
-        parameters=told,
-        outcome=outcome,
-        id=request.id,
+        outputs=read_outputs(chosen, manifest, answer.prediction, sampled),
+        parameters=parameters,
+        id=asked.id,
     )
 
 
@@ -62,20 +60,19 @@ def sampling_parameters(parameters: Parameters) -> dict[str, object]:
     return {name: parameters[name] for name in SAMPLING if name in parameters}
 
 
-def plan(
-    asked: dict[str, object], chosen: Sequence[RequestedOutput], manifest: Manifest, rows: int, settings: Settings
-) -> Sampling:
-    """The same question as to `/uncertainty`, under the same limits."""
+def read_sampling_options(
+    parameters: dict[str, object], chosen: Sequence[RequestedOutput], rows: int, settings: Settings
+) -> UncertaintyRequest:
+    """Return the fields of `/uncertainty` that the parameters stand for; raises InvalidInput."""
     return_samples = any(output.name == "samples" for output in chosen)
-    fields: dict[str, Any] = {"inputs": None, "return_samples": return_samples}
-    fields |= {name: asked[name] for name in ("samples", "seed", "dropout_rate") if name in asked}
-    if stop := {name: asked[name] for name in ("tolerance", "confidence") if name in asked}:
+    fields: dict[str, object] = {"return_samples": return_samples}
+    fields |= {name: parameters[name] for name in ("samples", "seed", "dropout_rate") if name in parameters}
+    if stop := {name: parameters[name] for name in ("tolerance", "confidence") if name in parameters}:
         if return_samples and rows > 1:
             message = "outputs.samples: rows may stop after different numbers of passes; expected a fixed number"
             raise InvalidInput(message, field="outputs.samples")
-        fields["samples"] = {"max": asked.get("samples", settings.default_samples), **stop}
-    request = decode_request(msgspec.json.encode(fields), UncertaintyRequest)
-    return plan_sampling(request, manifest, rows, settings)
+        fields["samples"] = stop | {"max": parameters.get("samples", settings.default_samples)}
+    return read_options(fields)
 
 
 def _refuse_unused(asked: dict[str, object]) -> None:

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.engine.steps import Inputs
+from service.engine.inputs import Inputs
 from service.model.runtime import Array
-from service.telemetry.outcomes import Outcome
 
 Parameter = bool | int | float | str
 Parameters = Mapping[str, object]
@@ -53,6 +52,4 @@ class InferReply:
     model_version: str
     outputs: list[OutputTensor]
     parameters: dict[str, Parameter]
-    outcome: Outcome
-    """The figures of the answer for metrics and logs; not sent."""
     id: str | None = None

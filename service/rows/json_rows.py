@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from service.engine.steps import OwnSteps, finish
+from service.engine.job import Job
 from service.errors import InvalidInput, MalformedBody
 from service.model.categories import Categories
 from service.model.manifest import Manifest, TensorSpec
@@ -28,13 +28,8 @@ MAX_NAMES = 1000
 OPENING = re.compile(rb"(?:\s*\[)+")
 
 
-def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> dict[str, Array]:
-    """`decode_inputs_steps`, all at once."""
-    return finish(decode_inputs_steps(raw, manifest, max_rows))
-
-
-def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> OwnSteps[dict[str, Array]]:
-    """The JSON of `inputs` → one array (rows, …) an input of the model, in short steps.
+def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int, job: Job | None = None) -> dict[str, Array]:
+    """Decode the JSON of `inputs` to one array (rows, …) for each input of the model, with a pause before each chunk.
 
     A list of rows for a model of one input; for any model an object with such a list for each input, by
     name. Raises InvalidInput or LimitExceeded.
@@ -47,8 +42,8 @@ def decode_inputs_steps(raw: msgspec.Raw, manifest: Manifest, max_rows: int) -> 
     check_names(by_name, manifest)
     arrays = {}
     for spec in manifest.inputs:
-        arrays[spec.name] = yield from _decode_rows_steps(
-            by_name[spec.name], spec, field_name(spec, manifest), categories, max_rows
+        arrays[spec.name] = _decode_chunks(
+            by_name[spec.name], spec, field_name(spec, manifest), categories, max_rows, job or Job()
         )
     return check_inputs(arrays, manifest, max_rows)
 
@@ -111,9 +106,9 @@ def _one_field_decoder(name: str) -> msgspec.json.Decoder[Any]:
     )
 
 
-def _decode_rows_steps(
-    raw: msgspec.Raw, spec: TensorSpec, field: str, categories: Categories | None, max_rows: int
-) -> OwnSteps[Array]:
+def _decode_chunks(
+    raw: msgspec.Raw, spec: TensorSpec, field: str, categories: Categories | None, max_rows: int, job: Job
+) -> Array:
     text = memoryview(raw)
     if len(text) <= CHUNK_BYTES or not _may_be_rows(text, spec):
         return _decode_rows(raw, spec, field, categories)  # other values are refused at the first
@@ -125,7 +120,8 @@ def _decode_rows_steps(
     arrays: list[Array] = []
     left = decode_seconds(text)
     for first, chunk in chunks(rows):
-        yield left
+        job.watch.lap("parse")
+        job.pause(left)
         chunk_text = b"[" + b",".join(chunk) + b"]"
         if len(chunk) == 1 and len(chunk_text) > CHUNK_BYTES and categories is None:
             _check_values(chunk_text, spec, f"{field}[{first}]", first)

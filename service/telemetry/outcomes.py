@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from service.engine.answers import Prediction, Sampled
+from service.engine.answers import Prediction
 from service.engine.decisions import Decision
-from service.engine.sampling import Sampling
-from service.engine.steps import Inputs
+from service.engine.inputs import Inputs
 from service.engine.uncertainty import ClassUncertainty, Float64, Uncertainty
+from service.inference import Answer
 
 
 class Answered(NamedTuple):
@@ -34,10 +34,14 @@ class Outcome(NamedTuple):
     answered: Answered | None = None
 
 
-def describe(inputs: Inputs, sampling: Sampling, sampled: Sampled, decision: Decision | None) -> Outcome:
-    """Return the outcome of an answer to `/uncertainty`."""
-    answered = Answered(inputs, sampled.deterministic, sampled.uncertainty, decision)
-    summary, rows, passes = sampled.uncertainty, len(sampled.passes), max(sampled.passes.tolist())
+def describe(answer: Answer) -> Outcome:
+    """Return the figures of an answer."""
+    inputs, sampled, sampling = answer.request.inputs, answer.sampled, answer.request.sampling
+    if sampled is None or sampling is None:
+        return Outcome(len(answer.prediction.values), answered=Answered(inputs, answer.prediction))
+    decision, summary, rows = answer.decision, sampled.uncertainty, len(sampled.passes)
+    passes = sampled.most_passes
+    answered = Answered(inputs, answer.prediction, summary, decision)
     if (
         not isinstance(summary, ClassUncertainty) or sampling.changes_network
     ):  # a changed network tells nothing about drift

@@ -1,29 +1,57 @@
-"""Micro-batching: questions that come in the same turn of the event loop are asked as one.
+"""Micro-batching: short calls of one kind that come in the same turn of the event loop are run as one.
 
-Nobody waits for others to come: the first in a turn is answered at once, those behind it, which would have to wait
-for it anyway, together. Only questions whose rows' answers do not depend on batch-mates come here; see
-`service.loading.warmup`.
+No call waits for others to come: the first in a turn is run at once, those behind it, which would have to wait for it
+anyway, together. Only calls whose rows' answers do not depend on batch-mates belong here: see `service.loading.warmup`.
 """
 
 import asyncio
 import contextvars
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import structlog
 
-from service.engine.steps import Answer, Inputs, Question
+from service.engine.answers import Prediction, Sampled
+from service.engine.costs import Cost
+from service.engine.inputs import Inputs, count_rows
+from service.engine.job import Job
+from service.engine.stages import Stopwatch
 from service.errors import DropserveError
 
 log = structlog.get_logger(__name__)
 
+Output = Prediction | Sampled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchableCall:
+    """A call whose rows may be run together with those of others."""
+
+    kind: Hashable
+    """Calls of one kind can be run as one."""
+    inputs: Inputs
+    run: Callable[[Inputs, Job], Output]
+    watch: Stopwatch
+    cost: Cost
+    """Of a row."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return count_rows(self.inputs)
+
+    def alone(self) -> Output:
+        """Run it by itself; raises what `run` does."""
+        return self.run(self.inputs, Job(self.watch))
+
 
 class Waiting(NamedTuple):
-    """Somebody who waits for an answer."""
+    """A call whose turn has not come yet."""
 
-    question: Question
-    answer: asyncio.Future[Answer]
+    call: BatchableCall
+    answer: asyncio.Future[Output]
     context: contextvars.Context
     """The request's, so that what is logged for it alone bears its id."""
 
@@ -35,61 +63,65 @@ class Batches:
         """A batch is no larger than what takes so long."""
         self._max_seconds = max_seconds
         self._waiting: dict[Hashable, list[Waiting]] | None = None
-        """By kind of question; None while nobody has asked in this turn."""
+        """By kind of call; None until the first call of this turn."""
 
-    async def ask(self, question: Question) -> Answer:
-        """Its answer; raises what it would raise alone."""
+    async def run(self, call: BatchableCall) -> Output:
+        """Return its result; raises what it would raise alone."""
         loop = asyncio.get_running_loop()
         if self._waiting is None:
             self._waiting = {}
-            loop.call_soon(self._end_turn, context=NOBODYS)
-            return question.alone()
-        waiting = Waiting(question, loop.create_future(), contextvars.copy_context())
-        self._waiting.setdefault(question.kind, []).append(waiting)
+            loop.call_soon(self._end_turn, context=NO_REQUEST)
+            return call.alone()
+        waiting = Waiting(call, loop.create_future(), contextvars.copy_context())
+        self._waiting.setdefault(call.kind, []).append(waiting)
         answer = await waiting.answer
-        question.watch.lap("queue")  # until it is this caller's turn again
+        call.watch.lap("queue")  # until this call's turn has come again
         return answer
 
     def _end_turn(self) -> None:
-        """All that was ready to run has run, and has asked what it had to ask. Others come between two batches."""
-        asked, self._waiting = self._waiting or {}, None
+        """Run the calls of this turn, in which all that was ready to run has run. The loop sees to others between two
+        batches.
+        """
+        waiting, self._waiting = self._waiting or {}, None
         loop = asyncio.get_running_loop()
-        for number, batch in enumerate(batch for waiting in asked.values() for batch in self._cut(waiting)):
+        for number, batch in enumerate(batch for of_kind in waiting.values() for batch in self._cut(of_kind)):
             if number == 0:
                 _answer(batch)
             else:
-                loop.call_soon(_answer, batch, context=NOBODYS)
+                loop.call_soon(_answer, batch, context=NO_REQUEST)
 
     def _cut(self, waiting: Sequence[Waiting]) -> list[list[Waiting]]:
-        """In the order they came."""
+        """Cut into batches, in the order of coming."""
         batches: list[list[Waiting]] = [[]]
         rows = 0
         for one in waiting:
-            rows += one.question.rows
-            if batches[-1] and one.question.cost.seconds(rows) > self._max_seconds:
+            rows += one.call.rows
+            if batches[-1] and one.call.cost.seconds(rows) > self._max_seconds:
                 batches.append([])
-                rows = one.question.rows
+                rows = one.call.rows
             batches[-1].append(one)
         return batches
 
 
-NOBODYS = contextvars.Context()
-"""What is done for many bears nobody's request id."""
+NO_REQUEST = contextvars.Context()
+"""What is done for many bears no request's id."""
 
 
 def _answer(batch: Sequence[Waiting]) -> None:
-    """Whoever no longer waits is left out. If the batch fails, everybody is answered alone, as it is one's fault."""
+    """Run a batch, without the calls that are not waited for any more. If it fails, each is run alone, as one is at
+    fault.
+    """
     batch = [waiting for waiting in batch if not waiting.answer.done()]
     try:
-        answers = _ask_together([waiting.question for waiting in batch])
-    except DropserveError:  # it comes again, to the one whose it is
+        outputs = _run_together([waiting.call for waiting in batch])
+    except DropserveError:  # it comes again, to the call at fault
         _answer_each(batch)
     except Exception as error:
-        log.error("a batch failed; its questions are asked one by one", questions=len(batch), exc_info=error)
+        log.error("a batch failed; its calls are run one by one", calls=len(batch), exc_info=error)
         _answer_each(batch)
     else:
-        for waiting, answer in zip(batch, answers, strict=True):
-            waiting.answer.set_result(answer)
+        for waiting, output in zip(batch, outputs, strict=True):
+            waiting.answer.set_result(output)
 
 
 def _answer_each(batch: Sequence[Waiting]) -> None:
@@ -99,27 +131,27 @@ def _answer_each(batch: Sequence[Waiting]) -> None:
 
 def _answer_alone(waiting: Waiting) -> None:
     try:
-        waiting.answer.set_result(waiting.question.alone())
-    except Exception as error:  # noqa: BLE001 - it is the asker's
+        waiting.answer.set_result(waiting.call.alone())
+    except Exception as error:  # noqa: BLE001 - it is the caller's
         waiting.answer.set_exception(error)
 
 
-def _ask_together(questions: Sequence[Question]) -> list[Answer]:
-    """Questions of one kind as one."""
-    if len(questions) < 2:
-        return [question.alone() for question in questions]
-    for question in questions:
-        question.watch.lap("queue")
-    first = questions[0]
+def _run_together(calls: Sequence[BatchableCall]) -> list[Output]:
+    """Run calls of one kind as one."""
+    if len(calls) < 2:
+        return [call.alone() for call in calls]
+    for call in calls:
+        call.watch.lap("queue")
+    first = calls[0]
     watch = first.watch.beside()
-    answer = first.ask(_join([question.inputs for question in questions]), watch)
-    answers = []
+    output = first.run(_join([call.inputs for call in calls]), Job(watch))
+    outputs: list[Output] = []
     start = 0
-    for question in questions:
-        question.watch.add(watch)
-        answers.append(answer.take(slice(start, start + question.rows)))
-        start += question.rows
-    return answers
+    for call in calls:
+        call.watch.add(watch)
+        outputs.append(output.take(slice(start, start + call.rows)))
+        start += call.rows
+    return outputs
 
 
 def _join(inputs: Sequence[Inputs]) -> Inputs:

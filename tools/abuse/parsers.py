@@ -18,11 +18,11 @@ from service import Settings
 from service.access.compression import decompress
 from service.access.keys import given_key, make_key, needed_scope, read_keys
 from service.api.decoding import decode_request
-from service.api.requests import PredictRequest, UncertaintyRequest, plan_sampling
+from service.api.requests import PredictRequest, UncertaintyRequest, parse_version, plan_sampling
 from service.bulk.files import read_rows
-from service.engine.steps import count_rows
+from service.engine.inputs import count_rows
 from service.errors import DropserveError, InvalidRequest
-from service.http.inference import parse_version, read_path
+from service.http.inference import read_path
 from service.loading.golden import record, replay
 from service.model.external_data import refuse_external_data
 from service.model.manifest import MANIFEST, Manifest, read_manifest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.engine import Engine
-from service.engine.steps import Inputs
+from service.engine.inputs import Inputs
 from training.behaviour.charts import Curve, curves, styles
 from training.behaviour.claim import Table
 from training.behaviour.groups import Groups

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs, count_rows
 from service.engine.masks import Float32, MaskCache
-from service.engine.steps import Inputs, count_rows
 from service.loading.load import load_model
 from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file
 from service.model.runtime import Array, Graph

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs
 from service.engine.uncertainty import ClassUncertainty, Uncertainty, entropy
 from training.evidence.metrics import Float64
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs
 from service.engine.masks import MaskCache
 from service.engine.sampling import Sampling
-from service.engine.steps import Inputs
 from service.errors import InvalidInput
 from service.model.manifest import LearnedNoise, Manifest
 from service.model.runtime import Graph

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from service.engine.steps import Inputs
+from service.engine.inputs import Inputs
 from service.model.runtime import Array
 
 MIN_SIDE = 4

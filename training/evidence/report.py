@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from service.engine.engine import Engine
-from service.engine.steps import Inputs, count_rows
+from service.engine.inputs import Inputs, count_rows
 from service.errors import InvalidInput
 from service.model.manifest import ClassFigures
 from service.model.runtime import Array

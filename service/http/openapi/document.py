@@ -20,6 +20,7 @@ from service.http.openapi.inference import make_inference_routes
 from service.http.openapi.inference_protocol import describe_paths, describe_schemas
 from service.http.openapi.links import add_links
 from service.http.routes import json_response
+from service.inference import Request, infer
 from service.model.manifest import Manifest
 from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
@@ -129,9 +130,10 @@ def _add_schemas(api: Json) -> None:
 def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
     one_row = {name: array[:1] for name, array in engine.examples.items()}
     body = {"inputs": as_sent(one_row, engine.manifest)}
-    prediction = encode_prediction(engine.manifest, engine.predict(one_row))
-    sampling = Sampling(settings.default_samples, seed=7)
-    uncertainty = encode_uncertainty(engine.manifest, sampling, engine.sample(one_row, sampling))
+    prediction = encode_prediction(engine.manifest, infer(Request(engine, one_row)).prediction)
+    answer = infer(Request(engine, one_row, Sampling(settings.default_samples, seed=7)))
+    sampling, sampled = answer.sampling
+    uncertainty = encode_uncertainty(engine.manifest, sampling, sampled)
     for path, operations in api["paths"].items():
         for operation in operations.values():
             _name_model(operation, engine)

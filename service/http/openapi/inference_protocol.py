@@ -8,12 +8,11 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from service.api.schemas import COMPONENT, Described
 from service.config import Settings
 from service.engine.engine import Engine
-from service.engine.stages import Stopwatch
-from service.engine.steps import finish
 from service.http.openapi.operations import REFUSALS
+from service.inference import infer
 from service.oip import metadata, schemas
 from service.oip.datatypes import NAMES
-from service.oip.infer import infer_steps
+from service.oip.infer import plan_infer
 from service.oip.messages import InferRequest, RequestedOutput
 from service.oip.outputs import outputs_of
 from service.oip.wire import encode_reply
@@ -244,5 +243,6 @@ def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
         "parameters": parameters,
     }
     asked = InferRequest(row, (RequestedOutput(first), RequestedOutput(spread)), parameters, id="42")
-    content, _, _ = encode_reply(finish(infer_steps(engine, asked, settings, Stopwatch())))
+    planned, reply = plan_infer(engine, asked, settings)
+    content, _, _ = encode_reply(reply(infer(planned)))
     return request, orjson.loads(content)

@@ -12,13 +12,12 @@ from service.engine.answers import Sampled
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache, draw_masks
 from service.engine.sampling import Ablation, Sampling, StopRule
-from service.engine.stages import Stopwatch
-from service.engine.steps import finish, seconds_left
 from service.engine.uncertainty import Float64
 from service.errors import InvalidInput
 from service.loading.warmup import warm_up
 from service.model.manifest import Manifest
 from service.model.runtime import Array, Graph
+from tests.jobs import NotedPauses
 from tests.toy import HIDDEN, Floats, LookupNet, P, ToyNet
 
 TEMPERATURE = 1.5
@@ -188,7 +187,7 @@ def test_how_the_work_is_cut_changes_no_answer(engine: Engine, toy: ToyNet, rows
     whole = engine.sample({"input": rows}, Sampling(150, 4))
     assert_same(whole, pieces.sample({"input": rows}, Sampling(150, 4)))
     np.testing.assert_allclose(draw(pieces, rows, 150, 4), draw(engine, rows, 150, 4), atol=1e-6)
-    predicted = finish(pieces.predict_steps({"input": rows}, Stopwatch()))
+    predicted = pieces.predict({"input": rows})
     np.testing.assert_allclose(predicted.values, engine.predict({"input": rows}).values, atol=1e-6)
 
 
@@ -200,14 +199,15 @@ def test_a_network_too_large_for_two_row_passes_in_a_run_takes_one(
     assert_same(engine.sample({"input": rows}, Sampling(10, 0)), pieces.sample({"input": rows}, Sampling(10, 0)))
 
 
-def test_long_work_comes_in_steps_that_tell_how_much_is_left(engine: Engine, toy: ToyNet) -> None:
+def test_long_work_pauses_with_the_seconds_that_are_left(toy: ToyNet) -> None:
     warm = toy.engine()
     warm.examples = {"input": toy.rows(5)}
     warm.learned = warm_up(warm)
-    said = warm.sample_steps({"input": toy.rows(1000)}, Sampling(500, 0), Stopwatch())
-    steps = [seconds_left(step) for step in said]
-    assert len(steps) > 20
-    assert steps[0] == max(steps) > 0
+    job = NotedPauses()
+    warm.sample({"input": toy.rows(1000)}, Sampling(500, 0), job)
+    assert len(job.left) > 20
+    assert job.left[0] == max(job.left) > 0
+    assert warm.estimate(1000, Sampling(500, 0)).seconds == job.left[0]
 
 
 def test_a_regression_answers_in_its_own_unit() -> None:
@@ -251,7 +251,7 @@ def test_a_row_without_a_finite_answer_is_named(rows: Floats, row: int, monkeypa
     engine.sample(asked, Sampling(5, 0))
     asked["input"][row] = 1e15
     for ask in (
-        lambda: finish(engine.predict_steps(asked, Stopwatch())),
+        lambda: engine.predict(asked),
         lambda: engine.sample(asked, Sampling(5, 0)),
         lambda: engine.sample(asked, Sampling(5, 0, ablations=(Ablation(0, (1,)),))),
     ):
@@ -271,7 +271,7 @@ def test_a_row_that_the_graph_cannot_take_is_named(rows: Floats, row: int, monke
         engine.sample(asked, sampling)
     asked["input"][row:, 0] = 9
     for ask in (
-        lambda: finish(engine.predict_steps(asked, Stopwatch())),
+        lambda: engine.predict(asked),
         lambda: engine.sample(asked, Sampling(5, 0)),
         lambda: engine.sample(asked, adaptive),
         lambda: engine.sample(asked, Sampling(5, 0, ablations=(Ablation(0, (1,)),))),

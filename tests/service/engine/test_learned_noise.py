@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.api import schemas
-from service.api.replies import encode_prediction, encode_uncertainty
+from service.api.replies import answer_columns, encode_prediction, encode_uncertainty
 from service.api.requests import UncertaintyRequest
 from service.bulk.scoring import to_csv
 from service.engine.decisions import half_widths
@@ -150,7 +150,7 @@ def test_a_table_of_one_answer_has_its_noise() -> None:
     net = ToyNet(outputs=2)
     net.b1[1] += 9
     engine = net.engine(task="regression", labels=(), noise={"learned": True})
-    table = to_csv(encode_prediction(engine.manifest, engine.predict({"input": net.rows(2)}))).decode()
+    table = to_csv(answer_columns(engine.manifest, engine.predict({"input": net.rows(2)}))).decode()
     assert table.splitlines()[0] == "values,noise_std"
 
 

@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.engine.answers import Sampled
 from service.engine.costs import Cost
 from service.engine.engine import Engine, Learned
+from service.engine.job import Job
 from service.engine.pieces import PIECE_SECONDS, PassesPiece, Piece, RowsPiece, cut_evenly
 from service.engine.sampling import Ablation, Sampling, StopRule
 from service.engine.stages import Stopwatch
 from service.errors import CallerGone, DeadlineExceeded, InvalidInput
 from service.model.manifest import LearnedNoise
 from service.work.scheduling import Scheduler
-from tests.toy import ToyNet
+from tests.toy import Floats, ToyNet
 
 SLOW = Learned(Cost(1e-6), Cost(1e-4))
 """Costs of a network so slow that much is offered to others."""
 
 
 class OtherProcesses:
-    """A crew that gets pieces and gives results as bytes, in no particular order, and loses each third piece."""
+    """Remote workers that get pieces and give results as bytes, in no particular order, and lose each third piece."""
 
     def __init__(self, engine: Engine, losing: bool = False) -> None:
         self.size = 4
@@ -82,11 +84,21 @@ def engine(**changes: object) -> Engine:
     return engine
 
 
-async def asked(of: Engine, rows: int, sampling: Sampling, crew: Any, seconds: float = 30.0, gone: Any = None) -> Any:
-    scheduler = Scheduler(8, inline_seconds=0.001, crew=crew)
+async def sample(
+    of: Engine, rows: Floats, sampling: Sampling, scheduler: Scheduler, seconds: float = 30.0, gone: Any = None
+) -> Any:
+    def work(job: Job) -> Sampled:
+        return of.sample({"input": rows}, sampling, job)
+
+    return await scheduler.run(work, of.estimate(len(rows), sampling), seconds, Stopwatch(), gone)
+
+
+async def asked(
+    of: Engine, rows: int, sampling: Sampling, workers: Any, seconds: float = 30.0, gone: Any = None
+) -> Any:
+    scheduler = Scheduler(8, inline_seconds=0.001, remote_workers=workers)
     try:
-        steps = of.sample_steps({"input": ToyNet().rows(rows)}, sampling, Stopwatch())
-        return await scheduler.run(steps, seconds, gone)
+        return await sample(of, ToyNet().rows(rows), sampling, scheduler, seconds, gone)
     finally:
         await asyncio.to_thread(scheduler.close)
 
@@ -114,12 +126,12 @@ def test_in_pieces_the_answer_is_the_same(question: str, losing: bool, lead: boo
     rows, sampling = QUESTIONS[question]
     here = engine()
     here.learned = SLOW._replace(lead_is_prediction=lead)
-    crew = OtherProcesses(engine(), losing)
+    workers = OtherProcesses(engine(), losing)
     expected = here.sample({"input": ToyNet().rows(rows)}, sampling)
-    assert_same(asyncio.run(asked(here, rows, sampling, crew)), expected)
+    assert_same(asyncio.run(asked(here, rows, sampling, workers)), expected)
     kind = PassesPiece if rows < 3 else RowsPiece
-    assert len(crew.done) > 2
-    assert all(isinstance(piece, kind) for piece in crew.done)
+    assert len(workers.done) > 2
+    assert all(isinstance(piece, kind) for piece in workers.done)
 
 
 def test_a_learned_noise_comes_back_too() -> None:
@@ -128,9 +140,9 @@ def test_a_learned_noise_comes_back_too() -> None:
     here, there = net.engine(**says), net.engine(**says)
     here.learned = SLOW
     expected = here.sample({"input": net.rows(500)}, Sampling(40, 0))
-    crew = OtherProcesses(there)
-    assert_same(asyncio.run(asked(here, 500, Sampling(40, 0), crew)), expected)
-    assert crew.done
+    workers = OtherProcesses(there)
+    assert_same(asyncio.run(asked(here, 500, Sampling(40, 0), workers)), expected)
+    assert workers.done
 
 
 def test_where_nobody_is_there_the_work_is_done_here() -> None:
@@ -140,9 +152,9 @@ def test_where_nobody_is_there_the_work_is_done_here() -> None:
 
 
 def test_small_work_is_offered_to_nobody() -> None:
-    crew = OtherProcesses(engine())
-    asyncio.run(asked(engine(), 10, Sampling(40, 0), crew))
-    assert not crew.done
+    workers = OtherProcesses(engine())
+    asyncio.run(asked(engine(), 10, Sampling(40, 0), workers))
+    assert not workers.done
 
 
 def test_a_row_without_a_finite_answer_is_named_by_its_number_in_the_request() -> None:
@@ -150,9 +162,9 @@ def test_a_row_without_a_finite_answer_is_named_by_its_number_in_the_request() -
     rows[333] = 3e38
 
     async def ask() -> None:
-        scheduler = Scheduler(8, inline_seconds=0.001, crew=crew)
+        scheduler = Scheduler(8, inline_seconds=0.001, remote_workers=workers)
         try:
-            await scheduler.run(engine().sample_steps({"input": rows}, Sampling(40, 0), Stopwatch()), 30.0)
+            await sample(engine(), rows, Sampling(40, 0), scheduler)
         finally:
             await asyncio.to_thread(scheduler.close)
 
@@ -161,37 +173,37 @@ def test_a_row_without_a_finite_answer_is_named_by_its_number_in_the_request() -
             self.done += pieces
             return [None if (piece.inputs["input"] > 1e38).any() else self._engine.do(piece) for piece in pieces]
 
-    crew = Refusing(engine())
+    workers = Refusing(engine())
     with pytest.raises(InvalidInput) as caught:
         asyncio.run(ask())
     assert caught.value.details["row"] == 333
-    assert crew.done
+    assert workers.done
 
 
 def test_when_the_caller_hangs_up_nobody_works_on() -> None:
     async def hang_up() -> bool:
-        crew = Idle()
+        workers = Idle()
         with pytest.raises(CallerGone):
-            await asked(engine(), 500, Sampling(40, 0), crew, gone=crew.asked.wait)
+            await asked(engine(), 500, Sampling(40, 0), workers, gone=workers.asked.wait)
         async with asyncio.timeout(30):
-            return await crew.cancelled.wait()
+            return await workers.cancelled.wait()
 
     assert asyncio.run(hang_up())
 
 
 def test_a_deadline_holds_for_others_too() -> None:
     async def wait() -> bool:
-        crew = Idle()
+        workers = Idle()
         with pytest.raises(DeadlineExceeded):
-            await asked(engine(), 500, Sampling(40, 0), crew, seconds=1.0)
+            await asked(engine(), 500, Sampling(40, 0), workers, seconds=1.0)
         async with asyncio.timeout(30):
-            return await crew.cancelled.wait()
+            return await workers.cancelled.wait()
 
     assert asyncio.run(wait())
 
 
 def test_what_would_take_too_long_alone_is_taken_on_with_others() -> None:
-    """Foretold are 40 s here, and 10 s for a crew of four."""
+    """Foretold are 40 s here, and 10 s for four remote workers."""
     slow = engine()
     slow.learned = SLOW._replace(row_pass_cost=Cost(2e-3))
     with pytest.raises(DeadlineExceeded, match="would take about 40"):

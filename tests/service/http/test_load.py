@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,13 +13,13 @@ import orjson
 import pytest
 
 from service.engine.costs import measure
+from service.engine.job import Estimate, Job
+from service.engine.stages import Stopwatch
 from service.errors import DeadlineExceeded, Overloaded
 from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE, Serve, wait_until
 from tests.service.telemetry.test_metrics import value
 from tests.toy import ToyNet
-
-Work = Generator[float, None, str]
 
 HEAVY = {"inputs": [[0.5, 0.5, 0.5, 0.5]] * 25, "samples": 10_000}
 
@@ -58,42 +58,42 @@ def scheduler() -> Iterator[Scheduler]:
     scheduler.close()
 
 
-def work(*expected: float, gate: threading.Event | None = None) -> Work:
-    """Steps that say how long the rest takes; the second waits for the gate."""
-    for i, seconds in enumerate(expected):
-        if i and gate:
-            assert gate.wait(PATIENCE)
-        yield seconds
-    return "done"
+async def run(scheduler: Scheduler, seconds: float, *expected: float, gate: threading.Event | None = None) -> str:
+    """Run work that is expected to take so long: at first, and at each of its pauses, which wait for the gate."""
+
+    def work(job: Job) -> str:
+        for left in expected[1:]:
+            assert gate is None or gate.wait(PATIENCE)
+            job.pause(left)
+        return "done"
+
+    return await scheduler.run(work, Estimate(expected[0]), seconds, Stopwatch())
 
 
 def test_what_cannot_be_done_in_time_is_not_begun(scheduler: Scheduler) -> None:
-    steps = work(100.0, 50.0)
     with pytest.raises(DeadlineExceeded, match=r"about 100 s, and 30 s are left"):
-        asyncio.run(scheduler.run(steps, 30))
+        asyncio.run(run(scheduler, 30, 100.0, 50.0))
     assert scheduler.steps_taken == 0
-    with pytest.raises(StopIteration):
-        next(steps)  # it was closed
 
 
 def test_what_turns_out_too_long_is_not_gone_on_with(scheduler: Scheduler) -> None:
     """Such as a long body, of which only its decoding is foreseen."""
     with pytest.raises(DeadlineExceeded, match=r"about 100 s"):
-        asyncio.run(scheduler.run(work(1.0, 100.0, 50.0), 30))
+        asyncio.run(run(scheduler, 30, 1.0, 100.0, 50.0))
     assert scheduler.steps_taken == 1
 
 
 def test_what_must_wait_too_long_is_told_when_to_come_back(scheduler: Scheduler) -> None:
     async def crowd() -> None:
         gate = threading.Event()
-        waiting = [asyncio.create_task(scheduler.run(work(20.0, 0.1, gate=gate), 100)) for _ in range(2)]
+        waiting = [asyncio.create_task(run(scheduler, 100, 20.0, 0.1, gate=gate)) for _ in range(2)]
         await asyncio.sleep(0)
         assert scheduler.depth == 2
         assert scheduler.remaining == pytest.approx(40.0, abs=5)
         with pytest.raises(Overloaded, match=r"after what waits already") as refusal:
-            await scheduler.run(work(25.0), 30)  # what has less left goes first: 40 s, and then this
+            await run(scheduler, 30, 25.0)  # what has less left goes first: 40 s, and then this
         assert 30 <= refusal.value.details["retry_after"] <= 36  # 65 s, of which 30 s may pass
-        short = asyncio.create_task(scheduler.run(work(5.0, 0.1, gate=gate), 30))  # it goes before both
+        short = asyncio.create_task(run(scheduler, 30, 5.0, 0.1, gate=gate))  # it goes before both
         await asyncio.sleep(0)
         gate.set()
         assert await asyncio.gather(*waiting, short) == ["done"] * 3
@@ -105,10 +105,10 @@ def test_what_must_wait_too_long_is_told_when_to_come_back(scheduler: Scheduler)
 def test_a_full_queue_tells_when_there_may_be_room(scheduler: Scheduler) -> None:
     async def crowd() -> None:
         gate = threading.Event()
-        waiting = [asyncio.create_task(scheduler.run(work(4.0, 0.1, gate=gate), 1000)) for _ in range(3)]
+        waiting = [asyncio.create_task(run(scheduler, 1000, 4.0, 0.1, gate=gate)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="3 requests are being worked on") as refusal:
-            await scheduler.run(work(1.0), 1000)
+            await run(scheduler, 1000, 1.0)
         assert 1 <= refusal.value.details["retry_after"] <= 12
         gate.set()
         await asyncio.gather(*waiting)

@@ -30,8 +30,9 @@ from service.model.runtime import Array
 from service.rows.formats import Format
 from service.rows.inputs import check_inputs
 from service.rows.json_chunks import CHUNK_BYTES
-from service.rows.json_rows import decode_inputs, decode_inputs_steps
+from service.rows.json_rows import decode_inputs
 from tests.conftest import running_server
+from tests.jobs import NotedPauses
 from tests.service.archives import npy, npz
 from tests.service.oip.test_grpc import grpc_service, refused, request
 from tests.toy import Floats, ToyNet
@@ -203,12 +204,13 @@ def test_a_name_may_be_anything(name: str) -> None:
 # long bodies
 
 
-def test_long_bodies_are_decoded_in_steps() -> None:
+def test_long_bodies_are_decoded_with_pauses() -> None:
     rows = Homes().rows(20_000)
     body = json.dumps({"inputs": named(rows)}).encode()
     raw = decode_request(body, PredictRequest).inputs
-    assert sum(1 for _ in decode_inputs_steps(raw, MANIFEST, 20_000)) >= len(body) / CHUNK_BYTES - 1
-    np.testing.assert_array_equal(decode_inputs(raw, MANIFEST, 20_000)["input"], rows)
+    job = NotedPauses()
+    np.testing.assert_array_equal(decode_inputs(raw, MANIFEST, 20_000, job)["input"], rows)
+    assert len(job.left) >= len(body) / CHUNK_BYTES - 1
 
 
 @pytest.mark.parametrize(

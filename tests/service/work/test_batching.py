@@ -1,7 +1,7 @@
-"""Micro-batching: who asks in the same turn is asked for together, and gets what he would have got alone."""
+"""Micro-batching: calls of one turn of the loop are run together, and get the answers that each would get alone."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,16 @@ import structlog
 from service.engine.answers import Prediction, Sampled
 from service.engine.costs import Cost
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs
+from service.engine.job import Job
 from service.engine.sampling import Sampling, StopRule
-from service.engine.stages import Intervals, Stopwatch
-from service.engine.steps import Answer, Inputs, Question
+from service.engine.stages import Intervals
 from service.errors import InvalidInput
+from service.inference import Answer, Request
 from service.loading.warmup import warm_up
-from service.work.batching import Batches
+from service.telemetry.records import Record
+from service.turn import Turns
+from service.work.batching import BatchableCall, Batches
 from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE
 from tests.toy import Floats, LookupNet, ToyNet
@@ -32,36 +36,36 @@ class Asked:
         self.odd = odd
         """A row that makes the whole fail."""
 
-    def __call__(self, inputs: Inputs, watch: Stopwatch) -> Prediction:
+    def __call__(self, inputs: Inputs, job: Job) -> Prediction:
         values = inputs["input"]
         self.rows.append(len(values))
         if (values == self.odd).any():
             raise InvalidInput("odd")
-        watch.lap("run")
+        job.watch.lap("run")
         return Prediction(values.astype(np.float64))
 
-    def question(self, *values: float, kind: Hashable = 0, cost: Cost = SECOND_A_ROW) -> Question:
+    def call(self, *values: float, kind: Hashable = 0, cost: Cost = SECOND_A_ROW) -> BatchableCall:
         rows = np.array(values, dtype=np.float32)[:, None]
-        return Question(kind, {"input": rows}, self, Intervals(), cost)
+        return BatchableCall(kind, {"input": rows}, self, Intervals(), cost)
 
 
-def ask_at_once(questions: Sequence[Question], max_seconds: float = 100) -> list[Any]:
+def run_at_once(calls: Sequence[BatchableCall], max_seconds: float = 100) -> list[Any]:
     """All in one turn of the loop; answers, or the errors raised."""
 
     async def ask() -> list[Any]:
         batches = Batches(max_seconds)
-        return await asyncio.gather(*map(batches.ask, questions), return_exceptions=True)
+        return await asyncio.gather(*map(batches.run, calls), return_exceptions=True)
 
     return asyncio.run(ask())
 
 
-def values(answers: Sequence[Prediction]) -> list[list[float]]:
+def values(answers: Sequence[Any]) -> list[list[float]]:
     return [answer.values[:, 0].tolist() for answer in answers]
 
 
 def test_the_first_is_answered_at_once_and_those_behind_it_together() -> None:
     asked = Asked()
-    answers = ask_at_once([asked.question(1), asked.question(2), asked.question(3, 4), asked.question(5)])
+    answers = run_at_once([asked.call(1), asked.call(2), asked.call(3, 4), asked.call(5)])
     assert values(answers) == [[1], [2], [3, 4], [5]]
     assert asked.rows == [1, 4]
 
@@ -72,8 +76,8 @@ def test_who_asks_in_another_turn_is_not_waited_for() -> None:
     async def ask() -> None:
         batches = Batches(100)
         for value in range(3):
-            answer = await batches.ask(asked.question(value))
-            assert answer.take(slice(0, 1)).values.item() == value  # type: ignore[attr-defined]
+            answer = await batches.run(asked.call(value))
+            assert values([answer]) == [[value]]
             await asyncio.sleep(0)
 
     asyncio.run(ask())
@@ -82,28 +86,28 @@ def test_who_asks_in_another_turn_is_not_waited_for() -> None:
 
 def test_different_kinds_are_not_mixed() -> None:
     one, other = Asked(), Asked()
-    questions = [one.question(0)]
-    questions += [asked.question(i, kind=asked) for i in range(3) for asked in (one, other)]
-    assert values(ask_at_once(questions)) == [[0], [0], [0], [1], [1], [2], [2]]
+    calls = [one.call(0)]
+    calls += [asked.call(i, kind=asked) for i in range(3) for asked in (one, other)]
+    assert values(run_at_once(calls)) == [[0], [0], [0], [1], [1], [2], [2]]
     assert (one.rows, other.rows) == ([1, 3], [3])
 
 
 def test_a_batch_is_no_longer_than_it_may_keep_others_waiting() -> None:
     asked = Asked()
-    questions = [asked.question(i) for i in range(6)]
-    assert values(ask_at_once(questions, max_seconds=2)) == [[i] for i in range(6)]
+    calls = [asked.call(i) for i in range(6)]
+    assert values(run_at_once(calls, max_seconds=2)) == [[i] for i in range(6)]
     assert asked.rows == [1, 2, 2, 1]
 
 
 def test_one_longer_than_that_is_asked_by_itself() -> None:
     asked = Asked()
-    ask_at_once([asked.question(0), asked.question(1, 2, 3), asked.question(4)], max_seconds=2)
+    run_at_once([asked.call(0), asked.call(1, 2, 3), asked.call(4)], max_seconds=2)
     assert asked.rows == [1, 3, 1]
 
 
 def test_a_fault_is_only_told_to_whose_it_is() -> None:
     asked = Asked(odd=2)
-    answers = ask_at_once([asked.question(i) for i in range(4)])
+    answers = run_at_once([asked.call(i) for i in range(4)])
     assert isinstance(answers.pop(2), InvalidInput)
     assert values(answers) == [[0], [1], [3]]
 
@@ -111,9 +115,9 @@ def test_a_fault_is_only_told_to_whose_it_is() -> None:
 def test_who_no_longer_waits_keeps_nobody_waiting() -> None:
     asked = Asked()
 
-    async def ask() -> list[Answer]:
+    async def ask() -> list[Any]:
         batches = Batches(100)
-        tasks = [asyncio.ensure_future(batches.ask(asked.question(i))) for i in range(4)]
+        tasks = [asyncio.ensure_future(batches.run(asked.call(i))) for i in range(4)]
         asyncio.get_running_loop().call_soon(tasks[2].cancel)  # in the turn in which all have asked
         return [await task for i, task in enumerate(tasks) if i != 2]
 
@@ -123,9 +127,9 @@ def test_who_no_longer_waits_keeps_nobody_waiting() -> None:
 
 def test_the_time_of_a_batch_is_the_time_of_each() -> None:
     asked = Asked()
-    questions = [asked.question(i) for i in range(3)]
-    ask_at_once(questions)
-    first, *others = [question.watch for question in questions]
+    calls = [asked.call(i) for i in range(3)]
+    run_at_once(calls)
+    first, *others = [call.watch for call in calls]
     assert set(first.seconds) == {"run"}
     for watch in others:
         assert isinstance(watch, Intervals)
@@ -138,15 +142,15 @@ def test_a_mistake_of_ours_costs_nobody_his_answer() -> None:
     """And is logged."""
 
     class Odd(Asked):
-        def __call__(self, inputs: Inputs, watch: Stopwatch) -> Prediction:
+        def __call__(self, inputs: Inputs, job: Job) -> Prediction:
             if len(inputs["input"]) > 1:
                 raise RuntimeError("not with so many")
-            return super().__call__(inputs, watch)
+            return super().__call__(inputs, job)
 
     asked = Odd()
     with structlog.testing.capture_logs() as logged:
-        assert values(ask_at_once([asked.question(i) for i in range(4)])) == [[0], [1], [2], [3]]
-    assert [entry["questions"] for entry in logged] == [3]
+        assert values(run_at_once([asked.call(i) for i in range(4)])) == [[0], [1], [2], [3]]
+    assert [entry["calls"] for entry in logged] == [3]
 
 
 # with an engine
@@ -160,13 +164,19 @@ def engine(toy: ToyNet) -> Engine:
     return engine
 
 
-def by_scheduler(ask: Callable[[Floats, Scheduler], Any], rows: Floats) -> list[Any]:
-    """A question about each row, all in one turn of the loop."""
+def answer_each(engine: Engine, rows: Floats, sampling: Sampling | None = None) -> list[Any]:
+    """Request each row, all in one turn of the loop; answers, or the errors raised."""
+
+    def answer(row: Floats, turns: Turns) -> Awaitable[Answer]:
+        request = Request(engine, {"input": row}, sampling)
+        return turns.answer(Record("POST", "/", {}), lambda _: (request, lambda answer: answer), 0.0, PATIENCE)
 
     async def ask_all() -> list[Any]:
         scheduler = Scheduler(max_jobs=1, inline_seconds=10.0)
         try:
-            return await asyncio.gather(*(ask(rows[i : i + 1], scheduler) for i in range(len(rows))))
+            turns = Turns(scheduler)
+            each = (answer(rows[i : i + 1], turns) for i in range(len(rows)))
+            return await asyncio.gather(*each, return_exceptions=True)
         finally:
             scheduler.close()
 
@@ -177,11 +187,8 @@ def test_answers_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNe
     rows = toy.rows(40, seed=5)
     assert engine.learned.rows_are_independent
 
-    def ask(row: Floats, scheduler: Scheduler) -> Any:
-        return scheduler.run(engine.predict_steps({"input": row}, Stopwatch()), PATIENCE)
-
-    for i, answer in enumerate(by_scheduler(ask, rows)):
-        np.testing.assert_array_equal(answer.values, engine.predict({"input": rows[i : i + 1]}).values)
+    for i, answer in enumerate(answer_each(engine, rows)):
+        np.testing.assert_array_equal(answer.prediction.values, engine.predict({"input": rows[i : i + 1]}).values)
 
 
 @pytest.fixture(scope="module")
@@ -209,10 +216,8 @@ def test_samples_are_to_the_bit_those_without_company(
     engine = regression if task == "regression" else engine
     rows = toy.rows(20, seed=6)
 
-    def ask(row: Floats, scheduler: Scheduler) -> Any:
-        return scheduler.run(engine.sample_steps({"input": row}, sampling, Stopwatch()), PATIENCE)
-
-    for i, found in enumerate(by_scheduler(ask, rows)):
+    for i, answer in enumerate(answer_each(engine, rows, sampling)):
+        found = answer.sampled
         alone = engine.sample({"input": rows[i : i + 1]}, sampling)
         assert isinstance(found, Sampled)
         for name in type(alone.uncertainty).__slots__:
@@ -233,17 +238,11 @@ def test_the_batch_mates_of_a_row_that_the_graph_cannot_take_get_their_answers()
     rows = np.abs(net.rows(5))
     rows[3, 0] = 9
 
-    async def ask(row: Floats, scheduler: Scheduler) -> Any:
-        try:
-            return await scheduler.run(engine.predict_steps({"input": row}, Stopwatch()), PATIENCE)
-        except InvalidInput as error:
-            return error.details
-
     with structlog.testing.capture_logs() as logged:
-        answers = by_scheduler(ask, rows)
-    assert answers.pop(3) == {"field": "inputs[0]", "row": 0}
+        answers = answer_each(engine, rows)
+    assert answers.pop(3).details == {"field": "inputs[0]", "row": 0}
     for row, answer in zip(np.delete(rows, 3, axis=0), answers, strict=True):
-        np.testing.assert_array_equal(answer.values, engine.predict({"input": row[None]}).values)
+        np.testing.assert_array_equal(answer.prediction.values, engine.predict({"input": row[None]}).values)
     assert logged == []
 
 
@@ -258,5 +257,4 @@ def test_rows_that_depend_on_their_batch_mates_are_not_shared(toy: ToyNet) -> No
     engine._predict.run = run_otherwise_alone  # type: ignore[method-assign]
     engine.learned = warm_up(engine)
     assert not engine.learned.rows_are_independent
-    steps = engine.predict_steps({"input": toy.rows(1)}, Stopwatch())
-    assert not isinstance(next(steps), Question)
+    assert engine.batch_cost(1, None) is None

@@ -2,22 +2,20 @@
 
 import asyncio
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from time import sleep
 from typing import Any
 
-import numpy as np
 import pytest
 
-from service.engine.answers import Prediction
-from service.engine.costs import Cost
+from service.engine.job import Estimate, Job
 from service.engine.stages import Stopwatch
-from service.engine.steps import Answer, Inputs, Question
-from service.errors import DeadlineExceeded, InvalidInput, Overloaded
-from service.work.scheduling import Scheduler
+from service.errors import CallerGone, DeadlineExceeded, InvalidInput, NotReady, Overloaded
+from service.work.baton import Dropped
+from service.work.scheduling import Gone, Scheduler
 from tests.conftest import PATIENCE
 
-Work = Generator[float, None, str]
+Work = Callable[[Job], str]
 
 INLINE, LONG = 0.001, 1.0
 """What the work expects to take; `INLINE_SECONDS` lies between."""
@@ -31,79 +29,98 @@ def scheduler() -> Iterator[Scheduler]:
     scheduler.close()
 
 
-def work(expected: float, threads: list[str], steps: int = 3) -> Work:
-    """Notes which thread takes each step."""
-    for _ in range(steps):
-        yield expected
-        threads.append(threading.current_thread().name)
-    return "done"
+async def run(
+    scheduler: Scheduler, work: Work, expected: float = LONG, seconds: float = PATIENCE, gone: Gone | None = None
+) -> str:
+    return await scheduler.run(work, Estimate(expected), seconds, Stopwatch(), gone)
+
+
+def work(expected: float, threads: list[str], parts: int = 3) -> Work:
+    """Notes which thread does each part."""
+
+    def do(job: Job) -> str:
+        for _ in range(parts):
+            job.pause(expected)
+            threads.append(threading.current_thread().name)
+        return "done"
+
+    return do
 
 
 def held(gate: threading.Event) -> Work:
     """Long work that cannot end before the gate is opened."""
-    yield LONG
-    assert gate.wait(PATIENCE)
-    yield LONG
-    return "done"
+
+    def do(job: Job) -> str:
+        assert gate.wait(PATIENCE)
+        job.pause(LONG)
+        return "done"
+
+    return do
+
+
+class Endless:
+    """Work that goes on until it is dropped."""
+
+    def __init__(self, left: float) -> None:
+        self._left = left
+        self.began = threading.Event()
+        self.dropped = threading.Event()
+
+    def __call__(self, job: Job) -> str:
+        self.began.set()
+        try:
+            while True:
+                job.pause(self._left)
+        except Dropped:
+            self.dropped.set()
+            raise
+
+
+def fails(error: Exception, expected: float) -> Work:
+    def do(job: Job) -> str:
+        job.pause(expected)
+        raise error
+
+    return do
+
+
+def is_worker(thread: str) -> bool:
+    return thread.startswith("dropserve-worker")
 
 
 def test_short_work_is_done_at_once(scheduler: Scheduler) -> None:
     threads: list[str] = []
-    assert asyncio.run(scheduler.run(work(INLINE, threads), PATIENCE)) == "done"
+    assert asyncio.run(run(scheduler, work(INLINE, threads), INLINE)) == "done"
     assert set(threads) == {threading.current_thread().name}
 
 
-def test_long_work_goes_to_the_thread(scheduler: Scheduler) -> None:
+def test_long_work_goes_to_a_thread(scheduler: Scheduler) -> None:
     threads: list[str] = []
-    assert asyncio.run(scheduler.run(work(LONG, threads), PATIENCE)) == "done"
-    assert set(threads) == {"dropserve-worker"}
+    assert asyncio.run(run(scheduler, work(LONG, threads))) == "done"
+    assert len(set(threads)) == 1
+    assert is_worker(threads[0])
 
 
-def test_work_that_turns_out_long_goes_on_in_the_thread(scheduler: Scheduler) -> None:
+def test_work_that_turns_out_long_begins_again_in_a_thread(scheduler: Scheduler) -> None:
     threads: list[str] = []
 
-    def turns_out_long() -> Work:
-        yield INLINE
+    def turns_out_long(job: Job) -> str:
         threads.append(threading.current_thread().name)
-        return (yield from work(LONG, threads, steps=1))
+        job.pause(INLINE)
+        job.pause(LONG)
+        return "done"
 
-    assert asyncio.run(scheduler.run(turns_out_long(), PATIENCE)) == "done"
-    assert threads == [threading.current_thread().name, "dropserve-worker"]
-
-
-def asks(expected: float, threads: list[str], error: Exception | None = None) -> Generator[float | Question, Any, str]:
-    """Long work that then asks a question."""
-
-    def ask(_: Inputs, __: Stopwatch) -> Answer:
-        threads.append(threading.current_thread().name)
-        if error:
-            raise error
-        return Prediction(np.ones((1, 1)))
-
-    yield expected
-    rows = {"input": np.ones((1, 1), dtype=np.float32)}
-    answer: Prediction = yield Question("kind", rows, ask, Stopwatch(), Cost(each=expected))
-    return str(answer.values.item())
-
-
-@pytest.mark.parametrize(("expected", "thread"), [(INLINE, "MainThread"), (LONG, "dropserve-worker")])
-def test_a_question_is_answered_wherever_the_work_has_got_to(
-    scheduler: Scheduler, expected: float, thread: str
-) -> None:
-    threads: list[str] = []
-    assert asyncio.run(scheduler.run(asks(expected, threads), PATIENCE)) == "1.0"
-    assert threads == [thread]
-    with pytest.raises(InvalidInput, match="odd"):
-        asyncio.run(scheduler.run(asks(expected, threads, InvalidInput("odd")), PATIENCE))
-    assert asyncio.run(scheduler.run(work(LONG, []), PATIENCE)) == "done"
+    assert asyncio.run(run(scheduler, turns_out_long, INLINE)) == "done"
+    assert threads[0] == threading.current_thread().name
+    assert is_worker(threads[1])
 
 
 def test_short_work_does_not_wait_for_long_work(scheduler: Scheduler) -> None:
     async def both() -> None:
         gate = threading.Event()
-        long = asyncio.create_task(scheduler.run(held(gate), PATIENCE))
+        long = asyncio.create_task(run(scheduler, held(gate)))
         await asyncio.sleep(0)
-        assert await scheduler.run(work(INLINE, []), PATIENCE) == "done"
+        assert await run(scheduler, work(INLINE, []), INLINE) == "done"
         assert not long.done()
         gate.set()
         assert await long == "done"
@@ -111,21 +128,43 @@ def test_short_work_does_not_wait_for_long_work(scheduler: Scheduler) -> None:
     asyncio.run(both())
 
 
+def test_one_job_works_at_a_time(scheduler: Scheduler) -> None:
+    working: list[str] = []
+
+    def alone(name: str) -> Work:
+        def do(job: Job) -> str:
+            for _ in range(50):
+                working.append(name)
+                assert working == [name]
+                working.remove(name)
+                job.pause(LONG)
+            return "done"
+
+        return do
+
+    async def both() -> Sequence[str]:
+        return await asyncio.gather(run(scheduler, alone("one")), run(scheduler, alone("other")))
+
+    assert list(asyncio.run(both())) == ["done", "done"]
+
+
 def test_long_work_takes_turns(scheduler: Scheduler) -> None:
     turns: list[str] = []
 
-    def steps(name: str, count: int, gate: threading.Event) -> Work:
-        yield LONG
-        assert gate.wait(PATIENCE)
-        for _ in range(count):
-            turns.append(name)
-            yield LONG
-        return name
+    def parts(name: str, count: int, gate: threading.Event) -> Work:
+        def do(job: Job) -> str:
+            assert gate.wait(PATIENCE)
+            for _ in range(count):
+                turns.append(name)
+                job.pause(LONG)
+            return name
+
+        return do
 
     async def both() -> None:
         gate = threading.Event()
-        heavy = asyncio.create_task(scheduler.run(steps("heavy", 10, gate), PATIENCE))
-        light = asyncio.create_task(scheduler.run(steps("light", 2, gate), PATIENCE))
+        heavy = asyncio.create_task(run(scheduler, parts("heavy", 10, gate)))
+        light = asyncio.create_task(run(scheduler, parts("light", 2, gate)))
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(heavy, light)
@@ -137,104 +176,112 @@ def test_long_work_takes_turns(scheduler: Scheduler) -> None:
 
 def test_too_much_work_is_refused_at_once_and_the_rest_goes_on(scheduler: Scheduler) -> None:
     async def crowd() -> None:
-        gate = threading.Event()
-        admitted = [asyncio.create_task(scheduler.run(held(gate), PATIENCE)) for _ in range(2)]
+        gate, refused = threading.Event(), Endless(LONG)
+        admitted = [asyncio.create_task(run(scheduler, held(gate))) for _ in range(2)]
         await asyncio.sleep(0)
-        refused = held(gate)
         with pytest.raises(Overloaded, match="2 requests are being worked on"):
-            await scheduler.run(refused, PATIENCE)
-        with pytest.raises(StopIteration):
-            next(refused)  # it was closed
+            await run(scheduler, refused)
+        assert not refused.began.is_set()
         gate.set()
         assert await asyncio.gather(*admitted) == ["done", "done"]
-        assert await scheduler.run(held(gate), PATIENCE) == "done"  # there is room again
+        assert await run(scheduler, held(gate)) == "done"  # there is room again
 
     asyncio.run(crowd())
 
 
-def test_a_passed_deadline_is_told_and_the_work_dropped(scheduler: Scheduler) -> None:
-    closed = threading.Event()
-
-    def endless() -> Work:
-        try:
-            while True:
-                yield 2 * INLINE_SECONDS
-        finally:
-            closed.set()
-
+def test_a_passed_deadline_is_reported_and_the_work_dropped(scheduler: Scheduler) -> None:
+    endless = Endless(2 * INLINE_SECONDS)
     with pytest.raises(DeadlineExceeded, match=r"not ready within the 0\.05 s") as refusal:
-        asyncio.run(scheduler.run(endless(), 0.05))
+        asyncio.run(run(scheduler, endless, 2 * INLINE_SECONDS, seconds=0.05))
     assert refusal.value.details == {"seconds": 0.05}
-    assert closed.wait(PATIENCE)
+    assert endless.dropped.wait(PATIENCE)
 
 
-def test_a_caller_who_left_is_not_worked_for(scheduler: Scheduler) -> None:
-    closed = threading.Event()
-
-    def endless() -> Work:
-        try:
-            while True:
-                yield LONG
-        finally:
-            closed.set()
+def test_work_of_a_cancelled_caller_is_dropped(scheduler: Scheduler) -> None:
+    endless = Endless(LONG)
 
     async def leave() -> None:
-        caller = asyncio.create_task(scheduler.run(endless(), seconds=100 * PATIENCE))
+        caller = asyncio.create_task(run(scheduler, endless, seconds=100 * PATIENCE))
         await asyncio.sleep(0)
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
 
     asyncio.run(leave())
-    assert closed.wait(PATIENCE)
+    assert endless.dropped.wait(PATIENCE) or not endless.began.is_set()
+
+
+def test_work_of_callers_who_left_leaves_its_threads_to_others(scheduler: Scheduler) -> None:
+    """Also work that waits for the baton when its caller leaves, and so is blocked."""
+
+    async def leave() -> str:
+        gate = threading.Event()
+        holding = asyncio.create_task(run(scheduler, held(gate)))
+        for _ in range(10):
+            with pytest.raises(CallerGone):
+                await run(scheduler, Endless(LONG), gone=lambda: asyncio.sleep(0))
+        waiting = asyncio.create_task(run(scheduler, work(LONG / 2, []), LONG / 2))
+        await asyncio.sleep(0)
+        gate.set()
+        await holding
+        return await waiting
+
+    assert asyncio.run(leave()) == "done"
 
 
 @pytest.mark.parametrize("expected", [INLINE, LONG])
-def test_errors_reach_the_caller_and_the_thread_lives_on(scheduler: Scheduler, expected: float) -> None:
-    def fails() -> Work:
-        yield expected
-        raise InvalidInput("samples: no")
-
+def test_errors_reach_the_caller_and_the_threads_live_on(scheduler: Scheduler, expected: float) -> None:
     with pytest.raises(InvalidInput, match="samples: no"):
-        asyncio.run(scheduler.run(fails(), PATIENCE))
-    assert asyncio.run(scheduler.run(work(LONG, []), PATIENCE)) == "done"
+        asyncio.run(run(scheduler, fails(InvalidInput("samples: no"), expected), expected))
+    assert asyncio.run(run(scheduler, work(LONG, []))) == "done"
 
 
 def test_an_error_of_one_is_not_that_of_another(scheduler: Scheduler) -> None:
-    def fails() -> Work:
-        yield LONG
-        raise RuntimeError("broken")
+    async def both() -> Sequence[Any]:
+        broken = run(scheduler, fails(RuntimeError("broken"), LONG))
+        return await asyncio.gather(broken, run(scheduler, work(LONG, [])), return_exceptions=True)
 
-    async def both() -> None:
-        results = await asyncio.gather(
-            scheduler.run(fails(), PATIENCE), scheduler.run(work(LONG, []), PATIENCE), return_exceptions=True
-        )
-        assert isinstance(results[0], RuntimeError)
-        assert results[1] == "done"
-
-    asyncio.run(both())
+    error, answer = asyncio.run(both())
+    assert isinstance(error, RuntimeError)
+    assert answer == "done"
 
 
-def test_closing_ends_the_thread() -> None:
+def test_closing_ends_the_threads() -> None:
     scheduler = Scheduler(max_jobs=1, inline_seconds=0)
+    asyncio.run(run(scheduler, work(LONG, [])))
     scheduler.close()
-    assert not scheduler._thread.is_alive()
+    assert not any(is_worker(thread.name) for thread in threading.enumerate())
+
+
+def test_closing_ends_work_at_its_next_pause() -> None:
+    async def close() -> None:
+        scheduler = Scheduler(max_jobs=2, inline_seconds=0)
+        jobs = [asyncio.create_task(run(scheduler, Endless(LONG))) for _ in range(2)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(scheduler.close)
+        for job in jobs:
+            with pytest.raises(NotReady, match="stopped before the answer was ready"):
+                await job
+
+    asyncio.run(close())
 
 
 def test_what_has_least_left_comes_first(scheduler: Scheduler) -> None:
     """So that of equals one after the other is done, not all of them at the last moment."""
     gate, order = threading.Event(), []
 
-    def counted(name: str, steps: int) -> Work:
-        yield 10.0  # first seen by the event loop, then by the thread
-        gate.wait(PATIENCE)
-        for left in reversed(range(steps)):
-            order.append(name)
-            yield float(left)
-        return "done"
+    def counted(name: str, parts: int) -> Work:
+        def do(job: Job) -> str:
+            gate.wait(PATIENCE)
+            for left in reversed(range(parts)):
+                order.append(name)
+                job.pause(float(left))
+            return "done"
+
+        return do
 
     async def all_at_once() -> None:
-        one, other = (asyncio.create_task(scheduler.run(counted(name, 3), PATIENCE)) for name in ("one", "other"))
+        one, other = (asyncio.create_task(run(scheduler, counted(name, 3), 10.0)) for name in ("one", "other"))
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(one, other)
@@ -243,14 +290,14 @@ def test_what_has_least_left_comes_first(scheduler: Scheduler) -> None:
     assert order == ["one"] * 3 + ["other"] * 3
 
 
-def test_the_pace_is_that_of_the_steps_taken(scheduler: Scheduler) -> None:
-    """Steps that take four times as long as foretold: what comes next is expected to, while others are there."""
+def test_the_load_factor_is_that_of_the_steps_taken(scheduler: Scheduler) -> None:
+    """Steps that take four times as long as estimated: later work is expected to, while other jobs are there."""
 
-    def slow() -> Work:
+    def slow(job: Job) -> str:
         for left in reversed(range(100)):
-            yield 1.0 + left * 0.0005
             sleep(0.002)
+            job.pause(1.0 + left * 0.0005)
         return "done"
 
-    asyncio.run(scheduler.run(slow(), PATIENCE))
-    assert scheduler.pace > 2
+    asyncio.run(run(scheduler, slow, 1.05))
+    assert scheduler.load_factor > 2

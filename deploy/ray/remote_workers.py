@@ -1,4 +1,4 @@
-"""The samplers, as an ingress asks them: a piece whose sampler died is asked again of another."""
+"""The samplers as an ingress uses them: a piece whose sampler died goes to another."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ ATTEMPTS = 5
 log = structlog.get_logger(__name__)
 
 
-class RayCrew:
+class RayWorkers:
     """Pieces go to whichever sampler has room; those that wait for one make Serve start more."""
 
     def __init__(self, samplers: DeploymentHandle, size: int) -> None:

@@ -1,0 +1,62 @@
+"""A request's way through the service, for HTTP, the Open Inference Protocol and gRPC: decode → inference → encode.
+
+What is short is done on the event loop, together with like requests that came in the same turn of it; what is long, in
+a thread, from whichever step is the first long one.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from service.engine.job import Estimate, Job
+from service.inference import Answer, Request, decide_on, infer
+from service.telemetry.outcomes import describe
+from service.telemetry.records import Record
+from service.work.batching import BatchableCall, Batches
+from service.work.scheduling import Gone, Scheduler, check_deadline
+
+T = TypeVar("T")
+Encode = Callable[[Answer], T]
+Decode = Callable[[Job], tuple[Request, Encode[T]]]
+"""Returns the request, and what makes the answer's wire form; pauses where it may be long."""
+
+
+class Turns:
+    """Answers requests; use it within one event loop."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._batches = Batches(scheduler.inline_seconds)
+
+    async def answer(
+        self, record: Record, decode: Decode[T], decode_seconds: float, seconds: float, gone: Gone | None = None
+    ) -> T:
+        """Return the encoded answer within so many seconds, and note it in the request's record.
+
+        Raises Overloaded, DeadlineExceeded or CallerGone as `Scheduler.run` does; what decoding and the model raise.
+        """
+        check_deadline(seconds)
+        watch = record.watch
+        if decode_seconds > self._scheduler.inline_seconds:
+
+            def decode_and_infer(job: Job) -> T:
+                request, encode = decode(job)
+                watch.lap("parse")
+                return _encode(record, encode, infer(request, job))
+
+            return await self._scheduler.run(decode_and_infer, Estimate(decode_seconds), seconds, watch, gone)
+        request, encode = decode(Job(watch))
+        watch.lap("parse")
+        cost = request.batch_cost()
+        if cost and cost.seconds(request.rows) <= self._scheduler.inline_seconds:
+            output = await self._batches.run(BatchableCall(request.kind, request.inputs, request.run, watch, cost))
+            return _encode(record, encode, decide_on(request, output))
+        return await self._scheduler.run(
+            lambda job: _encode(record, encode, infer(request, job)), request.estimate(), seconds, watch, gone
+        )
+
+
+def _encode(record: Record, encode: Encode[T], answer: Answer) -> T:
+    content = encode(answer)
+    record.outcome = describe(answer)
+    record.watch.lap("encode")
+    return content
