@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -48,7 +49,7 @@ class Call(Record):
                 async with asyncio.timeout(seconds):
                     content = await self._read(max_bytes)
             except TimeoutError:
-                raise SlowBody(f"the body: did not arrive within {seconds:g} s", seconds=seconds) from None
+                raise SlowBody(f"the body: did not arrive within {seconds:.3g} s", seconds=seconds) from None
         elif len(content) > max_bytes:
             raise _too_large(max_bytes)
         self.watch.lap("receive")
@@ -111,24 +112,23 @@ class Call(Record):
             raise InvalidInput(f"?{name}: there are no query parameters; fields go into the JSON body", field=name)
 
     def seconds_left(self, default: float) -> float:
-        """Until the deadline, which runs from when the request came: waiting to be read and reading are part of it."""
-        return max(0.0, self.seconds_allowed(default) - (perf_counter() - self.started))
-
-    def seconds_allowed(self, default: float) -> float:
-        """Asked for by `X-Request-Timeout`, never more than the service's own."""
+        """Return the seconds until the deadline: those of `X-Request-Timeout`, but never more than the default, from
+        when the request came, so that waiting to be read and reading are part of them. Raises InvalidInput.
+        """
         asked = self.headers.get(b"x-request-timeout")
-        if asked is None:
-            return default
-        try:
-            seconds = float(asked)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < float("inf"):
-            raise InvalidInput(
-                f"x-request-timeout: expected a finite number of seconds > 0, found {asked.decode('latin-1')}",
-                field="x-request-timeout",
-            )
-        return min(seconds, default)
+        allowed = default if asked is None else min(_parse_timeout(asked), default)
+        return max(0.0, allowed - (perf_counter() - self.started))
+
+
+def _parse_timeout(text: bytes) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        message = f"x-request-timeout: expected a finite number of seconds > 0, found {text.decode('latin-1')}"
+        raise InvalidInput(message, field="x-request-timeout")
+    return seconds
 
 
 def _content(message: Message, max_bytes: int) -> bytes:

@@ -66,7 +66,10 @@ class Gate:
             self._admission.end(call)
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
-        self._check_wait(scope)
+        waited = scope.get(WAITED, 0.0)
+        if waited > self._max_wait and call.method == "POST":  # what is read and costs little is rather answered late
+            message = f"more is asked than can be answered: this waited {waited:.3g} s to be read; try again shortly"
+            raise Overloaded(message, retry_after=1)
         asked = read_path(call.path)
         if asked is None and is_open_inference(call.path):
             await self._open_inference.answer(call)
@@ -79,15 +82,6 @@ class Gate:
             return
         expect_method(call, "POST")
         await self._inference.answer(call, asked)
-
-    def _check_wait(self, scope: Scope) -> None:
-        """Raise Overloaded for work that waited too long to be read, so that what is behind it need not. Health, and
-        whatever else is read and costs little, is rather answered late.
-        """
-        waited = scope.get(WAITED, 0.0)
-        if waited > self._max_wait and scope["method"] == "POST":
-            message = f"more is asked than can be answered: this waited {waited:.3g} s to be read; try again shortly"
-            raise Overloaded(message, retry_after=1)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:
         if call.status:

@@ -41,7 +41,9 @@ class Record:
         self.method = method
         self.path = path
         self.headers = headers
-        self.request_id = _request_id(headers.get(b"x-request-id"))
+        given = headers.get(b"x-request-id")
+        self.request_id = given if given and REQUEST_ID.fullmatch(given) else b"%s%08x" % (PROCESS, next(NUMBERS))
+        """The caller's own id if it is valid, or a new one of this process's token and a number."""
         self.started = perf_counter()
         self.watch = Stopwatch()
         self.status = 0
@@ -58,10 +60,3 @@ class Record:
     def exploratory(self) -> bool:
         """Whether its rows are invented, so that metrics of the data leave them out."""
         return self.headers.get(EXPLORATORY) == b"1"
-
-
-def _request_id(given: bytes | None) -> bytes:
-    """Return the caller's own id if it is valid, or a new one of this process's token and a number."""
-    if given is not None and REQUEST_ID.fullmatch(given):
-        return given
-    return b"%s%08x" % (PROCESS, next(NUMBERS))
