@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from service.lazy import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Settings", "create_app", "load_model"]
 
 if TYPE_CHECKING:
