@@ -7,29 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from service.errors import DropserveError
 from service.extras import remedy
 from service.progress import progress
 from training.behaviour.settings import QUICK, Settings
 from training.config import load_config
-from training.errors import ConfigError, TrainingError
+from training.errors import TrainingError
 from training.flags import given
+from training.terminal import out, print_line, reported_errors
 
 if TYPE_CHECKING:
     from training.behaviour.study import Report
 
-FAILURE = 1
-USAGE = 2
 USUAL = Settings()
 """The settings without --quick."""
 DEFAULT_FOLDER = Path("build/behaviour")
 """The folder of a report without a model."""
-
-out = Console(highlight=False, emoji=False)
-errors = Console(stderr=True, highlight=False, emoji=False)
 
 
 def behaviour(
@@ -77,11 +71,8 @@ def behaviour(
     """
     flags = {"data": data, "target": target, "ignore": ignore, "missing": missing, "hidden": hidden, "device": device}
     counts = {"seeds": seeds, "seed": seed, "epochs": epochs}
-    try:
+    with reported_errors():
         _behaviour(model, given(flags), folder, given(counts), quick)
-    except DropserveError as error:
-        errors.print(f"Error: {error.message}", markup=False, style="red", soft_wrap=True)
-        raise typer.Exit(USAGE if isinstance(error, ConfigError) else FAILURE) from None
 
 
 def _behaviour(
@@ -109,7 +100,7 @@ def _behaviour(
     if beside:
         write(beside, files_of_model(report))
     _show(report, time.perf_counter() - began)
-    out.print(f"Report: {', '.join(str(place / HTML) for place in places)}", markup=False, soft_wrap=True)
+    print_line(f"Report: {', '.join(str(place / HTML) for place in places)}")
 
 
 def _measured(make: Callable[[Callable[[str], None]], "Report"]) -> "Report":

@@ -1,6 +1,6 @@
 """Measure ensembles of thinned networks by their size, and weight scaling."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from training.evidence.svg import Axis
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200)
 """Sizes of ensembles."""
 NLL = "NLL (nats)"
+FIELDS = ("score", "nll")
+"""Figures of ensembles, which `scaled_` begins for weight scaling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,9 @@ def sizes_table(found: Groups[Ensembles], score: Score) -> Table:
     """Return a table by the size of the ensemble, with dropout only."""
     groups = {name: of for name, of in found.named().items() if name != f"p = {WITHOUT:g}"}
     sizes = next(iter(groups.values()))[0].sizes
-    columns = [column(of, field) for of in groups.values() for field in (_score, _nll)]
+    columns = [column(of, field) for of in groups.values() for field in FIELDS]
     rows = [(f"{size:.0f} thinned", *(str(means[i]) for means in columns)) for i, size in enumerate(sizes)]
-    scaled = [mean_of([value(m) for m in of]) for of in groups.values() for value in (_scaled_score, _scaled_nll)]
+    scaled = [mean_of([getattr(m, f"scaled_{field}") for m in of]) for of in groups.values() for field in FIELDS]
     rows.append(("weight scaling", *map(str, scaled)))
     without = found.by_rate[WITHOUT]
     alone = f"{score.name} {mean_of([m.scaled_score for m in without])}"
@@ -80,36 +82,30 @@ def sizes_table(found: Groups[Ensembles], score: Score) -> Table:
     return Table(f"Trained without dropout, for comparison: {alone}.", header, rows)
 
 
-def column(measured: Sequence[Ensembles], of: Callable[[Ensembles], Float64]) -> list[Mean]:
+def column(measured: Sequence[Ensembles], field: str) -> list[Mean]:
     """Return the means of a figure over networks: (sizes,)."""
-    return [mean_of(values) for values in np.array([of(m) for m in measured]).T]
+    return [mean_of(values) for values in np.array([getattr(m, field) for m in measured]).T]
 
 
 def plot_score(found: Groups[Ensembles], score: Score) -> tuple[str, str]:
     """Return caption and chart."""
-    return _plot(found, score.name, "Score by ensemble size", _score, _scaled_score)
+    return _plot(found, score.name, "Score by ensemble size", "score")
 
 
 def plot_nll(found: Groups[Ensembles]) -> tuple[str, str]:
     """Return caption and chart."""
-    return _plot(found, NLL, "NLL by ensemble size", _nll, _scaled_nll)
+    return _plot(found, NLL, "NLL by ensemble size", "nll")
 
 
-def _plot(
-    found: Groups[Ensembles],
-    name: str,
-    title: str,
-    of: Callable[[Ensembles], Float64],
-    scaled: Callable[[Ensembles], float],
-) -> tuple[str, str]:
+def _plot(found: Groups[Ensembles], name: str, title: str, field: str) -> tuple[str, str]:
     drawn, values = [], []
     for (group, measured), style in zip(found.named().items(), styles(found), strict=True):
         if group == f"p = {WITHOUT:g}":
             continue
-        means = column(measured, of)
-        y, error = (np.array([getattr(mean, field) for mean in means]) for field in ("mean", "error"))
+        means = column(measured, field)
+        y, error = (np.array([getattr(mean, part) for mean in means]) for part in ("mean", "error"))
         x = np.log10(measured[0].sizes)
-        level = mean_of([scaled(m) for m in measured]).mean
+        level = mean_of([getattr(m, f"scaled_{field}") for m in measured]).mean
         drawn += [Curve(group, style, x, y, error), Curve("", f"{style} faint", x[[0, -1]], np.full(2, level))]
         values += [*(y + np.nan_to_num(error)), *(y - np.nan_to_num(error)), level]
     low, high = min(values), max(values)
@@ -117,19 +113,3 @@ def _plot(
     x_axis = Axis("thinned networks in the ensemble", 0, float(drawn[0].x[-1]), log=True)
     caption = f"{name} of ensembles by size; the level faint lines are weight scaling."
     return caption[0].upper() + caption[1:], curves(title, x_axis, Axis(name, low - margin, high + margin), drawn)
-
-
-def _score(of: Ensembles) -> Float64:
-    return of.score
-
-
-def _nll(of: Ensembles) -> Float64:
-    return of.nll
-
-
-def _scaled_score(of: Ensembles) -> float:
-    return of.scaled_score
-
-
-def _scaled_nll(of: Ensembles) -> float:
-    return of.scaled_nll

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from benchmarks.reproduce.records import Record, check, save
-from benchmarks.reproduce.terminal import out, reported_errors, show
+from benchmarks.reproduce.terminal import show
 from service.extras import remedy
 from service.progress import Position, progress
 from training.errors import TrainingError
+from training.terminal import out, reported_errors
 
 
 def labels(

@@ -9,10 +9,11 @@ import typer
 
 from benchmarks.reproduce.mnist.protocol import ANGLES, PASSES, RECIPES, Recipe
 from benchmarks.reproduce.records import Record, check, save
-from benchmarks.reproduce.terminal import out, reported_errors, show
+from benchmarks.reproduce.terminal import show
 from service.extras import remedy
 from service.progress import progress
 from training.errors import ConfigError, TrainingError
+from training.terminal import out, reported_errors
 
 
 def mnist(

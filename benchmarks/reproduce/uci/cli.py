@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.reproduce.records import Record, check, save
-from benchmarks.reproduce.terminal import out, reported_errors, show
+from benchmarks.reproduce.terminal import show
 from benchmarks.reproduce.uci.protocol import SPLITS
 from benchmarks.reproduce.uci.table import read_table
 from service.extras import remedy
 from service.progress import progress
 from training.errors import ConfigError, TrainingError
+from training.terminal import out, reported_errors
 
 
 def uci(

@@ -147,7 +147,7 @@ def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_weights(tmp_path: Pa
     process.send_signal(signal.SIGINT)
     code, out, err = finished(process)
     assert code != 0
-    assert len(re.findall(r"Stopped; .*run\.pt has all up to the last whole epoch", err)) == 1
+    assert len(re.findall(r"Stopped; .*run\.pt has the state after the last whole epoch", err)) == 1
     assert "Published" not in out
     assert 0 < torch.load(file, weights_only=True)["epoch"] < 60
     code, out, err = finished(start(tmp_path / "parts", "--resume", str(file)))
