@@ -1,8 +1,6 @@
-"""The whole way in processes of their own, as people go it: train, check, serve, ask, train again, stop."""
+"""The whole way, as people go it: train, check, serve, ask, train again, stop."""
 
-import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,30 +9,15 @@ import pytest
 
 from service.model.manifest import read_manifest
 from tests.conftest import wait_until
+from tests.e2e.conftest import run, train
 from tests.service.processes import Service, service
 from training.data import load_data
 
-ROOT = Path(__file__).parents[2]
-QUICK = ("--epochs", "5", "--hidden", "32", "--passes", "10", "--device", "cpu")
-
-
-def run(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"COLUMNS": "200"})
-
-
-def train(models: Path, *options: str) -> str:
-    done = run("training", "train", "--models", models, *QUICK, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One trained model, by the command line."""
-    folder = tmp_path_factory.mktemp("models")
-    assert f"Published {folder}/digits/1." in train(folder)
-    return folder
+def models(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One trained model, beside which others may come."""
+    return Path(shutil.copytree(trained, tmp_path_factory.mktemp("journey"), dirs_exist_ok=True))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """What docs/noise.md says is done: data made, models trained by its commands, served, and asked over both protocols."""
 
-import os
+import contextlib
 import re
 import subprocess
 import sys
@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from service.model.manifest import LearnedNoise, Manifest, Noise, read_manifest
 from tests.service.processes import Service, service
+from training.cli import app
 
 pytestmark = pytest.mark.slow
 
@@ -36,14 +38,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words = command.split()
         assert words[0] == ".venv/bin/dropserve"
         where = ["--models", "models", "--device", "cpu", "--passes", "20"]
-        done = subprocess.run(
-            [sys.executable, "-m", "training", *words[1:], *where],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
-        assert done.returncode == 0, done.stderr
+        with contextlib.chdir(folder):
+            done = CliRunner().invoke(app, [*words[1:], *where])
+        assert done.exit_code == 0, done.output
     return folder / "models"
 
 

@@ -1,6 +1,7 @@
-"""The loop closed, in processes of their own: serve, refer, label, train on it, and serve what came of it."""
+"""The loop closed: serve, refer, label, train on it, and serve what came of it."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,17 +11,16 @@ import pytest
 
 from service.model.manifest import read_manifest
 from tests.conftest import wait_until
+from tests.e2e.conftest import train
 from tests.e2e.test_docs import at, blocks
-from tests.e2e.test_journey import train
 from tests.service.processes import service
 from training.data import load_data, split_data
 
 
 @pytest.mark.parametrize("kind", ["parquet", "sqlite"])
-def test_what_was_referred_and_labelled_is_learned(tmp_path: Path, kind: str) -> None:
-    models = tmp_path / "models"
+def test_what_was_referred_and_labelled_is_learned(trained: Path, tmp_path: Path, kind: str) -> None:
+    models = Path(shutil.copytree(trained, tmp_path / "models"))
     where = str(tmp_path / "answers") if kind == "parquet" else f"sqlite:///{tmp_path}/log.db"
-    train(models)
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 17, (30, 64)).tolist()  # like no digit
     digits, split = load_data("digits"), split_data(load_data("digits"), 0.1, 0.2, 0.2, 0)
@@ -72,4 +72,4 @@ def test_the_commands_of_the_page_do_what_it_says(tmp_path: Path) -> None:
         last = json.loads(done.stdout[done.stdout.rindex('{"id"') :])
         assert (last["label"], last["inputs"], last["decision"]) == ("1", [8.0] * 64, "refer")
     said = train(tmp_path / "models", "--with-reviewed", str(tmp_path / "answers"))
-    assert "reviewed: 1 rows" in said
+    assert "reviewed: 1 labelled rows added" in said

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic, sleep
 
 import numpy as np
 import onnx
@@ -15,8 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from typer.testing import CliRunner
 
 from service.model.manifest import read_manifest
+from tests.conftest import wait_until
+from training.cli import app
 from training.loop.distributed import Ranks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -25,12 +27,15 @@ NEXT_TO_NONE = "1e-6"
 """Dropout that exists, and drops nothing in so short a run."""
 
 
+QUICK = ("--name", "net", "--hidden", "24", "--passes", "10", "--batch-size", "63")
+"""Batches of 63 do not split evenly, nor does the last one of 17."""
+
+
 def start(folder: Path, *flags: str, processes: int = 2, device: str = "cpu") -> "subprocess.Popen[str]":
-    """Batches of 63 do not split evenly, nor does the last one of 17."""
-    command = [*TORCHRUN, str(processes), "-m", "--", "training", "train", "--device", device, "--name", "net"]
-    quick = ["--hidden", "24", "--passes", "10", "--batch-size", "63", "--models", str(folder)]
+    """Begin a training of several processes with torchrun."""
+    train = ["-m", "--", "training", "train", "--device", device, "--models", str(folder), *QUICK, *flags]
     return subprocess.Popen(
-        [*command, *quick, *flags],
+        [*TORCHRUN, str(processes), *train],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -43,6 +48,20 @@ def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def alone(folder: Path, *flags: str) -> None:
+    """Train in this process."""
+    train = ["train", "--device", "cpu", "--models", str(folder), *QUICK, *flags]
+    done = CliRunner().invoke(app, train)
+    assert done.exit_code == 0, done.output
+
+
+def together(folder: Path, *flags: str, processes: int = 2) -> str:
+    """Train in several processes and return what the first one prints."""
+    code, out, err = finished(start(folder, *flags, processes=processes))
+    assert code == 0, err
+    return out
+
+
 def weights(folder: Path) -> dict[str, NDArray[np.float32]]:
     graph = onnx.load(folder / "net" / "1" / "predict.onnx").graph
     return {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.initializer}
@@ -53,15 +72,14 @@ def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: 
     for processes in (1, 2):
         folder, log = tmp_path / str(processes), tmp_path / f"{processes}.csv"
         flags = ("--epochs", "3", "--dropout", NEXT_TO_NONE, f"--log={log}")
-        code, out, err = finished(start(folder, *flags, processes=processes))
-        assert code == 0, err
+        out = together(folder, *flags, processes=processes)
         assert out.count("Published") == 1
         assert ("in 2 processes" in out) == (processes == 2)
         found[processes] = weights(folder)
         assert read_manifest(folder / "net" / "1").training["processes"] == processes
         assert [path.name for path in (folder / "net").iterdir()] == ["1"]
-    for name, alone in found[1].items():
-        np.testing.assert_allclose(found[2][name], alone, rtol=1e-4, atol=1e-6, err_msg=name)
+    for name, weight in found[1].items():
+        np.testing.assert_allclose(found[2][name], weight, rtol=1e-4, atol=1e-6, err_msg=name)
     first, second = (list(csv.DictReader((tmp_path / f"{one}.csv").read_text().splitlines())) for one in (1, 2))
     assert len(second) == 3
     for one, both in zip(first, second, strict=True):
@@ -77,16 +95,14 @@ def test_two_processes_have_the_penalty_of_one(tmp_path: Path) -> None:
     file = tmp_path / "line.csv"
     np.savetxt(file, table, delimiter=",", header="a,b,y", comments="", fmt="%.6f")
     prior = ("--noise", "fixed", "--tau", "1", "--data", str(file), "--target", "y", "--learning-rate", "0.02")
-    found = {}
-    for processes, length_scale in ((1, "30"), (2, "30"), (1, "0.01")):
-        folder = tmp_path / f"{processes}-{length_scale}"
-        flags = ("--epochs", "3", "--dropout", NEXT_TO_NONE, "--length-scale", length_scale)
-        code, _, err = finished(start(folder, *flags, *prior, processes=processes))
-        assert code == 0, err
-        found[processes, length_scale] = weights(folder)
-    small, both, large = found[1, "30"], found[2, "30"], found[1, "0.01"]
-    for name, alone in small.items():
-        np.testing.assert_allclose(both[name], alone, rtol=1e-4, atol=1e-6, err_msg=name)
+    found = []
+    for train, length_scale in ((alone, "30"), (together, "30"), (alone, "0.01")):
+        folder = tmp_path / f"{train.__name__}-{length_scale}"
+        train(folder, "--epochs", "3", "--dropout", NEXT_TO_NONE, "--length-scale", length_scale, *prior)
+        found.append(weights(folder))
+    small, both, large = found
+    for name, weight in small.items():
+        np.testing.assert_allclose(both[name], weight, rtol=1e-4, atol=1e-6, err_msg=name)
     assert np.linalg.norm(small["hidden_1.weight"]) < 0.95 * np.linalg.norm(large["hidden_1.weight"])
 
 
@@ -138,19 +154,15 @@ def test_what_goes_wrong_is_said_once(tmp_path: Path) -> None:
 def test_a_run_that_was_stopped_is_gone_on_with_to_the_same_weights(tmp_path: Path) -> None:
     file = tmp_path / "run.pt"
     flags = ("--epochs", "60", "--dropout", "0.2")
-    assert finished(start(tmp_path / "whole", *flags))[0] == 0
+    together(tmp_path / "whole", *flags)
     process = start(tmp_path / "parts", *flags, "--checkpoint", str(file))
-    end = monotonic() + PATIENCE
-    while not file.exists() or torch.load(file, weights_only=True)["epoch"] == 0:
-        assert monotonic() < end
-        sleep(0.01)
+    wait_until(lambda: file.exists() and torch.load(file, weights_only=True)["epoch"] > 0, PATIENCE)
     process.send_signal(signal.SIGINT)
     code, out, err = finished(process)
     assert code != 0
     assert len(re.findall(r"Stopped; .*run\.pt has the state after the last whole epoch", err)) == 1
     assert "Published" not in out
     assert 0 < torch.load(file, weights_only=True)["epoch"] < 60
-    code, out, err = finished(start(tmp_path / "parts", "--resume", str(file)))
-    assert code == 0, err
+    together(tmp_path / "parts", "--resume", str(file))
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(np.array_equal(whole[name], parts[name]) for name in whole)
