@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import os
-import select
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from queue import SimpleQueue
 from time import sleep
 from types import FrameType
@@ -91,6 +91,7 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen. Raises SystemExit where the application cannot start."""
         await super().startup(sockets)
+        self._sockets = sockets or []
         if self.started and self._on_listening:
             self._on_listening()
 
@@ -111,23 +112,31 @@ class DrainingServer(uvicorn.Server):
 
     async def _end_after(self, delay: float) -> None:
         await asyncio.sleep(delay)
-        await self._close_listeners()
+        if self.started:
+            self._close_listeners()
         await asyncio.sleep(LINGER)
         self.should_exit = True
 
-    async def _close_listeners(self) -> None:
-        """Close the listening sockets in a moment in which no connection waits to be accepted: it would be reset."""
-        if not self.started:
-            return
-        backlog = select.poll()
-        for listener in self.servers:
-            for each in listener.sockets:
-                backlog.register(each.fileno(), select.POLLIN)
-        end = self._loop.time() + LINGER
-        while backlog.poll(0) and self._loop.time() < end:  # noqa: ASYNC110 - no event says that all was accepted
-            await asyncio.sleep(0)
-        for listener in self.servers:
+    def _close_listeners(self) -> None:
+        """Accept the connections that wait, which would be reset, and let none follow them."""
+        waiting: list[socket.socket] = []
+        for each, listener in zip(self._sockets, self.servers, strict=True):
+            waiting += _accept_waiting(each)
             listener.close()
+        connect = partial(self._loop.connect_accepted_socket, self._make_connection, ssl=self.config.ssl)
+        self._connecting = asyncio.gather(*map(connect, waiting), return_exceptions=True)  # TLS may take its time
+
+    def _make_connection(self) -> asyncio.Protocol:
+        """Return what uvicorn makes for each connection that it accepts."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    with suppress(OSError):  # BlockingIOError where none waits any more
+        while True:
+            yield listening.accept()[0]
 
 
 def _end_at_last(stopping: SimpleQueue[None], seconds: float) -> None:

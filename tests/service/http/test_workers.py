@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -102,6 +103,26 @@ def test_one_worker_drains_too(tmp_path: Path) -> None:
         assert unready.json()["error"]["message"] == "the service is stopping"
         assert running.client.post("/predict", json={"inputs": [[0.5] * 4]}).status_code == 200
         assert running.process.wait(PATIENCE) == 0
+
+
+def test_connections_that_wait_to_be_accepted_are_answered(tmp_path: Path, published: Path) -> None:
+    """As on a busy machine: they would be reset when the port is closed."""
+    with service(tmp_path, "--models", str(published)) as running, ExitStack() as stack:
+        address = ("127.0.0.1", running.client.base_url.port or 0)
+        running.process.send_signal(signal.SIGSTOP)
+        callers = [stack.enter_context(socket.create_connection(address, PATIENCE)) for _ in range(20)]
+        for caller in callers:
+            caller.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGCONT)
+        answers = [read_to_end(caller).lower() for caller in callers]
+        assert running.process.wait(PATIENCE) == 0
+    assert all(answer.startswith(b"http/1.1 200 ") and b"connection: close" in answer for answer in answers)
+
+
+def read_to_end(caller: socket.socket) -> bytes:
+    with caller.makefile("rb") as file:
+        return file.read()
 
 
 def test_a_port_that_is_taken_stops_the_service(tmp_path: Path, published: Path) -> None:
