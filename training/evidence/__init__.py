@@ -1,1 +1,1 @@
-"""Rows that training did not learn from, and what they show of a model: calibration, figures, plots."""
+"""Calibrate and evaluate a model on rows that training did not use."""

@@ -1,1 +1,1 @@
-"""A trained model, its manifest and its card, published whole or not at all."""
+"""Write a trained model, its manifest and its card, all of it or nothing."""
