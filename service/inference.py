@@ -4,13 +4,11 @@ HTTP, the Open Inference Protocol, the shell, bulk scoring and the documentation
 `infer` and encode the answer. A request is planned (limits, what to sample), run by the engine, and decided.
 """
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
 from service.engine.answers import Prediction, Sampled
-from service.engine.costs import Cost
 from service.engine.decisions import Decision, decide
 from service.engine.engine import Engine
 from service.engine.inputs import Inputs, count_rows
@@ -33,18 +31,9 @@ class Request:
         """How many rows it has."""
         return count_rows(self.inputs)
 
-    @property
-    def kind(self) -> Hashable:
-        """Requests of one kind can be run as one."""
-        return self.engine, self.sampling
-
     def estimate(self) -> Estimate:
         """Estimate how long the engine takes."""
         return self.engine.estimate(self.rows, self.sampling)
-
-    def batch_cost(self) -> Cost | None:
-        """Return the cost of a row; None where the request must or should be run alone."""
-        return self.engine.batch_cost(self.rows, self.sampling)
 
     def run(self, inputs: Inputs, job: Job) -> Prediction | Sampled:
         """Run the engine on these rows, as this request says."""

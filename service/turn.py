@@ -44,12 +44,13 @@ class Turns:
                 return _encode(record, encode, infer(request, job))
 
             return await self._scheduler.run(decode_and_infer, Estimate(decode_seconds), seconds, watch, gone)
-        request, encode = decode(Job(watch))
+        job = Job(watch)
+        request, encode = decode(job)
         watch.lap("parse")
-        cost = request.batch_cost()
-        if cost and cost.seconds(request.rows) <= self._scheduler.inline_seconds:
-            output = await self._batches.run(BatchableCall(request.kind, request.inputs, request.run, watch, cost))
-            return _encode(record, encode, decide_on(request, output))
+        engine, rows = request.engine, request.rows
+        if cost := engine.batch_cost(rows, request.sampling, self._scheduler.inline_seconds):
+            call = BatchableCall((engine, request.sampling), request.inputs, rows, request.run, job, cost)
+            return _encode(record, encode, decide_on(request, await self._batches.run(call)))
         return await self._scheduler.run(
             lambda job: _encode(record, encode, infer(request, job)), request.estimate(), seconds, watch, gone
         )

@@ -75,7 +75,7 @@ class Engine:
             job.pause(self.learned.row_cost.seconds(rows - some.start))
             numbers = range(some.start, some.stop)
             raw = _run(self._predict.run, take(inputs, some), numbers, rows_axis=0)
-            parts.append(self._predicted_values(raw, numbers))
+            parts.append(self._values(raw, self.manifest.temperature, numbers))
             job.watch.lap("run")
         return self._prediction(_concatenate(parts))
 
@@ -111,15 +111,16 @@ class Engine:
         distributable = len(self._cut_pieces(rows, sampling)) > 1
         return Estimate(apart + self._first_look_seconds(sampling, rows), distributable)
 
-    def batch_cost(self, rows: int, sampling: Sampling | None) -> Cost | None:
-        """Return the cost of a row, all passes drawn; None where these rows gain nothing from a batch, or might change
-        an answer in it.
+    def batch_cost(self, rows: int, sampling: Sampling | None, max_seconds: float = BATCHED_SECONDS) -> Cost | None:
+        """Return the cost of a row, all passes drawn; None where these rows take longer than so many seconds, or longer
+        than gains from a batch, or might change an answer in it.
         """
         cost = self.learned.row_cost
         if sampling is not None:
             of_pass = self.learned.row_pass_cost
             cost = Cost(of_pass.each * sampling.passes + cost.each, of_pass.run + cost.run)
-        return cost if self.learned.rows_are_independent and cost.seconds(rows) <= BATCHED_SECONDS else None
+        is_short = cost.seconds(rows) <= min(max_seconds, BATCHED_SECONDS)
+        return cost if self.learned.rows_are_independent and is_short else None
 
     def do(self, piece: Piece) -> RowsDone | Array:
         """Do a piece of another engine's request; raises InvalidInput for rows without a finite answer."""
@@ -151,7 +152,7 @@ class Engine:
     def lead(self, inputs: Inputs, passes: int) -> Prediction:
         """Return the answer of the deterministic pass, which keeps all units, drawn together with so many others."""
         raw = self._draw_apart(inputs, Sampling(passes, seed=0), LEAD, passes)
-        return self._prediction(self._predicted_values(raw[0], range(count_rows(inputs))))
+        return self._prediction(self._values(raw[0], self.manifest.temperature, range(count_rows(inputs))))
 
     def _first_look_seconds(self, sampling: Sampling, rows: int) -> float:
         return self.learned.row_pass_cost.seconds(rows * next(sampling.looks()))
@@ -195,7 +196,7 @@ class Engine:
         """Return the deterministic pass of these rows, if `led`, and the rows in parts of as many passes each."""
         first_look = next(sampling.looks())
         raw = self._draw(take(inputs, rows), rows, sampling, LEAD if led else 0, first_look, job, rest)
-        lead = [self._predicted_values(raw[0], rows)] if led else []
+        lead = [self._values(raw[0], self.manifest.temperature, rows)] if led else []
         raw = raw[1:] if led else raw
         if sampling.stop:
             return RowsDone(lead, self._sample_until_settled(inputs, rows, raw, sampling, job, rest))
@@ -270,16 +271,13 @@ class Engine:
 
     def _prediction(self, values: Float64) -> Prediction:
         """Split values (rows, outputs) into the answers and a learned noise beside them."""
-        noise_std = values[:, self.manifest.answers :] if self.manifest.noise_is_learned else None
-        return Prediction(self._answers(values), noise_std)
+        if isinstance(self.manifest.noise, LearnedNoise):
+            return Prediction(self._answers(values), values[:, self.manifest.answers :])
+        return Prediction(values)
 
     def _answers(self, values: Float64) -> Float64:
         """Return values (…, outputs) without a learned noise."""
         return values[..., : self.manifest.answers]
-
-    def _predicted_values(self, raw: Array, rows: Rows | range) -> Float64:
-        """Return calibrated probabilities, or a regression's values, for raw outputs (rows, outputs), undropped."""
-        return self._values(raw, self.manifest.temperature, rows)
 
     def _values(self, raw: Array, temperature: float, rows: Rows | range | None) -> Float64:
         """Return the values of raw outputs (…, rows, outputs); raises InvalidInput for a row without finite ones."""

@@ -15,9 +15,8 @@ import structlog
 
 from service.engine.answers import Prediction, Sampled
 from service.engine.costs import Cost
-from service.engine.inputs import Inputs, count_rows
+from service.engine.inputs import Inputs
 from service.engine.job import Job
-from service.engine.stages import Stopwatch
 from service.errors import DropserveError
 
 log = structlog.get_logger(__name__)
@@ -32,19 +31,15 @@ class BatchableCall:
     kind: Hashable
     """Calls of one kind can be run as one."""
     inputs: Inputs
+    rows: int
     run: Callable[[Inputs, Job], Output]
-    watch: Stopwatch
+    job: Job
     cost: Cost
     """Of a row."""
 
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        return count_rows(self.inputs)
-
     def alone(self) -> Output:
         """Run it by itself; raises what `run` does."""
-        return self.run(self.inputs, Job(self.watch))
+        return self.run(self.inputs, self.job)
 
 
 class Waiting(NamedTuple):
@@ -75,7 +70,7 @@ class Batches:
         waiting = Waiting(call, loop.create_future(), contextvars.copy_context())
         self._waiting.setdefault(call.kind, []).append(waiting)
         answer = await waiting.answer
-        call.watch.lap("queue")  # until this call's turn has come again
+        call.job.watch.lap("queue")  # until this call's turn has come again
         return answer
 
     def _end_turn(self) -> None:
@@ -141,14 +136,14 @@ def _run_together(calls: Sequence[BatchableCall]) -> list[Output]:
     if len(calls) < 2:
         return [call.alone() for call in calls]
     for call in calls:
-        call.watch.lap("queue")
+        call.job.watch.lap("queue")
     first = calls[0]
-    watch = first.watch.beside()
+    watch = first.job.watch.beside()
     output = first.run(_join([call.inputs for call in calls]), Job(watch))
     outputs: list[Output] = []
     start = 0
     for call in calls:
-        call.watch.add(watch)
+        call.job.watch.add(watch)
         outputs.append(output.take(slice(start, start + call.rows)))
         start += call.rows
     return outputs

@@ -46,7 +46,7 @@ class Asked:
 
     def call(self, *values: float, kind: Hashable = 0, cost: Cost = SECOND_A_ROW) -> BatchableCall:
         rows = np.array(values, dtype=np.float32)[:, None]
-        return BatchableCall(kind, {"input": rows}, self, Intervals(), cost)
+        return BatchableCall(kind, {"input": rows}, len(rows), self, Job(Intervals()), cost)
 
 
 def run_at_once(calls: Sequence[BatchableCall], max_seconds: float = 100) -> list[Any]:
@@ -129,7 +129,7 @@ def test_the_time_of_a_batch_is_the_time_of_each() -> None:
     asked = Asked()
     calls = [asked.call(i) for i in range(3)]
     run_at_once(calls)
-    first, *others = [call.watch for call in calls]
+    first, *others = [call.job.watch for call in calls]
     assert set(first.seconds) == {"run"}
     for watch in others:
         assert isinstance(watch, Intervals)
