@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NEEDS := pyproject.toml constraints.txt
 # A file's tests share servers and models, and its neighbours in a folder may share more: files go out in order.
-SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 TOO_OLD := Dropserve needs Python 3.11 or newer; name one, such as: make serve PYTHON=python3.12
 
 .DEFAULT_GOAL := help
