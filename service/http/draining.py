@@ -73,20 +73,21 @@ class DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals to stop for as long as the server runs.
+        """Handle the signals to stop for as long as the server runs; the process ends then, and ignores them.
 
         uvicorn enters this context in `serve`, whatever its version, and documents no option for it. Its own handlers
         raise the signal again after the drain, so that the process would not end with exit code 0.
         """
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=_end_at_last, args=(self._stopping, self._seconds), name="end", daemon=True).start()
-        before = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._handle)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen. Raises SystemExit where the application cannot start."""
