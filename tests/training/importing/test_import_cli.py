@@ -121,7 +121,7 @@ def test_labels_in_another_order_than_the_outputs_are_suspected(classifier: Path
             "9",
         )
         assert result.exit_code == 0, result.output
-        assert ("are the labels in the order of the network" in result.output) == warned
+        assert ("check that the labels are in the order of its outputs" in result.output) == warned
 
 
 def test_a_regression_with_data(tmp_path: Path) -> None:
@@ -373,7 +373,9 @@ def test_data_that_does_not_fit_is_a_sentence(
 
 CLASSES = np.random.default_rng(3).integers(0, 2, 60)
 ONE_HOT = np.eye(2, dtype=np.float32)[CLASSES]
-NO_CLASSES = "targets: expected the class of each row, of shape (60,); found shape (60, 2): of one column a class take"
+NO_CLASSES = (
+    "targets: expected the class of each row, of shape (60,); found shape (60, 2): use the argmax of one column"
+)
 NO_TARGETS = "targets: expected 60 classes, of shape (60,), or values, (60, outputs); found"
 
 
