@@ -1,4 +1,4 @@
-"""The command line: serve models, check one, or score files without a server."""
+"""The command line: serve models, verify one, score files without a server, and make API keys."""
 
 import os
 import sys
@@ -22,23 +22,23 @@ from service.rows.dialect import Dialect
 from service.rows.formats import RowsFile
 
 if TYPE_CHECKING:
-    from service.loading.load import Check  # imports onnxruntime, which only commands that answer need
+    from service.loading.load import Check  # imports onnxruntime, which only some commands need
 
 
 def added_commands() -> dict[str, EntryPoint]:
-    """Return the commands that installed packages add, by name; each entry point is a Typer app that has it."""
+    """Return the commands of other installed packages, by name; each entry point is a Typer app with that command."""
     return {point.name: point for point in entry_points(group="dropserve.commands")}
 
 
 class Commands(TyperGroup):
-    """The commands of the service, and those that installed packages add, which are imported when they are used."""
+    """The commands of the service, and those of other installed packages, which are imported when they are used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all commands, those of the service first."""
         return [*super().list_commands(ctx), *added_commands()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a name, or None where there is none."""
+        """Return the command of a name, or None."""
         point = added_commands().get(cmd_name)
         if point is None or cmd_name in self.commands:
             return super().get_command(ctx, cmd_name)
@@ -64,7 +64,7 @@ Delimiter = Annotated[
     str | None, typer.Option(help="Mark between the cells of a CSV file, such as ; or tab. [found in the file]")
 ]
 Decimal = Annotated[
-    str | None, typer.Option(help="Decimal mark of its numbers: . or , [found in the file; refused where unsure]")
+    str | None, typer.Option(help="Decimal mark of its numbers: . or , [found in the file; an error if ambiguous]")
 ]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of a CSV file, such as cp1252. [utf-8]")]
 
@@ -91,12 +91,12 @@ def serve(
 
 @cli.command()
 def key(
-    name: Annotated[str, typer.Option(help="Whose key it is; one word.")],
+    name: Annotated[str, typer.Option(help="Name of the key's owner; one word.")],
     scope: Annotated[
-        KeyScope, typer.Option(help="infer: ask models; review: label answers too; admin: load models too.")
+        KeyScope, typer.Option(help="infer: use models; review: also label answers; admin: also load models.")
     ] = "infer",
 ) -> None:
-    """Make an API key. Prints it, once, and the line for the key file, which tells nobody the key."""
+    """Make an API key, and print it once with its line for the key file, which does not reveal the key."""
     try:
         secret, stored = make_key(name, scope)
     except DropserveError as error:
@@ -107,17 +107,17 @@ def key(
 
 @cli.command()
 def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as models/digits/1.")]) -> None:
-    """Verify a published model: digests, graphs, golden answers. Says what it found; exit code 1 if it is damaged."""
+    """Verify a published model: digests, graphs, golden answers. The exit code is 1 if it is damaged."""
     from service.loading.load import load_model
 
     checks: list[Check] = []
     try:
         load_model(model, checks=checks)
     except DropserveError as error:
-        _tell(checks)
-        _say(err, "✗", "red", error.message)
+        _print_checks(checks)
+        _print_marked(err, "✗", "red", error.message)
         raise typer.Exit(1) from None
-    _tell(checks)
+    _print_checks(checks)
     out.print(f"{model} can be served.", style="green", markup=False, highlight=False)
 
 
@@ -125,31 +125,31 @@ def check(model: Annotated[Path, typer.Argument(help="A model's folder, such as 
 def predict(
     file: Annotated[
         str,
-        typer.Argument(help="JSON, JSON Lines, CSV, Parquet (a folder too), NPZ or NPY, also .gz; - reads stdin."),
+        typer.Argument(help="JSON, JSON Lines, CSV, Parquet (also a folder), NPZ or NPY, also .gz; - reads stdin."),
     ],
     model: Annotated[
         str | None,
         typer.Option(help="A name, or a folder such as models/digits or models/digits/1. [the default model]"),
     ] = None,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Ask many thinned networks too.")] = False,
-    samples: Annotated[int | None, typer.Option(help="How many, with --uncertainty. [100]")] = None,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Add the uncertainty, by MC dropout.")] = False,
+    samples: Annotated[int | None, typer.Option(help="Number of samples, with --uncertainty. [100]")] = None,
     seed: Annotated[
-        str | None, typer.Option(help="Which ones, with --uncertainty: a whole number, or random. [0]")
+        str | None, typer.Option(help="Seed of the samples, with --uncertainty: a whole number, or random. [0]")
     ] = None,
-    output: Annotated[Output, typer.Option(help="csv: a line a row, of what is one value.")] = "json",
+    output: Annotated[Output, typer.Option(help="csv: one line per row, without lists.")] = "json",
     delimiter: Delimiter = None,
     decimal: Decimal = None,
     encoding: Encoding = None,
     models: Models = None,
 ) -> None:
-    """Score a file from the shell; prints the same JSON as the service."""
+    """Score a file, and print the same JSON as the service."""
     from service.bulk import scoring
     from service.engine.masks import MaskCache
     from service.loading.load import load_model
 
     options = _options(samples, seed)
     if options and not uncertainty:
-        _stop("--samples and --seed go with --uncertainty", code=2)
+        _stop("--samples and --seed require --uncertainty", code=2)
     dialect = _dialect(delimiter, decimal, encoding)
     settings = _settings(models=models)
     try:
@@ -171,18 +171,18 @@ def score(
     inputs: Annotated[
         str,
         typer.Argument(
-            help="A file, a folder of Parquet, or a pattern: 's3://rows/*.parquet'. What predict takes; of Parquet"
-            " alone the files may be larger than the memory."
+            help="A file, a folder of Parquet, or a pattern: 's3://rows/*.parquet', in the formats of predict;"
+            " Parquet files may be larger than the memory."
         ),
     ],
     out_folder: Annotated[
-        str, typer.Option("--out", help="Folder or URL of the answers; a job begun there is taken up.")
+        str, typer.Option("--out", help="Folder or URL of the answers; an interrupted job there is resumed.")
     ],
     model: Annotated[str | None, typer.Option(help="A name, or a folder. [the default model]")] = None,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Ask many thinned networks too.")] = False,
-    samples: Annotated[int | None, typer.Option(help="How many, with --uncertainty. [100]")] = None,
-    seed: Annotated[str | None, typer.Option(help="Which ones, with --uncertainty: a whole number. [0]")] = None,
-    keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the answers; may come again.")] = None,
+    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Add the uncertainty, by MC dropout.")] = False,
+    samples: Annotated[int | None, typer.Option(help="Number of samples, with --uncertainty. [100]")] = None,
+    seed: Annotated[str | None, typer.Option(help="Seed, with --uncertainty: a whole number. [0]")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the answers; repeatable.")] = None,
     on_ray: Annotated[bool, typer.Option("--ray", help="On the cluster of RAY_ADDRESS, or on all cores here.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes, with --ray. [as many as cores]")] = None,
     delimiter: Delimiter = None,
@@ -190,14 +190,14 @@ def score(
     encoding: Encoding = None,
     models: Models = None,
 ) -> None:
-    """Score large files, into files. Prints rows a second, and rows for each second of a core."""
+    """Score large files, into files, and print rows per second and per second of a core."""
     asked = _options(samples, seed)
     if asked and not uncertainty:
-        _stop("--samples and --seed go with --uncertainty", code=2)
+        _stop("--samples and --seed require --uncertainty", code=2)
     if asked.get("seed") == "random":
-        _stop("--seed: expected a whole number: a job that is taken up must ask the same networks", code=2)
+        _stop("--seed: expected a whole number, as a resumed job must draw the same samples", code=2)
     if workers and not on_ray:
-        _stop("--workers goes with --ray", code=2)
+        _stop("--workers requires --ray", code=2)
     dialect = _dialect(delimiter, decimal, encoding)
     settings = _settings(models=models)
     try:
@@ -252,10 +252,10 @@ def _read(file: str, dialect: Dialect) -> RowsFile:
 
 
 def _settings(**given: Any) -> Settings:
-    """From the environment, the command line first; all that is wrong is reported together."""
+    """Return the settings of the command line and the environment, or print all errors and exit with code 2."""
     misspelt = {variable: near for variable, near in find_misspelt(os.environ).items() if near}
     for variable, near in misspelt.items():
-        _say(err, "Error:", "red", f"{variable}: there is no such setting; did you mean {near}?")
+        _print_marked(err, "Error:", "red", f"{variable}: there is no such setting; did you mean {near}?")
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -266,25 +266,25 @@ def _settings(**given: Any) -> Settings:
 
 
 def _stop_for(reasons: Mapping[str, str], given: Mapping[str, Any], code: int) -> NoReturn:
-    """A line for each setting that is wrong, by the name under which it was given."""
+    """Print one line for each invalid setting, by the option or variable that set it, and exit."""
     for name, reason in reasons.items():
         shown = f"--{name}" if given.get(name) is not None else f"DROPSERVE_{name.upper()}"
-        _say(err, "Error:", "red", f"{shown}: {reason}")
+        _print_marked(err, "Error:", "red", f"{shown}: {reason}")
     raise typer.Exit(code)
 
 
-def _tell(checks: "list[Check]") -> None:
+def _print_checks(checks: "list[Check]") -> None:
     for passed in checks:
-        _say(out, "✓", "green", f"{passed.name}: {passed.detail}")
+        _print_marked(out, "✓", "green", f"{passed.name}: {passed.detail}")
 
 
-def _say(where: Console, mark: str, style: str, message: str) -> None:
-    """A marked line; brackets in the message are brackets, not markup."""
+def _print_marked(where: Console, mark: str, style: str, message: str) -> None:
+    """Print a line with a coloured mark; brackets in the message are no markup."""
     where.print(Text.assemble((mark, style), f" {message}"))
 
 
 def _stop(message: str, code: int = 1) -> NoReturn:
-    _say(err, "Error:", "red", message)
+    _print_marked(err, "Error:", "red", message)
     raise typer.Exit(code)
 
 

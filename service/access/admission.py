@@ -1,4 +1,4 @@
-"""Who is let in, and what is noted of how each request ended; for HTTP and gRPC alike."""
+"""Check the key of every request, and record its end, for HTTP and gRPC alike."""
 
 from typing import Protocol
 
@@ -10,25 +10,25 @@ from service.telemetry.logs import REQUEST_ID, log_record
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import Record
 
-NOBODY_THERE = STATUS[CallerGone]
-"""As nginx counts a caller who hung up."""
+DISCONNECTED = STATUS[CallerGone]
+"""The status counted for a caller that disconnected, nginx's 499."""
 
 
 class Tracer(Protocol):
-    """Where spans go: `service.telemetry.tracing.Traces`."""
+    """The interface of `service.telemetry.tracing.Traces`."""
 
     def watch(self, record: Record) -> None:
-        """Have its stages noted; at the beginning of a request."""
+        """Record the stages of a request with their times; called at its start."""
 
     def record(self, record: Record) -> None:
-        """Its spans; at its end."""
+        """Send the spans of a request that has ended."""
 
     def close(self) -> None:
-        """Send what is left; may take a while."""
+        """Send the remaining spans, which may take long."""
 
 
 class Admission:
-    """What all requests pass at their beginning and at their end."""
+    """The checks at the start of every request, and the records at its end."""
 
     def __init__(
         self,
@@ -39,27 +39,28 @@ class Admission:
         predictions: PredictionLog | None = None,
         log_all: bool = False,
     ) -> None:
+        """Count requests in `metrics`; without `access` no key is required. `log_all` logs every request."""
         self._metrics = metrics
         self._access = access
         self._traces = traces
         self._predictions = predictions
         self._log_all = log_all
         self.guarded = access is not None
-        """Whether callers must show a key."""
+        """Whether requests need a key."""
 
     def begin(self, record: Record) -> None:
-        """Before anything else is done with a request."""
+        """Begin a request: set the id of its log lines, and start its trace."""
         REQUEST_ID.set(record.request_id)
         if self._traces:
             self._traces.watch(record)
 
     def check(self, record: Record, needed: KeyScope | None) -> None:
-        """Before anything of the body is read. Raises Unauthenticated or Forbidden."""
+        """Check the request's key, before its body is read. Raises Unauthenticated or Forbidden."""
         if self._access and needed:
             record.caller = self._access.check(needed, given_key(record.headers)).name
 
     def end(self, record: Record) -> None:
-        """Count, log, trace, keep."""
+        """End a request: count it, and log, trace and store it as configured."""
         self._metrics.count_record(record)
         if self._log_all or record.status >= 500:
             log_record(record)

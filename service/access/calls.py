@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, on bare ASGI: what the hot path needs of HTTP, and no more."""
+"""One HTTP request and its answer on ASGI, with only what the hot path needs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
@@ -19,19 +19,20 @@ Header = tuple[bytes, bytes]
 JSON = b"application/json"
 
 WAITED = "dropserve.waited"
-"""Of an ASGI scope: the seconds that a request had waited to be read."""
+"""The key in an ASGI scope of the seconds that a request waited in the socket."""
 ANNOUNCED = "dropserve.announced"
-"""Of an ASGI scope: the bytes of a chunk of the body that is on its way."""
+"""The key in an ASGI scope of the bytes of an incomplete chunk of the body."""
 BODY = "dropserve.body"
-"""Of an ASGI scope: the body, where all of it came with the head."""
+"""The key in an ASGI scope of the body, if all of it was received with the head."""
 
 
 class Call(Record):
-    """A request being answered."""
+    """A request over HTTP, and its answer."""
 
     __slots__ = ("_receive", "_scope", "_send", "query")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin the record of a request, counting its wait in the socket."""
         super().__init__(scope["method"], scope["path"], dict(scope["headers"]))
         self.started -= scope.get(WAITED, 0.0)
         self.query: bytes = scope["query_string"]
@@ -40,7 +41,7 @@ class Call(Record):
         self._send = send
 
     async def body(self, max_bytes: int, seconds: float) -> bytes:
-        """The whole body, read no further than allowed; raises BodyTooLarge, SlowBody or CallerGone."""
+        """Return the whole body, received within `seconds`. Raises BodyTooLarge, SlowBody or CallerGone."""
         if int(self.headers.get(b"content-length", b"0")) > max_bytes:
             raise _too_large(max_bytes)
         content: bytes | None = self._scope.get(BODY)
@@ -56,7 +57,7 @@ class Call(Record):
         return content
 
     async def _read(self, max_bytes: int) -> bytes:
-        """The body, piece by piece."""
+        """Receive the body piece by piece, up to `max_bytes`."""
         chunks: list[bytes] = []
         left = max_bytes
         while True:
@@ -69,7 +70,7 @@ class Call(Record):
                 return b"".join(chunks)
 
     async def gone(self) -> None:
-        """Returns when the caller has hung up; to be awaited once the body has been read."""
+        """Return once the caller has disconnected; to be awaited after the body was read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -92,31 +93,32 @@ class Call(Record):
         await self._send({"type": "http.response.body", "body": content})
 
     async def send_on(self, message: Message) -> None:
-        """Send what another app answers, with the request's id."""
+        """Send a message of another app, with the request's id."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
         await self._send(message)
 
     def expect_json(self) -> None:
-        """Raises UnsupportedMediaType when the body is said to be something else."""
+        """Raise UnsupportedMediaType if the content type is another one than JSON."""
         found = self.headers.get(b"content-type", JSON) or JSON
         if found != JSON and (kind := found.partition(b";")[0].strip().lower()) != JSON:
             message = f"content-type: expected application/json, found {kind.decode('latin-1')}"
             raise UnsupportedMediaType(message, field="content-type", expected="application/json")
 
     def expect_no_query(self) -> None:
-        """Raises InvalidInput where the path is followed by `?…`: it would be passed over."""
+        """Raise InvalidInput for query parameters, which would otherwise be ignored."""
         if self.query:
             name = self.query.partition(b"=")[0].decode("latin-1")[:100]
             raise InvalidInput(f"?{name}: there are no query parameters; fields go into the JSON body", field=name)
 
     def seconds_left(self, default: float) -> float:
-        """Return the seconds until the deadline: those of `X-Request-Timeout`, but never more than the default, from
-        when the request came, so that waiting to be read and reading are part of them. Raises InvalidInput.
+        """Return the seconds from now to the deadline, which is counted from the request's arrival.
+
+        The timeout is that of `X-Request-Timeout`, at most `default`. Raises InvalidInput.
         """
-        asked = self.headers.get(b"x-request-timeout")
-        allowed = default if asked is None else min(_parse_timeout(asked), default)
+        given = self.headers.get(b"x-request-timeout")
+        allowed = default if given is None else min(_parse_timeout(given), default)
         return max(0.0, allowed - (perf_counter() - self.started))
 
 
@@ -133,7 +135,7 @@ def _parse_timeout(text: bytes) -> float:
 
 def _content(message: Message, max_bytes: int) -> bytes:
     if message["type"] == "http.disconnect":
-        raise CallerGone("the caller hung up while sending")
+        raise CallerGone("the caller disconnected while sending")
     content: bytes = message.get("body", b"")
     if len(content) > max_bytes:
         raise _too_large(max_bytes)

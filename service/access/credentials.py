@@ -1,4 +1,4 @@
-"""What SIGHUP has the service read again: the API keys and the certificate."""
+"""The API keys and the certificate, which are reloaded on SIGHUP."""
 
 import signal
 from collections.abc import Callable
@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 class Credentials:
-    """The keys and the certificate of the settings, where there are any."""
+    """The keys and the certificate of the settings, either of which may be None."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the files. Raises InvalidKeyFile or InvalidCertificate."""
@@ -25,7 +25,7 @@ class Credentials:
         self.certificate = open_certificate(settings)
 
     def reload(self) -> None:
-        """Read the files again. What is wrong with one is logged, and what was read of it before stays."""
+        """Read the files again; an error in one is logged, and its previous content stays in use."""
         if self._key_file:
             _try_to_reload("API keys", self._reload_keys)
         if self.certificate:
@@ -38,8 +38,8 @@ class Credentials:
 
 
 def reload_on_hangup(reload: Callable[[], None]) -> None:
-    """Call `reload` in a thread at each SIGHUP, from one that came while the signal was blocked on."""
-    hangups: SimpleQueue[None] = SimpleQueue()  # whose `put` a signal may interrupt
+    """Call `reload` in a thread at each SIGHUP, also for one pending while the signal was blocked."""
+    hangups: SimpleQueue[None] = SimpleQueue()  # its `put` may be interrupted by another signal
 
     def wait() -> None:
         while True:
@@ -55,6 +55,6 @@ def _try_to_reload(what: str, reload: Callable[[], None]) -> None:
     try:
         reload()
     except DropserveError as error:
-        log.error("not read again, the former stays", what=what, reason=error.message)
+        log.error("not read again, the previous one stays", what=what, reason=error.message)
     else:
         log.info("read again", what=what)

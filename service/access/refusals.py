@@ -6,7 +6,7 @@ from service.errors import DropserveError
 
 Header = tuple[bytes, bytes]
 
-MISTAKE = "an internal error occurred; the service's log has the details"
+INTERNAL_ERROR = "an internal error occurred; the service's log has the details"
 """The message for an unexpected exception; its details are logged, not sent."""
 
 STATUS: dict[type[DropserveError], int] = {

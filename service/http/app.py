@@ -1,4 +1,4 @@
-"""The application: settings in, an ASGI app out. Nothing here is global."""
+"""Build the ASGI application from the settings, without global state."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from service.access.admission import Admission, Tracer
 from service.access.calls import ASGIApp
 from service.access.certificate import Certificate
 from service.access.credentials import Credentials
-from service.access.refusals import MISTAKE, error_reply
+from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.config import Settings
 from service.engine.masks import MaskCache
 from service.errors import DropserveError
@@ -52,10 +52,10 @@ from service.work.scheduling import RemoteWorkers, Scheduler
 log = structlog.get_logger(__name__)
 
 COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""OpenTelemetry's own variables."""
+"""The variables of OpenTelemetry that configure a collector."""
 
 SECONDS_FOR_THE_LOG = 5.0
-"""At the end, to write what is left of the prediction log."""
+"""Seconds at shutdown to write the rest of the prediction log."""
 
 
 def create_app(
@@ -64,7 +64,7 @@ def create_app(
     credentials: Credentials | None = None,
     drain: Drain | None = None,
 ) -> ASGIApp:
-    """The service. It answers at once that it is alive; it is ready when the models have been verified.
+    """Return the ASGI application, which answers at once and is ready after the models were verified.
 
     Remote workers do pieces of large requests. Without credentials, those of the settings are read.
     `drain` is shared with the server that runs the application, where there is one that drains.
@@ -91,7 +91,7 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, object]]:
         if predictions:
             predictions.start(_on_this_loop(metrics))
-        if settings.workers > 1:  # the others answer meanwhile; a newcomer joins them once it can
+        if settings.workers > 1:  # a new worker accepts connections only once it can answer
             await refresh(repository)
         tasks = [
             asyncio.create_task(watch_repository(repository, settings)),
@@ -118,7 +118,7 @@ def create_app(
         summary="A fast deterministic answer, and on request how much to trust it.",
         lifespan=lifespan,
         generate_unique_id_function=operation_name,
-        redirect_slashes=False,  # a path is right or it is not; behind a proxy, a redirect would name the wrong host
+        redirect_slashes=False,  # behind a proxy, a redirect would name the wrong host
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -150,7 +150,7 @@ def create_app(
 
 
 def _with_cors(service: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Browsers ask first, without a key, whether a page of another origin may."""
+    """Add CORS, outside the check of keys, as browsers send preflight requests without one."""
     return CORSMiddleware(
         service,  # type: ignore[arg-type]  # ASGI's `receive` is a coroutine here, not any awaitable
         allow_origins=origins,
@@ -171,7 +171,7 @@ def _log_to(store: Store, settings: Settings) -> PredictionLog:
 
 
 def _on_this_loop(metrics: Metrics) -> Callable[[str, int], None]:
-    """Counts what the prediction log tells, whichever thread it tells it in."""
+    """Return a counter for the prediction log that any thread may call."""
     loop = asyncio.get_running_loop()
 
     def count(fate: str, by: int) -> None:
@@ -183,13 +183,13 @@ def _on_this_loop(metrics: Metrics) -> Callable[[str, int], None]:
 
 
 def _make_traces() -> Tracer | None:
-    """Spans, where a collector is named for them; what they need is an extra, and only then imported."""
+    """Return the tracer if a collector is configured; its packages are optional."""
     if not any(os.environ.get(name) for name in COLLECTORS):
         return None
     try:
         from service.telemetry.tracing import Traces
     except ModuleNotFoundError:
-        log.warning(f"a collector of traces is set, but what sends them is not installed; {remedy('tracing')}")
+        log.warning(f"a collector of traces is set, but the exporter is not installed; {remedy('tracing')}")
         return None
     return Traces()
 
@@ -201,7 +201,7 @@ def _grpc(
     admission: Admission,
     certificate: Certificate | None,
 ) -> AbstractAsyncContextManager[None]:
-    """The gRPC server, where a port is set for it; what it needs is an extra, and only then imported."""
+    """Return the gRPC server if its port is set; its packages are optional."""
     if settings.grpc_port is None:
         return nullcontext()
     try:
@@ -217,7 +217,7 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 
 async def _refuse_parameter(_: Request, error: Exception) -> Response:
-    """A path or query parameter is of the wrong type; bodies never come this way."""
+    """Answer an invalid path or query parameter; bodies are checked elsewhere."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     field = str(first["loc"][-1])
@@ -225,17 +225,17 @@ async def _refuse_parameter(_: Request, error: Exception) -> Response:
 
 
 async def _refuse_route(request: Request, error: Exception) -> Response:
-    """No such path, or not with this method."""
+    """Answer an unknown path or method."""
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
+    message = f"{request.method} {request.url.path}: {error.detail}; /docs lists all paths"
     if error.status_code == 405:
         return _response(errors.MethodNotAllowed(message, allowed=find_allowed(request.app.routes, request.scope)))
     return _response(errors.UnknownPath(message), error.status_code)
 
 
 async def _fail(_: Request, __: Exception) -> Response:
-    """A mistake of ours; starlette raises it again, and the gate logs it."""
-    return _response(DropserveError(MISTAKE))
+    """Answer an unexpected exception, which starlette raises again and the gate logs."""
+    return _response(DropserveError(INTERNAL_ERROR))
 
 
 def _response(error: DropserveError, status: int | None = None) -> Response:

@@ -1,4 +1,4 @@
-"""What the settings refer to, looked at before the service starts, so that all that is wrong is reported at once."""
+"""Check everything that the settings refer to before the service starts, and report all errors together."""
 
 import socket
 import tempfile
@@ -15,7 +15,7 @@ from service.review.opening import open_store
 
 
 def prepare(settings: Settings) -> list[socket.socket]:
-    """Look at all that the settings refer to, and bind the sockets of HTTP. Raises InvalidSettings."""
+    """Check the settings and bind the sockets of HTTP. Raises InvalidSettings with all errors."""
     reasons: dict[str, str] = {}
     sockets: list[socket.socket] = []
     for name, check in CHECKS.items():
@@ -46,11 +46,11 @@ def _check_grpc(settings: Settings) -> None:
     if find_spec("grpc") is None:
         raise InvalidSettings({"grpc_port": f"needs gRPC; {remedy('grpc')}"})
     if settings.workers > 1 and settings.grpc_port == 0:
-        expected = "expected a port that all workers can share, found 0: each would take another"
+        expected = "expected a port that all workers share, found 0, with which each would take another"
         raise InvalidSettings({"grpc_port": expected})
     if settings.grpc_port == settings.port != 0:
         raise InvalidSettings({"grpc_port": f"expected another port than that of HTTP, found {settings.grpc_port}"})
-    for each in bind(settings.host, settings.grpc_port, "grpc_port"):  # gRPC would share one that is taken
+    for each in bind(settings.host, settings.grpc_port, "grpc_port"):  # gRPC itself would share a port in use
         each.close()
 
 
@@ -65,7 +65,7 @@ def _check_store(settings: Settings) -> None:
 
 
 def _check_state(settings: Settings) -> None:
-    """Begin the counters anew, in a folder where something can be written."""
+    """Reset the shared counters, and check that the folder can be written."""
     if settings.state is None or settings.workers == 1:
         return
     rmtree(settings.state / "metrics", ignore_errors=True)
@@ -73,7 +73,7 @@ def _check_state(settings: Settings) -> None:
         settings.state.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=settings.state).close()
     except OSError as error:
-        expected = f"expected a folder that can be written, found {settings.state}: {error.strerror}"
+        expected = f"expected a writable folder, found {settings.state}: {error.strerror}"
         raise InvalidSettings({"state": expected}) from None
 
 
@@ -84,4 +84,4 @@ CHECKS = {
     "prediction_log": _check_store,
     "state": _check_state,
 }
-"""By the setting that each reports where it names none itself."""
+"""The checks by the setting to report, unless the error names one itself."""

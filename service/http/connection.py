@@ -1,7 +1,7 @@
 """HTTP/1.1 over one connection: `Connection` is the protocol that uvicorn calls, `Exchange` one request on it.
 
-The server promises (uvicorn's own protocols rely on no more): it calls the class with `config`, `server_state`,
-`app_state` and `_loop`, and its connections, which add themselves to `server_state.connections`, for `shutdown()`.
+The contract with uvicorn, whose own protocols rely on no more: it calls the class with `config`, `server_state`,
+`app_state` and `_loop`, and calls `shutdown()` of the connections in `server_state.connections`, which add themselves.
 The application's lifespan fills `app_state`: `limits` is a `Limits`, `drain` a `Drain`; both have defaults.
 """
 
@@ -29,23 +29,23 @@ from httptools import (
 )
 
 from service.access.calls import ANNOUNCED, BODY, WAITED, ASGIApp, Header, Message, Scope
-from service.access.refusals import MISTAKE, error_reply
+from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.errors import DropserveError, HeadTooLarge, MalformedHead, SlowHead
 from service.http.draining import Drain
 from service.http.responses import BODILESS, CHUNKED, CLOSE, CONTINUE, encode_chunk, encode_head
 
 MAX_HEAD_BYTES = 2**16
-"""Bytes that may come without completing a head or bringing a piece of a body, which may be long."""
+"""The most bytes to read without a complete head or a piece of a body."""
 
 SLICE_BYTES = 4096
-"""Bytes parsed at a time: some 200 of the shortest requests, each of which takes 70 times the memory once parsed."""
+"""Bytes parsed at a time, about 200 of the shortest requests, each of which takes 70 times the memory once parsed."""
 
 MAX_BUFFERED_BYTES = 2**16
-"""Bytes of a body that wait for the application; reading pauses beyond."""
+"""Bytes of a body buffered for the application, beyond which reading pauses."""
 
 GRACE = 0.05
-"""Seconds from the end of a timeout to the close. Timers come before reads in a turn of the event loop: a request that
-came in time, while the process was busy, is read in between."""
+"""Seconds from the end of a timeout to the close. The event loop runs timers before reads, so a request that arrived in
+time while the process was busy is read in between."""
 
 RESTED = 1.0
 """Seconds without a request after which a connection may be closed for a new one."""
@@ -54,11 +54,11 @@ LAST_DATA_RECEIVED = 52
 """The offset of tcpi_last_data_recv, in milliseconds, in struct tcp_info of linux/tcp.h."""
 
 NO_LINGER = struct.pack("ii", 1, 0)
-"""SO_LINGER: on, for no time, so that the kernel drops what was not sent."""
+"""SO_LINGER: on, for no time, so that the kernel drops unsent bytes."""
 
 CHUNK_HEAD = re.compile(rb"\n([0-9a-fA-F]{1,16})(?:;[^\n]*)?\r\n\Z")
 
-NO_HTTP = "this is not HTTP/1.1 as the service reads it"
+NO_HTTP = "the request is not valid HTTP/1.1"
 
 ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -66,13 +66,13 @@ log = structlog.get_logger(__name__)
 
 
 class Config(Protocol):
-    """What is used of `uvicorn.Config`."""
+    """The part of `uvicorn.Config` in use."""
 
     loaded_app: Any
 
 
 class ServerState(Protocol):
-    """What is used of the state that uvicorn's server shares with its connections."""
+    """The part in use of the state that uvicorn's server shares with its connections."""
 
     total_requests: int
     connections: set[Any]
@@ -84,13 +84,13 @@ class Limits(NamedTuple):
     """Limits of connections, from the settings."""
 
     connections: int | None = None
-    """The most that a process keeps open."""
+    """The largest number of open connections of a process; None: no limit."""
     idle_timeout: float = 5.0
-    """Seconds in which the next head must arrive, and the client must read some of its answer."""
+    """Seconds within which the next head must arrive, and the client must read some of its answer."""
 
 
 class Exchange:
-    """One request and its answer, as an ASGI application reads and writes them."""
+    """One request and its answer, with the `receive` and `send` of its ASGI application."""
 
     __slots__ = (
         "_chunked",
@@ -113,6 +113,7 @@ class Exchange:
     )
 
     def __init__(self, connection: "Connection", scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+        """Begin the exchange of a complete head; `expects_continue`: the client waits for 100 Continue."""
         self._connection = connection
         self.scope = scope
         self.keep_alive = keep_alive
@@ -120,31 +121,31 @@ class Exchange:
         self.running = False
         """Whether the application was called."""
         self.refusal: DropserveError | None = None
-        """What is answered in place of the application, where the rest of the request is invalid."""
+        """The error to answer in place of the application, if the rest of the request is invalid."""
         self.ended = False
-        """Whether the answer is complete, or the client gone."""
+        """Whether the answer is complete, or the client disconnected."""
         self._disconnected = False
 
         # the request
         self.pieces: list[bytes] = []
-        """Of its body, not yet taken by the application."""
+        """Pieces of the body not yet received by the application."""
         self.buffered = 0
         self.more_body = True
         self._expects_continue = expects_continue
         self._news = False
-        """Whether something has come since the application last took a message."""
+        """Whether there is a new message for the application."""
         self._waiter: asyncio.Future[None] | None = None
 
         # the answer
         self.started = False
         self._head = b""
-        """Kept until some of the body follows, or nothing."""
+        """The head of the answer, written together with the first piece of the body."""
         self._chunked = False
         self._missing: float = 0
-        """Bytes of the body still to be sent; infinity where only its end tells."""
+        """Bytes of the body still to be sent; infinity without a Content-Length."""
 
     async def run(self, app: ASGIApp) -> None:
-        """Call the application; an answer that it leaves incomplete ends the connection."""
+        """Call the application; an incomplete answer ends the connection."""
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
@@ -154,7 +155,7 @@ class Exchange:
                 self._connection.give_up(self)
 
     async def receive(self) -> Message:
-        """Return the next ASGI message: what has come of the body, or that the client is gone or answered."""
+        """Return the next ASGI message: the bytes received of the body, or the end of the exchange."""
         if self._expects_continue and self.more_body and not (self.started or self.ended):
             self._expects_continue = False
             self._connection.transport.write(CONTINUE)
@@ -169,8 +170,9 @@ class Exchange:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Message) -> None:
-        """Write an ASGI message, the head together with the first of the body. Raises RuntimeError where the
-        application breaks the order of messages or its own Content-Length.
+        """Write an ASGI message, the head together with the first piece of the body.
+
+        Raises RuntimeError if the application breaks the order of messages or its own Content-Length.
         """
         if self._connection.write_paused:
             await self._connection.writable.wait()
@@ -186,7 +188,7 @@ class Exchange:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
     def announce(self, size: int) -> None:
-        """Tell the application how long the chunk will be that has begun."""
+        """Pass the length of an incomplete chunk on to the application."""
         self.scope[ANNOUNCED] = size
         self.wake()
 
@@ -196,13 +198,13 @@ class Exchange:
         self.wake()
 
     def wake(self) -> None:
-        """Let the application receive what has come."""
+        """Resume the application's `receive`."""
         self._news = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _start(self, status: int, headers: Iterable[Header]) -> None:
-        """Keep the head until a piece of the body follows; decide how the body ends and whether the connection does."""
+        """Keep the head until the first piece of the body, and decide how the body and the connection end."""
         lines = [*self._connection.server_state.default_headers, *headers]
         fields = dict(lines)
         if b"close" in fields.get(b"connection", b""):
@@ -216,7 +218,7 @@ class Exchange:
             self._missing = int(length)
         else:
             self._missing = inf
-            self._chunked = self.scope["http_version"] != "1.0"  # else the connection's end tells
+            self._chunked = self.scope["http_version"] != "1.0"  # else the end of the connection ends the body
             if self._chunked:
                 lines.append(CHUNKED)
         self._head = encode_head(status, lines)
@@ -238,10 +240,10 @@ class Exchange:
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a client: bytes are parsed to exchanges, which are answered one after another, in order.
+    """A client's connection: bytes are parsed to exchanges, which are answered in order.
 
-    Reading pauses while a request waits for the answer to another, while too much of a body waits for the application,
-    and for ever once something was refused that is no request: what was accepted before is answered first.
+    Reading pauses while a request waits for the answer to an earlier one and while much of a body is buffered. It ends
+    after invalid bytes; the requests before them are answered first.
     """
 
     def __init__(
@@ -251,6 +253,7 @@ class Connection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        """Take uvicorn's configuration and shared state, and the state of the application's lifespan."""
         self.server_state = server_state
         self.drain: Drain = app_state.get("drain") or Drain()
         self._app: ASGIApp = config.loaded_app
@@ -262,50 +265,50 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._socket: socket.socket
         self._addresses: dict[str, Any] = {}
-        """Server, client and scheme, as an ASGI scope has them."""
+        """Server, client and scheme of an ASGI scope."""
         self._timer: asyncio.TimerHandle | None = None
-        """Runs as long as the connection, and looks at `_due`."""
+        """A timer that runs as long as the connection, and checks `_due`."""
         self._due = inf
-        """When the next head must be complete, in the loop's time; counts while nothing is being answered."""
+        """The loop's time at which the next head must be complete, unless a request is being answered."""
         self._single = False
-        """Whether its first request is its last, as there are too many connections."""
+        """Whether its first request is its last, as the connection limit is reached."""
         self._stopping = False
-        """Whether it closes once what has come is answered."""
+        """Whether it closes once all received requests are answered."""
 
         # requests
         self._exchanges: deque[Exchange] = deque()
-        """Those not answered yet: the first is being answered, the others wait."""
+        """The unanswered exchanges: the first is being answered, the others wait."""
         self._incoming: Exchange | None = None
-        """The one whose body is not complete; it may be answered already."""
+        """The exchange whose request body is incomplete; it may be answered already."""
         self._unread = b""
-        """Bytes behind the requests that wait, not parsed yet."""
+        """Received bytes not parsed yet, after the waiting requests."""
         self._refused = False
-        """Whether nothing more is read."""
+        """Whether reading has ended."""
         self._read_paused = False
 
         # the head that is being parsed
         self._parser = _make_parser(self)
         self._begun = False
-        """Whether some of it has come."""
+        """Whether some of the head was received."""
         self._url = b""
         self._headers: list[Header] = []
         self._idle_bytes = 0
-        """Bytes parsed since the last head was complete or the last piece of a body came."""
+        """Bytes parsed since the last complete head or piece of a body."""
         self._chunk_bytes: int | None = None
-        """Bytes of a chunk that came together with its head; None once it is complete or announced."""
+        """Bytes of a chunk received together with its head; None once it is complete or announced."""
         self._line_ended = False
-        """Whether the bytes of an incomplete request so far end a line."""
+        """Whether the bytes received of an incomplete request end with a line."""
 
         # writing
         self.write_paused = False
         self.writable = asyncio.Event()
         self._stalled: asyncio.TimerHandle | None = None
-        """Runs while the client reads too slowly."""
+        """A timer that runs while the client reads too slowly."""
 
     # called by the event loop and by uvicorn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, with room made for the connection among the others."""
+        """Register the connection, within the connection limit, and start its timer."""
         self.transport = transport
         self._socket = transport.get_extra_info("socket")
         self._addresses = {
@@ -322,7 +325,7 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_at(self._due, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
-        """Parse slice by slice, until a request waits for the answer to another; begin to answer the first."""
+        """Parse slice by slice until a request waits for an earlier one, and begin to answer the first."""
         data, self._unread = self._unread + data, b""
         for start in range(0, len(data), SLICE_BYTES):
             if self._refused:
@@ -335,7 +338,7 @@ class Connection(asyncio.Protocol):
         self.control_reading()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """End what is being answered: the client is gone."""
+        """End all exchanges, as the client has disconnected."""
         self.server_state.connections.discard(self)
         self._abandon()
         for timer in (self._timer, self._stalled):
@@ -344,19 +347,19 @@ class Connection(asyncio.Protocol):
         self.resume_writing()
 
     def shutdown(self) -> None:
-        """Close once everything that has come is answered; at once where that is nothing."""
+        """Close once all received requests are answered, at once if there are none."""
         self._stopping = True
         if not self._exchanges and not self._has_unread():
             self.close()
 
     def pause_writing(self) -> None:
-        """Have the application wait, and close the connection if the client reads nothing for the idle timeout."""
+        """Let the application wait, and close the connection if the client reads nothing for the idle timeout."""
         self.write_paused = True
         self.writable.clear()
         self._watch_reader()
 
     def resume_writing(self) -> None:
-        """Have the application go on: the client has read most of its answer."""
+        """Let the application continue, as the client has read most of its answer."""
         self.write_paused = False
         self.writable.set()
         if self._stalled is not None:
@@ -372,21 +375,21 @@ class Connection(asyncio.Protocol):
         self._due = self._loop.time() + self._limits.idle_timeout
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the request's target."""
+        """Add a piece of the request's target."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer, which nothing reads."""
+        """Add a header, or a trailer, which is ignored."""
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Make an exchange of the head. Raises MalformedHead."""
+        """Add an exchange for the head. Raises MalformedHead."""
         parser, version = self._parser, self._parser.get_http_version()
         method = parser.get_method().decode("ascii")
         if parser.should_upgrade():
             if method == "CONNECT":
-                raise MalformedHead("CONNECT: the service is no proxy")
-            return  # the head is parsed once more, without its upgrade
+                raise MalformedHead("CONNECT: the service is not a proxy")
+            return  # the head is parsed again, without its upgrade
         _check_head(version, self._headers)
         path, query = _split_target(self._url)
         scope: Scope = {
@@ -402,7 +405,7 @@ class Connection(asyncio.Protocol):
             "state": self._app_state.copy(),
             **self._addresses,
         }
-        if not self._exchanges:  # what was sent ahead waited for the client's own requests
+        if not self._exchanges:  # a pipelined request waited for the client's own requests
             scope[WAITED] = self._seconds_waited()
         self._incoming = Exchange(
             self,
@@ -416,7 +419,7 @@ class Connection(asyncio.Protocol):
         self._idle_bytes = 0
 
     def on_body(self, piece: bytes) -> None:
-        """Hand a piece of the body to the application, unless it has answered already."""
+        """Pass a piece of the body to the application, unless it has answered already."""
         self._idle_bytes = 0
         if self._chunk_bytes is not None:
             self._chunk_bytes += len(piece)
@@ -427,28 +430,28 @@ class Connection(asyncio.Protocol):
             exchange.wake()
 
     def on_message_complete(self) -> None:
-        """The body is complete."""
-        if self._incoming:  # not so where the head is parsed once more
+        """Mark the body as complete."""
+        if self._incoming:  # none if the head is parsed again
             self._incoming.more_body = False
             self._incoming.wake()
             self._incoming = None
 
     def on_chunk_header(self) -> None:
-        """Count what comes of a chunk together with its head."""
+        """Begin to count the bytes of a chunk received together with its head."""
         self._chunk_bytes = 0
 
     def on_chunk_complete(self) -> None:
-        """Nothing of the chunk is left to be announced."""
+        """Stop counting, as a complete chunk need not be announced."""
         self._chunk_bytes = None
 
     # called by exchanges
 
     def ends_with(self, exchange: Exchange) -> bool:
-        """Return whether this answer is the last: the process ends, and nothing else has come."""
+        """Return whether this answer is the last one: the process is stopping, and there is no further request."""
         return (self._stopping or self.drain.closing) and self._exchanges[-1] is exchange and not self._unread
 
     def finish(self, exchange: Exchange) -> None:
-        """Go on to the next request, the exchange being complete."""
+        """Continue with the next request after a complete exchange."""
         self.server_state.total_requests += 1
         self._exchanges.popleft()
         if not exchange.keep_alive:
@@ -459,14 +462,14 @@ class Connection(asyncio.Protocol):
             self.data_received(b"")
 
     def give_up(self, exchange: Exchange) -> None:
-        """End the connection, the application having ended before its answer did."""
+        """End the connection, as the application ended without a complete answer."""
         if exchange.started:
             self.close()
         else:
-            self._write_refusal(DropserveError(MISTAKE))
+            self._write_refusal(DropserveError(INTERNAL_ERROR))
 
     def control_reading(self) -> None:
-        """Pause reading or go on with it, as the state has it."""
+        """Pause or resume reading, by the state of the connection."""
         incoming = self._incoming
         full = incoming is not None and not incoming.ended and incoming.buffered > MAX_BUFFERED_BYTES
         pause = self._refused or full or len(self._exchanges) > 1 or bool(self._unread)
@@ -479,7 +482,7 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def close(self) -> None:
-        """End the connection once what was written is sent."""
+        """End the connection after the written bytes are sent."""
         self._refused = True
         self._abandon()
         if self._timer is not None:
@@ -498,7 +501,7 @@ class Connection(asyncio.Protocol):
                 except HttpParserUpgrade as upgrade:
                     data = self._take_head_without_upgrade() + data[upgrade.args[0] :]
         except HttpParserError as error:
-            found = error.__context__  # by one of the methods that the parser calls
+            found = error.__context__  # raised by a method that the parser called
             self._refuse(found if isinstance(found, MalformedHead) else MalformedHead(f"{NO_HTTP}: {error}"))
             return
         if self._chunk_bytes is not None:
@@ -508,20 +511,20 @@ class Connection(asyncio.Protocol):
             self._refuse(HeadTooLarge(f"the head: expected at most {MAX_HEAD_BYTES} bytes", limit=MAX_HEAD_BYTES))
 
     def _take_head_without_upgrade(self) -> bytes:
-        """Return the head that was parsed last, to be parsed once more and answered in HTTP/1.1 (RFC 9110, 7.8).
+        """Return the last head without its protocol upgrade, which the service refuses by HTTP/1.1 (RFC 9110, 7.8).
 
-        The parser ends such a request behind its head, and would take its body for the next request, which behind a
-        proxy may be another client's.
+        The parser ends a request with an upgrade after its head, and would read the body as another request, which
+        after a proxy may belong to another client.
         """
         method, version = self._parser.get_method(), self._parser.get_http_version().encode()
         lines = [b"%s: %s\r\n" % header for header in self._headers if header[0] != b"upgrade"]
-        self._parser = _make_parser(self)  # the old one reads nothing behind `connection: close`
+        self._parser = _make_parser(self)  # the old one stops after `connection: close`
         return b"%s %s HTTP/%s\r\n%s\r\n" % (method, self._url, version, b"".join(lines))
 
     def _announce_chunk(self, data: bytes) -> None:
-        """Tell the application of a chunk that is not complete, which reaches from its head to the end of the data.
+        """Pass the length of an incomplete chunk, from its head in the data, on to the application.
 
-        The parser does not tell the length; where the head itself comes in pieces, it stays unknown.
+        The parser does not report the length; if the chunk's head itself arrives in pieces, it stays unknown.
         """
         head = b"\n" * self._line_ended + data[: len(data) - (self._chunk_bytes or 0)]
         if self._incoming and (size := CHUNK_HEAD.search(head)):
@@ -531,7 +534,7 @@ class Connection(asyncio.Protocol):
     # answering
 
     def _serve(self) -> None:
-        """Begin with the first request that is not answered, unless it is being answered."""
+        """Begin to answer the first unanswered request, unless that has begun."""
         if not self._exchanges or self._exchanges[0].running:
             return
         exchange = self._exchanges[0]
@@ -546,12 +549,14 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self.server_state.tasks.discard)
 
     def _refuse(self, error: DropserveError) -> None:
-        """Read nothing more, and answer what is no request in its turn: never within an answer, nor behind the answer
-        to the same request. Where requests came whole before it, the answers to them are the last.
+        """End reading, and answer an invalid request with an error in its order.
+
+        The error is never written within an answer, nor after the answer to the same request. After complete requests
+        the answers to them are the last.
         """
         self._refused = True
         incoming = self._incoming
-        if not self._exchanges and not self._begun:  # nothing has come, or the rest of what was answered
+        if not self._exchanges and not self._begun:  # there is no request, or only the rest of one already answered
             self.close()
             return
         log.warning("no request", code=error.code, reason=error.message)
@@ -586,20 +591,20 @@ class Connection(asyncio.Protocol):
     # timeouts and limits
 
     def idle_since(self) -> float:
-        """Return when the last answer was complete; infinity while one is made or read, or the connection closes."""
+        """Return when the last answer was complete; infinity while one is in progress, or the connection closes."""
         if self._exchanges or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return inf
         return self._due - self._limits.idle_timeout
 
     def make_room(self, now: float) -> bool:
-        """Close this connection, if it has been idle and nothing has come, in favour of another."""
+        """Close this connection if it is idle, in favour of another, and return whether it was."""
         idle = now - self.idle_since() >= RESTED and not self._has_unread()
         if idle:
             self.close()
         return idle
 
     def _check_idle(self, *, again: bool = False) -> None:
-        """Close an idle connection, or refuse an incomplete head, once what came in time is read."""
+        """Close an idle connection, or refuse an incomplete head, after reading all bytes that arrived in time."""
         now = self._loop.time()
         if self._exchanges:
             self._due = now + self._limits.idle_timeout
@@ -615,7 +620,7 @@ class Connection(asyncio.Protocol):
         self._stalled = self._loop.call_later(self._limits.idle_timeout, self._check_reader, unsent)
 
     def _check_reader(self, unsent: int) -> None:
-        """Drop a connection whose client has read nothing meanwhile."""
+        """Abort a connection whose client has read nothing in the meantime."""
         if self.transport.get_write_buffer_size() < unsent:
             self._watch_reader()
         else:
@@ -623,11 +628,11 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def _has_unread(self) -> bool:
-        """Return whether bytes have come that were not read from the socket yet."""
+        """Return whether the socket has bytes to read."""
         return fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def _seconds_waited(self) -> float:
-        """Return how long the newest bytes waited in the socket, where the kernel tells: on Linux. 2 µs."""
+        """Return how long the newest bytes waited in the socket, in seconds, on Linux; it takes 2 µs."""
         if sys.platform != "linux":
             return 0.0
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECEIVED + 4)
@@ -636,32 +641,30 @@ class Connection(asyncio.Protocol):
 
 def _make_parser(connection: Connection) -> HttpRequestParser:
     parser = HttpRequestParser(connection)
-    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # which is parsed, and never answered
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)  # such data is parsed, but never answered
     return parser
 
 
 def _address(name: object) -> tuple[str, int] | None:
-    """Return host and port, of IPv6 too, as ASGI has them."""
+    """Return host and port of an IPv4 or IPv6 address for an ASGI scope."""
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
 
 
 def _split_target(url: bytes) -> tuple[str, bytes]:
-    """Return path, not decoded, and query of a request's target. Raises MalformedHead."""
+    """Return the undecoded path and the query of a request's target. Raises MalformedHead."""
     try:
         target = parse_url(url)
         return (target.path or b"/").decode("ascii"), target.query or b""
     except (HttpParserInvalidURLError, UnicodeDecodeError):
-        raise MalformedHead("expected a path in ASCII behind the method") from None
+        raise MalformedHead("expected a path in ASCII after the method") from None
 
 
 def _check_head(version: str, headers: list[Header]) -> None:
-    """Raises MalformedHead: HTTP/0.9 has no head; HTTP/1.1 has one host, and a body in chunks is not of HTTP/1.0
-    (RFC 9112, 3.2 and 6.1).
-    """
+    """Raise MalformedHead for HTTP/0.9, a missing or repeated host, or chunks in HTTP/1.0 (RFC 9112, 3.2 and 6.1)."""
     names = [name for name, _ in headers]
     hosts = names.count(b"host")
     if version == "0.9":
-        raise MalformedHead("expected HTTP/1.1 behind the path")
+        raise MalformedHead("expected HTTP/1.1 after the path")
     if hosts > 1 or (version == "1.1" and not hosts):
         raise MalformedHead(f"host: expected one, found {hosts}")
     if version == "1.0" and b"transfer-encoding" in names:

@@ -1,4 +1,4 @@
-"""The end of a process: from the signal to stop until its listening sockets and connections are closed."""
+"""The shutdown of a process, from the stop signal until its listening sockets and connections are closed."""
 
 import asyncio
 import logging
@@ -21,38 +21,39 @@ log = structlog.get_logger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 LINGER = 0.2
-"""Seconds in which a request may arrive on a connection that was accepted last."""
+"""Seconds in which a request may arrive on the connections accepted last."""
 
 SECONDS_TO_SPARE = 10.0
-"""Seconds that a process may take to end, beyond those that its requests are given: for logs and traces."""
+"""Seconds that a process may take to end after its drain, for logs and traces."""
 
 
 class Drain:
-    """Whether the process is stopping; its server, its application and its connections share one."""
+    """The shutdown state of a process, shared by its server, application and connections."""
 
     def __init__(self) -> None:
+        """Start without a shutdown in progress."""
         self.closing = False
-        """Whether a connection closes with the answer to the last request that has reached it."""
+        """Whether each connection closes with the answer to its last received request."""
         self._calls: list[Callable[[], None]] = []
 
     def on_begin(self, call: Callable[[], None]) -> None:
-        """Call a function once the drain begins, at once where it has begun."""
+        """Call a function once the drain begins, at once if it has begun."""
         if self.closing:
             call()
         else:
             self._calls.append(call)
 
     def begin(self) -> None:
-        """Let the application report that it is stopping, and each answer close its connection."""
+        """Make the application report that it is stopping, and each answer close its connection."""
         self.closing = True
         for call in self._calls:
             call()
 
 
 class DrainingServer(uvicorn.Server):
-    """A server whose process, on a signal to stop, first answers what reaches it.
+    """A server that answers requests for a while after a stop signal.
 
-    uvicorn would close the listening sockets and all idle connections at once, and reset what was just sent.
+    uvicorn would close the listening sockets and all idle connections at once, and so reset requests just sent.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class DrainingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals to stop for as long as the server runs; the process ends then, and ignores them.
+        """Handle the stop signals while the server runs, and ignore them once it has ended.
 
         uvicorn enters this context in `serve`, whatever its version, and documents no option for it. Its own handlers
         raise the signal again after the drain, so that the process would not end with exit code 0.
@@ -90,14 +91,14 @@ class DrainingServer(uvicorn.Server):
                 signal.signal(number, signal.SIG_IGN)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen. Raises SystemExit where the application cannot start."""
+        """Begin to listen. Raises SystemExit if the application cannot start."""
         await super().startup(sockets)
         self._sockets = sockets or []
         if self.started and self._on_listening:
             self._on_listening()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """Begin the drain, on SIGINT without its delay; SIGINT during the drain ends it early, as uvicorn does."""
+        """Begin the drain, on SIGINT without its delay; SIGINT during the drain ends it early, as in uvicorn."""
         self._stopping.put(None)
         if number == signal.SIGINT and self._drain.closing:
             self.handle_exit(number, frame)
@@ -119,34 +120,34 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
     def _close_listeners(self) -> None:
-        """Accept the connections that wait, which would be reset, and let none follow them."""
+        """Close the listening sockets, and accept the waiting connections, which would otherwise be reset."""
         waiting: list[socket.socket] = []
         for each, listener in zip(self._sockets, self.servers, strict=True):
             waiting += _accept_waiting(each)
             listener.close()
         connect = partial(self._loop.connect_accepted_socket, self._make_connection, ssl=self.config.ssl)
-        self._connecting = asyncio.gather(*map(connect, waiting), return_exceptions=True)  # TLS may take its time
+        self._connecting = asyncio.gather(*map(connect, waiting), return_exceptions=True)  # TLS handshakes take time
 
     def _make_connection(self) -> asyncio.Protocol:
-        """Return what uvicorn makes for each connection that it accepts."""
+        """Return a protocol, created like uvicorn's for each accepted connection."""
         return self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
 
 
 def _accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
-    with suppress(OSError):  # BlockingIOError where none waits any more
+    with suppress(OSError):  # BlockingIOError once none waits
         while True:
             yield listening.accept()[0]
 
 
 def _end_at_last(stopping: SimpleQueue[None], seconds: float) -> None:
-    """End the process where it has not ended so many seconds after the signal to stop.
+    """End the process if it has not ended this many seconds after the stop signal.
 
     Python waits without a bound for threads, such as one that reads models from a file system that hangs.
     """
     stopping.get()
     sleep(seconds)
-    log.error("the process did not end in its time, and is ended", seconds=seconds)
+    log.error("the process did not end in time and is aborted", seconds=seconds)
     logging.shutdown()
     os._exit(1)

@@ -1,19 +1,18 @@
-"""The way in: every HTTP request passes here, gets an id, is let in or not, is timed, and
-is answered in form whatever happens.
+"""The outermost ASGI app: identify, authorise and time every HTTP request, and answer every error in one form.
 
-Bare ASGI. Inference goes straight to its handler, what is below /v2 to the Open Inference Protocol's; all
-else goes on to FastAPI.
+Inference goes directly to its handler and paths below /v2 to the Open Inference Protocol's; FastAPI answers all
+others.
 """
 
 import asyncio
 
 import structlog
 
-from service.access.admission import NOBODY_THERE, Admission
+from service.access.admission import DISCONNECTED, Admission
 from service.access.calls import WAITED, ASGIApp, Call, Receive, Scope, Send
 from service.access.keys import needed_scope
 from service.access.methods import as_get, expect_method
-from service.access.refusals import MISTAKE, error_reply
+from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
 from service.http.inference import Inference, read_path
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
@@ -34,6 +33,7 @@ class Gate:
         admission: Admission,
         max_wait: float,
     ) -> None:
+        """Route requests to `app` or to an inference handler; requests older than `max_wait` seconds are refused."""
         self.app = app
         self._inference = inference
         self._open_inference = open_inference
@@ -41,27 +41,27 @@ class Gate:
         self._max_wait = max_wait
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; lifespan and the like go to FastAPI."""
+        """Answer one request; other messages, such as lifespan, go to FastAPI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         call = Call(scope, receive, send)
         self._admission.begin(call)
         try:
-            if not call.path.isprintable():  # a router may overlook the newline at a path's end, and a log may not
-                raise UnknownPath("the path has control characters; /docs lists what there is")
-            if self._admission.guarded:  # what a path needs is not looked up for nothing
+            if not call.path.isprintable():  # a newline at the end of a path passes routers, but breaks log lines
+                raise UnknownPath("the path has control characters; /docs lists all paths")
+            if self._admission.guarded:  # saves the lookup of the scope
                 self._admission.check(call, needed_scope(call.path))
             await self._answer(call, scope, receive)
         except CallerGone:
-            call.status = NOBODY_THERE
+            call.status = DISCONNECTED
         except DropserveError as error:
             await self._refuse(call, error)
-        except asyncio.CancelledError:  # the service stops, and this took longer than its drain timeout
+        except asyncio.CancelledError:  # the drain timeout of a shutdown is over
             await self._refuse(call, NotReady("the service stopped before the answer was ready"))
         except Exception as error:
             log.error("unexpected error", path=call.path[:200], exc_info=error)
-            await self._refuse(call, DropserveError(MISTAKE))
+            await self._refuse(call, DropserveError(INTERNAL_ERROR))
         finally:
             self._admission.end(call)
 
@@ -75,7 +75,7 @@ class Gate:
             await self._open_inference.answer(call)
             return
         if asked is None:
-            scope["call"] = call  # for routes that read a body, or ask who calls
+            scope["call"] = call  # for routes that read a body or the caller's name
             scope = as_get(scope) if call.method == "HEAD" else scope
             await self.app(scope, receive, call.send_on)
             call.route = getattr(scope.get("route"), "path", OTHER)
@@ -95,5 +95,5 @@ class Gate:
 
 
 def is_open_inference(path: str) -> bool:
-    """Whether the path is below /v2, where requests and refusals have the protocol's form."""
+    """Return whether a path is below /v2, where requests and errors have the protocol's form."""
     return path == PREFIX or path.startswith(f"{PREFIX}/")

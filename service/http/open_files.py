@@ -1,4 +1,4 @@
-"""How many connections the limit of open files leaves room for."""
+"""The number of connections that the system's limit of open files allows."""
 
 import resource
 from math import inf
@@ -6,13 +6,13 @@ from math import inf
 import structlog
 
 OTHER_FILES = 256
-"""File descriptors for all that is no connection over HTTP: models, logs, stores, listening sockets, gRPC."""
+"""File descriptors reserved for models, logs, stores, listening sockets and gRPC."""
 
 log = structlog.get_logger(__name__)
 
 
 def room_for(connections: int) -> int:
-    """Return how many of so many connections have a file descriptor, with the process's own limit raised for them."""
+    """Raise the process's limit of open files for this many connections, and return how many it allows."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft, hard = (inf if limit == resource.RLIM_INFINITY else limit for limit in limits)
     allowed = min(connections + OTHER_FILES, hard)

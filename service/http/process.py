@@ -1,4 +1,4 @@
-"""One process that serves: its server, with the application, and what SIGHUP makes it read again."""
+"""One serving process: its server with the application, and the reload on SIGHUP."""
 
 import gc
 import sys
@@ -16,7 +16,7 @@ from service.http.draining import Drain, DrainingServer
 from service.telemetry.logs import configure_logging, log_what_python_prints
 
 STARTUP_FAILURE = 3
-"""Exit code of a process whose application cannot start, as uvicorn has it."""
+"""Exit code of a process whose application cannot start, the same as uvicorn's."""
 
 
 def make_server(settings: Settings, on_listening: Callable[[], None] | None = None) -> DrainingServer:
@@ -44,7 +44,7 @@ def make_server(settings: Settings, on_listening: Callable[[], None] | None = No
 
 
 def end_unless_started(server: DrainingServer) -> None:
-    """Exit with STARTUP_FAILURE where a server ended without having listened."""
+    """Exit with STARTUP_FAILURE if a server ended without having listened."""
     if not server.started:
         sys.exit(STARTUP_FAILURE)
 
@@ -52,5 +52,5 @@ def end_unless_started(server: DrainingServer) -> None:
 def _make_app(settings: Settings, credentials: Credentials, drain: Drain) -> ASGIApp:
     app = create_app(settings, credentials=credentials, drain=drain)
     gc.collect()
-    gc.freeze()  # modules and routes stay for ever: to look through them again and again took 40 ms each time
+    gc.freeze()  # modules and routes live as long as the process, and each collection of them took 40 ms
     return app

@@ -18,7 +18,7 @@ BODILESS = frozenset((204, 304))
 
 
 def encode_head(status: int, headers: Sequence[Header]) -> bytes:
-    """Return the head of an answer. Raises ValueError where a header would end its line early."""
+    """Return the head of an answer. Raises ValueError for a header with control characters."""
     lines = b"".join([b"%s: %s\r\n" % header for header in headers])
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
         raise ValueError("a header of the answer has control characters")
@@ -26,6 +26,6 @@ def encode_head(status: int, headers: Sequence[Header]) -> bytes:
 
 
 def encode_chunk(content: bytes, *, last: bool) -> bytes:
-    """Return a piece of a body in chunks (RFC 9112, 7.1); an empty chunk would end the body."""
+    """Return content as a chunk (RFC 9112, 7.1); empty content is left out, as an empty chunk ends the body."""
     chunk = b"%x\r\n%s\r\n" % (len(content), content) if content else b""
     return chunk + LAST_CHUNK if last else chunk

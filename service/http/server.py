@@ -1,4 +1,4 @@
-"""The processes: one, or several workers below a supervisor, all with the same settings."""
+"""Run the service in one process, or in several workers under a supervisor."""
 
 import os
 import signal
@@ -26,13 +26,13 @@ log = structlog.get_logger(__name__)
 def run_server(settings: Settings) -> None:
     """Serve until a signal to stop. Raises InvalidSettings."""
     open_standard_descriptors()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to be read again
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there are files to reload
     for number in STOP_SIGNALS:
         signal.signal(number, _end_at_once)
     sockets = prepare(settings)
     configure_logging(settings.log_level)
     if not settings.api_keys and not is_loopback(settings.host):
-        log.warning("anybody who reaches this host may ask, load and unload; DROPSERVE_API_KEYS sets keys")
+        log.warning("every client that reaches this host may use, load and unload models; set DROPSERVE_API_KEYS")
     for variable in find_misspelt(os.environ):
         log.warning("there is no such setting", variable=variable)
     if settings.workers > 1:
@@ -65,7 +65,7 @@ def _end_at_once(_: int, __: object) -> None:
 
 @contextmanager
 def _shared_state(settings: Settings) -> Iterator[Path]:
-    """Where several workers keep what they share: the folder set, or one for as long as they run."""
+    """Yield the folder shared by the workers: the one in the settings, or a temporary one."""
     if settings.state:
         yield settings.state
     else:

@@ -1,4 +1,4 @@
-"""Several processes that serve, and the supervisor that starts them, replaces them, and stops them together."""
+"""The supervisor of several worker processes, which starts, replaces and stops them."""
 
 import multiprocessing
 import os
@@ -23,17 +23,16 @@ from service.telemetry.metrics import WORKER_DEATHS
 from service.telemetry.workers import SupervisorCount
 
 BEAT = 1.0
-"""Seconds from one sign of life of a worker to the next."""
+"""Seconds between two heartbeats of a worker."""
 SILENCE = 30.0
-"""Seconds without a sign of life, from its start on, after which a worker counts as hanging. On a busy machine a start
-may take longer than five seconds."""
+"""Seconds without a heartbeat after which a worker counts as hanging; a start may take long on a busy machine."""
 LOOK = 0.5
-"""Seconds from one look at all workers to the next."""
+"""Seconds between two checks of all workers."""
 LONGER = 5.0
-"""Seconds that a worker may take to end, beyond those that its requests are given."""
+"""Seconds that a worker may take to end after its drain."""
 
 WAIT_FOR_START = (signal.SIGHUP, signal.SIGINT)
-"""Signals that would end a process in the middle of its start; they stay pending until it handles them."""
+"""Signals that would end a process during its start; they stay pending until it handles them."""
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -41,9 +40,10 @@ log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Keeps `settings.workers` processes that serve, until a signal to stop or until one cannot start."""
+    """Keeps `settings.workers` worker processes running until a stop signal, or until one cannot start."""
 
     def __init__(self, settings: Settings, state: Path, sockets: Sequence[socket.socket]) -> None:
+        """Handle signals; `state` is the shared folder, `sockets` the listening sockets that workers inherit."""
         self._settings = settings
         self._sockets = sockets
         self._counted = SupervisorCount(state / "metrics")
@@ -53,7 +53,7 @@ class Supervisor:
             signal.signal(number, lambda number, _: self._signals.put(number))
 
     def run(self) -> int:
-        """Return the exit code of the service."""
+        """Run until a stop signal, and return the exit code of the service."""
         code = 0
         self._start_workers()
         while (number := self._next_signal()) not in STOP_SIGNALS:
@@ -66,7 +66,7 @@ class Supervisor:
         return code
 
     def _start_workers(self) -> None:
-        """Start one after another, unless a signal to stop arrives meanwhile."""
+        """Start one worker after another, unless a stop signal arrives meanwhile."""
         while len(self._workers) < self._settings.workers and self._signals.empty():
             self._workers.append(Worker(self._settings, self._sockets))
 
@@ -76,12 +76,12 @@ class Supervisor:
         return None
 
     def _reload(self) -> None:
-        log.info("SIGHUP: keys and certificates are read again")
+        log.info("SIGHUP: keys and certificates are reloaded")
         for worker in self._workers:
             worker.send(signal.SIGHUP)
 
     def _replace_ended(self) -> bool:
-        """Replace each worker that died or hangs. Return False where one could not start, as no other could."""
+        """Replace each worker that died or hangs. Return False if one could not start, as no other could."""
         for index, worker in enumerate(self._workers):
             reason = worker.find_end()
             if reason is None:
@@ -89,13 +89,13 @@ class Supervisor:
             if worker.exitcode == STARTUP_FAILURE:
                 log.error("a worker failed to start; the service stops", pid=worker.pid)
                 return False
-            log.warning("a worker died, and is replaced", pid=worker.pid, reason=reason)
+            log.warning("a worker died and is replaced", pid=worker.pid, reason=reason)
             self._counted.count(WORKER_DEATHS)
             self._workers[index] = Worker(self._settings, self._sockets)
         return True
 
     def _stop(self) -> None:
-        """Stop all workers; the port is closed with the last of theirs, so that none waits where nothing accepts."""
+        """Stop all workers; the port closes with the last one, so that no connection waits without being accepted."""
         for each in self._sockets:
             each.close()
         for worker in self._workers:
@@ -103,14 +103,14 @@ class Supervisor:
         end = monotonic() + self._settings.drain_delay + self._settings.drain_timeout + LONGER
         for worker in self._workers:
             if not worker.join(max(0.0, end - monotonic())):
-                log.error("a worker did not end in its time, and was killed", pid=worker.pid)
+                log.error("a worker did not end in time and was killed", pid=worker.pid)
 
 
 class Worker:
-    """A process that serves, seen from its supervisor."""
+    """The supervisor's handle of a worker process."""
 
     def __init__(self, settings: Settings, sockets: Sequence[socket.socket]) -> None:
-        """Start it; the sockets are inherited."""
+        """Start the process, which inherits the sockets."""
         self._life, life = SPAWN.Pipe(duplex=False)
         self._process = SPAWN.Process(target=_work, args=(settings, sockets, life))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, WAIT_FOR_START)
@@ -123,7 +123,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id."""
         assert self._process.pid is not None
         return self._process.pid
 
@@ -133,12 +133,12 @@ class Worker:
         return self._process.exitcode
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.exitcode is None:
             os.kill(self.pid, number)
 
     def find_end(self) -> str | None:
-        """Return why it serves no more, None while it does. A worker that hangs is killed."""
+        """Return why the worker has ended, or None while it runs; a worker that hangs is killed."""
         with suppress(EOFError):
             while self._life.poll():
                 self._life.recv_bytes()
@@ -151,7 +151,7 @@ class Worker:
         return signal.Signals(-self.exitcode).name if self.exitcode < 0 else f"exit code {self.exitcode}"
 
     def join(self, seconds: float) -> bool:
-        """Wait for its end. Return False where it had to be killed, not having ended within so many seconds."""
+        """Wait for the end of the process. Return False if it was killed, as it did not end within `seconds`."""
         self._process.join(seconds)
         if self.exitcode is not None:
             return True
@@ -161,8 +161,8 @@ class Worker:
 
 
 def _work(settings: Settings, sockets: list[socket.socket], life: Connection) -> None:
-    """Serve, in a process of its own."""
-    Thread(target=_show_life, args=(life,), name="life", daemon=True).start()
+    """Serve, in the worker process."""
+    Thread(target=_send_heartbeats, args=(life,), name="heartbeat", daemon=True).start()
     try:
         server = make_server(settings)
     except DropserveError as error:
@@ -172,8 +172,8 @@ def _work(settings: Settings, sockets: list[socket.socket], life: Connection) ->
     end_unless_started(server)
 
 
-def _show_life(life: Connection) -> None:
-    """Show the supervisor that this process runs; where there is no supervisor any more, stop."""
+def _send_heartbeats(life: Connection) -> None:
+    """Send heartbeats to the supervisor, and stop the process if the supervisor has ended."""
     with suppress(OSError):
         while True:
             life.send_bytes(b".")

@@ -11,11 +11,11 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError, Message
 
 from service import errors
-from service.access.admission import NOBODY_THERE, Admission
+from service.access.admission import DISCONNECTED, Admission
 from service.access.certificate import Certificate
 from service.access.keys import KeyScope
 from service.access.listening import format_host
-from service.access.refusals import MISTAKE, error_reply
+from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.api.requests import parse_version
 from service.config import Settings
 from service.engine.engine import Engine
@@ -202,11 +202,11 @@ def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethod
         except DropserveError as error:
             return await _refuse(call, error)
         except asyncio.CancelledError:
-            call.status = NOBODY_THERE
+            call.status = DISCONNECTED
             raise
         except Exception as error:
             log.error("unexpected error", path=call.path, exc_info=error)
-            return await _refuse(call, DropserveError(MISTAKE))
+            return await _refuse(call, DropserveError(INTERNAL_ERROR))
         finally:
             admission.end(call)
 

@@ -1,7 +1,7 @@
-"""Several processes as one service: what each counted lies in a file that the others read.
+"""Share counters between the workers of one service, through one file per worker.
 
-A worker claims the lowest free number with a file lock, which the kernel frees however the worker ends. Its
-successor claims the number again and counts on from there, so that no counter ever falls.
+A worker claims the lowest free number with a file lock, which the kernel releases however the worker ends. Its
+successor claims the number again and continues its counters, so that no counter ever falls.
 """
 
 import fcntl
@@ -17,41 +17,43 @@ _decoder = msgspec.msgpack.Decoder(list[tuple[Key, list[float]]])
 
 
 class Slot:
-    """A worker's number, and the numbers of all workers."""
+    """A worker's number and file of counters."""
 
     def __init__(self, folder: Path) -> None:
+        """Claim a number in the shared folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.number, self._lock = _claim(folder)
         self._file = folder / f"{self.number}.counted"
         self.inherited = keep_counted(_read(self._file))
-        """What its predecessor counted."""
+        """The counters of its predecessor."""
 
     def write(self, numbers: Numbers) -> None:
-        """Let the others know; they see the old numbers or the new ones, never half of each."""
+        """Write the numbers for the other workers, atomically."""
         _write(self._file, numbers)
 
     def read_others(self) -> list[Numbers]:
-        """What the other workers last wrote."""
+        """Return the numbers last written by the other workers."""
         return [_read(file) for file in sorted(self._folder.glob("*.counted")) if file != self._file]
 
     def close(self, numbers: Numbers) -> None:
-        """Leave what was counted; what was only so for the moment is no longer."""
+        """Leave the counters to a successor, without gauges, and release the number."""
         self.write(keep_counted(numbers))
         os.close(self._lock)
 
 
 class SupervisorCount:
-    """What is counted of the workers by the process that keeps them, for the workers to show with their own numbers."""
+    """The supervisor's counters of its workers, which they expose with their own numbers."""
 
     def __init__(self, folder: Path) -> None:
+        """Write the counters to the shared folder, from 0."""
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "supervisor.counted"
         self._numbers: Numbers = {(WORKER_DEATHS.name,): [0.0]}
         _write(self._file, self._numbers)
 
     def count(self, family: Family) -> None:
-        """A counter without labels rises."""
+        """Increase a counter without labels."""
         self._numbers[(family.name,)][0] += 1
         _write(self._file, self._numbers)
 
@@ -63,7 +65,7 @@ def _write(file: Path, numbers: Numbers) -> None:
 
 
 def _claim(folder: Path) -> tuple[int, int]:
-    """The lowest number that no living worker has, and the lock that says so."""
+    """Claim the lowest free number, and return it with the descriptor of its lock."""
     for number in count():
         lock = os.open(folder / f"{number}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -72,7 +74,7 @@ def _claim(folder: Path) -> tuple[int, int]:
             os.close(lock)
         else:
             return number, lock
-    raise AssertionError("numbers do not end")
+    raise AssertionError("unreachable")
 
 
 def _read(file: Path) -> Numbers:

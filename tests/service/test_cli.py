@@ -205,7 +205,7 @@ def test_a_wrong_model_is_told_which_there_are(published: Path) -> None:
 @pytest.mark.parametrize("option", ["--samples", "--seed"])
 def test_options_of_uncertainty_need_it(model: Path, option: str) -> None:
     message = error_of(run("predict", "-", "--model", model, option, "5", stdin=b"1,2,3,4"), code=2)
-    assert message == "--samples and --seed go with --uncertainty"
+    assert message == "--samples and --seed require --uncertainty"
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ run_server(Settings(port=0, drain_timeout=0.5))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert b"the process did not end in its time, and is ended" in done.stderr
+    assert b"the process did not end in time and is aborted" in done.stderr
 
 
 def shell(*arguments: str, **options: Any) -> subprocess.CompletedProcess[bytes]:

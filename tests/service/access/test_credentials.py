@@ -99,7 +99,7 @@ def test_keys_and_certificates_are_read_again(tmp_path: Path, published: Path, f
 
         files.keys.write_text("nonsense")
         files.certificate.write_text("nonsense")
-        hang_up(running, "not read again, the former stays", 2 * workers)
+        hang_up(running, "not read again, the previous one stays", 2 * workers)
         assert (serial_at(port), serial_at(grpc_port)) == (second_serial, second_serial)
         running.client.get("/v1/models", headers={"x-api-key": second_key}).raise_for_status()
         assert running.stop() == 0

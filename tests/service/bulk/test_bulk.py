@@ -273,9 +273,9 @@ def test_files_that_are_none(score: Any, tmp_path: Path) -> None:
 
 
 def test_options_that_do_not_go_together(score: Any, out: Path) -> None:
-    assert "go with --uncertainty" in error_of(score("--samples", "5"), code=2)
+    assert "require --uncertainty" in error_of(score("--samples", "5"), code=2)
     assert "--seed" in error_of(score("--uncertainty", "--seed", "random"), code=2)
-    assert "--workers goes with --ray" in error_of(score("--workers", "2"), code=2)
+    assert "--workers requires --ray" in error_of(score("--workers", "2"), code=2)
     assert "--keep nobody" in error_of(score("--keep", "nobody"))
     assert not out.exists()  # so that the command can be corrected
     assert score().exit_code == 0

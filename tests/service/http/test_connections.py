@@ -204,7 +204,7 @@ def test_a_request_names_one_host(client: httpx.Client, request_: bytes, status:
     ("request_", "reason"),
     [
         (b"GET /healthz HTTP/1.1\r\n\r\n", "host: expected one, found 0"),
-        (b"GET /healthz\r\n\r\n", "expected HTTP/1.1 behind the path"),
+        (b"GET /healthz\r\n\r\n", "expected HTTP/1.1 after the path"),
         (b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "transfer-encoding: expected none"),
         (b"FETCH / HTTP/1.1\r\nhost: toy\r\n\r\n", "Invalid method"),
         (b"POST / HTTP/1.1\r\nhost: toy\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", "Content-Length"),

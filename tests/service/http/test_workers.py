@@ -66,7 +66,7 @@ def test_workers_share_settings_counts_and_an_end(tmp_path: Path, published: Pat
         pids = worker_pids(running)
         assert running.stop() == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-        [death] = running.said("a worker died, and is replaced")
+        [death] = running.said("a worker died and is replaced")
         assert (death["level"], death["reason"]) == ("warning", "SIGKILL")
     assert not [line for line in running.log() if line["level"] == "error"]
 
@@ -189,7 +189,7 @@ def test_a_worker_that_hangs_keeps_nobody_waiting(tmp_path: Path, published: Pat
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(SILENCE / 2) == 0
         assert not Path(f"/proc/{hanging}").exists()
-        assert [line["pid"] for line in running.said("a worker did not end in its time, and was killed")] == [hanging]
+        assert [line["pid"] for line in running.said("a worker did not end in time and was killed")] == [hanging]
 
 
 def test_workers_stop_where_their_supervisor_is_gone(tmp_path: Path, published: Path) -> None:
