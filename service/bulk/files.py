@@ -1,4 +1,4 @@
-"""A file of rows → arrays by input name, as a model takes them, whatever the file's format."""
+"""Read a file of rows, in any format, as arrays by input name for a model."""
 
 import sys
 from codecs import BOM_UTF8
@@ -35,7 +35,10 @@ def read_rows(
     dialect: Dialect = PLAIN,
     rows: NDArray[np.int64] | None = None,
 ) -> dict[str, Array]:
-    """Return what the model takes of all rows of a file of this format, or of some; raises InvalidRequest."""
+    """Return an array (rows, …) for each input of the model, of all rows of a file or those given.
+
+    Raises InvalidRequest.
+    """
     if table := as_table(content, kind, manifest, dialect):
         arrays = fit_table(table, manifest, rows)
     else:
@@ -45,7 +48,7 @@ def read_rows(
 
 
 def as_table(content: bytes | Path, kind: Format, manifest: Manifest, dialect: Dialect = PLAIN) -> Table | None:
-    """Return the columns of a file; None of one that has a model's inputs as arrays. Raises InvalidRequest."""
+    """Return a file as a table, or None for one with arrays of the model's inputs. Raises InvalidRequest."""
     if isinstance(content, bytes) and (
         kind not in TABLES or (kind == "jsonl" and not _is_by_feature(content, manifest))
     ):
@@ -55,7 +58,7 @@ def as_table(content: bytes | Path, kind: Format, manifest: Manifest, dialect: D
 
 
 def read_request(content: bytes | Path, kind: Format, question: type[Question]) -> Question:
-    """Return what a JSON file asks for beside its rows; nothing where there are only rows. Raises InvalidRequest."""
+    """Return the options in a JSON file beside its rows; other files have none. Raises InvalidRequest."""
     if isinstance(content, Path) or kind != "json" or not _is_request(content):
         return question(inputs=msgspec.Raw())
     try:
@@ -81,25 +84,25 @@ def _is_request(content: bytes) -> bool:
 
 
 def _read_json(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """The body of a request, or the bare list of rows."""
+    """Read the body of a request, or a bare list of rows."""
     request = decode_request(content, UncertaintyRequest) if _is_request(content) else None
     inputs = request.inputs if request else decode_request(content, msgspec.Raw)
     return decode_inputs(inputs, manifest, sys.maxsize)
 
 
 def _is_by_feature(content: bytes, manifest: Manifest) -> bool:
-    """Whether the lines of JSON are rows of a table: no objects of the inputs by name, and no nested lists."""
+    """Return whether JSON Lines are rows of a table, rather than objects of inputs by name or nested lists."""
     if len(manifest.inputs) > 1 or len(manifest.inputs[0].shape) != 1 or not manifest.features:
         return False
     _, first = next(numbered_lines(content), (0, b"[]"))
     try:
         return manifest.inputs[0].name not in msgspec.json.decode(first, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a list, or what the table's reader refuses
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a list, or invalid for the table's reader
         return True
 
 
 def _read_json_lines(content: bytes, manifest: Manifest) -> dict[str, Array]:
-    """A line a row: the values of the only input, or an object of the inputs by name."""
+    """Read one row per line: the values of the only input, or an object of inputs by name."""
     rows = [_read_json_line(number, line, manifest) for number, line in numbered_lines(content)]
     inputs = {
         spec.name: msgspec.Raw(b"[" + b",".join(row[spec.name] for row in rows) + b"]") for spec in manifest.inputs
@@ -108,7 +111,7 @@ def _read_json_lines(content: bytes, manifest: Manifest) -> dict[str, Array]:
 
 
 def _read_json_line(number: int, line: bytes, manifest: Manifest) -> dict[str, msgspec.Raw]:
-    """The JSON of a row of each input."""
+    """Return the JSON of a row's inputs, by name."""
     names = [spec.name for spec in manifest.inputs]
     try:
         value = decode_request(line, msgspec.Raw)

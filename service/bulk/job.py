@@ -1,4 +1,4 @@
-"""A whole job: plan, do what is not there yet, say so when all is."""
+"""Run a scoring job: plan it, do its missing pieces, and mark it as complete."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -22,22 +22,23 @@ from service.progress import progress
 
 
 class Tally(NamedTuple):
-    """What a run of a job did."""
+    """The result of a run of a job."""
 
     pieces: int
     before: int
-    """Pieces that were there already."""
+    """Pieces done by earlier runs."""
     rows: int
     seconds: float
     processor_seconds: float
-    """Of the processes that did the pieces, together."""
+    """Processor seconds of all processes that did the pieces."""
 
     def __str__(self) -> str:
-        there = f"{self.pieces} pieces" + (f", {self.before} of them from before" if self.before else "")
+        """Return pieces, rows and speed in one line."""
+        pieces = f"{self.pieces} pieces" + (f", {self.before} of them from before" if self.before else "")
         if not self.rows:
-            return there
+            return pieces
         return (
-            f"{there}; {self.rows} rows in {self.seconds:.1f} s: {self.rows / self.seconds:.0f} rows/s,"
+            f"{pieces}; {self.rows} rows in {self.seconds:.1f} s: {self.rows / self.seconds:.0f} rows/s,"
             f" {self.rows / self.processor_seconds:.0f} for each second of a core"
         )
 
@@ -52,10 +53,10 @@ def score_files(
     on_ray: bool = False,
     workers: int | None = None,
 ) -> Tally:
-    """Answers to the rows of all files. A job that broke off is taken up where it did.
+    """Score the rows of all files, and resume an interrupted job.
 
-    Raises InvalidInput for a folder of another job, for rows that have no answer, and for Ray where it is not
-    installed; UnknownModel or InvalidModel; OSError.
+    Raises InvalidInput for a folder of another job, for rows without an answer, and if Ray is not installed;
+    UnknownModel, InvalidModel and OSError.
     """
     folder = choose_model(model, settings)
     engine = load_model(folder, MaskCache(settings.mask_cache_bytes))
@@ -83,7 +84,7 @@ def _run(plan: Plan, out: Store, do: Callable[[Sequence[Piece]], Iterator[Done]]
 
 
 def _score_here(engine: Engine, plan: Plan, out: Store, todo: Sequence[Piece]) -> Iterator[Done]:
-    """One after the other, in this process."""
+    """Score one piece after another in this process."""
     for piece in todo:
         yield score_piece(engine, plan.question, piece, out)
 

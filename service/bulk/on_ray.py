@@ -1,7 +1,7 @@
-"""The door to Ray: the pieces of a job on as many processes, of as many machines, as a cluster has.
+"""Score the pieces of a job on the processes and machines of a Ray cluster; the only module that imports ray.
 
-Ray Data keeps a pool of actors, each with the model loaded, and asks a piece again elsewhere when one dies. A piece
-done twice is the same file under the same name, so nothing is there twice.
+Ray Data keeps a pool of actors with the model loaded, and repeats a piece if its actor dies. A piece done twice is the
+same file under the same name, so no row is written twice.
 """
 
 import logging
@@ -25,14 +25,15 @@ class Worker:
     """An actor of the pool."""
 
     def __init__(self, plan: Plan, out: str, model: str | None, settings: Settings) -> None:
+        """Load the model. Raises InvalidInput unless it is the plan's."""
         self._plan = plan
         self._out = Store(out)
         self._engine = load_model(choose_model(model, settings), MaskCache(settings.mask_cache_bytes))
         if self._engine.key != plan.key:
-            raise InvalidInput(f"{plan.model}/{plan.version}: this machine has another under the name", field="model")
+            raise InvalidInput(f"{plan.model}/{plan.version}: this machine has another by this name", field="model")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A refusal is an answer too: Ray would wrap it, and ask again."""
+        """Score a piece; an error is returned rather than raised, as Ray would retry the piece."""
         piece = Piece(**row)
         try:
             return {"refusal": "", **score_piece(self._engine, self._plan.question, piece, self._out)._asdict()}
@@ -43,7 +44,7 @@ class Worker:
 def score_on_ray(
     plan: Plan, out: Store, model: str | None, settings: Settings, workers: int | None, todo: Sequence[Piece]
 ) -> Iterator[Done]:
-    """Do the pieces on the cluster that RAY_ADDRESS names, else on one of this machine; in the order they end.
+    """Score the pieces on the cluster of RAY_ADDRESS, or on a local one; yield them in order of completion.
 
     Raises InvalidInput as `score_piece` does.
     """
@@ -61,5 +62,5 @@ def score_on_ray(
 
 
 def _room() -> int:
-    """For how many actors the cluster has processors now."""
+    """Return the number of actors for which the cluster has processors."""
     return max(1, int(ray.cluster_resources().get("CPU", 1.0)))

@@ -1,9 +1,9 @@
-"""What a job of scoring is: the model, the question, the files, and so the pieces, one a row group of Parquet.
+"""The plan of a scoring job: the model, the options and the files, with one piece per row group of Parquet.
 
 A file of another format is one group.
 
-The plan is written into the folder of answers before the first of them. A rerun plans again: if the two agree, what is
-there is part of the same job, and only what is missing is done.
+The plan is written to the folder of answers before the first answer. A rerun plans again: if both plans agree, the
+existing answers belong to the same job, and only missing pieces are done.
 """
 
 from typing import NamedTuple
@@ -21,23 +21,23 @@ from service.rows.dialect import Dialect
 
 PLAN = "_plan.json"
 SUCCESS = "_SUCCESS"
-"""There once all answers are, as Hadoop and Spark write it."""
+"""The marker of a complete job, as written by Hadoop and Spark."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is asked about every row."""
+    """The options of a job, the same for every row."""
 
     samples: int | None = None
-    """Thinned networks; None: only the deterministic answer."""
+    """Number of samples; None: only the deterministic answer."""
     seed: int = 0
     keep: tuple[str, ...] = ()
-    """Columns to be copied beside the answers."""
+    """Columns to copy beside the answers."""
     dialect: Dialect = PLAIN
-    """What is said of files of text."""
+    """The options of text files."""
 
     @property
     def sampling(self) -> Sampling | None:
-        """As engines take it."""
+        """The options of sampling for an engine."""
         return None if self.samples is None else Sampling(self.samples, self.seed)
 
 
@@ -47,22 +47,22 @@ class Source(msgspec.Struct, frozen=True):
     place: str
     state: str
     groups: tuple[int, ...]
-    """Rows of each row group."""
+    """The number of rows of each row group."""
 
 
 class Piece(NamedTuple):
-    """A row group of a file, whose answers are a file of their own."""
+    """A row group of a file, with one file of answers."""
 
     name: str
     place: str
     group: int
     first: int
-    """The number of its first row in the file."""
+    """The number of the first row in the file."""
     rows: int
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """All that the answers depend on."""
+    """Everything that determines the answers."""
 
     model: str
     version: int
@@ -72,11 +72,11 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> ModelKey:
-        """Which model answers."""
+        """The identity of the model."""
         return ModelKey(self.model, self.version, self.digest)
 
     def pieces(self) -> list[Piece]:
-        """In the order of the rows; those of no rows are left out."""
+        """Return the pieces in the order of the rows, without empty ones."""
         return [
             Piece(f"part-{number:05}-{group:05}.parquet", source.place, group, sum(source.groups[:group]), rows)
             for number, source in enumerate(self.sources)
@@ -86,26 +86,26 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_plan(model: ModelKey, manifest: Manifest, question: Question, inputs: str) -> Plan:
-    """Look at all files. Raises InvalidInput where there are none, or one is not Parquet or lacks a column."""
+    """Return the plan of a job. Raises InvalidInput without files, or for one that is invalid or lacks a column."""
     sources = tuple(Source(place, state, _groups(place, manifest, question)) for place, state in find(inputs))
     return Plan(*model, question, sources)
 
 
 def take_up(plan: Plan, out: Store) -> list[Piece]:
-    """The pieces that are still to be done. Raises InvalidInput when the folder holds answers of another job."""
-    there = out.names()
-    if PLAN in there:
+    """Start or resume a job, and return its missing pieces. Raises InvalidInput for a folder of another job."""
+    names = out.names()
+    if PLAN in names:
         _check_same(msgspec.json.decode(out.read(PLAN), type=Plan), plan)
-    elif there:
-        raise InvalidInput(f"--out: expected an empty folder, or one of this job; found {min(there)}", field="out")
+    elif names:
+        raise InvalidInput(f"--out: expected an empty folder, or one of this job; found {min(names)}", field="out")
     else:
         with out.writing(PLAN) as file:
             file.write(msgspec.json.format(msgspec.json.encode(plan)))
-    return [piece for piece in plan.pieces() if piece.name not in there]
+    return [piece for piece in plan.pieces() if piece.name not in names]
 
 
 def finish(plan: Plan, out: Store) -> None:
-    """Say that all is there. Raises InvalidInput, which would be a mistake of ours, when it is not."""
+    """Mark the job as complete. Raises InvalidInput for a missing file, which does not happen without a bug."""
     missing = {piece.name for piece in plan.pieces()} - out.names()
     if missing:
         raise InvalidInput(f"{min(missing)}: was not written; run the same command again", missing=len(missing))
@@ -127,12 +127,12 @@ def _check_same(before: Plan, now: Plan) -> None:
     was, found = _facts(before), _facts(now)
     for name in {**was, **found}:
         if was.get(name) != found.get(name):
-            change = f"{name} was {was.get(name, 'not there')}, and is {found.get(name, 'not there')}"
-            raise InvalidInput(f"--out: holds answers of another job: {change}; give another folder", field="out")
+            change = f"{name} was {was.get(name, 'absent')}, and is {found.get(name, 'absent')}"
+            raise InvalidInput(f"--out: has answers of another job: {change}; use another folder", field="out")
 
 
 def _facts(plan: Plan) -> dict[str, object]:
-    """All that must be the same, by what it is called."""
+    """Return everything that must be the same, by its name in messages."""
     facts: dict[str, object] = {"model": f"{plan.model}/{plan.version}", "its manifest": plan.digest}
     facts |= msgspec.structs.asdict(plan.question)
     return facts | {source.place: f"{source.state} in groups of {source.groups}" for source in plan.sources}

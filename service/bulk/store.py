@@ -1,4 +1,4 @@
-"""Files, wherever fsspec finds them: a folder, S3, Google Cloud Storage, HTTP …"""
+"""Files in any store of fsspec: a folder, S3, Google Cloud Storage, HTTP, …"""
 
 import secrets
 from collections.abc import Iterator
@@ -10,36 +10,37 @@ import fsspec
 from service.errors import InvalidInput
 
 BESIDE = "_beside-"
-"""How the name of a file begins that is being written. Readers of a folder of Parquet pass over `_…`."""
+"""The start of the names of incomplete files; readers of Parquet folders ignore names with `_`."""
 
 
 class Store:
     """The files below a folder or a URL."""
 
     def __init__(self, place: str) -> None:
+        """Open a folder or URL. Raises InvalidInput for an invalid URL or a missing package."""
         try:
             self._files, root = fsspec.url_to_fs(place)
         except (ValueError, ImportError) as error:
             raise InvalidInput(f"{place}: {error}", field="out") from None
         self._root = root.rstrip("/")
         self.place: str = self._files.unstrip_protocol(self._root)
-        """The same for any process."""
+        """The full URL, the same for every process."""
 
     def names(self) -> set[str]:
-        """Of what is there; nothing where the folder is not there yet."""
+        """Return the names of all files; none for a folder that does not exist yet."""
         self._files.invalidate_cache()
         if not self._files.exists(self._root):
             return set()
         return {path.rpartition("/")[2] for path in self._files.ls(self._root, detail=False)}
 
     def read(self, name: str) -> bytes:
-        """Raises FileNotFoundError."""
+        """Return the content of a file. Raises FileNotFoundError."""
         content: bytes = self._files.cat_file(self._path(name))
         return content
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """A file that is there under its name once it is whole, and not before."""
+        """Yield a file to write, which gets its name once it is complete."""
         self._files.makedirs(self._root, exist_ok=True)
         beside = self._path(f"{BESIDE}{secrets.token_hex(8)}-{name}")
         try:
@@ -52,7 +53,7 @@ class Store:
             raise
 
     def sweep(self) -> None:
-        """Remove what processes that died were writing."""
+        """Remove incomplete files of processes that died."""
         for name in self.names():
             if name.startswith(BESIDE):
                 self._files.rm_file(self._path(name))
@@ -62,9 +63,9 @@ class Store:
 
 
 def find(pattern: str) -> list[tuple[str, str]]:
-    """The files of a path, of a pattern such as `rows/*.csv`, or Parquet files of a folder: (place, state), by name.
+    """Return (place, state) of the files of a path, a pattern such as `rows/*.csv`, or a folder of Parquet, by name.
 
-    The state changes when the file does. Raises InvalidInput when there is none.
+    The state changes with the file. Raises InvalidInput if there is none.
     """
     try:
         files, path = fsspec.url_to_fs(pattern)
@@ -77,13 +78,13 @@ def find(pattern: str) -> list[tuple[str, str]]:
 
 
 def open_file(place: str) -> IO[bytes]:
-    """A file that was found. Raises OSError."""
+    """Open a file for reading. Raises OSError."""
     files, path = fsspec.url_to_fs(place)
     file: IO[bytes] = files.open(path, "rb")
     return file
 
 
 def _state(info: dict[str, Any]) -> str:
-    """Bytes, and whatever the store has that changes with the content."""
+    """Return the bytes, and a field of the store that changes with the content."""
     changes = (info[name] for name in ("ETag", "etag", "mtime", "LastModified", "updated") if info.get(name))
     return f"{info['size']} bytes, {next(changes, 'of unknown time')}"

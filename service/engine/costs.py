@@ -1,4 +1,4 @@
-"""How long work will take: measured at warm-up, so that a scheduler can choose, and refuse, before it begins."""
+"""Estimate how long work takes, from measurements at warm-up, so that a scheduler can order or refuse it."""
 
 from collections.abc import Callable
 from time import perf_counter, process_time
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 
 class Cost(NamedTuple):
-    """Work on n things, cut into runs of at most `per_run`, takes a constant a run and as much again for each."""
+    """A linear cost in seconds: `each` per item, and `run` per run of at most `per_run` items."""
 
     each: float = 0.0
     run: float = 0.0
     per_run: int = 1
 
     def seconds(self, count: int) -> float:
-        """About as long as this many take."""
+        """Return the estimated seconds for this many items."""
         runs = -(-count // self.per_run)
         return count * self.each + runs * self.run
 
 
 def measure(work: Callable[[int], object], few: int, many: int) -> Cost:
-    """The line through the times of a few things and of many, as one run."""
+    """Return the line through the times of runs with few and with many items."""
     first = _seconds(lambda: work(few))
     if many <= few:
         return Cost(each=first / few, per_run=few)
@@ -28,9 +28,9 @@ def measure(work: Callable[[int], object], few: int, many: int) -> Cost:
 
 
 def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """The shortest of a few runs; the first, which allocates, is not counted.
+    """Return the shortest time of a few runs, without the first, which allocates memory.
 
-    Time on the clock, or on the processor where that is less: another process that has it must not make us slow.
+    A run counts by the clock, or by processor time where that is less, so that other processes do not matter.
     """
     work()
     times = []

@@ -1,7 +1,7 @@
-"""How work is cut into runs of a graph and parts of an answer; the cuts change no answer.
+"""Cut work into runs of a graph and parts of an answer, without a change of any answer.
 
-They follow from what the graph computes and never from a measured time, so that they are the same on every machine:
-some operators round otherwise for one row than for many.
+Cuts depend on the graph's computation and never on a measured time, so that they are the same on every machine: some
+operators round differently for one row than for many.
 """
 
 from collections.abc import Iterator
@@ -10,24 +10,22 @@ from service.engine.masks import LEAD, PASSES_PER_BLOCK
 from service.model.manifest import Manifest, Work
 
 MULTIPLY_ADDS_PER_RUN = 2**30
-"""Some ten milliseconds of one core: the longest that a run keeps others waiting. Shorter ones stream the weights of a
-large layer from memory more often than they need: at 2**28 a network 1024 wide took a quarter more time.
-"""
+"""About ten milliseconds of one core, for which a run delays other work. Shorter runs read the weights of large layers
+from memory too often: at 2**28 a network 1024 wide took a quarter longer."""
 BYTES_PER_RUN = 2**26
-"""Written by a run on its way: as much memory as it may need, and again a few milliseconds."""
+"""Bytes of a run's intermediate results, which bound its memory, and again take a few milliseconds."""
 VALUES_PER_PART = 2**18
 """Passes × rows × outputs that are drawn before they are summarised."""
 VALUES_PER_SUMMARY = 2**14
-"""Passes × rows × outputs that are summarised at a time: 128 kB stay in the processor's cache, and larger
-arrays come fresh from the system at each step of a formula, which took longer than the formula.
-"""
+"""Passes × rows × outputs that are summarised at a time: 128 kB fit into the processor's cache, while the allocation of
+larger arrays took longer than the computation."""
 MAX_ROW_PASSES_PER_RUN = 2048
 
 
 def row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
-    """How many rows × passes make a run.
+    """Return the number of rows × passes of a run.
 
-    Where the manifest does not tell what a row costs, the graph's size stands for its multiply-adds, 4 bytes a weight.
+    Without `work` in the manifest, the multiply-adds are estimated from the graph's size, at 4 bytes a weight.
     """
     work = manifest.work or Work(multiply_adds=max(1, graph_bytes // 4), bytes=1)
     longest = min(MULTIPLY_ADDS_PER_RUN // work.multiply_adds, BYTES_PER_RUN // work.bytes, MAX_ROW_PASSES_PER_RUN)
@@ -35,24 +33,24 @@ def row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
 
 
 def rows_per_part(passes: int, manifest: Manifest, row_passes: int) -> int:
-    """As many rows as make runs of a good length, and not too many samples to keep."""
+    """Return the number of rows of a part, for full runs and a bounded number of samples in memory."""
     by_run = row_passes // (1 + min(passes, PASSES_PER_BLOCK))  # the leading pass goes with them
     return max(1, min(by_run, VALUES_PER_PART // (passes * manifest.output.shape[0])))
 
 
 def rows_per_summary(passes: int, manifest: Manifest) -> int:
-    """As many rows as are summarised at a time."""
+    """Return the number of rows to summarise at a time."""
     return max(1, VALUES_PER_SUMMARY // (passes * manifest.output.shape[0]))
 
 
 def cut_rows(rows: int, longest: int) -> Iterator[slice]:
-    """Rows in pieces."""
+    """Yield slices of at most `longest` rows."""
     for first in range(0, rows, longest):
         yield slice(first, min(first + longest, rows))
 
 
 def cut_passes(start: int, stop: int, longest: int, block: int) -> Iterator[tuple[int, int]]:
-    """Passes in runs, none of which straddles a block of masks. LEAD goes with the first run if there is room."""
+    """Yield (start, stop) of runs of passes, none across two blocks of masks; LEAD joins the first run if it fits."""
     if start == LEAD and longest < 2:
         yield LEAD, 0
         start = 0

@@ -1,6 +1,6 @@
-"""What to do with an answer: accept it or refer it to a person; and which answers cannot be ruled out.
+"""Accept answers or refer them to a person, and conformal sets and intervals.
 
-All by thresholds that were fitted on validation data when the model was trained, and are in its manifest.
+All use thresholds in the manifest, which were fitted on calibration data.
 """
 
 from typing import NamedTuple
@@ -15,18 +15,19 @@ from service.model.manifest import AbstentionThreshold, ConformalQuantile, Manif
 
 
 class Decision(NamedTuple):
-    """Which rows to accept, and by which threshold."""
+    """The accepted rows, and the threshold that decided."""
 
     threshold: AbstentionThreshold
     accepted: NDArray[np.bool_]
-    """(rows,)."""
+    """(rows,): whether each row is accepted."""
 
 
 def decide(
     manifest: Manifest, sampling: Sampling, uncertainty: Uncertainty, error_rate: float | None = None
 ) -> Decision | None:
-    """Accept or refer each row; None where that is not known: of regressions, of models without a threshold, and
-    where the network was changed. Raises InvalidInput for an error rate that the model has no threshold for.
+    """Accept or refer each row; None for regressions, models without thresholds, and changed networks.
+
+    Raises InvalidInput for an error rate without a threshold.
     """
     threshold = None if sampling.changes_network else choose_threshold(manifest, error_rate)
     if threshold is None or not isinstance(uncertainty, ClassUncertainty):
@@ -35,10 +36,10 @@ def decide(
 
 
 def choose_threshold(manifest: Manifest, error_rate: float | None) -> AbstentionThreshold | None:
-    """The model's threshold for this error rate; None if it has none.
+    """Return the model's threshold for this error rate, or None for a model without thresholds.
 
-    Where no rate is asked for: that for the highest rate at which some rows are referred, as one that accepts
-    everything decides nothing. Raises InvalidInput for an error rate that it has no threshold for.
+    Without an error rate it is that of the highest rate at which some rows are referred, as a threshold that accepts
+    all rows decides nothing. Raises InvalidInput for an error rate without a threshold.
     """
     if error_rate is None:
         deciding = [threshold for threshold in manifest.abstention if threshold.coverage < 1]
@@ -50,7 +51,7 @@ def choose_threshold(manifest: Manifest, error_rate: float | None) -> Abstention
 
 
 def choose_quantile(manifest: Manifest, coverage: float) -> ConformalQuantile:
-    """The model's conformal quantile for this coverage; raises InvalidInput when it has none."""
+    """Return the model's conformal quantile for this coverage. Raises InvalidInput if it has none."""
     known = {quantile.coverage: quantile for quantile in manifest.conformal}
     if coverage not in known:
         raise _unknown("coverage", coverage, list(known))
@@ -58,24 +59,23 @@ def choose_quantile(manifest: Manifest, coverage: float) -> ConformalQuantile:
 
 
 def accept(predictive_entropy: Float64, threshold: AbstentionThreshold) -> NDArray[np.bool_]:
-    """Which rows to accept: (rows,)."""
+    """Return whether to accept each row: (rows,)."""
     return predictive_entropy <= threshold.threshold
 
 
 def prediction_sets(probabilities: Float64, quantile: ConformalQuantile) -> NDArray[np.bool_]:
-    """Which classes belong to each row's set: deterministic probabilities (rows, classes) → the same shape."""
+    """Return the classes in each row's set, from deterministic probabilities, both (rows, classes)."""
     return 1 - probabilities <= quantile.quantile
 
 
 def half_widths(values: Float64, noise_std: Float64 | None, quantile: ConformalQuantile) -> Float64:
-    """Of the intervals about a regression's deterministic values: all (rows, outputs), in the target's unit.
+    """Return half the widths of the intervals about a regression's values, all (rows, outputs), in the target's unit.
 
-    The quantile itself, or where the noise is learned times that of each row, so that a row that is known to
-    be noisy gets a wide one.
+    They are the quantile itself, or with learned noise its product with each row's noise.
     """
     return np.full_like(values, quantile.quantile) if noise_std is None else noise_std * quantile.quantile
 
 
-def _unknown(field: str, asked: float, known: list[float]) -> InvalidInput:
+def _unknown(field: str, given: float, known: list[float]) -> InvalidInput:
     expected = f"one of {', '.join(map(str, known))}" if known else "none, since the model was published without"
-    return InvalidInput(f"{field}: expected {expected}; found {asked:g}", field=field, expected=known)
+    return InvalidInput(f"{field}: expected {expected}; found {given:g}", field=field, expected=known)

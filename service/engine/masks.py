@@ -1,16 +1,15 @@
-"""Seed → dropout masks. The masks of pass t depend on (seed, site, t, p) and on nothing else.
+"""Draw dropout masks from a seed; the masks of pass t depend on (seed, site, t, p) alone.
 
 A unit of a site is dropped in pass t when u < p, where u = 0.b₁b₂b₃… is a uniform number written in
 binary. Its digits come from a counter-based generator (Philox 4x64; Salmon et al. 2011), keyed by
-(seed, site) and addressed by (digit, pass, unit): no state, so any pass can be made without those
-before it. What follows:
+(seed, site) and addressed by (digit, pass, unit). It has no state, so any pass can be drawn without the earlier ones.
+Consequences:
 
-- the first 32 passes of 100 are the 32 passes; how the passes are cut into chunks, which rows stand
-  in the batch and which process does the work change nothing;
-- only the digits that p has are drawn: for p = 1/2 that is one bit a unit, 64 units a word;
-- at the same seed a higher p drops the same units and some more, so that a slider over p moves smoothly.
+- 32 passes are the first 32 of 100; chunks of passes, other rows of the batch and the process change nothing;
+- only the digits of p are drawn: for p = 1/2 that is one bit a unit, 64 units a word;
+- with the same seed a higher p drops the same units and more, so that answers change smoothly with p.
 
-p is taken to 24 binary digits, which is the resolution of float32.
+p is rounded to 24 binary digits, the resolution of float32.
 """
 
 import math
@@ -31,21 +30,21 @@ WORDS_PER_BLOCK = 4
 UNITS_PER_BLOCK = 64 * WORDS_PER_BLOCK
 PASSES_PER_BLOCK = 128
 LEAD = -1
-"""The pass before the first: all units are kept, unscaled, so that it does what the network without dropout does."""
+"""The deterministic pass, before the first: it keeps all units, unscaled, like the network without dropout."""
 BLOCK_BYTES = 2**22
-"""A block of large masks has fewer passes, so that it can grow, and be forgotten, in small pieces."""
+"""The size of a cached block; blocks of large masks have fewer passes."""
 
 BlockKey = tuple[int, int, float, tuple[int, ...], int]
 """Seed, site, p, shape of a mask, first pass of the block."""
 
 
 def keep_scale(p: float) -> np.float32:
-    """What a kept unit is multiplied by, so that the expected activation stays the same: 1/(1-p)."""
+    """Return the factor of a kept unit, 1/(1-p), which keeps the expected activation."""
     return np.float32(1.0 / (1.0 - p))
 
 
 def draw_masks(seed: int, site: int, p: float, shape: Sequence[int], start: int, stop: int) -> Float32:
-    """The masks of passes start … stop-1 at one site: (stop-start, 1, *shape), each 0 or 1/(1-p)."""
+    """Return the masks of passes start … stop-1 at one site: (stop-start, 1, *shape), each value 0 or 1/(1-p)."""
     units = math.prod(shape)
     dropped = _dropped_bits(seed, site, p, units, start, stop)  # (passes, words)
     octets = np.take(_octet_table(p), dropped.view(np.uint8))  # (passes, bytes) of eight float32 each
@@ -54,10 +53,10 @@ def draw_masks(seed: int, site: int, p: float, shape: Sequence[int], start: int,
 
 
 def _dropped_bits(seed: int, site: int, p: float, units: int, start: int, stop: int) -> NDArray[np.uint64]:
-    """One bit a unit, set where u < p, little-endian: (passes, words).
+    """Return one bit a unit, set where u < p, little-endian: (passes, words).
 
-    Compares digit by digit, from the last digit of p up: at a 1 of p, u is below p if its digit is 0 or
-    if what follows is below; at a 0 of p, if its digit is 0 and what follows is below.
+    u and p are compared digit by digit, from the last digit of p up: at a 1 of p, u is below p if its digit is 0 or
+    if its later digits are below those of p; at a 0 of p, if its digit is 0 and its later digits are below.
     """
     blocks = -(-units // UNITS_PER_BLOCK)
     shape = (stop - start, blocks * WORDS_PER_BLOCK)
@@ -71,7 +70,7 @@ def _dropped_bits(seed: int, site: int, p: float, units: int, start: int, stop: 
 
 
 def _digit(seed: int, site: int, digit: int, block: int, shape: tuple[int, int]) -> NDArray[np.uint64]:
-    """The digit-th binary digit of the uniform numbers of all units, from `block` on."""
+    """Return one binary digit of the uniform numbers of all units, from `block` on."""
     key = np.array([seed, site], dtype=np.uint64)
     counter = np.array([block, 0, digit, 0], dtype=np.uint64)
     words = np.random.Philox(key=key, counter=counter).random_raw(shape[0] * shape[1])
@@ -79,35 +78,33 @@ def _digit(seed: int, site: int, digit: int, block: int, shape: tuple[int, int])
 
 
 def _octet_table(p: float) -> NDArray[np.void]:
-    """For each byte of drop bits its eight mask values, as one item, so that one lookup makes eight."""
+    """Return for each byte of drop bits its eight mask values as one item, so that one lookup gives eight values."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
     values = np.where(bits == 1, np.float32(0), keep_scale(p)).astype(np.float32)
     return values.view(np.dtype((np.void, 32))).reshape(256)
 
 
 def passes_per_block(sites: Sequence[DropoutSite]) -> int:
-    """How many passes are kept together: a power of two, by the sites' largest mask."""
+    """Return the number of passes of a cached block: a power of two, by the sites' largest mask."""
     largest = max(4 * math.prod(site.shape) for site in sites)
     fitting = max(1, BLOCK_BYTES // largest)
     return min(PASSES_PER_BLOCK, 1 << (fitting.bit_length() - 1))
 
 
 class MaskCache:
-    """The masks of seeds in use, kept so that they cost nothing a second time; the longest unused go first.
-
-    Kept in blocks of passes, at most `max_bytes` of them. Threads may share it.
-    """
+    """A cache of masks in blocks of passes, which drops the least recently used ones; threads may share it."""
 
     def __init__(self, max_bytes: int) -> None:
+        """Keep at most `max_bytes` of masks; 0 caches nothing."""
         self.max_bytes = max_bytes
         self._size = 0
         self._blocks: OrderedDict[BlockKey, Float32] = OrderedDict()
         self._lock = Lock()
 
     def masks(self, seed: int, sites: Sequence[DropoutSite], start: int, stop: int) -> list[Float32]:
-        """For each site its masks of passes start … stop-1: (stop-start, 1, *shape), read-only views.
+        """Return for each site its masks of passes start … stop-1: (stop-start, 1, *shape), read-only views.
 
-        The passes must lie in one block, see `passes_per_block`, so that a view will do; LEAD lies in the first.
+        Raises ValueError unless the passes are in one block (see `passes_per_block`), of which LEAD is in the first.
         """
         length = passes_per_block(sites)
         begin = max(start, 0) // length * length
@@ -117,9 +114,9 @@ class MaskCache:
         return [self._passes((seed, i, site.p, site.shape, begin), first, last) for i, site in enumerate(sites)]
 
     def _passes(self, key: BlockKey, first: int, last: int) -> Float32:
-        """Passes of a block; those before them that are not kept are not made, and then these are not kept.
+        """Return passes of a block, and cache them if all earlier passes of the block are cached.
 
-        The first block is kept with LEAD, a mask of ones, before it.
+        The first block is cached with LEAD, a mask of ones, before it.
         """
         lead = 1 if key[-1] == 0 else 0
         with self._lock:

@@ -1,6 +1,6 @@
-"""What to ask of the thinned networks: how many, which, and with what of them changed; and when to stop asking.
+"""Describe how samples are drawn: their number, seed and changes of the network, and when to stop.
 
-Stopping is decided for each row by itself, so that a row's answer does not depend on its batch-mates.
+Each row stops by itself, so that its answer does not depend on its batch-mates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,23 +15,23 @@ from service.errors import InvalidInput
 from service.model.manifest import DropoutSite, Manifest
 
 FIRST_LOOK = 16
-"""Fewer passes say too little of their own spread."""
+"""The number of passes before the first check of a stop rule; fewer are too few to estimate their spread."""
 
 BETS = np.linspace(0.1, 0.9, 9)
-"""Shares of the capital that are bet in `is_settled`; what is won is their mean."""
+"""Fractions of the capital bet in `is_settled`, whose results are averaged."""
 
 ABLATION_STREAM = 2**32
-"""Added to a site's number, so that the units ablated are not those dropped."""
+"""Added to a site's number, so that ablated units are drawn independently of dropped ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopRule:
-    """Stop before all passes are drawn, once one of these holds; None asks for no such thing."""
+    """Stop drawing samples for a row once one of the rules holds; None turns a rule off."""
 
     tolerance: float | None = None
-    """Largest standard error of a mean: of every class's probability, or of a regression's every answer."""
+    """Largest standard error of the mean of every class's probability, or of every value of a regression."""
     confidence: float | None = None
-    """That the class which leads now leads in truth."""
+    """Confidence that the class with the highest mean has the highest probability with unlimited samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +44,23 @@ class Ablation:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """A question to the thinned networks. The same question always gets the same answer."""
+    """The options of sampling; the same options always give the same samples."""
 
     passes: int
-    """How many to ask, or with a stop rule how many at most."""
+    """Number of samples, with a stop rule the largest one."""
     seed: int
-    """Which ones."""
+    """Seed of the masks."""
     stop: StopRule | None = None
     dropout_rate: float | None = None
-    """p at every site, in the place of the p trained with."""
+    """p of every site, in place of the model's own."""
     ablations: tuple[Ablation, ...] = ()
     quantiles: tuple[float, ...] = ()
-    """Of the samples, to be told."""
+    """Quantiles of the samples to return."""
     keep_samples: bool = False
-    """Every network's values, to be told."""
+    """Whether to return all samples."""
 
     def looks(self) -> Iterator[int]:
-        """After how many passes to look whether to stop: 16, 32, 48, 72, … and at the last."""
+        """Yield the numbers of passes after which to check the stop rule: 16, 32, 48, 72, … and the last."""
         look = FIRST_LOOK
         while self.stop and look < self.passes:
             yield look
@@ -68,9 +68,9 @@ class Sampling:
         yield self.passes
 
     def stops(self, values: Float64) -> NDArray[np.str_]:
-        """Why to ask no more about each row, or "" where to go on: (passes, rows, outputs) → (rows,).
+        """Return why each row stops, or "" to continue, from values (passes, rows, outputs): (rows,).
 
-        `tolerance` and `confidence` are those of the stop rule; `max`: all passes were drawn.
+        The reasons are `tolerance` and `confidence` of the stop rule, and `max` after all passes.
         """
         passes, rows, _ = values.shape
         reasons = np.full(rows, "max" if passes == self.passes else "", dtype="<U10")
@@ -81,7 +81,7 @@ class Sampling:
         return reasons
 
     def sites(self, manifest: Manifest) -> tuple[DropoutSite, ...]:
-        """The model's dropout sites, with the rate asked for; raises InvalidInput where it cannot be changed."""
+        """Return the model's dropout sites with the requested rate. Raises InvalidInput for alpha dropout."""
         if self.dropout_rate is None:
             return manifest.sites
         if alpha := [site.name for site in manifest.sites if site.kind == "alpha"]:
@@ -92,7 +92,7 @@ class Sampling:
         return tuple(site.model_copy(update={"p": self.dropout_rate}) for site in manifest.sites)
 
     def ablate(self, masks: Sequence[Float32]) -> list[Float32]:
-        """Masks (passes, 1, …) of each site, with the ablated units zero."""
+        """Return the masks (passes, 1, …) of each site with ablated units set to zero."""
         changed = list(masks)
         for ablation in self.ablations:
             mask = changed[ablation.site].copy()
@@ -103,30 +103,29 @@ class Sampling:
 
     @property
     def changes_network(self) -> bool:
-        """Whether other networks are asked than those that were trained: what is known of these does not hold."""
+        """Whether the network differs from the trained one, so that its calibration is not valid."""
         return self.dropout_rate is not None or bool(self.ablations)
 
 
 def share_of_units(seed: int, site: int, fraction: float, shape: Sequence[int]) -> tuple[int, ...]:
-    """About this fraction of a site's units, chosen by the seed, and not as the dropped ones are."""
+    """Return about this fraction of a site's units, chosen by the seed independently of dropped ones."""
     drawn = draw_masks(seed, ABLATION_STREAM + site, fraction, shape, 0, 1)
     return tuple(np.flatnonzero(drawn.ravel() == 0).tolist())
 
 
 def is_precise(values: Float64, tolerance: float) -> NDArray[np.bool_]:
-    """Whether every mean's standard error is within the tolerance: (passes, rows, outputs) → (rows,)."""
+    """Return whether the standard error of every mean is within the tolerance: (rows,) from (passes, rows, outputs)."""
     error = standard_error(std_of_passes(values, mean_of_passes(values)), len(values))
     return np.asarray(error.max(axis=-1) <= tolerance)
 
 
 def is_settled(probabilities: Float64, confidence: float) -> NDArray[np.bool_]:
-    """Whether the class with the highest mean leads in truth: (passes, rows, classes) → (rows,).
+    """Return whether the class with the highest mean is certain to lead: (rows,) from (passes, rows, classes).
 
-    Bets on the leader against each other class. Where their true means are equal or the other way round, a
-    capital that starts at 1 and grows by the factor 1 + bet·(p_leader - p_other) at each pass is a
-    supermartingale, and by Ville's inequality it reaches 1/α ever, at however many looks, with
-    probability α at most (Waudby-Smith & Ramdas 2024, "Estimating means of bounded random variables by
-    betting"). α is 1 - confidence, divided among the classes that could be wronged.
+    The test bets on the leader against each other class. If the other's true mean is equal or higher, a capital that
+    starts at 1 and is multiplied by 1 + bet·(p_leader - p_other) at each pass is a supermartingale. By Ville's
+    inequality it ever reaches 1/α with probability at most α, for any number of checks (Waudby-Smith & Ramdas 2024,
+    "Estimating means of bounded random variables by betting"). α is 1 - confidence, divided among the other classes.
     """
     classes = probabilities.shape[-1]
     leader = mean_of_passes(probabilities).argmax(axis=-1)  # (rows,)

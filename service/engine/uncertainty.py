@@ -1,4 +1,4 @@
-"""Samples → numbers: what an ensemble of thinned networks agrees on, and how far it disagrees.
+"""Summarise samples: the mean of an ensemble of thinned networks, and how much they disagree.
 
 Pure functions of arrays; axes are (passes, rows, outputs) throughout, entropies are in nats.
 The split of the predictive entropy into its expected (aleatoric) and mutual (epistemic) part is that of
@@ -20,38 +20,39 @@ Int64 = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ClassUncertainty:
-    """What the passes say of each row of a classification."""
+    """The samples of each row of a classification, summarised."""
 
     mean: Float64
-    """(rows, classes): mean of the passes' probabilities, the consensus."""
+    """(rows, classes): mean of the probabilities over the samples."""
     std: Float64
-    """(rows, classes): standard deviation over the passes."""
+    """(rows, classes): standard deviation over the samples."""
     standard_error: Float64
-    """(rows, classes): of `mean`; NaN for a single pass, which tells nothing of it."""
+    """(rows, classes): standard error of `mean`; NaN for a single sample."""
     predictive_entropy: Float64
     """(rows,): H[E p], the total uncertainty."""
     expected_entropy: Float64
-    """(rows,): E H[p], what each thinned network is unsure of by itself (aleatoric)."""
+    """(rows,): E H[p], the aleatoric part: how uncertain each thinned network is by itself."""
     mutual_information: Float64
-    """(rows,): H[E p] - E H[p], what they disagree on (epistemic)."""
+    """(rows,): H[E p] - E H[p], the epistemic part: how much the networks disagree."""
     variation_ratio: Float64
-    """(rows,): share of the passes that voted against the most voted class."""
+    """(rows,): fraction of samples whose most probable class is not the most voted one."""
     votes: Int64
-    """(rows, classes): how many passes put each class first."""
+    """(rows, classes): number of samples in which each class is the most probable."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegressionUncertainty:
-    """What the passes say of each row of a regression, in the target's own unit; each (rows, outputs)."""
+    """The samples of each row of a regression, summarised in the target's unit; each (rows, outputs)."""
 
     mean: Float64
     epistemic_std: Float64
-    """Standard deviation over the passes."""
+    """Standard deviation over the samples."""
     aleatoric_std: Float64
-    """Standard deviation of the noise that the model expects of the target; 0 when it states none."""
+    """Standard deviation of the observation noise; 0 without one."""
     total_std: Float64
+    """Square root of the sum of both squared."""
     standard_error: Float64
-    """Of `mean`; NaN for a single pass."""
+    """Standard error of `mean`; NaN for a single sample."""
 
 
 Uncertainty = ClassUncertainty | RegressionUncertainty
@@ -61,7 +62,7 @@ TINY = np.finfo(np.float64).tiny
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Float64:
-    """Logits → calibrated probabilities over the last axis (temperature scaling: Guo et al. 2017)."""
+    """Return calibrated probabilities of logits, over the last axis (temperature scaling: Guo et al. 2017)."""
     values = np.divide(logits, temperature, dtype=np.float64)
     values -= _largest(values)
     np.exp(values, out=values)
@@ -70,13 +71,13 @@ def softmax(logits: Floats, temperature: float = 1.0) -> Float64:
 
 
 def entropy(probabilities: Float64) -> Float64:
-    """Over the last axis, in nats; 0·log 0 counts as 0."""
+    """Return the entropy over the last axis, in nats, with 0·log 0 = 0."""
     surprise = np.log(np.maximum(probabilities, TINY))
-    return np.asarray(0.0 - np.vecdot(probabilities, surprise))  # of certainty, 0 and not -0
+    return np.asarray(0.0 - np.vecdot(probabilities, surprise))  # 0 rather than -0 for certainty
 
 
 def summarise_classes(probabilities: Float64) -> ClassUncertainty:
-    """Probabilities of every pass, (passes, rows, classes), → what they say of each row."""
+    """Summarise probabilities (passes, rows, classes) for each row. Raises ValueError for another shape."""
     passes, rows, classes = _axes(probabilities)
     mean = mean_of_passes(probabilities)  # (rows, classes)
     std = std_of_passes(probabilities, mean)
@@ -91,7 +92,7 @@ def summarise_classes(probabilities: Float64) -> ClassUncertainty:
         standard_error=standard_error(std, passes),
         predictive_entropy=predictive_entropy,
         expected_entropy=expected_entropy,
-        # Jensen makes it ≥ 0; rounding may not
+        # at least 0 by Jensen's inequality, but for rounding
         mutual_information=np.maximum(predictive_entropy - expected_entropy, 0.0),
         variation_ratio=1.0 - np.maximum.reduce(votes, axis=-1) / passes,
         votes=votes,
@@ -99,10 +100,10 @@ def summarise_classes(probabilities: Float64) -> ClassUncertainty:
 
 
 def summarise_regression(answers: Float64, noise_std: float | Float64 = 0.0) -> RegressionUncertainty:
-    """Answers of every pass, (passes, rows, outputs), → what they say of each row.
+    """Summarise answers (passes, rows, outputs) for each row. Raises ValueError for another shape.
 
-    `noise_std` is that of all rows, or what every pass says of each, of the same shape as the answers. Its
-    variances are averaged over the passes, so that the total is that of the mixture of their distributions.
+    `noise_std` is the observation noise of all rows, or that of each answer in the shape of the answers. Its variances
+    are averaged over the passes, so that the total is the deviation of the mixture of their distributions.
     """
     passes, _, _ = _axes(answers)
     mean = mean_of_passes(answers)
@@ -121,14 +122,14 @@ def summarise_regression(answers: Float64, noise_std: float | Float64 = 0.0) -> 
 
 
 def join_rows(parts: Sequence[AnyUncertainty]) -> AnyUncertainty:
-    """Summaries of some rows each → the summary of all of them, in this order."""
+    """Return the concatenated summary of several ones."""
     if len(parts) == 1:
         return parts[0]
     return _by_field(type(parts[0]), lambda name: np.concatenate([getattr(part, name) for part in parts]))
 
 
 def take_rows(summary: AnyUncertainty, rows: NDArray[np.intp] | slice) -> AnyUncertainty:
-    """The summary of these rows, in this order."""
+    """Return the summary of these rows, in this order."""
     return _by_field(type(summary), lambda name: getattr(summary, name)[rows])
 
 
@@ -137,15 +138,17 @@ def _by_field(kind: type[AnyUncertainty], make: Callable[[str], NDArray[Any]]) -
 
 
 def standard_error(std: Float64, passes: int) -> Float64:
-    """s/√T with the unbiased s; `std` divides by T, hence T - 1 here."""
+    """Return s/√T with the unbiased s, from a `std` that divides by T; NaN for a single pass."""
     if passes < 2:
         return np.full_like(std, np.nan)
     return np.asarray(std / np.sqrt(passes - 1))
 
 
 def mean_of_passes(samples: Float64) -> Float64:
-    """Over the passes, the first axis. Added up in their order, however many rows there are and however they lie in
-    memory, so that a row's batch-mates do not change its last digit: numpy would add a lone column in another.
+    """Return the mean over the passes, the first axis.
+
+    The passes are summed in order, for any number of rows and memory layout, so that a row's batch-mates change no bit
+    of it: numpy would sum a single column in another order.
     """
     samples = np.ascontiguousarray(samples)
     alone = samples[0].size == 1
@@ -154,21 +157,21 @@ def mean_of_passes(samples: Float64) -> Float64:
 
 
 def std_of_passes(samples: Float64, mean: Float64) -> Float64:
-    """Over the passes, the first axis, about their mean."""
+    """Return the standard deviation over the passes, the first axis, about their mean."""
     squares = samples - mean
     np.square(squares, out=squares)
     return np.asarray(np.sqrt(mean_of_passes(squares)))
 
 
 def _largest(values: Float64) -> Float64:
-    """Over the last axis, which stays. Where it is short, argmax is many times as fast as max."""
+    """Return the maximum over the last axis, which is kept; for a short one, argmax is much faster than max."""
     flat = values.reshape(-1, values.shape[-1])  # (n, outputs)
     largest: Float64 = flat[np.arange(len(flat)), flat.argmax(axis=-1)]
     return largest.reshape(*values.shape[:-1], 1)
 
 
 def _sum_outputs(values: Float64) -> Float64:
-    """Over the last axis. Where it is short, einsum is many times as fast as sum."""
+    """Return the sum over the last axis; for a short one, einsum is much faster than sum."""
     return np.asarray(np.einsum("...i->...", values))
 
 

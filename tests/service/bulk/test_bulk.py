@@ -140,7 +140,7 @@ def test_another_job_is_refused(score: Any, out: Path, options: list[str], what:
 def test_changed_inputs_are_refused(score: Any, inputs: str, toy: ToyNet, tmp_path: Path) -> None:
     assert score().exit_code == 0
     write(tmp_path / "rows" / "2.parquet", toy.rows(5))
-    assert "2.parquet was not there, and is " in error_of(score())
+    assert "2.parquet was absent, and is " in error_of(score())
     (tmp_path / "rows" / "2.parquet").unlink()
     write(tmp_path / "rows" / "1.parquet", toy.rows(50, seed=9))
     assert "1.parquet was " in error_of(score())
