@@ -1,4 +1,4 @@
-"""The one use case: an engine and a request for it → the answer.
+"""The use case of the service: answer a request to an engine.
 
 HTTP, the Open Inference Protocol, the shell, bulk scoring and the documentation's examples decode to a request, call
 `infer` and encode the answer. A request is planned (limits, what to sample), run by the engine, and decided.
@@ -24,19 +24,19 @@ class Request:
     inputs: Inputs
     sampling: Sampling | None = None
     error_rate: float | None = None
-    """At which answers are accepted; None is the model's own."""
+    """The error rate of the abstention threshold; None: the model's own choice."""
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return count_rows(self.inputs)
 
     def estimate(self) -> Estimate:
-        """Estimate how long the engine takes."""
+        """Return the estimated time of the engine."""
         return self.engine.estimate(self.rows, self.sampling)
 
     def run(self, inputs: Inputs, job: Job) -> Prediction | Sampled:
-        """Run the engine on these rows, as this request says."""
+        """Run the engine on these rows with the request's sampling. Raises InvalidInput."""
         if self.sampling is None:
             return self.engine.predict(inputs, job)
         return self.engine.sample(inputs, self.sampling, job)
@@ -44,37 +44,37 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model answered to a request."""
+    """The answer to a request."""
 
     request: Request
     prediction: Prediction
     """The deterministic answer."""
     sampled: Sampled | None = None
-    """The thinned networks' answer, where they were sampled."""
+    """The samples, if requested."""
     decision: Decision | None = None
-    """Which rows to accept, where it is known."""
+    """The rows to accept; None without a threshold."""
 
     @property
     def sampling(self) -> tuple[Sampling, Sampled]:
-        """How the thinned networks were sampled, and what they answered; only of a request that has a sampling."""
+        """The options and results of sampling, for a request that has them."""
         assert self.request.sampling
         assert self.sampled
         return self.request.sampling, self.sampled
 
 
 def plan(engine: Engine, inputs: Inputs, options: UncertaintyRequest, settings: Settings) -> Request:
-    """Return the request to sample as the options say; raises InvalidInput or LimitExceeded."""
+    """Return the request to sample with these options. Raises InvalidInput or LimitExceeded."""
     sampling = plan_sampling(options, engine.manifest, count_rows(inputs), settings)
     return Request(engine, inputs, sampling, options.error_rate)
 
 
 def infer(request: Request, job: Job | None = None) -> Answer:
-    """Run a request; raises InvalidInput for a row without an answer, or an error rate that the model does not have."""
+    """Run a request. Raises InvalidInput for a row without an answer, or for an unknown error rate."""
     return decide_on(request, request.run(request.inputs, job or Job()))
 
 
 def decide_on(request: Request, output: Prediction | Sampled) -> Answer:
-    """Return the answer that the engine's output makes; raises InvalidInput for an error rate that the model lacks."""
+    """Return the answer with its decision. Raises InvalidInput for an unknown error rate."""
     if not isinstance(output, Sampled) or request.sampling is None:
         return Answer(request, output if isinstance(output, Prediction) else output.deterministic)
     decision = decide(request.engine.manifest, request.sampling, output.uncertainty, request.error_rate)

@@ -1,7 +1,7 @@
-"""A request's way through the service, for HTTP, the Open Inference Protocol and gRPC: decode → inference → encode.
+"""Answer a request over HTTP, the Open Inference Protocol or gRPC: decode it, run inference, encode the answer.
 
-What is short is done on the event loop, together with like requests that came in the same turn of it; what is long, in
-a thread, from whichever step is the first long one.
+Short work runs on the event loop, batched with similar requests of the same turn of the loop; long work runs in a
+thread, beginning with the first long step.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,24 @@ from service.work.scheduling import Gone, Scheduler, check_deadline
 T = TypeVar("T")
 Encode = Callable[[Answer], T]
 Decode = Callable[[Job], tuple[Request, Encode[T]]]
-"""Returns the request, and what makes the answer's wire form; pauses where it may be long."""
+"""A function that returns the request and the encoder of its answer; it pauses where it may take long."""
 
 
 class Turns:
-    """Answers requests; use it within one event loop."""
+    """Answers requests, within one event loop."""
 
     def __init__(self, scheduler: Scheduler) -> None:
+        """Run long work by `scheduler`."""
         self._scheduler = scheduler
         self._batches = Batches(scheduler.inline_seconds)
 
     async def answer(
         self, record: Record, decode: Decode[T], decode_seconds: float, seconds: float, gone: Gone | None = None
     ) -> T:
-        """Return the encoded answer within so many seconds, and note it in the request's record.
+        """Return the encoded answer within `seconds`, and set the outcome of the request's record.
 
-        Raises Overloaded, DeadlineExceeded or CallerGone as `Scheduler.run` does; what decoding and the model raise.
+        `decode_seconds` is the estimated time of decoding. Raises Overloaded, DeadlineExceeded or CallerGone like
+        `Scheduler.run`, and the errors of decoding and the model.
         """
         check_deadline(seconds)
         watch = record.watch

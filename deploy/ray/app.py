@@ -1,7 +1,7 @@
 """The service as a Ray Serve application: `serve run deploy.ray.app:app`, or by `deploy/ray/serve.yaml`.
 
-Two deployments: `Ingress` is the ASGI app of `service.http.app`, with all its routes; `Sampler` does pieces of large
-requests for it. Small requests never leave the ingress that they came to.
+There are two deployments: `Ingress` is the ASGI app of `service.http.app` with all its routes, and `Sampler` does
+pieces of large requests for it. Small requests are answered by the ingress alone.
 """
 
 from typing import Any
@@ -20,11 +20,11 @@ from service.config import Count
 from service.telemetry.logs import configure_logging
 
 REQUESTS_PER_INGRESS = 32
-"""In flight at an ingress, on average, above which another is started."""
+"""The average number of requests in flight at an ingress above which another is started."""
 
 
 class Replicas(BaseModel):
-    """How many replicas of a deployment, and what each is given."""
+    """The number of replicas of a deployment, and the processors of each."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class Replicas(BaseModel):
         return self
 
     def options(self, ongoing: float) -> dict[str, Any]:
-        """As Serve takes them; `ongoing`: so many requests at a time that each is meant to have."""
+        """Return the options of Ray Serve; `ongoing` is the target number of requests in flight of a replica."""
         scaling = AutoscalingConfig(
             min_replicas=self.min, initial_replicas=self.min, max_replicas=self.max, target_ongoing_requests=ongoing
         )
@@ -52,7 +52,7 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     settings: dict[str, Any] = {}
-    """Of the service, by the names in docs/settings.md without the prefix and in lower case."""
+    """Settings of the service, by the names in docs/settings.md in lower case and without the prefix."""
     ingress: Replicas = Replicas()
     samplers: Replicas = Replicas()
 
@@ -68,11 +68,12 @@ class Ingress:
         self._workers = RayWorkers(samplers, size)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
+        """Return the ASGI app, for Ray Serve."""
         return create_app(self._settings, self._workers)
 
 
 def app(args: Arguments) -> Application:
-    """The application. Raises ValidationError for arguments or settings that there are not."""
+    """Return the application. Raises ValidationError for unknown or invalid arguments and settings."""
     settings = Settings(**{"workers": args.ingress.max} | args.settings)
     samplers = serve.deployment(Sampler).options(
         **args.samplers.options(PIECES_PER_SAMPLER / 2),
@@ -82,7 +83,7 @@ def app(args: Arguments) -> Application:
     ingress = Ingress.options(  # type: ignore[attr-defined]  # Serve made it a deployment
         **args.ingress.options(REQUESTS_PER_INGRESS),
         logging_config={"enable_access_log": False},  # the service has its own
-        max_ongoing_requests=10_000,  # the service refuses by itself, and with a reason
+        max_ongoing_requests=10_000,  # the service refuses requests itself, with a reason
         graceful_shutdown_timeout_s=settings.drain_timeout,
     )
     return ingress.bind(settings, samplers.bind(settings), args.samplers.min)

@@ -1,4 +1,4 @@
-"""The samplers as an ingress uses them: a piece whose sampler died goes to another."""
+"""The samplers as remote workers of an ingress; a piece whose sampler died goes to another."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,34 +12,35 @@ from ray.serve.handle import DeploymentHandle
 from service.engine.pieces import Piece
 
 PIECES_PER_SAMPLER = 2
-"""At a time: one that it does, and the next, which is there when that is done."""
+"""Pieces of a sampler at a time: the current one, and the next, so that it need not wait."""
 ATTEMPTS = 5
 
 log = structlog.get_logger(__name__)
 
 
 class RayWorkers:
-    """Pieces go to whichever sampler has room; those that wait for one make Serve start more."""
+    """Sends pieces to samplers with room; waiting pieces make Ray Serve start more samplers."""
 
     def __init__(self, samplers: DeploymentHandle, size: int) -> None:
+        """Use the deployment `samplers`, of at least `size` replicas."""
         self.size = size
         self._samplers = samplers
 
     async def do(self, pieces: Sequence[Piece]) -> list[Any]:
-        """What came of each piece, or None. When it is cancelled, so are they."""
+        """Return the result of each piece, or None for a failed one; a cancellation cancels the pieces."""
         return await asyncio.gather(*(self._do(piece) for piece in pieces))
 
     async def _do(self, piece: Piece) -> Any:
         for _ in range(ATTEMPTS):
-            asked = self._samplers.do.remote(piece)
+            task = self._samplers.do.remote(piece)
             try:
-                return await asked
+                return await task
             except asyncio.CancelledError:
-                asked.cancel()
+                task.cancel()
                 raise
-            except RayTaskError as error:  # the sampler lives, and refuses
+            except RayTaskError as error:  # the sampler lives, but cannot do the piece
                 log.warning("a sampler refused a piece", model=piece.model.name, reason=str(error.cause))
                 return None
             except (RayError, RayServeException) as error:
-                log.warning("a sampler was lost; the piece is asked again", reason=type(error).__name__)
+                log.warning("a sampler was lost; the piece is retried", reason=type(error).__name__)
         return None

@@ -1,4 +1,4 @@
-"""A replica that does pieces of others' requests. It keeps nothing but its models, so it may die at any time."""
+"""A replica that does pieces of requests for ingresses; it has no state but its models, so it may die at any time."""
 
 import asyncio
 from typing import Any
@@ -13,9 +13,10 @@ from service.telemetry.logs import configure_logging
 
 
 class Sampler:
-    """Holds the same models as the ingress, looked at again when it is asked for one that it has not."""
+    """A worker with the same models as the ingress, which it refreshes for a piece of an unknown one."""
 
     def __init__(self, settings: Settings) -> None:
+        """Load the models."""
         configure_logging(settings.log_level)
         self._repository = open_repository(settings, MaskCache(settings.mask_cache_bytes))
         self._repository.refresh()
@@ -23,9 +24,9 @@ class Sampler:
         self._working = asyncio.Lock()
 
     async def do(self, piece: Piece) -> Any:
-        """What came of it. Raises NotReady when the model cannot be had here."""
+        """Return the result of a piece. Raises NotReady if its model cannot be loaded here."""
         engine = self._find(piece.model) or await self._look_for(piece.model)
-        async with self._working:  # others wait here already, so that there is no pause between two
+        async with self._working:  # the next piece waits here already
             return await asyncio.to_thread(engine.do, piece)
 
     async def _look_for(self, model: ModelKey) -> Engine:
@@ -34,7 +35,7 @@ class Sampler:
                 await asyncio.to_thread(self._repository.refresh)
         if engine := self._find(model):
             return engine
-        raise NotReady(f"{model.name}/{model.version} is not here as it is there")
+        raise NotReady(f"{model.name}/{model.version} is not the same here as at the ingress")
 
     def _find(self, model: ModelKey) -> Engine | None:
         try:

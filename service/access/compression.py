@@ -1,4 +1,4 @@
-"""Bodies sent compressed."""
+"""Decompress request bodies."""
 
 import zlib
 from collections.abc import Mapping
@@ -8,36 +8,36 @@ from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 
 
 class Format(NamedTuple):
-    """A content-encoding that is read."""
+    """A supported content-encoding."""
 
     window_bits: int
-    """As zlib calls the formats; HTTP's deflate is zlib's own."""
+    """zlib's `wbits` of the format; HTTP's deflate is zlib's own format."""
     max_members: int
-    """A file of gzip may be several, one behind the other (RFC 1952, section 2.2); each costs, however short it is."""
+    """The largest number of concatenated gzip members (RFC 1952, section 2.2), each of which has a fixed cost."""
 
 
 FORMATS = {"gzip": Format(31, 1000), "deflate": Format(15, 1)}
 
 SLICE_BYTES = 2**16
-"""Of a body, fed to zlib at a time: what lies behind the end of a member is copied."""
+"""Bytes of a body passed to zlib at a time, as zlib copies all input after the end of a member."""
 
 INFLATE_SECONDS_PER_BYTE = 2e-9
-"""Of what comes out; how much that is, only shows when it is done."""
+"""Seconds per decompressed byte."""
 
 
 def find_encoding(headers: Mapping[bytes, bytes]) -> str:
-    """Return the body's content-encoding; empty where it is sent as it is."""
+    """Return the body's content-encoding, empty for an uncompressed body."""
     encoding = headers.get(b"content-encoding")
     return encoding.decode("latin-1").strip().lower() if encoding and encoding != b"identity" else ""
 
 
 def inflate_seconds(max_bytes: int) -> float:
-    """Estimate how long a body takes that may be so large once decompressed."""
+    """Return the estimated seconds to decompress a body of unknown size, at most `max_bytes`."""
     return max_bytes * INFLATE_SECONDS_PER_BYTE
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """The body as it was, never more than allowed of it.
+    """Return the decompressed body of at most `max_bytes`.
 
     Raises UnsupportedMediaType, MalformedBody or BodyTooLarge.
     """
@@ -57,7 +57,7 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:
 
 
 def _inflate(body: bytes, form: Format, max_bytes: int) -> tuple[bytes, bool]:
-    """What comes out, no more than so much of it, and whether the body ends where a member does."""
+    """Return at most `max_bytes` of the decompressed body, and whether it ends with a complete member."""
     inflate = zlib.decompressobj(form.window_bits)
     parts: list[bytes] = []
     members, left = 1, max_bytes

@@ -1,4 +1,4 @@
-"""A file of rows → the answers, from the shell and without a server: as the service encodes them, or as CSV."""
+"""Score a file of rows without a server, and return the answers as the service's JSON or as CSV."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ Output = Literal["json", "csv"]
 
 
 def check_options(samples: int | None, seed: str | None) -> dict[str, Any]:
-    """Return the fields that the command line's options stand for; raises InvalidInput, as for a request with them."""
+    """Return the options of the command line as fields of a request. Raises InvalidInput."""
     given: dict[str, Any] = {"samples": samples, "seed": int(seed) if seed and seed.isdecimal() else seed}
     fields = {name: value for name, value in given.items() if value is not None}
     read_options(fields)
@@ -34,7 +34,7 @@ def check_options(samples: int | None, seed: str | None) -> dict[str, Any]:
 
 
 def predict(engine: Engine, file: RowsFile, output: Output) -> bytes:
-    """Answer the rows of a file as `/predict` does; raises InvalidRequest."""
+    """Return the answers to the rows of a file as `/predict` does. Raises InvalidRequest."""
     request = read_request(file.content, file.kind, PredictRequest)
     prediction = infer(Request(engine, _rows(file, engine))).prediction
     if output == "csv":
@@ -43,7 +43,7 @@ def predict(engine: Engine, file: RowsFile, output: Output) -> bytes:
 
 
 def sample(engine: Engine, file: RowsFile, options: Mapping[str, Any], settings: Settings, output: Output) -> bytes:
-    """Answer as `/uncertainty` does; options go before what a JSON file has. Raises InvalidRequest."""
+    """Return the answers as `/uncertainty` does; `options` override those in a JSON file. Raises InvalidRequest."""
     request = read_request(file.content, file.kind, UncertaintyRequest)
     for field, value in options.items():
         setattr(request, field, value)
@@ -55,7 +55,7 @@ def sample(engine: Engine, file: RowsFile, options: Mapping[str, Any], settings:
 
 
 def to_csv(columns: Columns) -> bytes:
-    """Return columns as CSV with a header: those of one value a row. Lists, such as of all classes, are left out."""
+    """Return the columns with one value per row as CSV with a header; columns of lists are left out."""
     single = {name: [_single_value(value) for value in values] for name, values in columns.items()}
     table = {name: values for name, values in single.items() if not any(value is None for value in values)}
     text = io.StringIO(newline="")
@@ -66,9 +66,9 @@ def to_csv(columns: Columns) -> bytes:
 
 
 def choose_model(given: str | None, settings: Settings) -> Path:
-    """The folder of a version: `models/digits/1` itself, the highest of `models/digits`, or of a model by its name.
+    """Return the folder of a version: `models/digits/1` itself, the highest of `models/digits`, or that of a name.
 
-    Raises UnknownModel, and OSError when the folder of models cannot be listed.
+    Raises UnknownModel, and OSError if the folder of models cannot be listed.
     """
     if given and (Path(given) / MANIFEST).is_file():
         return Path(given)
@@ -80,14 +80,14 @@ def choose_model(given: str | None, settings: Settings) -> Path:
     pinned = settings.pins.get(wanted)
     versions = [folder for folder in folders if folder.parent.name == wanted and pinned in (None, int(folder.name))]
     if not versions:
-        known = f"there are: {', '.join(names)}" if names else "there is none"
-        message = f"there is no model {wanted or ''} in {settings.models}; {known}. --model takes a name or a folder"
+        known = f"known models: {', '.join(names)}" if names else "the folder has no model"
+        message = f"there is no model {wanted or ''} in {settings.models}; {known}. --model accepts a name or a folder"
         raise UnknownModel(message, expected=names)
     return versions[-1]
 
 
 def models_folder(settings: Settings) -> Path:
-    """The folder of models; behind a URL, its mirror, brought up to date. Raises OSError when it cannot be."""
+    """Return the folder of models, for a URL that of its updated mirror. Raises OSError if the update fails."""
     mirror = open_mirror(settings)
     if mirror is None:
         return Path(settings.models)
@@ -107,9 +107,9 @@ def _versions(models: Path, name: str) -> list[Path]:
 
 
 def _single_value(value: Any) -> Any:
-    """Return a value of a row as CSV has it, also of a list of one; None for other lists."""
+    """Return a value for CSV, also that of a list of one; None for other lists."""
     if isinstance(value, (list, np.ndarray)):
         return _single_value(value[0]) if len(value) == 1 and np.ndim(value[0]) == 0 else None
     if isinstance(value, (float, np.floating)):
-        return "" if np.isnan(value) else float(str(value))  # with as few digits as tell numbers of its type apart
+        return "" if np.isnan(value) else float(str(value))  # with the shortest decimal form of its type
     return value

@@ -1,6 +1,6 @@
-"""The files of a job → batches of rows that fit the model, with the columns to be copied beside the answers.
+"""Read the files of a job as batches of rows that fit the model, with the columns to copy beside the answers.
 
-Of Parquet a row group is read, a batch at a time; a file of another format is read whole, and is one group.
+A row group of Parquet is read batch by batch; a file of another format is read at once, as one group.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,23 +26,23 @@ class Batch(NamedTuple):
 
     inputs: Inputs
     kept: dict[str, pa.Array]
-    """The columns to be copied, by name."""
+    """The columns to copy, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How the files of a job are read."""
+    """A reader of the files of a job."""
 
     manifest: Manifest
     keep: Sequence[str]
-    """Columns to be copied."""
+    """Names of columns to copy."""
     dialect: Dialect
-    """Of files of text."""
+    """The options of text files."""
 
     def groups(self, place: str) -> tuple[int, ...]:
-        """Return the rows of each group of a file.
+        """Return the number of rows of each group of a file.
 
-        Raises OSError, and InvalidRequest for a file that is not what its name says, or lacks a column.
+        Raises OSError, and InvalidRequest for a file of another format than its name says, or a missing column.
         """
         if not _is_parquet(place):
             inputs, _ = self._whole(place)
@@ -54,7 +54,7 @@ class Reader:
             return table.groups
 
     def batches(self, place: str, group: int, first: int, rows: int) -> Iterator[Batch]:
-        """Yield the rows of a group, so many at a time; `first` is the number of the group's first row in its file.
+        """Yield the rows of a group in batches of `rows`; `first` is the number of the group's first row in its file.
 
         Raises OSError, and InvalidRequest for a row that does not fit.
         """

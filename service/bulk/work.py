@@ -1,4 +1,4 @@
-"""A piece of a job: a row group → a file of answers, whole or not there."""
+"""Score a piece of a job: one row group, to one complete file of answers."""
 
 from collections.abc import Iterator
 from time import process_time
@@ -18,19 +18,19 @@ from service.errors import InvalidInput, InvalidRequest
 from service.inference import Request, infer
 
 ROWS_AT_A_TIME = 4096
-"""Of a row group: part of what the answers depend on, as some kernels round otherwise for few rows than for many."""
+"""Rows of a batch, on which answers may depend, as some kernels round differently for few rows than for many."""
 
 
 class Done(NamedTuple):
-    """A piece that is there."""
+    """A completed piece."""
 
     rows: int
     processor_seconds: float
-    """That it took."""
+    """Processor seconds that the piece took."""
 
 
 def score_piece(engine: Engine, question: Question, piece: Piece, out: Store) -> Done:
-    """Do it. Raises InvalidInput that names the file, and the row where it is one's fault."""
+    """Score a piece and write its file. Raises InvalidInput that names the file, and the row if one is invalid."""
     started = process_time()
     with out.writing(piece.name) as answers:
         writer = None
@@ -59,7 +59,7 @@ def _score(engine: Engine, question: Question, piece: Piece) -> Iterator[pa.Reco
 
 
 def score(engine: Engine, question: Question, inputs: Inputs) -> Columns:
-    """Return the fields that the service answers for each row."""
+    """Return the fields of the service's answer for each row."""
     answer = infer(Request(engine, inputs, question.sampling))
     if question.sampling is None:
         return answer_columns(engine.manifest, answer.prediction)

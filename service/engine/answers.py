@@ -1,4 +1,4 @@
-"""What an engine answers: the deterministic answer, and that of many thinned networks."""
+"""The answers of an engine: the deterministic one, and the summary of samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,40 +15,40 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The deterministic answer, dropout gone."""
+    """The deterministic answer, of the network without dropout."""
 
     values: Float64
-    """(rows, outputs): calibrated probabilities of the classes, or a regression's answers."""
+    """(rows, outputs): calibrated probabilities of the classes, or a regression's values."""
     noise_std: Float64 | None = None
-    """(rows, outputs): of a regression whose noise is learned, the standard deviation of that of each answer."""
+    """(rows, outputs): with learned noise, the standard deviation of each value's observation noise."""
 
     def take(self, rows: slice) -> Self:
-        """What concerns these rows."""
+        """Return the answer for these rows."""
         return type(self)(self.values[rows], None if self.noise_std is None else self.noise_std[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """The answer of an ensemble of thinned networks, with the deterministic one beside it."""
+    """The samples of each row, summarised, with the deterministic answer."""
 
     uncertainty: Uncertainty
     deterministic: Prediction
     passes: Int64
-    """(rows,): how many networks were asked about each row."""
+    """(rows,): the number of samples of each row."""
     stopped: tuple[str, ...]
-    """Why no more were asked about each row: see `Sampling.stops`."""
+    """Why sampling of each row stopped: see `Sampling.stops`."""
     quantiles: Float64
-    """(rows, quantiles, outputs): those asked for."""
+    """(rows, quantiles, outputs): the requested quantiles."""
     values: tuple[Float64, ...]
-    """Each row's (passes, outputs), every network's probabilities or answers, where asked for; else none."""
+    """The samples of each row, (passes, outputs), if requested; else empty."""
 
     @property
     def most_passes(self) -> int:
-        """The most networks that any row was asked of."""
+        """The largest number of samples of a row."""
         return int(self.passes.max())
 
     def take(self, rows: slice) -> Self:
-        """What concerns these rows."""
+        """Return the answer for these rows."""
         return type(self)(
             uncertainty=take_rows(self.uncertainty, rows),  # type: ignore[type-var]  # mypy cannot split the union
             deterministic=self.deterministic.take(rows),
@@ -61,7 +61,7 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some of the rows of a question, all asked of as many networks."""
+    """The answer for some rows of a request, with the same number of samples each."""
 
     rows: Rows
     uncertainty: Uncertainty
@@ -70,11 +70,11 @@ class Part:
     quantiles: Float64
     """(rows, quantiles, outputs)."""
     values: Float64 | None
-    """(passes, rows, outputs), where they are to be kept."""
+    """(passes, rows, outputs): the samples, if requested."""
 
 
 def join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:
-    """The parts, back in the order of the rows."""
+    """Return the joined parts, in the order of the rows."""
     uncertainties: list[Any] = [part.uncertainty for part in parts]
     joined = Sampled(
         uncertainty=join_rows(uncertainties),
@@ -88,7 +88,7 @@ def join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:
 
 
 def _sort(sampled: Sampled, rows: Rows) -> Sampled:
-    """Answers to rows of these numbers, by their numbers."""
+    """Return answers in the order of their rows' numbers."""
     order = np.argsort(rows)
     if (order[1:] > order[:-1]).all():
         return sampled

@@ -1,7 +1,7 @@
-"""A loaded model: rows in, answers out. The deterministic answer, and the spread of the thinned networks.
+"""A loaded model, which returns the deterministic answer and samples of thinned networks.
 
-Every answer is a pure function of (model, rows, sampling): no call changes what another gets, so threads may
-share an engine, and how the work is cut into runs changes no answer.
+Every answer is a pure function of (model, rows, sampling): calls do not affect each other, so threads may share an
+engine, and the cuts into runs change no answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,36 +24,37 @@ from service.model.manifest import LearnedNoise, Manifest, sha256
 from service.model.runtime import Array, Graph
 
 BATCHED_SECONDS = 0.001
-"""Work that takes longer gains little from being done together with others'."""
+"""The longest work to batch; longer work gains little."""
 DISTRIBUTED_SECONDS = 0.2
-"""Work that takes less is not distributed: a remote piece takes some milliseconds more."""
-NOT_FINITE = "the network's answer is not a finite number; such values are beyond it"
+"""The shortest work to distribute, as a remote piece takes some milliseconds more."""
+NOT_FINITE = "the network's answer is not a finite number; the values are outside its range"
 FEWEST_ROW_PIECES = 8
-"""Where the rows make fewer pieces, the passes are cut instead."""
+"""The smallest number of pieces of rows; with fewer, passes are cut instead."""
 
 
 class Learned(NamedTuple):
-    """What was learned of a model by trying it."""
+    """Measurements of a model at warm-up."""
 
     row_cost: Cost = Cost()
-    """Of the deterministic answer."""
+    """The cost of deterministic answers, by rows."""
     row_pass_cost: Cost = Cost()
-    """Of a sample."""
+    """The cost of samples, by rows × passes."""
     rows_are_independent: bool = False
-    """Whether a row's answer was, to the last bit, the same alone and among others."""
+    """Whether a row's answer is bitwise the same alone and among others."""
     lead_is_prediction: bool = False
-    """Whether a pass that keeps all units gave, to the last bit, what the graph without dropout gives."""
+    """Whether the deterministic pass gives bitwise the same as the graph without dropout."""
 
 
 class Engine:
     """A model ready to answer."""
 
     def __init__(self, manifest: Manifest, predict: Graph, sample: Graph, masks: MaskCache) -> None:
+        """Combine the two graphs of a model; `masks` is a cache that engines may share."""
         self.manifest = manifest
         self.examples: Inputs = {}
-        """A few real rows, once the golden answers were replayed; for documentation and demonstration."""
+        """A few real rows from the golden answers, for documentation and demonstration."""
         self.learned = Learned()
-        """By `service.loading.warmup`, before it answers callers."""
+        """Measurements, set by `service.loading.warmup`."""
         self.row_passes_per_run = row_passes_per_run(manifest, sample.size)
         self._predict = predict
         self._sample = sample
@@ -62,12 +63,12 @@ class Engine:
 
     @cached_property
     def key(self) -> ModelKey:
-        """Tells this model from any other."""
+        """The identity of the model, different from that of any other."""
         digest = sha256(self.manifest.model_dump_json().encode("utf-8"))
         return ModelKey(self.manifest.name, self.manifest.version, digest)
 
     def predict(self, inputs: Inputs, job: Job | None = None) -> Prediction:
-        """Return the answer of the network without dropout; raises InvalidInput for a row without a finite answer."""
+        """Return the answer of the network without dropout. Raises InvalidInput for a row without a finite answer."""
         job = job or Job()
         rows = count_rows(inputs)
         parts: list[Float64] = []
@@ -80,7 +81,7 @@ class Engine:
         return self._prediction(_concatenate(parts))
 
     def sample(self, inputs: Inputs, sampling: Sampling, job: Job | None = None) -> Sampled:
-        """Return the answer of thinned networks, the same for every row, beside the deterministic one.
+        """Return the summary of samples, of the same thinned networks for every row, and the deterministic answer.
 
         Raises InvalidInput for a row without a finite answer.
         """
@@ -104,7 +105,7 @@ class Engine:
         return join(parts, self.predict(inputs, job))
 
     def estimate(self, rows: int, sampling: Sampling | None) -> Estimate:
-        """Estimate a prediction of so many rows or, given a sampling, a sample of them up to its first look."""
+        """Return the estimated time of a prediction, or with a sampling of its passes up to the first check."""
         if sampling is None:
             return Estimate(self.learned.row_cost.seconds(rows))
         apart = 0.0 if self._is_led_by(sampling) else self.learned.row_cost.seconds(rows)
@@ -112,8 +113,9 @@ class Engine:
         return Estimate(apart + self._first_look_seconds(sampling, rows), distributable)
 
     def batch_cost(self, rows: int, sampling: Sampling | None, max_seconds: float = BATCHED_SECONDS) -> Cost | None:
-        """Return the cost of a row, all passes drawn; None where these rows take longer than so many seconds, or longer
-        than gains from a batch, or might change an answer in it.
+        """Return the cost of a row with all passes.
+
+        None if these rows take longer than `max_seconds`, gain nothing from a batch, or might change an answer in it.
         """
         cost = self.learned.row_cost
         if sampling is not None:
@@ -123,21 +125,21 @@ class Engine:
         return cost if self.learned.rows_are_independent and is_short else None
 
     def do(self, piece: Piece) -> RowsDone | Array:
-        """Do a piece of another engine's request; raises InvalidInput for rows without a finite answer."""
+        """Compute a piece of a request to another engine. Raises InvalidInput for rows without a finite answer."""
         if isinstance(piece, RowsPiece):
             rows = slice(0, count_rows(piece.inputs))
             return self._sample_range(piece.inputs, rows, piece.sampling, piece.led, Job()).after(piece.first)
         return self._draw_apart(piece.inputs, piece.sampling, piece.start, piece.stop)
 
     def draw_all(self, inputs: Inputs, sampling: Sampling) -> Array:
-        """Return the raw output of every pass: (passes, rows, outputs), float32; raises InvalidInput."""
+        """Return the raw output of every pass: (passes, rows, outputs), float32. Raises InvalidInput."""
         return self._draw_apart(inputs, sampling, 0, sampling.passes)
 
     def sampled_values(self, raw: Array, rows: Rows | range | None = None) -> Float64:
         """Return calibrated probabilities, or a regression's values, for raw outputs (passes, rows, outputs).
 
-        A learned noise's standard deviations lie behind the values, as in the graph. Raises InvalidInput for a row
-        without finite ones, by its number in `rows`.
+        The standard deviations of learned noise follow the values, as in the graph. Raises InvalidInput for a row
+        without finite values, by its number in `rows`.
         """
         return self._values(raw, self.manifest.sampled_temperature or self.manifest.temperature, rows)
 
@@ -150,7 +152,7 @@ class Engine:
         return summarise_regression(values, noise.std if noise else 0.0)
 
     def lead(self, inputs: Inputs, passes: int) -> Prediction:
-        """Return the answer of the deterministic pass, which keeps all units, drawn together with so many others."""
+        """Return the answer of the deterministic pass, which keeps all units, drawn together with `passes` others."""
         raw = self._draw_apart(inputs, Sampling(passes, seed=0), LEAD, passes)
         return self._prediction(self._values(raw[0], self.manifest.temperature, range(count_rows(inputs))))
 
@@ -161,7 +163,7 @@ class Engine:
         return rows_per_part(sampling.passes, self.manifest, self.row_passes_per_run)
 
     def _cut_pieces(self, rows: int, sampling: Sampling) -> list[slice]:
-        """Return the pieces that may be distributed; one where the work is too short, or has too few rows."""
+        """Return the pieces that may be distributed, only one if the work is too short or has too few rows."""
         seconds = self._first_look_seconds(sampling, rows)
         pieces = list(cut_rows(rows, cut_evenly(rows, self._rows_per_part(sampling), seconds)))
         return pieces if seconds >= DISTRIBUTED_SECONDS and len(pieces) >= FEWEST_ROW_PIECES else [slice(0, rows)]
@@ -174,8 +176,8 @@ class Engine:
     ) -> RowsDone:
         """Sample a range of rows, after which `rest` seconds of work are left.
 
-        The rows are cut first, the passes only when a single row's are too many: what comes before the first dropout
-        is then computed once a row.
+        The rows are cut first, and passes only if those of a single row are too many, so that the layers before the
+        first dropout are computed once per row.
         """
         done = RowsDone([], [])
         numbers = np.arange(some.start, some.stop)
@@ -187,13 +189,13 @@ class Engine:
         return done
 
     def _is_led_by(self, sampling: Sampling) -> bool:
-        """Whether the deterministic pass, which keeps all units but those ablated, is the deterministic answer."""
+        """Return whether the deterministic pass, which keeps all units not ablated, gives the deterministic answer."""
         return self.learned.lead_is_prediction or bool(sampling.ablations)
 
     def _sample_rows(
         self, inputs: Inputs, rows: Rows, sampling: Sampling, led: bool, job: Job, rest: float
     ) -> RowsDone:
-        """Return the deterministic pass of these rows, if `led`, and the rows in parts of as many passes each."""
+        """Return the deterministic pass of these rows, if `led`, and their samples in parts of equal passes."""
         first_look = next(sampling.looks())
         raw = self._draw(take(inputs, rows), rows, sampling, LEAD if led else 0, first_look, job, rest)
         lead = [self._values(raw[0], self.manifest.temperature, rows)] if led else []
@@ -210,7 +212,7 @@ class Engine:
     def _sample_until_settled(
         self, inputs: Inputs, rows: Rows, raw: Array, sampling: Sampling, job: Job, rest: float
     ) -> list[Part]:
-        """Look, now and then, which rows need no more passes; those of the first look were drawn."""
+        """Sample until each row's stop rule holds; `raw` has the passes up to the first check."""
         parts: list[Part] = []
         drawn = self.sampled_values(raw, rows)  # (passes, rows, outputs)
         looks = sampling.looks()
@@ -233,7 +235,7 @@ class Engine:
     def _draw(
         self, inputs: Inputs, rows: Rows | range, sampling: Sampling, start: int, stop: int, job: Job, rest: float
     ) -> Array:
-        """Return the raw output of passes start … stop-1: (stop-start, rows, outputs), float32. LEAD is a pass too.
+        """Return the raw output of passes start … stop-1, which may be LEAD: (stop-start, rows, outputs), float32.
 
         Raises InvalidInput that names the first row without an answer by its number in `rows`.
         """
@@ -264,23 +266,23 @@ class Engine:
         _, count, outputs = answers.shape
         if sampling.quantiles:
             quantiles = np.quantile(answers, sampling.quantiles, axis=0).swapaxes(0, 1)  # (rows, quantiles, outputs)
-        else:  # numpy sorts all values for none, too
+        else:  # numpy sorts all values even for no quantiles
             quantiles = np.empty((count, 0, outputs))
         kept = answers if sampling.keep_samples else None
         return Part(rows, self.summarise(values), len(values), stopped, quantiles, kept)
 
     def _prediction(self, values: Float64) -> Prediction:
-        """Split values (rows, outputs) into the answers and a learned noise beside them."""
+        """Split values (rows, outputs) into answers and learned noise."""
         if isinstance(self.manifest.noise, LearnedNoise):
             return Prediction(self._answers(values), values[:, self.manifest.answers :])
         return Prediction(values)
 
     def _answers(self, values: Float64) -> Float64:
-        """Return values (…, outputs) without a learned noise."""
+        """Return values (…, outputs) without learned noise."""
         return values[..., : self.manifest.answers]
 
     def _values(self, raw: Array, temperature: float, rows: Rows | range | None) -> Float64:
-        """Return the values of raw outputs (…, rows, outputs); raises InvalidInput for a row without finite ones."""
+        """Return the values of raw outputs (…, rows, outputs). Raises InvalidInput for a row without finite ones."""
         if not np.isfinite(raw).all():
             row = int(np.argwhere(~np.isfinite(raw))[0, -2])
             raise _refuse_row(row if rows is None else int(rows[row]), NOT_FINITE)
@@ -297,9 +299,9 @@ class Engine:
 
 
 def _run(run: Callable[[Inputs], Array], inputs: Inputs, rows: Rows | range, rows_axis: int) -> Array:
-    """Return the graph's output; raises InvalidInput that names the first row that the graph cannot take.
+    """Return the graph's output. Raises InvalidInput that names the first row that the graph does not accept.
 
-    Rows that fail are run again by halves, so that the one at fault is found in few runs.
+    Failed rows are run again by halves, so that the invalid one is found in few runs.
     """
     try:
         return run(inputs)

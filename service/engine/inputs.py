@@ -15,7 +15,7 @@ def count_rows(inputs: Inputs) -> int:
 
 
 def take(inputs: Inputs, rows: slice | Rows) -> Inputs:
-    """Return these rows; where they are all, the same arrays."""
+    """Return these rows, or the same arrays for all rows."""
     taken = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
     if taken == count_rows(inputs):
         return inputs

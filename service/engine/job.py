@@ -1,6 +1,6 @@
-"""Work in progress: where it lets other work go first, and where pieces of it may be done by remote workers.
+"""Work in progress, which can pause in favour of shorter work and distribute pieces to remote workers.
 
-The time of a pause counts as stage `queue`, so what comes before it notes its own stage first.
+The time of a pause counts as stage `queue`, so callers end their own stage before a pause.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +10,15 @@ from service.engine.stages import Stopwatch
 
 
 class Estimate(NamedTuple):
-    """How long work takes, as far as is known before it begins."""
+    """The estimated time of work."""
 
     seconds: float
     distributable: bool = False
-    """Whether remote workers may do pieces of it."""
+    """Whether remote workers can do pieces of it."""
 
 
 class Job:
-    """Work that has the machine to itself, as outside the service: a pause does nothing, and nothing is distributed.
+    """Work that does not share the machine, as outside the service: pauses do nothing, and nothing is distributed.
 
     `service.work` has the jobs that share the machine.
     """
@@ -26,13 +26,14 @@ class Job:
     __slots__ = ("watch",)
 
     def __init__(self, watch: Stopwatch | None = None) -> None:
+        """Measure the stages with the request's stopwatch, or a new one."""
         self.watch = watch or Stopwatch()
-        """Of the request."""
+        """The stopwatch of the request."""
 
-    def pause(self, seconds_left: float) -> None:  # noqa: ARG002 - it is for jobs that share the machine
-        """Let work with less left go first; to be called between runs of a graph, with the seconds that the rest takes.
+    def pause(self, seconds_left: float) -> None:  # noqa: ARG002 - used by jobs that share the machine
+        """Let shorter work run first; called between runs of a graph, with the estimated seconds left.
 
-        May raise what ends the work.
+        Jobs that share the machine raise an exception here to end the work.
         """
         self.watch.lap("queue")
 
@@ -41,9 +42,9 @@ class Job:
         seconds_left: float,
         cut: Callable[[], Sequence[Any]],  # noqa: ARG002
     ) -> Sequence[Any] | None:
-        """Pause, and have remote workers do the pieces that `cut` makes.
+        """Pause, and let remote workers do the pieces that `cut` returns.
 
-        Return the result of each, None for one that was not done; None where there are no remote workers.
+        Return the result of each piece, None for one that was not done, or None without remote workers.
         """
         self.pause(seconds_left)
         return None

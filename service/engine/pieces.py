@@ -1,7 +1,7 @@
-"""Pieces of a large request, which any engine of the same model answers to the last bit alike.
+"""Pieces of a large request, which all engines of the same model answer bitwise alike.
 
-A piece is of whole runs of the graph, those that the request would have been cut into anyway
-(`service.engine.cuts`), so who does it, and with how many others, changes no answer.
+A piece consists of whole runs of the graph, into which the request is cut in any case (`service.engine.cuts`), so its
+worker and the number of pieces change no answer.
 """
 
 from dataclasses import dataclass, replace
@@ -13,34 +13,34 @@ from service.engine.sampling import Sampling
 from service.engine.uncertainty import Float64
 
 PIECE_SECONDS = 0.1
-"""About as long as a piece takes: long beside the asking, short where it must be done again."""
+"""The approximate seconds of a piece: long compared with its transfer, and short enough to repeat."""
 
 
 class ModelKey(NamedTuple):
-    """Tells a model from any other."""
+    """The identity of a model."""
 
     name: str
     version: int
     digest: str
-    """SHA-256 of its manifest, which has the digests of all its files."""
+    """SHA-256 of the manifest, which has the digests of all files."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsPiece:
-    """All passes of some rows, summarised."""
+    """A piece of all passes of some rows, with summarised results."""
 
     model: ModelKey
     inputs: Inputs
     sampling: Sampling
     first: int
-    """The number of the first of these rows in the request."""
+    """The number of the first row in the request."""
     led: bool
-    """Whether the leading pass goes with them, which is the deterministic answer."""
+    """Whether the deterministic pass is included."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassesPiece:
-    """Passes start … stop-1 of the same rows, raw."""
+    """A piece of passes start … stop-1 of some rows, with raw results."""
 
     model: ModelKey
     inputs: Inputs
@@ -53,18 +53,18 @@ Piece = RowsPiece | PassesPiece
 
 
 class RowsDone(NamedTuple):
-    """What was asked of some rows."""
+    """The result of a RowsPiece."""
 
     leads: list[Float64]
-    """(rows, outputs) each: what the leading pass answers, where it was asked for."""
+    """(rows, outputs) each: the answers of the deterministic pass, if included."""
     parts: list[Part]
 
     def after(self, first: int) -> Self:
-        """The same with rows numbered from `first` on."""
+        """Return the same with rows numbered from `first` on."""
         return self._replace(parts=[replace(part, rows=part.rows + first) for part in self.parts])
 
 
 def cut_evenly(count: int, least: int, seconds: float) -> int:
-    """How many of so many things that take so long together make a piece: a multiple of `least`."""
+    """Return the number of items of a piece, a multiple of `least`, for `count` items that take `seconds` together."""
     pieces = max(1.0, seconds / PIECE_SECONDS)
     return least * max(1, round(count / pieces / least))

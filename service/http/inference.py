@@ -1,6 +1,6 @@
-"""`/predict` and `/uncertainty`: from the bytes of a request to those of the answer.
+"""`/predict` and `/uncertainty`: decode the request, run inference, encode the answer.
 
-This is the hot path, on bare ASGI: `service.http.gate` calls it, FastAPI never sees it, `service.http.openapi.document`
+This is the hot path, on ASGI without FastAPI: `service.http.gate` calls it, and `service.http.openapi.inference`
 describes it.
 """
 
@@ -25,11 +25,11 @@ from service.turn import Encode, Turns
 PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertainty)")
 
 ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
-"""By operation: its path for the default model. Metrics name it whichever model the path names."""
+"""The path of each operation for the default model, which is the route in metrics for all models."""
 
 
 class Target(NamedTuple):
-    """The model that a path names, and what is to be done with it."""
+    """The model and operation of a path."""
 
     model: str | None
     version: str | None
@@ -40,15 +40,16 @@ OF_DEFAULT = {path: Target(None, None, operation) for operation, path in ROUTES.
 
 
 class Inference:
-    """Answers `/predict` and `/uncertainty`, of the default model or of one that the path names."""
+    """Answers `/predict` and `/uncertainty`, for the default model or the one in the path."""
 
     def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
+        """Answer for the models of `repository`; `turns` runs inference."""
         self._repository = repository
         self._turns = turns
         self._settings = settings
 
     async def answer(self, call: Call, target: Target) -> None:
-        """Answer a call to this target; raises what `service.errors` lists."""
+        """Answer a call to this target. Raises the errors of `service.errors`."""
         call.route = ROUTES[target.operation]
         engine = self._repository.find(target.model, parse_version(target.version))
         call.manifest = engine.manifest
@@ -80,7 +81,7 @@ class Inference:
 
 
 def read_path(path: str) -> Target | None:
-    """Return what a path names; None where it is neither of these operations."""
+    """Return the target of a path, or None for a path of another kind."""
     if target := OF_DEFAULT.get(path):
         return target
     if match := PATH.fullmatch(path):

@@ -56,7 +56,7 @@ STATUS: dict[type[DropserveError], grpc.StatusCode] = {
     errors.InvalidModel: grpc.StatusCode.FAILED_PRECONDITION,
     errors.InvalidStore: grpc.StatusCode.FAILED_PRECONDITION,
 }
-"""What a refusal is to a gRPC caller."""
+"""The gRPC status of each error."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -64,11 +64,12 @@ log = structlog.get_logger(__name__)
 
 
 class Call(Record):
-    """A call being answered."""
+    """A call over gRPC, and its answer."""
 
     __slots__ = ("context",)
 
     def __init__(self, method: str, context: Context) -> None:
+        """Begin the record of a call of one of the service's methods."""
         metadata = context.invocation_metadata() or ()
         headers = {name.encode(): value.encode() if isinstance(value, str) else value for name, value in metadata}
         super().__init__("POST", f"/{SERVICE}/{method}", headers)
@@ -77,12 +78,12 @@ class Call(Record):
 
 
 class Method(NamedTuple):
-    """How one method of the service is answered."""
+    """The handler of a method of the service."""
 
     request: type[Message]
     answer: Callable[[Any, Call], Awaitable[Message]]
     needed: KeyScope | None = "infer"
-    """What a key must allow, where keys are needed."""
+    """The scope that a key needs; None: no key is needed."""
 
 
 @asynccontextmanager
@@ -93,7 +94,7 @@ async def grpc_server(
     admission: Admission,
     certificate: Certificate | None = None,
 ) -> AsyncIterator[None]:
-    """Listens on `settings.grpc_port`; at the end, calls in flight are given `drain_timeout` to finish."""
+    """Listen on `settings.grpc_port`; at the end, calls in flight have `drain_timeout` to finish."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", settings.max_body_bytes),
@@ -113,15 +114,16 @@ async def grpc_server(
 
 
 class OpenInferenceGrpc:
-    """Answers the service's methods; each raises what `service.errors` lists."""
+    """Answers the service's methods; each raises errors of `service.errors`."""
 
     def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
+        """Answer for the models of `repository`; `turns` runs inference."""
         self._repository = repository
         self._turns = turns
         self._settings = settings
 
     def methods(self) -> Mapping[str, Method]:
-        """By name."""
+        """Return the handlers by the methods' names."""
         return {
             "ModelInfer": Method(pb.ModelInferRequest, self._infer),
             "ServerLive": Method(pb.ServerLiveRequest, self._live, needed=None),
@@ -189,7 +191,7 @@ class OpenInferenceGrpc:
 
 
 def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethodHandler[Any, Any]":
-    """The method, with its refusals as gRPC's."""
+    """Return gRPC's handler of a method, with errors as gRPC statuses."""
 
     async def answer(content: bytes, context: Context) -> Message:
         call = Call(name, context)
@@ -212,7 +214,7 @@ def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethod
 
     return grpc.unary_unary_rpc_method_handler(
         answer,
-        request_deserializer=None,  # gRPC would parse before it is known who asks
+        request_deserializer=None,  # gRPC would parse before the key is checked
         response_serializer=lambda reply: reply.SerializeToString(),
     )
 
@@ -221,7 +223,7 @@ def _parse(content: bytes, kind: type[Message]) -> Message:
     try:
         return kind.FromString(content)
     except DecodeError:
-        raise MalformedBody(f"the message is no {kind.DESCRIPTOR.name}") from None
+        raise MalformedBody(f"the message is not a {kind.DESCRIPTOR.name}") from None
 
 
 async def _refuse(call: Call, error: DropserveError) -> NoReturn:
@@ -230,7 +232,7 @@ async def _refuse(call: Call, error: DropserveError) -> NoReturn:
 
 
 def _listen(server: grpc.aio.Server, address: str, certificate: Certificate | None) -> int:
-    """Listen, with the certificate that HTTP has, if it has one; return the port."""
+    """Listen, with the certificate of HTTP if there is one, and return the port."""
     if certificate is None:
         return server.add_insecure_port(address)
 

@@ -1,4 +1,4 @@
-"""The protocol over HTTP: the paths below /v2, on bare ASGI."""
+"""The protocol over HTTP: the paths below /v2, on ASGI."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -27,26 +27,27 @@ from service.turn import Encode, Turns
 PREFIX = "/v2"
 
 READ_SECONDS_PER_BYTE = 5e-10
-"""Of raw bytes into a checked array."""
+"""Seconds per byte to read raw bytes into a checked array."""
 
 Reply = tuple[bytes, bytes, list[Header]]
 
 
 class Route(NamedTuple):
-    """A path and what answers it."""
+    """A path and its handler."""
 
     name: str
-    """What metrics call it, whatever model is meant."""
+    """The route's name in metrics, the same for all models."""
     path: str
-    """A regular expression: the model and its version are its groups."""
+    """A regular expression, with the model and its version as groups."""
     method: str
     answer: Callable[[Call, re.Match[str]], Awaitable[None]]
 
 
 class OpenInference:
-    """Answers everything below /v2."""
+    """Answers all requests below /v2."""
 
     def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
+        """Answer for the models of `repository`; `turns` runs inference."""
         self._repository = repository
         self._turns = turns
         self._settings = settings
@@ -64,14 +65,14 @@ class OpenInference:
         ]
 
     async def answer(self, call: Call) -> None:
-        """Answer a call whose path begins with /v2; raises what `service.errors` lists."""
+        """Answer a call whose path begins with /v2. Raises the errors of `service.errors`."""
         for route in self._routes:
             if path := re.fullmatch(route.path, call.path):
                 call.route = route.name
                 expect_method(call, route.method)
                 await route.answer(call, path)
                 return
-        raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists what there is")
+        raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists all paths")
 
     async def _infer(self, call: Call, path: re.Match[str]) -> None:
         engine = self._find(path)
@@ -129,7 +130,7 @@ class OpenInference:
         await call.reply(b"{}")
 
     async def _read(self, call: Call, kind: type[Any]) -> Any:
-        """A small body, or none."""
+        """Read a small JSON body, which may be empty."""
         _expect_json_or_octets(call)
         body = await call.body(self._settings.max_body_bytes, self._settings.request_timeout)
         return decode_request(body or b"{}", kind)
@@ -139,7 +140,7 @@ class OpenInference:
 
 
 def refusal(error: DropserveError) -> tuple[int, bytes, list[Header]]:
-    """Status, JSON and headers in the protocol's own form, in which a wrong request is 400."""
+    """Return status, JSON and headers of an error in the protocol's form, with 400 for all invalid requests."""
     status, _, headers = error_reply(error)
     return 400 if status == 422 else status, encode({"error": error.message}), headers
 
@@ -151,7 +152,7 @@ def _decode_seconds(body: bytes, json_length: bytes | None) -> float:
 
 
 def _expect_json_or_octets(call: Call) -> None:
-    """Clients send bodies as either, or do not say; raises UnsupportedMediaType for anything else."""
+    """Raise UnsupportedMediaType for a content type other than JSON or raw bytes, of which clients send either."""
     kind = call.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
     if kind not in (JSON, OCTETS):
         expected = f"{JSON.decode()} or {OCTETS.decode()}"

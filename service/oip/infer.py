@@ -1,4 +1,4 @@
-"""A request in the protocol's terms → the request to the engine, and the reply that its answer makes."""
+"""Convert a request in the protocol's terms to one for the engine, and the engine's answer to a reply."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,14 +14,14 @@ from service.oip.messages import InferReply, InferRequest, Parameter, Parameters
 from service.oip.outputs import choose_outputs, needs_sampling, read_outputs
 
 SAMPLING = ("samples", "seed", "dropout_rate", "tolerance", "confidence")
-PASSED_OVER = ("binary_data_output", "priority", "timeout", "content_type", "headers")
-"""Of no meaning to the answer: how to encode it, hints for a queue, and what MLServer's clients add."""
+IGNORED = ("binary_data_output", "priority", "timeout", "content_type", "headers")
+"""Parameters without effect on the answer: its encoding, hints for queues, and additions of MLServer's clients."""
 
 
 def plan_infer(
     engine: Engine, asked: InferRequest, settings: Settings
 ) -> tuple[Request, Callable[[Answer], InferReply]]:
-    """Return the request that was made in the protocol's terms, and what makes its reply.
+    """Return the request to the engine, and a function from its answer to the reply.
 
     Raises InvalidInput or LimitExceeded.
     """
@@ -52,9 +52,9 @@ def _reply(asked: InferRequest, chosen: Sequence[RequestedOutput], answer: Answe
 
 
 def sampling_parameters(parameters: Parameters) -> dict[str, object]:
-    """Those that say how to sample; raises InvalidInput for one that means nothing here."""
+    """Return the parameters of sampling. Raises InvalidInput for an unknown parameter."""
     for name in parameters:
-        if name not in SAMPLING and name not in PASSED_OVER:
+        if name not in SAMPLING and name not in IGNORED:
             message = f"parameters.{name[:100]}: there is no such parameter; expected {', '.join(SAMPLING)}"
             raise InvalidInput(message, field=f"parameters.{name[:100]}", expected=list(SAMPLING))
     return {name: parameters[name] for name in SAMPLING if name in parameters}
@@ -63,7 +63,7 @@ def sampling_parameters(parameters: Parameters) -> dict[str, object]:
 def read_sampling_options(
     parameters: dict[str, object], chosen: Sequence[RequestedOutput], rows: int, settings: Settings
 ) -> UncertaintyRequest:
-    """Return the fields of `/uncertainty` that the parameters stand for; raises InvalidInput."""
+    """Return the parameters as fields of `/uncertainty`. Raises InvalidInput."""
     return_samples = any(output.name == "samples" for output in chosen)
     fields: dict[str, object] = {"return_samples": return_samples}
     fields |= {name: parameters[name] for name in ("samples", "seed", "dropout_rate") if name in parameters}
@@ -77,7 +77,5 @@ def read_sampling_options(
 
 def _refuse_unused(asked: dict[str, object]) -> None:
     for name in asked:
-        message = (
-            f"parameters.{name}: only goes with an output of the sampling, such as standard_error; none is asked for"
-        )
+        message = f"parameters.{name}: requires an output of the sampling, such as standard_error; none is requested"
         raise InvalidInput(message, field=f"parameters.{name}")

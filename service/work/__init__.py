@@ -1,1 +1,1 @@
-"""When work is done: batches of a turn, and a queue of what takes longer."""
+"""Schedule work: batches of one turn of the event loop, and a queue of longer work."""

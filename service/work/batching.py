@@ -1,7 +1,7 @@
-"""Micro-batching: short calls of one kind that come in the same turn of the event loop are run as one.
+"""Micro-batching: run short calls of one kind together if they arrive in the same turn of the event loop.
 
-No call waits for others to come: the first in a turn is run at once, those behind it, which would have to wait for it
-anyway, together. Only calls whose rows' answers do not depend on batch-mates belong here: see `service.loading.warmup`.
+No call waits for later ones: the first of a turn runs at once, and those after it, which have to wait in any case,
+run together. Calls must have rows whose answers do not depend on batch-mates: see `service.loading.warmup`.
 """
 
 import asyncio
@@ -26,42 +26,42 @@ Output = Prediction | Sampled
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchableCall:
-    """A call whose rows may be run together with those of others."""
+    """A call whose rows may run together with those of others."""
 
     kind: Hashable
-    """Calls of one kind can be run as one."""
+    """A key that is equal for calls that can run together."""
     inputs: Inputs
     rows: int
     run: Callable[[Inputs, Job], Output]
     job: Job
     cost: Cost
-    """Of a row."""
+    """The cost of a row."""
 
     def alone(self) -> Output:
-        """Run it by itself; raises what `run` does."""
+        """Run the call by itself. Raises the errors of `run`."""
         return self.run(self.inputs, self.job)
 
 
 class Waiting(NamedTuple):
-    """A call whose turn has not come yet."""
+    """A call that waits for its batch."""
 
     call: BatchableCall
     answer: asyncio.Future[Output]
     context: contextvars.Context
-    """The request's, so that what is logged for it alone bears its id."""
+    """The context of the request, whose id its log lines get."""
 
 
 class Batches:
-    """Use it within one event loop."""
+    """The batches of one event loop."""
 
     def __init__(self, max_seconds: float) -> None:
-        """A batch is no larger than what takes so long."""
+        """Limit the estimated time of a batch to `max_seconds`."""
         self._max_seconds = max_seconds
         self._waiting: dict[Hashable, list[Waiting]] | None = None
-        """By kind of call; None until the first call of this turn."""
+        """The waiting calls by kind; None until the first call of this turn."""
 
     async def run(self, call: BatchableCall) -> Output:
-        """Return its result; raises what it would raise alone."""
+        """Return the result of a call. Raises the errors that it would raise alone."""
         loop = asyncio.get_running_loop()
         if self._waiting is None:
             self._waiting = {}
@@ -70,13 +70,11 @@ class Batches:
         waiting = Waiting(call, loop.create_future(), contextvars.copy_context())
         self._waiting.setdefault(call.kind, []).append(waiting)
         answer = await waiting.answer
-        call.job.watch.lap("queue")  # until this call's turn has come again
+        call.job.watch.lap("queue")  # the time until this task runs again
         return answer
 
     def _end_turn(self) -> None:
-        """Run the calls of this turn, in which all that was ready to run has run. The loop sees to others between two
-        batches.
-        """
+        """Run the waiting calls at the end of the turn; the loop runs other tasks between two batches."""
         waiting, self._waiting = self._waiting or {}, None
         loop = asyncio.get_running_loop()
         for number, batch in enumerate(batch for of_kind in waiting.values() for batch in self._cut(of_kind)):
@@ -86,7 +84,7 @@ class Batches:
                 loop.call_soon(_answer, batch, context=NO_REQUEST)
 
     def _cut(self, waiting: Sequence[Waiting]) -> list[list[Waiting]]:
-        """Cut into batches, in the order of coming."""
+        """Cut the calls into batches, in order of arrival."""
         batches: list[list[Waiting]] = [[]]
         rows = 0
         for one in waiting:
@@ -99,20 +97,18 @@ class Batches:
 
 
 NO_REQUEST = contextvars.Context()
-"""What is done for many bears no request's id."""
+"""An empty context, as the log lines of a batch have no request's id."""
 
 
 def _answer(batch: Sequence[Waiting]) -> None:
-    """Run a batch, without the calls that are not waited for any more. If it fails, each is run alone, as one is at
-    fault.
-    """
+    """Run a batch, without cancelled calls; if it fails, run each call alone, as only one may be invalid."""
     batch = [waiting for waiting in batch if not waiting.answer.done()]
     try:
         outputs = _run_together([waiting.call for waiting in batch])
-    except DropserveError:  # it comes again, to the call at fault
+    except DropserveError:  # raised again for the invalid call
         _answer_each(batch)
     except Exception as error:
-        log.error("a batch failed; its calls are run one by one", calls=len(batch), exc_info=error)
+        log.error("a batch failed; its calls run one by one", calls=len(batch), exc_info=error)
         _answer_each(batch)
     else:
         for waiting, output in zip(batch, outputs, strict=True):
@@ -127,12 +123,12 @@ def _answer_each(batch: Sequence[Waiting]) -> None:
 def _answer_alone(waiting: Waiting) -> None:
     try:
         waiting.answer.set_result(waiting.call.alone())
-    except Exception as error:  # noqa: BLE001 - it is the caller's
+    except Exception as error:  # noqa: BLE001 - raised for the caller
         waiting.answer.set_exception(error)
 
 
 def _run_together(calls: Sequence[BatchableCall]) -> list[Output]:
-    """Run calls of one kind as one."""
+    """Run calls of one kind together."""
     if len(calls) < 2:
         return [call.alone() for call in calls]
     for call in calls:

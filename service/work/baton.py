@@ -1,5 +1,6 @@
-"""A baton between threads: of all that want to work, the one with least left does (shortest remaining processing time;
-Schrage 1968), and the others are blocked; of equals, what has waited longest goes first.
+"""A baton between threads, held by the one with the least work left; the others are blocked.
+
+The order is that of shortest remaining processing time (Schrage 1968), among equals first come, first served.
 """
 
 import itertools
@@ -8,51 +9,53 @@ from heapq import heappop, heappush
 
 
 class Dropped(Exception):
-    """Ends work whose result is not wanted any more."""
+    """Ends work whose result is no longer needed."""
 
 
 class Place:
-    """A piece of work and its place among the others."""
+    """The place of a thread among those that share the baton."""
 
     __slots__ = ("_gate", "dropped")
 
     def __init__(self) -> None:
+        """Begin without the baton."""
         self.dropped = False
         self._gate = threading.Lock()
         self._gate.acquire()
 
     def open(self) -> None:
-        """Let its thread go on; for the baton."""
+        """Let the thread continue; called by the baton."""
         self._gate.release()
 
     def wait(self) -> None:
-        """Block until it is this turn; raises Dropped."""
+        """Block until the thread holds the baton. Raises Dropped."""
         self._gate.acquire()
         if self.dropped:
             raise Dropped
 
 
 class Baton:
-    """Held by one turn at a time."""
+    """A baton, held by one place at a time."""
 
     def __init__(self) -> None:
+        """Begin without a holder."""
         self._lock = threading.Lock()
         self._holder: Place | None = None
         self._waiting: list[tuple[float, int, Place]] = []
-        """A heap: seconds left, order of coming, place."""
+        """A heap of (seconds left, order of arrival, place)."""
         self._order = itertools.count()
 
     def enter(self, place: Place, seconds_left: float) -> None:
-        """Want the baton; `place.wait()` returns once it is held."""
+        """Request the baton; `place.wait()` returns once the place holds it."""
         with self._lock:
             if place.dropped:
-                return  # it may go on at once, to its end
+                return  # its thread continues at once, and ends
             heappush(self._waiting, (seconds_left, next(self._order), place))
             if self._holder is None:
                 self._pass_on()
 
     def pause(self, place: Place, seconds_left: float) -> None:
-        """Let another that has no more left go first; raises Dropped."""
+        """Pass the baton to a place with as much or less work left, and wait for it. Raises Dropped."""
         with self._lock:
             if place.dropped:
                 raise Dropped
@@ -63,13 +66,13 @@ class Baton:
         place.wait()
 
     def leave(self, place: Place) -> None:
-        """Pass the baton on, if this turn holds it."""
+        """Pass the baton on, if this place holds it."""
         with self._lock:
             if self._holder is place:
                 self._pass_on()
 
     def drop(self, place: Place) -> None:
-        """Have this turn's work end: at once where it waits, else at its next pause."""
+        """End the work of a place, at once if it waits, else at its next pause."""
         with self._lock:
             if not place.dropped:
                 place.dropped = True

@@ -1,9 +1,9 @@
-"""Short work is done at once; long work in a thread of its own, so that it keeps no other work waiting.
+"""Run short work at once, and long work in a thread of its own, so that it does not delay other work.
 
-Of the threads one works at a time: at each pause the baton (`service.work.baton`) goes to the job that has least left.
-A heavy request slows a light one by a run of its graph, not by its whole length, and of many heavy ones some are done
-in time, where equal turns would have all of them done too late. Admission is bounded, each job has a deadline, work
-that would miss it is refused before it begins, and work whose result is not wanted any more is dropped.
+One thread works at a time: at each pause the baton (`service.work.baton`) goes to the job with the least work left. So
+a heavy request delays a light one only by one run of its graph, and of many heavy requests some are done in time, where
+equal shares would finish all of them too late. The number of jobs is limited, each has a deadline, work that would miss
+it is refused before it begins, and work whose result is no longer needed is dropped.
 """
 
 import asyncio
@@ -25,86 +25,88 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Job], T]
-"""A plain function, which pauses by its job."""
+"""A function that calls its job's `pause`."""
 Gone = Callable[[], Awaitable[None]]
-"""Returns when the caller waits for the answer no more."""
+"""A coroutine function that returns once the caller has disconnected."""
 
 
 LOAD_WEIGHT = 0.05
-"""Of each step in the load factor; so it follows the machine's load within some dozens of steps."""
+"""The weight of a step in the load factor, which follows the machine's load within some dozens of steps."""
 MEASURABLE = 1e-4
-"""Seconds of progress below which a step says nothing of the load."""
+"""The shortest step, in seconds, that counts for the load factor."""
 MOST_LOAD = 20.0
 
 
 class RemoteWorkers(Protocol):
-    """Processes elsewhere that do pieces of large requests."""
+    """The interface of remote processes that do pieces of large requests."""
 
     size: int
-    """How many can be counted on."""
+    """The number of workers to expect."""
 
     async def do(self, pieces: Sequence[Any]) -> Sequence[Any]:
-        """Return the result of each piece; None for one that was not done, and is then done here."""
+        """Return the result of each piece, or None for a failed one, which is then done locally."""
 
 
 class TurnsOutLong(Exception):
-    """Ends work on the event loop that takes longer than was estimated."""
+    """Ends work on the event loop that takes longer than estimated."""
 
     def __init__(self, seconds_left: float) -> None:
+        """Keep the new estimate of the seconds left."""
         super().__init__(seconds_left)
         self.seconds_left = seconds_left
 
 
 class InlineJob(Job):
-    """Work on the event loop, which a pause ends where more is left than the loop may be kept."""
+    """Work on the event loop, which a pause ends if too much is left for the loop."""
 
     __slots__ = ("_seconds",)
 
     def __init__(self, watch: Stopwatch, seconds: float) -> None:
+        """Limit the work left at a pause to `seconds`."""
         super().__init__(watch)
         self._seconds = seconds
 
     def pause(self, seconds_left: float) -> None:
-        """Raise TurnsOutLong where too much is left."""
+        """Raise TurnsOutLong if too much is left."""
         if seconds_left > self._seconds:
             raise TurnsOutLong(seconds_left)
         super().pause(seconds_left)
 
 
 class WorkerJob(Job):
-    """Work in a thread, with others; the request's context is its own, so that what it logs bears the request's id."""
+    """Work in a thread, in turns with other jobs, and in the context of its request."""
 
     __slots__ = ("_scheduler", "answer", "deadline", "loop", "place", "remaining", "remote_task", "resumed")
 
     def __init__(self, scheduler: "Scheduler", watch: Stopwatch, estimate: Estimate, deadline: float) -> None:
+        """Begin a job; `deadline` is in the time of `monotonic`."""
         super().__init__(watch)
         self._scheduler = scheduler
         self.loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Any] = self.loop.create_future()
         self.deadline = deadline
         self.remaining = estimate.seconds
-        """Seconds of work left, as far as is known."""
+        """Estimated seconds of work left."""
         self.resumed = 0.0
-        """When it last went on."""
+        """The time at which the job last resumed."""
         self.remote_task: Future[Sequence[Any]] | None = None
-        """While remote workers do pieces of it."""
+        """The pieces in progress at remote workers."""
         self.place = Place()
 
     def pause(self, seconds_left: float) -> None:
-        """Let another job go first that has less left. Raises Dropped, or DeadlineExceeded where the estimate has grown
-        beyond the deadline.
-        """
+        """Let shorter jobs run first. Raises Dropped, or DeadlineExceeded for an estimate beyond the deadline."""
         self._scheduler.pause(self, Estimate(seconds_left))
 
     def distribute(self, seconds_left: float, cut: Callable[[], Sequence[Any]]) -> Sequence[Any] | None:
-        """Pause, then have remote workers do the pieces, where there are any; other jobs go on meanwhile."""
+        """Pause, then let remote workers do the pieces, while other jobs run here."""
         return self._scheduler.distribute(self, seconds_left, cut)
 
 
 class Scheduler:
-    """The threads for long work, and the jobs in them. Use it within one event loop."""
+    """The jobs of one event loop, and their threads."""
 
     def __init__(self, max_jobs: int, inline_seconds: float, remote_workers: RemoteWorkers | None = None) -> None:
+        """Run at most `max_jobs` long jobs; work of up to `inline_seconds` runs on the event loop."""
         self._max_jobs = max_jobs
         self._remote_workers = remote_workers
         self.inline_seconds = inline_seconds
@@ -112,16 +114,17 @@ class Scheduler:
         self._baton = Baton()
         self._threads = ThreadPoolExecutor(max_jobs, thread_name_prefix="dropserve-worker")
         self.steps_taken = 0
-        """Parts of jobs between two pauses, begun since the service began."""
+        """Number of steps begun, which are parts of jobs between two pauses."""
         self.load_factor = 1.0
-        """How many times as long as estimated the steps take at present, because the machine has other work too."""
+        """The current ratio of measured to estimated time of steps, which grows with other load on the machine."""
 
     async def run(
         self, work: Work[T], estimate: Estimate, seconds: float, watch: Stopwatch, gone: Gone | None = None
     ) -> T:
-        """Return the work's result within so many seconds, unless `gone` returns first.
+        """Return the work's result within `seconds`, unless `gone` returns first.
 
-        Raises Overloaded or DeadlineExceeded, at once where it can be foreseen; CallerGone; what the work raises.
+        Raises Overloaded or DeadlineExceeded, at once if the estimate exceeds the time; CallerGone; and the errors of
+        the work.
         """
         check_deadline(seconds)
         if estimate.seconds <= self.inline_seconds:
@@ -134,22 +137,22 @@ class Scheduler:
 
     @property
     def depth(self) -> int:
-        """How many jobs are waiting or being worked on."""
+        """The number of waiting and running jobs."""
         return len(self._jobs)
 
     @property
     def remaining(self) -> float:
-        """Seconds that these still need, as far as is known, at the present load."""
+        """Estimated seconds of work left for these jobs, at the current load."""
         return self.load_factor * sum(job.remaining for job in self._jobs)
 
     def close(self) -> None:
-        """Drop all jobs, and end the threads, each after the run of a graph that it is at."""
+        """Drop all jobs, and end the threads after their current run of a graph."""
         for job in list(self._jobs):
             self._drop(job)
         self._threads.shutdown()
 
     def pause(self, job: WorkerJob, left: Estimate) -> None:
-        """Let another job go first that has less left; for the job's thread."""
+        """Let shorter jobs run first; called by the job's thread."""
         now, expected = monotonic(), self.load_factor * self._expected(left)
         if left.seconds > job.remaining and now + expected > job.deadline:
             raise _too_long(expected, job.deadline - now)
@@ -159,7 +162,7 @@ class Scheduler:
         self._go_on(job)
 
     def distribute(self, job: WorkerJob, seconds_left: float, cut: Callable[[], Sequence[Any]]) -> Sequence[Any] | None:
-        """Pause, then have remote workers do the pieces, where there are any; for the job's thread."""
+        """Pause, then let remote workers, if any, do the pieces; called by the job's thread."""
         self.pause(job, Estimate(seconds_left, distributable=True))
         if self._remote_workers is None:
             return None
@@ -184,25 +187,25 @@ class Scheduler:
         job.watch.lap("queue")
 
     def _check_room(self, needed: float, seconds: float) -> None:
-        """Raise DeadlineExceeded when the work alone takes too long, Overloaded when it does because of other jobs."""
-        load = self.load_factor if self._jobs else 1.0  # without other jobs, it is not known how it will be
+        """Raise DeadlineExceeded if the work alone takes too long, Overloaded if it does because of other jobs."""
+        load = self.load_factor if self._jobs else 1.0  # without other jobs, the load factor may be outdated
         alone = load * needed
         if alone > seconds:
             raise _too_long(alone, seconds)
         if self.depth >= self._max_jobs:
             soonest = load * min(job.remaining for job in self._jobs)
-            message = f"{self.depth} requests are being worked on already; try again shortly"
+            message = f"the queue is full with {self.depth} requests; try again shortly"
             raise Overloaded(message, retry_after=max(1, math.ceil(soonest)))
         expected = alone + load * sum(job.remaining for job in self._jobs if job.remaining <= needed)
         if expected > seconds:
             message = (
-                f"after what waits already, this would take about {expected:.3g} s,"
-                f" and {seconds:.3g} s are left until its deadline"
+                f"with the requests in the queue, this would take about {expected:.3g} s,"
+                f" but {seconds:.3g} s are left until its deadline"
             )
             raise Overloaded(message, retry_after=max(1, math.ceil(expected - seconds)))
 
     def _expected(self, estimate: Estimate) -> float:
-        """Seconds of work left, of which remote workers do their share at once."""
+        """Return the expected seconds, divided among remote workers where the work is distributable."""
         return estimate.seconds / (self._remote_workers.size if self._remote_workers and estimate.distributable else 1)
 
     async def _run_in_thread(
@@ -223,8 +226,8 @@ class Scheduler:
         if job.answer in done:
             return job.answer.result()  # type: ignore[no-any-return]
         if hangup in done:
-            raise CallerGone("the caller hung up before the answer was ready")
-        message = f"the answer was not ready within the {seconds:.3g} s that were left until its deadline"
+            raise CallerGone("the caller disconnected before the answer was ready")
+        message = f"the answer was not ready within the {seconds:.3g} s left until its deadline"
         raise DeadlineExceeded(message, seconds=seconds)
 
     def _drop(self, job: WorkerJob) -> None:
@@ -233,7 +236,7 @@ class Scheduler:
             job.remote_task.cancel()
 
     def _work(self, job: WorkerJob, work: Work[Any]) -> None:
-        """Do the work, once it is its turn, and deliver the result; in the job's thread."""
+        """Do the work once it holds the baton, and deliver the result, in the job's thread."""
         result: Any = None
         error: BaseException | None = None
         try:
@@ -242,7 +245,7 @@ class Scheduler:
             result = work(job)
         except Dropped:
             error = NotReady("the service stopped before the answer was ready")
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, it is the caller's, and the thread lives on
+        except BaseException as raised:  # noqa: BLE001 - raised for the caller, so that the thread lives on
             error = raised
         finally:
             self._baton.leave(job.place)
@@ -250,29 +253,29 @@ class Scheduler:
             job.loop.call_soon_threadsafe(_settle, job.answer, result, error)
 
     def _note_load(self, estimated: float, taken: float) -> None:
-        """Note what a step should have taken, and took."""
+        """Update the load factor by the estimated and measured seconds of a step."""
         if estimated > MEASURABLE:
             self.load_factor += LOAD_WEIGHT * (min(taken / estimated, MOST_LOAD) - self.load_factor)
 
 
 def check_deadline(seconds: float) -> None:
-    """Raise DeadlineExceeded where no time is left."""
+    """Raise DeadlineExceeded if no time is left."""
     if seconds <= 0:
         raise DeadlineExceeded("the deadline passed before the request was read", seconds=seconds)
 
 
 async def _do_remotely(pieces: Sequence[Any], workers: RemoteWorkers) -> Sequence[Any]:
-    """Return the results; whatever goes wrong, the pieces are done here then."""
+    """Return the results of pieces, or None for each after an error, so that they are done locally."""
     try:
         return await workers.do(pieces)
     except Exception as error:
-        log.error("pieces of a request could not be done elsewhere", pieces=len(pieces), exc_info=error)
+        log.error("remote workers failed; the pieces are done locally", pieces=len(pieces), exc_info=error)
         return [None] * len(pieces)
 
 
 def _settle(answer: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
     if answer.done():
-        return  # it is not waited for any more
+        return  # the answer is no longer awaited
     if error is None:
         answer.set_result(result)
     else:
@@ -281,7 +284,7 @@ def _settle(answer: asyncio.Future[Any], result: object, error: BaseException | 
 
 def _too_long(needed: float, seconds: float) -> DeadlineExceeded:
     return DeadlineExceeded(
-        f"the answer would take about {needed:.3g} s, and {max(0.0, seconds):.3g} s are left until its deadline;"
-        " ask for fewer rows or samples, or allow more time",
+        f"the answer would take about {needed:.3g} s, but {max(0.0, seconds):.3g} s are left until its deadline;"
+        " send fewer rows or samples, or allow more time",
         seconds=seconds,
     )

@@ -199,7 +199,9 @@ def test_a_model_without_a_version_is_the_highest(
 
 def test_a_wrong_model_is_told_which_there_are(published: Path) -> None:
     message = error_of(run("predict", "-", "--models", published, "--model", "tony", stdin=b"1,2,3,4"))
-    assert message.startswith(f"there is no model tony in {published}; there are: toy, yield. --model takes a name")
+    assert message.startswith(
+        f"there is no model tony in {published}; known models: toy, yield. --model accepts a name"
+    )
 
 
 @pytest.mark.parametrize("option", ["--samples", "--seed"])

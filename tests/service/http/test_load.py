@@ -90,7 +90,7 @@ def test_what_must_wait_too_long_is_told_when_to_come_back(scheduler: Scheduler)
         await asyncio.sleep(0)
         assert scheduler.depth == 2
         assert scheduler.remaining == pytest.approx(40.0, abs=5)
-        with pytest.raises(Overloaded, match=r"after what waits already") as refusal:
+        with pytest.raises(Overloaded, match=r"with the requests in the queue") as refusal:
             await run(scheduler, 30, 25.0)  # what has less left goes first: 40 s, and then this
         assert 30 <= refusal.value.details["retry_after"] <= 36  # 65 s, of which 30 s may pass
         short = asyncio.create_task(run(scheduler, 30, 5.0, 0.1, gate=gate))  # it goes before both

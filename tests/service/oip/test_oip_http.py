@@ -241,7 +241,7 @@ def test_requests_have_ids_and_deadlines_as_elsewhere(client: httpx.Client, toy:
         ({"outputs": [{"name": "label"}] * 2}, "outputs.label: is given twice"),
         ({"outputs": [{"name": "label", "parameters": {"classification": 2}}]}, "outputs.label.parameters.classif"),
         ({"parameters": {"sample": 5}}, "parameters.sample: there is no such parameter; expected samples, seed"),
-        ({"parameters": {"samples": 5}}, "parameters.samples: only goes with an output of the sampling"),
+        ({"parameters": {"samples": 5}}, "parameters.samples: requires an output of the sampling"),
         ({"parameters": {"sequence_id": 5}}, "parameters.sequence_id: there is no such parameter"),
     ],
 )
