@@ -67,21 +67,21 @@ class Gate:
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
         waited = scope.get(WAITED, 0.0)
-        if waited > self._max_wait and call.method == "POST":  # what is read and costs little is rather answered late
-            message = f"more is asked than can be answered: this waited {waited:.3g} s to be read; try again shortly"
+        if waited > self._max_wait and call.method == "POST":  # cheap requests are answered late
+            message = f"the service is overloaded: this request waited {waited:.3g} s to be read; try again shortly"
             raise Overloaded(message, retry_after=1)
-        asked = read_path(call.path)
-        if asked is None and is_open_inference(call.path):
+        target = read_path(call.path)
+        if target is None and is_open_inference(call.path):
             await self._open_inference.answer(call)
             return
-        if asked is None:
+        if target is None:
             scope["call"] = call  # for routes that read a body or the caller's name
             scope = as_get(scope) if call.method == "HEAD" else scope
             await self.app(scope, receive, call.send_on)
             call.route = getattr(scope.get("route"), "path", OTHER)
             return
         expect_method(call, "POST")
-        await self._inference.answer(call, asked)
+        await self._inference.answer(call, target)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:
         if call.status:

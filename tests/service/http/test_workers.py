@@ -146,13 +146,13 @@ def test_a_folder_of_state_can_be_written_to(tmp_path: Path) -> None:
         cli, ["serve", "--workers", "2"], env={"DROPSERVE_STATE": str(tmp_path / "file" / "state")}
     )
     assert result.exit_code == 1
-    assert "DROPSERVE_STATE: expected a folder that can be written" in " ".join(result.output.split())
+    assert "DROPSERVE_STATE: expected a writable folder" in " ".join(result.output.split())
 
 
 def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
     result = CliRunner().invoke(cli, ["serve", "--workers", "2"], env={"DROPSERVE_GRPC_PORT": "0"})
     assert result.exit_code == 1
-    assert "DROPSERVE_GRPC_PORT: expected a port that all workers can share" in " ".join(result.output.split())
+    assert "DROPSERVE_GRPC_PORT: expected a port that all workers share" in " ".join(result.output.split())
 
 
 def test_a_worker_that_is_kept_from_its_work_is_left_alone(tmp_path: Path, published: Path) -> None:
