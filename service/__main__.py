@@ -191,10 +191,10 @@ def score(
     models: Models = None,
 ) -> None:
     """Score large files, into files, and print rows per second and per second of a core."""
-    asked = _options(samples, seed)
-    if asked and not uncertainty:
+    options = _options(samples, seed)
+    if options and not uncertainty:
         _stop("--samples and --seed require --uncertainty", code=2)
-    if asked.get("seed") == "random":
+    if options.get("seed") == "random":
         _stop("--seed: expected a whole number, as a resumed job must draw the same samples", code=2)
     if workers and not on_ray:
         _stop("--workers requires --ray", code=2)
@@ -205,8 +205,8 @@ def score(
         from service.bulk.plan import Question
     except ModuleNotFoundError as error:
         _stop(f"{error.name} is not installed; {remedy('score')}")
-    passes = asked.get("samples", settings.default_samples) if uncertainty else None
-    question = Question(passes, asked.get("seed", settings.seed), tuple(keep or ()), dialect)
+    passes = options.get("samples", settings.default_samples) if uncertainty else None
+    question = Question(passes, options.get("seed", settings.seed), tuple(keep or ()), dialect)
     try:
         tally = score_files(inputs, out_folder, question, model, settings, on_ray=on_ray, workers=workers)
     except DropserveError as error:

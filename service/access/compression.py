@@ -67,7 +67,7 @@ def _inflate(body: bytes, form: Format, max_bytes: int) -> tuple[bytes, bool]:
             if inflate.eof:
                 inflate, members = zlib.decompressobj(form.window_bits), members + 1
             if members > form.max_members:
-                raise zlib.error(f"it goes on after its end, or has more than {form.max_members} members")
+                raise zlib.error(f"it continues after its end, or has more than {form.max_members} members")
             parts.append(inflate.decompress(piece, left))
             left -= len(parts[-1])
             piece = inflate.unused_data

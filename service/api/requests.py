@@ -61,8 +61,8 @@ class UncertaintyRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 def plan_sampling(request: UncertaintyRequest, manifest: Manifest, rows: int, settings: Settings) -> Sampling:
     """Return the sampling of a request with this many rows. Raises InvalidInput or LimitExceeded."""
-    asked = request.samples or settings.default_samples
-    passes, stop = (asked, None) if isinstance(asked, int) else (asked.max, _stop_rule(asked, manifest))
+    requested = request.samples or settings.default_samples
+    passes, stop = (requested, None) if isinstance(requested, int) else (requested.max, _stop_rule(requested, manifest))
     _limit("samples", passes, settings.max_samples)
     _limit_product("samples", {"rows": rows, "samples": passes}, settings.max_row_samples)
     outputs = manifest.answers
@@ -111,17 +111,17 @@ def _limit_product(field: str, factors: Mapping[str, int], limit: int) -> None:
         raise LimitExceeded(message, field=field, given=given, limit=limit)
 
 
-def _stop_rule(asked: AdaptiveSamples, manifest: Manifest) -> StopRule:
-    if asked.tolerance is None and asked.confidence is None:
+def _stop_rule(requested: AdaptiveSamples, manifest: Manifest) -> StopRule:
+    if requested.tolerance is None and requested.confidence is None:
         raise InvalidInput("samples: expected a tolerance or a confidence beside max", field="samples")
-    if asked.confidence is not None and manifest.task != "classification":
+    if requested.confidence is not None and manifest.task != "classification":
         raise InvalidInput("samples.confidence: a regression has no leading class", field="samples.confidence")
-    return StopRule(asked.tolerance, asked.confidence)
+    return StopRule(requested.tolerance, requested.confidence)
 
 
-def _ablations(asked: Sequence[Ablate], manifest: Manifest, seed: int) -> tuple[Ablation, ...]:
-    _limit("ablate", len(asked), len(manifest.sites), " entries, one a dropout site")
-    ablations = tuple(_ablation(ablate, i, manifest, seed) for i, ablate in enumerate(asked))
+def _ablations(requested: Sequence[Ablate], manifest: Manifest, seed: int) -> tuple[Ablation, ...]:
+    _limit("ablate", len(requested), len(manifest.sites), " entries, one a dropout site")
+    ablations = tuple(_ablation(ablate, i, manifest, seed) for i, ablate in enumerate(requested))
     if len({ablation.site for ablation in ablations}) < len(ablations):
         raise InvalidInput("ablate: expected each dropout site once at most", field="ablate")
     return ablations
@@ -156,8 +156,8 @@ def parse_version(text: str | None) -> int | None:
     return int(text)
 
 
-def choose_seed(asked: int | Literal["random"] | None, default: int) -> int:
+def choose_seed(requested: int | Literal["random"] | None, default: int) -> int:
     """Return the seed to use: the requested one, a newly drawn one for "random", or the default."""
-    if asked is None:
+    if requested is None:
         return default
-    return secrets.randbelow(MAX_DRAWN_SEED + 1) if asked == "random" else asked
+    return secrets.randbelow(MAX_DRAWN_SEED + 1) if requested == "random" else requested

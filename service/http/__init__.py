@@ -1,1 +1,1 @@
-"""HTTP: the way in, the routes, and the processes that answer."""
+"""HTTP: the ASGI app, its routes and connections, and the server processes."""

@@ -70,10 +70,10 @@ class Inference:
             job.watch.lap("parse")
             job.pause(_decode_seconds(body))
         if operation == "predict":
-            asked = decode_request(body, PredictRequest)
-            inputs = decode_inputs(asked.inputs, engine.manifest, self._settings.max_rows, job)
+            requested = decode_request(body, PredictRequest)
+            inputs = decode_inputs(requested.inputs, engine.manifest, self._settings.max_rows, job)
             return Request(engine, inputs), lambda answer: encode_prediction(
-                engine.manifest, answer.prediction, asked.coverage
+                engine.manifest, answer.prediction, requested.coverage
             )
         options = decode_request(body, UncertaintyRequest)
         inputs = decode_inputs(options.inputs, engine.manifest, self._settings.max_rows, job)
@@ -89,8 +89,8 @@ def read_path(path: str) -> Target | None:
     return None
 
 
-def _encode_predicted(asked: PredictRequest, answer: Answer) -> bytes:
-    return encode_prediction(answer.request.engine.manifest, answer.prediction, asked.coverage)
+def _encode_predicted(requested: PredictRequest, answer: Answer) -> bytes:
+    return encode_prediction(answer.request.engine.manifest, answer.prediction, requested.coverage)
 
 
 def _encode_sampled(options: UncertaintyRequest, answer: Answer) -> bytes:

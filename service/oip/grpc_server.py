@@ -143,8 +143,8 @@ class OpenInferenceGrpc:
         seconds = self._settings.request_timeout if left is None else min(left, self._settings.request_timeout)
 
         def decode(_: Job) -> tuple[Request, Encode[pb.ModelInferResponse]]:
-            asked = read_request(request, engine.manifest, self._settings.max_rows)
-            planned, reply = plan_infer(engine, asked, self._settings)
+            requested = read_request(request, engine.manifest, self._settings.max_rows)
+            planned, reply = plan_infer(engine, requested, self._settings)
             return planned, lambda answer: write_reply(reply(answer))
 
         return await self._turns.answer(call, decode, request.ByteSize() * READ_SECONDS_PER_BYTE, seconds)

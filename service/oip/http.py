@@ -87,8 +87,8 @@ class OpenInference:
             if encoding:
                 job.watch.lap("parse")
                 job.pause(_decode_seconds(content, json_length))
-            asked = decode_infer(content, json_length, engine.manifest, self._settings.max_rows)
-            request, reply = plan_infer(engine, asked, self._settings)
+            requested = decode_infer(content, json_length, engine.manifest, self._settings.max_rows)
+            request, reply = plan_infer(engine, requested, self._settings)
             return request, lambda answer: encode_reply(reply(answer))
 
         seconds = inflate_seconds(self._settings.max_body_bytes) if encoding else _decode_seconds(body, json_length)
@@ -116,8 +116,8 @@ class OpenInference:
         await call.reply(encode({"name": manifest.name, "ready": True}))
 
     async def _index(self, call: Call, _: re.Match[str]) -> None:
-        asked = await self._read(call, IndexBody)
-        await call.reply(encode(index(self._repository, only_ready=bool(asked.ready))))
+        requested = await self._read(call, IndexBody)
+        await call.reply(encode(index(self._repository, only_ready=bool(requested.ready))))
 
     async def _load(self, call: Call, path: re.Match[str]) -> None:
         check_load((await self._read(call, LoadBody)).parameters or {})

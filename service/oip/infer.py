@@ -19,25 +19,25 @@ IGNORED = ("binary_data_output", "priority", "timeout", "content_type", "headers
 
 
 def plan_infer(
-    engine: Engine, asked: InferRequest, settings: Settings
+    engine: Engine, requested: InferRequest, settings: Settings
 ) -> tuple[Request, Callable[[Answer], InferReply]]:
     """Return the request to the engine, and a function from its answer to the reply.
 
     Raises InvalidInput or LimitExceeded.
     """
     manifest = engine.manifest
-    chosen = choose_outputs(asked.outputs, asked.binary, manifest)
-    parameters = sampling_parameters(asked.parameters)
+    chosen = choose_outputs(requested.outputs, requested.binary, manifest)
+    parameters = sampling_parameters(requested.parameters)
     if needs_sampling(chosen, manifest):
-        options = read_sampling_options(parameters, chosen, count_rows(asked.inputs), settings)
-        request = plan(engine, asked.inputs, options, settings)
+        options = read_sampling_options(parameters, chosen, count_rows(requested.inputs), settings)
+        request = plan(engine, requested.inputs, options, settings)
     else:
         _refuse_unused(parameters)
-        request = Request(engine, asked.inputs)
-    return request, partial(_reply, asked, chosen)
+        request = Request(engine, requested.inputs)
+    return request, partial(_reply, requested, chosen)
 
 
-def _reply(asked: InferRequest, chosen: Sequence[RequestedOutput], answer: Answer) -> InferReply:
+def _reply(requested: InferRequest, chosen: Sequence[RequestedOutput], answer: Answer) -> InferReply:
     manifest, sampling, sampled = answer.request.engine.manifest, answer.request.sampling, answer.sampled
     parameters: dict[str, Parameter] = {}
     if sampling and sampled:
@@ -47,7 +47,7 @@ def _reply(asked: InferRequest, chosen: Sequence[RequestedOutput], answer: Answe
         model_version=str(manifest.version),
         outputs=read_outputs(chosen, manifest, answer.prediction, sampled),
         parameters=parameters,
-        id=asked.id,
+        id=requested.id,
     )
 
 
@@ -75,7 +75,7 @@ def read_sampling_options(
     return read_options(fields)
 
 
-def _refuse_unused(asked: dict[str, object]) -> None:
-    for name in asked:
+def _refuse_unused(requested: dict[str, object]) -> None:
+    for name in requested:
         message = f"parameters.{name}: requires an output of the sampling, such as standard_error; none is requested"
         raise InvalidInput(message, field=f"parameters.{name}")

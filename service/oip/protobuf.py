@@ -32,25 +32,25 @@ CONTENTS = {
 """The field of values not sent as raw bytes, by datatype; 16-bit floats have none."""
 
 
-def read_request(asked: pb.ModelInferRequest, manifest: Manifest, max_rows: int) -> InferRequest:
+def read_request(requested: pb.ModelInferRequest, manifest: Manifest, max_rows: int) -> InferRequest:
     """Return a request whose inputs fit the model. Raises InvalidInput or LimitExceeded."""
-    check_repeated([tensor.name for tensor in asked.inputs], FIELD)
-    check_repeated([output.name for output in asked.outputs], "outputs")
-    raw: list[bytes | None] = list(asked.raw_input_contents) or [None] * len(asked.inputs)
-    if len(raw) != len(asked.inputs):
-        message = f"raw_input_contents: expected one for each of {len(asked.inputs)} inputs, found {len(raw)}"
-        raise InvalidInput(message, field="raw_input_contents", expected=len(asked.inputs))
-    for output in asked.outputs:
+    check_repeated([tensor.name for tensor in requested.inputs], FIELD)
+    check_repeated([output.name for output in requested.outputs], "outputs")
+    raw: list[bytes | None] = list(requested.raw_input_contents) or [None] * len(requested.inputs)
+    if len(raw) != len(requested.inputs):
+        message = f"raw_input_contents: expected one for each of {len(requested.inputs)} inputs, found {len(raw)}"
+        raise InvalidInput(message, field="raw_input_contents", expected=len(requested.inputs))
+    for output in requested.outputs:
         check_parameters(output.parameters, f"outputs.{output.name[:100]}")
     arrays = {
         tensor.name: _read_tensor(tensor, content, manifest, max_rows)
-        for tensor, content in zip(asked.inputs, raw, strict=True)
+        for tensor, content in zip(requested.inputs, raw, strict=True)
     }
     return InferRequest(
         inputs=check_inputs(arrays, manifest, max_rows),
-        outputs=tuple(RequestedOutput(output.name, binary=True) for output in asked.outputs),
-        parameters=_read_parameters(asked.parameters),
-        id=asked.id or None,
+        outputs=tuple(RequestedOutput(output.name, binary=True) for output in requested.outputs),
+        parameters=_read_parameters(requested.parameters),
+        id=requested.id or None,
         binary=True,
     )
 

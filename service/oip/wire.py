@@ -57,16 +57,16 @@ def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max
     Raises MalformedBody, InvalidInput or LimitExceeded.
     """
     length = _json_length(json_length, body)
-    asked = decode_request(body[:length], Body)
-    check_repeated([tensor.name for tensor in asked.inputs], FIELD)
-    parameters = asked.parameters or {}
+    requested = decode_request(body[:length], Body)
+    check_repeated([tensor.name for tensor in requested.inputs], FIELD)
+    parameters = requested.parameters or {}
     binary = _flag(parameters, "binary_data_output", "parameters", default=False)
-    arrays = _read_inputs(asked.inputs, body, length, manifest, max_rows)
+    arrays = _read_inputs(requested.inputs, body, length, manifest, max_rows)
     return InferRequest(
         inputs=check_inputs(arrays, manifest, max_rows),
-        outputs=_read_outputs(asked.outputs or [], binary),
+        outputs=_read_outputs(requested.outputs or [], binary),
         parameters=parameters,
-        id=asked.id,
+        id=requested.id,
         binary=binary,
     )
 
@@ -133,10 +133,10 @@ def _binary_size(parameters: Json, has_data: bool, left: int, field: str) -> int
     return size
 
 
-def _read_outputs(asked: list[OutputRequest], binary: bool) -> tuple[RequestedOutput, ...]:
-    check_repeated([output.name for output in asked], "outputs")
+def _read_outputs(requested: list[OutputRequest], binary: bool) -> tuple[RequestedOutput, ...]:
+    check_repeated([output.name for output in requested], "outputs")
     outputs = []
-    for output in asked:
+    for output in requested:
         field = f"outputs.{output.name[:100]}"
         parameters = output.parameters or {}
         check_parameters(parameters, field)

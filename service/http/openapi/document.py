@@ -140,8 +140,8 @@ def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:
         if path.endswith("/predict"):
             _add_example(operations["post"], body, prediction)
         elif path.endswith("/uncertainty"):
-            asked = body | {"samples": sampling.passes, "seed": sampling.seed}
-            _add_example(operations["post"], asked, uncertainty)
+            requested = body | {"samples": sampling.passes, "seed": sampling.seed}
+            _add_example(operations["post"], requested, uncertainty)
 
 
 def _name_model(operation: Json, engine: Engine) -> None:

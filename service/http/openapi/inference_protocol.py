@@ -175,7 +175,7 @@ def describe_schemas() -> Json:
 
 
 def _describe(operation: Operation, examples: Json) -> Json:
-    asked, answered = examples.get(operation.example, (None, None))
+    requested, answered = examples.get(operation.example, (None, None))
     reply = _refer(operation.reply)
     refused = {str(status): _json(TEXTS[status], _refer(schemas.OipError)) for status in sorted(operation.refusals)}
     described: Json = {
@@ -195,7 +195,7 @@ def _describe(operation: Operation, examples: Json) -> Json:
     }
     if operation.body:
         required = operation.body is schemas.InferRequest
-        content = _json("The request.", _refer(operation.body), asked)["content"]
+        content = _json("The request.", _refer(operation.body), requested)["content"]
         described["requestBody"] = {"required": required, "content": content}
     return described
 
@@ -242,7 +242,7 @@ def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
         "outputs": [{"name": first}, {"name": spread}],
         "parameters": parameters,
     }
-    asked = InferRequest(row, (RequestedOutput(first), RequestedOutput(spread)), parameters, id="42")
-    planned, reply = plan_infer(engine, asked, settings)
+    requested = InferRequest(row, (RequestedOutput(first), RequestedOutput(spread)), parameters, id="42")
+    planned, reply = plan_infer(engine, requested, settings)
     content, _, _ = encode_reply(reply(infer(planned)))
     return request, orjson.loads(content)
