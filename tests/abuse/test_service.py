@@ -215,7 +215,7 @@ def test_no_request_is_smuggled_in_the_body_of_one_that_would_change_over(
 # secrets
 
 
-def test_no_secret_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_in_the_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in an answer, not in the log though it has all requests, not in the metrics."""
     in_header, in_query, in_environment, in_body = SECRETS
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"):

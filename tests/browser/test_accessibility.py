@@ -70,7 +70,7 @@ def test_what_is_wrong_with_a_question(page: Page, url: str) -> None:
     keeps_nobody_out(page)
 
 
-def test_units_that_are_all_squashed(page: Page, url: str) -> None:
+def test_units_that_are_all_dropped(page: Page, url: str) -> None:
     Playground(page, url).slide("Drop a fraction", 1)
     keeps_nobody_out(page)
 
@@ -87,7 +87,7 @@ def test_a_service_that_is_away(page: Page, models: Path, tmp_path: Path, path: 
 
 
 @pytest.mark.parametrize("path", ["/", "/status"])
-def test_the_dialog_that_asks_for_a_key(page: Page, guarded: Service, path: str) -> None:
+def test_the_dialog_for_a_key(page: Page, guarded: Service, path: str) -> None:
     page.goto(f"{guarded.client.base_url}{path}")
     expect(page.get_by_role("dialog")).to_be_visible()
     keeps_nobody_out(page)

@@ -149,7 +149,7 @@ def test_a_definition_is_not_shown_as_a_finding(watched: Watched, url: str, runn
     assert f"Its mean over the test rows is {float(f'{usual:.3g}')}." in shown
 
 
-def test_findings_against_a_model_are_told(watched: Watched, warned: Service) -> None:
+def test_findings_against_a_model_are_shown(watched: Watched, warned: Service) -> None:
     """Its warnings; a coverage that the test rows contradict; what probabilities of a weighted loss are."""
     playground = Playground(watched.page, str(warned.client.base_url))
     expect(watched.page.locator("#warnings")).to_contain_text("Warning: the test rows differ from those calibrated on.")

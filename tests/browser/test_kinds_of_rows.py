@@ -55,7 +55,7 @@ def test_coloured_pictures_are_shown_and_sent_as_they_are(playground: Playground
     assert len({value for channel in sent for line in channel for value in line}) == 1
 
 
-def test_channels_are_squashed(playground: Playground) -> None:
+def test_channels_are_dropped(playground: Playground) -> None:
     before = playground.shown()
     expect(playground.page.locator(".site .card-head")).to_contain_text("0 of 6 dropped")
     playground.slide("Drop a fraction", 0.5)

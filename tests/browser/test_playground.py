@@ -113,7 +113,7 @@ def test_dropped_pixels_are_gone_and_come_back(playground: Playground) -> None:
     assert (playground.inked(seen), playground.shown()) == (inked, before)
 
 
-def test_squashed_units_change_the_answer_and_reset_brings_it_back(playground: Playground) -> None:
+def test_dropped_units_change_the_answer_and_reset_restores_it(playground: Playground) -> None:
     before = playground.shown()
     grid = playground.page.locator(".site canvas").first
     box = grid.bounding_box()
@@ -131,7 +131,7 @@ def test_squashed_units_change_the_answer_and_reset_brings_it_back(playground: P
     assert playground.shown() == before
 
 
-def test_keys_squash_a_unit_and_give_it_back(playground: Playground) -> None:
+def test_keys_drop_and_restore_a_unit(playground: Playground) -> None:
     before = playground.shown()
     grid = playground.page.locator(".site canvas").last
     grid.focus()
@@ -212,7 +212,7 @@ def test_one_question_at_a_time_and_the_newest_wins(playground: Playground) -> N
     assert playground.shown() == shown
 
 
-def test_the_answer_is_told_to_those_who_hear_the_page(playground: Playground) -> None:
+def test_the_answer_is_announced_to_screen_readers(playground: Playground) -> None:
     expect(playground.page.locator("#said")).to_contain_text("Without dropout 2, 97 %. With dropout 2, 92 %; 94 of 100")
 
 
@@ -314,7 +314,7 @@ def test_a_comparison_tells_what_differs_by_little(playground: Playground) -> No
     expect(rows.filter(has_text="size").get_by_role("cell")).to_have_text(["100.1", "100.2"])
 
 
-def test_a_comparison_tells_which_site_is_squashed(playground: Playground) -> None:
+def test_a_comparison_shows_the_site_with_dropped_units(playground: Playground) -> None:
     rows = playground.page.locator(".comparison tbody tr")
     playground.slide("Drop a fraction", 0.25, number=0)
     playground.press("Pin as A, to compare")
@@ -324,7 +324,7 @@ def test_a_comparison_tells_which_site_is_squashed(playground: Playground) -> No
     expect(cells).to_have_text([re.compile(r"^64 \(.*\) of dropout_1$"), re.compile(r"^64 \(.*\) of dropout_2$")])
 
 
-def test_a_slider_says_what_its_field_says(playground: Playground) -> None:
+def test_a_slider_has_the_value_of_its_field(playground: Playground) -> None:
     """Of whole numbers, of which it has not every one."""
     playground.model("houses")
     field = playground.page.locator(".field", has_text="age")
@@ -371,7 +371,7 @@ def test_a_value_that_the_network_has_no_answer_to_is_refused(playground: Playgr
         ("size", "", "100", "Expected a number."),
     ],
 )
-def test_what_cannot_be_asked_is_told_and_greys_the_answer(
+def test_an_invalid_input_is_shown_and_greys_the_answer(
     playground: Playground, label: str, wrong: str, right: str, expected: str
 ) -> None:
     playground.model("houses")
@@ -428,7 +428,7 @@ def test_what_is_tried_out_is_no_data_of_the_service(watched: Watched, models: P
     assert "dropserve_decisions_total{" not in told
 
 
-def test_a_model_that_is_let_go_meanwhile_is_told_of(watched: Watched, models: Path, tmp_path: Path) -> None:
+def test_a_model_unloaded_meanwhile_is_reported(watched: Watched, models: Path, tmp_path: Path) -> None:
     with service(tmp_path, "--models", str(models)) as running:
         playground = Playground(watched.page, str(running.client.base_url))
         before = playground.shown()
@@ -470,7 +470,7 @@ def test_the_service_goes_and_comes_back(watched: Watched, models: Path, tmp_pat
         watched.complaints.clear()  # the browser itself tells of connections refused
 
 
-def test_a_key_is_asked_for_once(watched: Watched, models: Path, tmp_path: Path) -> None:
+def test_a_key_is_entered_once(watched: Watched, models: Path, tmp_path: Path) -> None:
     secret, stored = make_key("alice", "infer")
     (tmp_path / "keys").write_text(stored.line())
     page = watched.page
@@ -540,7 +540,7 @@ def test_nothing_keeps_anybody_out(browser: Browser, url: str, size: tuple[int, 
     context.close()
 
 
-def test_an_answer_that_is_cut_short_is_asked_for_again(playground: Playground, watched: Watched) -> None:
+def test_an_incomplete_answer_is_requested_again(playground: Playground, watched: Watched) -> None:
     before = playground.shown()
     playground.page.route("**/uncertainty", lambda route: route.fulfill(body="{"), times=1)
     playground.slide("Add noise", 0.4)
@@ -550,7 +550,7 @@ def test_an_answer_that_is_cut_short_is_asked_for_again(playground: Playground, 
     assert playground.shown() == before
 
 
-def test_a_mistake_of_the_page_is_told_and_not_its_last(playground: Playground, watched: Watched) -> None:
+def test_an_error_of_the_page_is_shown_and_not_its_last(playground: Playground, watched: Watched) -> None:
     before = playground.shown()
     playground.page.route("**/uncertainty", lambda route: route.fulfill(json={}), times=1)
     playground.slide("Add noise", 0.4)

@@ -68,7 +68,7 @@ def figure(within: Page | Locator, name: str) -> Locator:
 # models
 
 
-def test_each_model_is_shown_with_what_it_says_of_itself(page: Page, running: Service) -> None:
+def test_each_model_is_shown_with_its_description(page: Page, running: Service) -> None:
     listed = running.client.get("/v1/models").json()
     for entry in listed["models"]:
         name = entry["model"]
@@ -143,7 +143,7 @@ def test_versions_with_their_states_and_reasons(context: BrowserContext, serve: 
         expect(model(page, "toy")).to_contain_text("the 2.")  # the choice was kept
 
 
-def test_a_service_without_models_says_so(context: BrowserContext, serve: Serve, tmp_path: Path) -> None:
+def test_a_service_without_models_is_shown_as_such(context: BrowserContext, serve: Serve, tmp_path: Path) -> None:
     with serve(models=tmp_path) as client:
         page = open_status(context.new_page(), client.base_url)
         expect(page.locator("#ready")).to_have_text("Not ready")
@@ -208,7 +208,7 @@ def test_a_model_without_files_offers_none(context: BrowserContext, serve: Serve
 # live
 
 
-def test_what_is_asked_is_seen_now_and_since_the_start(page: Page, running: Service) -> None:
+def test_requests_are_shown_recently_and_since_the_start(page: Page, running: Service) -> None:
     running.client.post("/uncertainty", json={"inputs": [DIGIT]})
     sampled = page.get_by_role("article", name="Uncertainty of digits, version 1")
     rows, asked = figure(sampled, "Rows sampled"), figure(page, "Requests a second")
@@ -260,7 +260,7 @@ def test_the_figures_are_those_of_the_metrics(page: Page, running: Service) -> N
     expect(page.locator("#stages svg")).to_have_attribute("aria-label", re.compile("Run the network .*(µs|ms)"))
 
 
-def test_refusals_are_told_with_their_reason(page: Page, running: Service) -> None:
+def test_refusals_are_shown_with_their_reason(page: Page, running: Service) -> None:
     assert running.client.post("/predict", json={"inputs": [[1, 2]]}).status_code == 422
     row = page.locator("#refusals tbody tr").filter(has_text="422")
     expect(row).to_contain_text("a field has a wrong value", timeout=PATIENCE_MS)
@@ -291,7 +291,7 @@ def test_several_workers_are_one_service(context: BrowserContext, published: Pat
 # away and back
 
 
-def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(
+def test_an_unreachable_service_is_shown_until_it_is_back(
     context: BrowserContext, published: Path, tmp_path: Path
 ) -> None:
     start = ("--models", str(published), "--port", str(free_port()))
@@ -318,7 +318,7 @@ def test_it_says_when_the_service_is_away_and_goes_on_when_it_is_back(
 # keys
 
 
-def test_it_asks_for_a_key_and_shows_files_with_it(
+def test_the_page_has_a_dialog_for_a_key_and_shows_files_with_it(
     context: BrowserContext, serve: Serve, evil: Path, tmp_path: Path
 ) -> None:
     secret, key = make_key("alice", "infer")

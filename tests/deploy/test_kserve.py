@@ -60,7 +60,7 @@ def find_faults(resources: list[Resource]) -> list[str]:
     return faults
 
 
-def test_the_service_asks_for_what_the_runtime_offers(runtime: Resource, predictor: Resource) -> None:
+def test_the_service_requests_what_the_runtime_offers(runtime: Resource, predictor: Resource) -> None:
     assert predictor["runtime"] == runtime["metadata"]["name"]
     formats = {one["name"] for one in runtime["spec"]["supportedModelFormats"]}
     assert formats == {"dropserve"} == {predictor["modelFormat"]["name"]}

@@ -159,7 +159,7 @@ def test_every_alert_is_explained(alert: str) -> None:
 
 
 @pytest.mark.parametrize("panel", _panels())
-def test_a_panel_says_what_it_shows_in_what_unit_and_from_where(panel: Any) -> None:
+def test_a_panel_has_title_unit_and_source(panel: Any) -> None:
     assert panel["title"]
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]
@@ -184,7 +184,7 @@ def test_dashboards_have_ids_of_their_own_and_the_datasource_is_the_provisioned_
     assert {f"uid: {uid} " in provisioned for uid in uids} == {True}
 
 
-def test_compose_starts_them_only_when_asked_and_shows_them_to_this_machine_alone() -> None:
+def test_compose_starts_them_only_by_profile_and_on_loopback_alone() -> None:
     if shutil.which("docker") is None:
         pytest.skip("docker compose is not installed")
     assert set(_compose()["services"]) == {"dropserve"}

@@ -168,7 +168,7 @@ def test_a_large_answer_comes_from_several_samplers(
     assert answer == answer_of_one_machine(serve, models, body)
 
 
-def test_a_sampler_that_dies_is_missed_by_nobody(client: httpx.Client, serve: Serve, models: Path) -> None:
+def test_a_dead_sampler_costs_no_answer(client: httpx.Client, serve: Serve, models: Path) -> None:
     victim = samplers()[0]
     before = processor_seconds(victim)
     with ThreadPoolExecutor() as pool:

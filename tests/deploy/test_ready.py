@@ -36,7 +36,7 @@ READY = Path(__file__).parents[2] / "deploy" / "image" / "ready.py"
         ({"DROPSERVE_ROOT_PATH": "/ml"}, [], "127.0.0.1", 8000),
     ],
 )
-def test_where_it_asks(environment: dict[str, str], command: list[str], host: str, port: int) -> None:
+def test_the_address_of_the_health_check(environment: dict[str, str], command: list[str], host: str, port: int) -> None:
     connection = connect(environment, command)
     assert (connection.host, connection.port) == (host, port)
     assert not isinstance(connection, HTTPSConnection)
@@ -49,7 +49,7 @@ def ask(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
-def test_it_asks_one_address(host: str) -> None:
+def test_the_health_check_uses_one_address(host: str) -> None:
     class Server(HTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 
@@ -67,7 +67,7 @@ def test_it_asks_one_address(host: str) -> None:
         thread.join()
 
 
-def test_it_asks_over_tls_and_below_a_prefix(tmp_path: Path, published: Path) -> None:
+def test_the_health_check_works_over_tls_and_below_a_prefix(tmp_path: Path, published: Path) -> None:
     certificate = tmp_path / "certificate.pem"
     trustme.CA().issue_cert("elsewhere.example").private_key_and_cert_chain_pem.write_to_path(certificate)
     settings = {
@@ -83,7 +83,7 @@ def test_it_asks_over_tls_and_below_a_prefix(tmp_path: Path, published: Path) ->
         assert ask(**place).returncode == 0
 
 
-def test_it_says_why_a_service_is_not_ready(tmp_path: Path) -> None:
+def test_the_health_check_prints_why_a_service_is_not_ready(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     with service(tmp_path, "--models", str(tmp_path / "models")) as running:
         done = ask(DROPSERVE_PORT=str(running.client.base_url.port))
@@ -91,6 +91,6 @@ def test_it_says_why_a_service_is_not_ready(tmp_path: Path) -> None:
     assert "there is no model in" in done.stderr
 
 
-def test_it_says_where_nobody_listens() -> None:
+def test_the_health_check_prints_a_refused_connection() -> None:
     done = ask(DROPSERVE_PORT=str(free_port()))
     assert (done.returncode, done.stderr) == (1, "the service cannot be reached: [Errno 111] Connection refused\n")

@@ -75,7 +75,7 @@ def test_links_to_services_cannot_be_taken_for_settings(rendered: Rendered) -> N
     assert pod_of(rendered(BASE))["enableServiceLinks"] is False
 
 
-def test_a_service_so_set_answers_what_it_is_asked(rendered: Rendered, published: Path, tmp_path: Path) -> None:
+def test_a_service_with_these_settings_answers(rendered: Rendered, published: Path, tmp_path: Path) -> None:
     """Its probes, without a key; Prometheus, with its key; the figure by which pods are added."""
     resources = rendered(EXAMPLE)
     secret, key = make_key("prometheus", "infer")

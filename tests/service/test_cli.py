@@ -67,7 +67,7 @@ def test_version() -> None:
 # check
 
 
-def test_check_says_what_it_found(model: Path) -> None:
+def test_check_prints_its_findings(model: Path) -> None:
     result = run("check", model)
     assert result.exit_code == 0
     assert [line.partition(":")[0] for line in result.stdout.splitlines()] == [
@@ -168,7 +168,9 @@ def test_the_default_model_is_that_of_the_settings(
         ("rows.npy", b"junk", "the file is not an NPY file"),
     ],
 )
-def test_a_wrong_file_is_told_in_a_line(model: Path, tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_an_invalid_file_is_reported_in_one_line(
+    model: Path, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     assert error_of(run("predict", file, "--model", model)).startswith(f"{name}: {message}")
@@ -197,7 +199,7 @@ def test_a_model_without_a_version_is_the_highest(
     assert (answer["model"], answer["version"]) == ("toy", version)
 
 
-def test_a_wrong_model_is_told_which_there_are(published: Path) -> None:
+def test_an_unknown_model_is_reported_with_the_known_ones(published: Path) -> None:
     message = error_of(run("predict", "-", "--models", published, "--model", "tony", stdin=b"1,2,3,4"))
     assert message.startswith(
         f"there is no model tony in {published}; known models: toy, yield. --model accepts a name"
@@ -242,7 +244,7 @@ def test_a_random_seed_is_named_and_can_be_given_again(model: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["samples", "seed"])
-def test_a_file_that_asks_for_uncertainty_is_refused_as_predict_does(model: Path, field: str) -> None:
+def test_a_file_with_options_of_uncertainty_is_refused_by_predict(model: Path, field: str) -> None:
     stdin = json.dumps({"inputs": [[1, 2, 3, 4]], field: 5}).encode()
     message = error_of(run("predict", "-", "--model", model, stdin=stdin))
     assert message.startswith(f"{field}: there is no such field; expected inputs, coverage")
@@ -298,7 +300,7 @@ def test_wrong_options(model: Path, arguments: list[str]) -> None:
         ([], {"DROPSERVE_LOG_LEVEL": "loud"}, "DROPSERVE_LOG_LEVEL"),
     ],
 )
-def test_wrong_settings_are_told_in_a_line(
+def test_invalid_settings_are_reported_in_one_line_each(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], environment: dict[str, str], message: str
 ) -> None:
     for name, value in environment.items():
@@ -315,7 +317,7 @@ def test_wrong_settings_are_told_in_a_line(
     ],
 )
 @pytest.mark.parametrize("command", [["serve"], ["predict", "-"]])
-def test_a_misspelt_setting_is_told_the_right_one(
+def test_a_misspelt_setting_is_reported_with_the_nearest_one(
     monkeypatch: pytest.MonkeyPatch, command: list[str], given: str, meant: str
 ) -> None:
     monkeypatch.setenv(given, "1")
@@ -333,7 +335,7 @@ def test_what_is_no_setting_and_like_none_is_logged(published: Path, tmp_path: P
 # as a user runs it
 
 
-def test_told_to_stop_while_it_starts_it_stops() -> None:
+def test_a_stop_signal_during_the_start_stops_the_service() -> None:
     """Before uvicorn listens for signals."""
     script = """
 import signal, uvicorn
@@ -346,7 +348,7 @@ run_server(Settings(port=0))
     assert (done.returncode, done.stdout) == (0, b"")
 
 
-def test_told_to_stop_it_ends_though_a_thread_hangs() -> None:
+def test_a_stop_signal_ends_the_service_although_a_thread_hangs() -> None:
     """As one that reads models from a file system that does not answer; Python would wait for it."""
     script = """
 import signal, threading, time
@@ -417,7 +419,9 @@ def test_the_body_of_an_uncertainty_request_can_be_scored(published: Path) -> No
 
 
 @pytest.mark.parametrize(("name", "value"), [("PINS", "digits=1"), ("CORS_ORIGINS", "https://a.example")])
-def test_settings_that_are_json_say_so(monkeypatch: pytest.MonkeyPatch, published: Path, name: str, value: str) -> None:
+def test_errors_of_settings_in_json_name_json(
+    monkeypatch: pytest.MonkeyPatch, published: Path, name: str, value: str
+) -> None:
     monkeypatch.setenv(f"DROPSERVE_{name}", value)
     result = CliRunner().invoke(cli, ["serve", "--models", str(published)])
     assert result.exit_code == 2

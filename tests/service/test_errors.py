@@ -61,7 +61,7 @@ def test_the_tree_in_the_docstring_names_each(error: type[DropserveError]) -> No
     assert error.__name__ in (errors.__doc__ or "")
 
 
-def test_an_error_says_what_and_where() -> None:
+def test_an_error_names_field_and_expectation() -> None:
     error = errors.InvalidInput("samples: expected a whole number", field="samples")
     assert str(error) == error.message == "samples: expected a whole number"
     assert error.details == {"field": "samples"}

@@ -73,7 +73,7 @@ OPEN = ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "
 
 
 @pytest.mark.parametrize(("method", "path"), INFER + ADMIN)
-def test_without_a_key_nothing_is_told(guarded: httpx.Client, method: str, path: str) -> None:
+def test_without_a_key_nothing_is_revealed(guarded: httpx.Client, method: str, path: str) -> None:
     for headers in ({}, bearer("wrong"), {"authorization": "Bearer"}, {"x-api-key": "ds_unknown"}):
         response = guarded.request(method, path, headers=headers, json={"inputs": []})
         assert response.status_code == 401
@@ -85,7 +85,9 @@ def test_without_a_key_nothing_is_told(guarded: httpx.Client, method: str, path:
 
 
 @pytest.mark.parametrize(("method", "path"), INFER)
-def test_a_key_asks_models(guarded: httpx.Client, keys: tuple[Path, dict[str, str]], method: str, path: str) -> None:
+def test_a_key_of_the_scope_infer_uses_models(
+    guarded: httpx.Client, keys: tuple[Path, dict[str, str]], method: str, path: str
+) -> None:
     for name in SCOPES:
         for headers in (bearer(keys[1][name]), {"x-api-key": keys[1][name]}):
             assert guarded.request(method, path, headers=headers).status_code not in (401, 403)
@@ -107,7 +109,7 @@ def test_health_and_documentation_are_open(guarded: httpx.Client, path: str) -> 
     assert guarded.get(path, follow_redirects=True).status_code == 200
 
 
-def test_the_documentation_says_what_key_is_needed_where(guarded: httpx.Client, client: httpx.Client) -> None:
+def test_the_openapi_document_has_the_required_keys(guarded: httpx.Client, client: httpx.Client) -> None:
     described = guarded.get("/openapi.json").json()
     assert set(described["components"]["securitySchemes"]) == {"bearer", "key"}
     assert described["paths"]["/predict"]["post"]["security"] == [{"bearer": []}, {"key": []}]

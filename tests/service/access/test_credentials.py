@@ -128,7 +128,7 @@ def test_a_certificate_whose_key_is_another_is_not_taken_by_half(files: Files) -
     assert certificate.pair == before
 
 
-def test_a_key_with_a_password_is_refused_rather_than_asked_for(files: Files) -> None:
+def test_a_key_with_a_password_is_refused_without_a_prompt(files: Files) -> None:
     pair = trustme.CA().issue_cert("localhost")
     key = load_pem_private_key(pair.private_key_pem.bytes(), None)
     encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))

@@ -122,7 +122,7 @@ def test_deep_nesting(deep: str, manifest: Manifest) -> None:
         ("temperature", f"expected {', '.join(UncertaintyRequest.__struct_fields__)}"),
     ],
 )
-def test_an_unknown_field_is_told_the_nearest(given: str, hint: str) -> None:
+def test_an_unknown_field_is_refused_with_the_nearest_one(given: str, hint: str) -> None:
     body = json.dumps({"inputs": [], given: 1}).encode()
     with pytest.raises(InvalidInput) as refusal:
         decode_request(body, UncertaintyRequest)
@@ -196,7 +196,7 @@ def test_too_many_samples() -> None:
         plan_sampling(ask(samples=10), MANIFEST, 6, limits)
 
 
-def test_the_seed_is_the_one_asked_or_the_default_or_drawn() -> None:
+def test_the_seed_is_the_requested_one_or_the_default_or_drawn() -> None:
     assert choose_seed(7, default=3) == 7
     assert choose_seed(0, default=3) == 0
     assert choose_seed(None, default=3) == 3
@@ -251,7 +251,7 @@ def test_a_wrong_row_is_named(inputs: str, place: str, message: str, manifest: M
         assert error.details["row"] == int(place[len("inputs[")])
 
 
-def test_the_widths_are_told_to_programs_too(manifest: Manifest) -> None:
+def test_the_details_have_the_widths(manifest: Manifest) -> None:
     error = refusal_of('{"inputs": [[1, 2, 3]]}', manifest)
     assert error.details == {"field": "inputs[0]", "row": 0, "expected": 4, "found": 3}
 
@@ -425,7 +425,7 @@ def test_many_names_are_no_inputs(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity"])
-def test_a_long_body_is_told_the_byte_that_is_not_finite(number: str, manifest: Manifest) -> None:
+def test_the_error_of_a_long_body_has_the_byte_that_is_not_finite(number: str, manifest: Manifest) -> None:
     body = json.dumps({"inputs": [[1, 2, 3, 4]] * 40_000})[:-2] + f", [1, {number}, 3, 4]]}}"
     error = refusal_of(body, manifest)
     place = body.index(number.removeprefix("-"))

@@ -116,7 +116,7 @@ def test_no_decision_and_no_set_is_made_up(client: httpx.Client, inputs: list[li
 # more of the numbers
 
 
-def test_samples_and_quantiles_are_returned_when_asked_for(client: httpx.Client, inputs: list[list[float]]) -> None:
+def test_samples_and_quantiles_are_returned_on_request(client: httpx.Client, inputs: list[list[float]]) -> None:
     answer = ask(client, "/uncertainty", inputs=inputs[:3], samples=50, return_samples=True, quantiles=[0.05, 0.5, 1])
     assert answer["quantiles"] == [0.05, 0.5, 1]
     for row in answer["predictions"]:
@@ -164,7 +164,7 @@ def test_adaptive_sampling_tells_how_many_and_why(client: httpx.Client, inputs: 
         ({"coverage": 0.8, "ablate": [{"site": 0, "units": [1]}]}, "coverage"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_by_field(
+def test_invalid_options_are_refused_by_field(
     client: httpx.Client, inputs: list[list[float]], asked: dict[str, Any], field: str
 ) -> None:
     response = client.post("/uncertainty", json={"inputs": inputs, **asked})

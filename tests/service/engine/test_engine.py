@@ -123,7 +123,7 @@ def test_nothing_is_learned_from_rows_that_are_the_same(toy: ToyNet, rows: Float
 
 
 @pytest.mark.parametrize("passes", [1, 16, 32, 100, 128])
-def test_rows_of_a_part_are_asked_in_one_run(toy: ToyNet, passes: int) -> None:
+def test_rows_of_a_part_are_run_together(toy: ToyNet, passes: int) -> None:
     """With the leading pass, which is no run of its own."""
     engine = toy.engine(work={"multiply_adds": 1, "bytes": 1})
     engine.examples = {"input": toy.rows(8)}
@@ -327,7 +327,7 @@ def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) ->
         assert_same(answer, toy.engine().sample({"input": rows}, Sampling(40, 1)))
 
 
-def test_samples_are_not_kept_unless_asked_for(engine: Engine, rows: Floats) -> None:
+def test_samples_are_kept_only_on_request(engine: Engine, rows: Floats) -> None:
     assert engine.sample({"input": rows}, Sampling(10, 0)).values == ()
     kept = engine.sample({"input": rows}, Sampling(10, 0, keep_samples=True)).values
     assert [values.shape for values in kept] == [(10, 3)] * len(rows)

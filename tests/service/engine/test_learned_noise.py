@@ -209,7 +209,7 @@ def test_a_server_tells_the_same_over_both_protocols(noisy: httpx.Client, engine
     assert [output["name"] for output in plain["outputs"]] == ["values", "noise_std"]
 
 
-def test_the_model_says_that_its_noise_is_learned(noisy: httpx.Client) -> None:
+def test_the_description_has_the_learned_noise(noisy: httpx.Client) -> None:
     said = noisy.get("/v1/models/yield").json()
     schemas.ModelDetail.model_validate(said)
     assert said["noise"] == {"learned": True, "scale": SCALE}

@@ -145,13 +145,13 @@ def test_a_learned_noise_comes_back_too() -> None:
     assert workers.done
 
 
-def test_where_nobody_is_there_the_work_is_done_here() -> None:
+def test_without_remote_workers_the_work_is_done_locally() -> None:
     here = engine()
     expected = here.sample({"input": ToyNet().rows(500)}, Sampling(40, 0))
     assert_same(asyncio.run(asked(here, 500, Sampling(40, 0), Absent())), expected)
 
 
-def test_small_work_is_offered_to_nobody() -> None:
+def test_small_work_is_not_distributed() -> None:
     workers = OtherProcesses(engine())
     asyncio.run(asked(engine(), 10, Sampling(40, 0), workers))
     assert not workers.done
@@ -180,7 +180,7 @@ def test_a_row_without_a_finite_answer_is_named_by_its_number_in_the_request() -
     assert workers.done
 
 
-def test_when_the_caller_hangs_up_nobody_works_on() -> None:
+def test_work_ends_once_the_caller_disconnects() -> None:
     async def hang_up() -> bool:
         workers = Idle()
         with pytest.raises(CallerGone):
@@ -211,7 +211,7 @@ def test_what_would_take_too_long_alone_is_taken_on_with_others() -> None:
     assert asyncio.run(asked(slow, 500, Sampling(40, 0), OtherProcesses(engine())))
 
 
-def test_others_of_the_same_name_are_told_apart() -> None:
+def test_other_models_of_the_same_name_are_distinguished() -> None:
     assert engine().key == engine().key
     assert engine().key != engine(temperature=2.0).key
 

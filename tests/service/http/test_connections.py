@@ -259,9 +259,7 @@ CLOSE = "connection: close"
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "x"])
 @pytest.mark.parametrize("apart", [False, True])
-def test_who_asks_for_another_protocol_is_answered_in_this_one(
-    client: httpx.Client, protocol: str, apart: bool
-) -> None:
+def test_a_protocol_upgrade_is_refused_by_an_answer_in_http(client: httpx.Client, protocol: str, apart: bool) -> None:
     """With its body, and so are those behind it."""
     wish = ("connection: upgrade, http2-settings", f"upgrade: {protocol}", "http2-settings: AAMAAABkAAQCAAAAAAIAAAAA")
     requests = [

@@ -83,7 +83,7 @@ def test_what_turns_out_too_long_is_not_gone_on_with(scheduler: Scheduler) -> No
     assert scheduler.steps_taken == 1
 
 
-def test_what_must_wait_too_long_is_told_when_to_come_back(scheduler: Scheduler) -> None:
+def test_work_that_must_wait_too_long_is_refused_with_retry_after(scheduler: Scheduler) -> None:
     async def crowd() -> None:
         gate = threading.Event()
         waiting = [asyncio.create_task(run(scheduler, 100, 20.0, 0.1, gate=gate)) for _ in range(2)]
@@ -116,7 +116,7 @@ def test_a_full_queue_tells_when_there_may_be_room(scheduler: Scheduler) -> None
     asyncio.run(crowd())
 
 
-def test_the_caller_is_told_when_to_come_back(heavy: httpx.Client, serve: Serve, heavy_models: Path) -> None:
+def test_a_refusal_has_retry_after(heavy: httpx.Client, serve: Serve, heavy_models: Path) -> None:
     hopeless = heavy.post("/uncertainty", json=HEAVY, headers={"x-request-timeout": "0.01"})
     assert hopeless.status_code == 504
     assert "would take about" in hopeless.json()["error"]["message"]
@@ -149,7 +149,7 @@ def test_costs_are_the_line_through_what_was_measured(monkeypatch: pytest.Monkey
 # what is dropped
 
 
-def test_nobody_works_for_a_caller_who_hung_up(heavy: httpx.Client) -> None:
+def test_no_work_is_done_for_a_disconnected_caller(heavy: httpx.Client) -> None:
     """Once he has gone, the worker thread takes the steps of another's request and not one more."""
     light = {"inputs": [[0.5] * 4] * 25, "samples": 500}
     before = value(heavy, "dropserve_steps_total")
@@ -202,7 +202,7 @@ def test_a_body_in_pieces_is_put_together(client: httpx.Client, toy: ToyNet) -> 
     assert answer.endswith(expected)
 
 
-def test_a_caller_who_leaves_while_sending_is_forgotten(client: httpx.Client) -> None:
+def test_a_caller_that_disconnects_while_sending_leaves_no_state(client: httpx.Client) -> None:
     name, labels = "dropserve_requests_total", {"route": "/predict", "model": "toy", "version": "2", "status": "499"}
     before = value(client, name, **labels)
     with connect(client) as connection:

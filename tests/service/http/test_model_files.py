@@ -170,7 +170,7 @@ def test_what_there_is_is_listed(own: httpx.Client) -> None:
     assert listed("bare") == {"version": 1, "card": False, "behaviour": False, "plots": []}
 
 
-def test_what_a_model_has_not_is_told_in_words(own: httpx.Client) -> None:
+def test_a_missing_document_is_refused_with_the_reason(own: httpx.Client) -> None:
     assert "published without MODEL_CARD.md" in refusal(own.get("/models/bare/card"), 404, "unknown_file")
     assert "published without MODEL_CARD.md" in refusal(own.get("/models/bare/card", headers=PAGE), 404, "unknown_file")
     assert "its plots: none" in refusal(own.get("/models/bare/plots/plot.svg"), 404, "unknown_file")
@@ -299,7 +299,7 @@ def test_they_are_only_read(own: httpx.Client) -> None:
             refusal(own.request(method, f"/models/toy/{path}"), 405, "method_not_allowed")
 
 
-def test_whoever_may_read_of_models_may_read_these(serve: Serve, models: Path, tmp_path: Path) -> None:
+def test_documents_need_the_scope_infer(serve: Serve, models: Path, tmp_path: Path) -> None:
     secret, key = make_key("alice", "infer")
     (tmp_path / "keys").write_text(key.line() + "\n")
     with serve(models=models, api_keys=tmp_path / "keys", watch=False) as client:

@@ -67,7 +67,7 @@ def test_a_model_tells_of_itself(client: httpx.Client, published: Path, path: st
 
 
 @pytest.mark.parametrize(("path", "version"), [("toy", 2), ("toy/versions/1", 1), ("yield", 1)])
-def test_a_model_tells_rows_that_it_can_be_asked(client: httpx.Client, path: str, version: int) -> None:
+def test_a_model_returns_example_rows(client: httpx.Client, path: str, version: int) -> None:
     reply = client.get(f"/v1/models/{path}/examples")
     told = schemas.Examples.model_validate_json(reply.content)
     assert (told.model, told.version) == (path.partition("/")[0], version)
@@ -95,19 +95,19 @@ class Towns(ToyNet):
         return rows
 
 
-def test_what_is_told_of_a_model_is_decided_field_by_field() -> None:
+def test_each_field_of_the_manifest_is_public_or_excluded() -> None:
     told = set(schemas.ModelDetail.model_fields) - set(schemas.ModelState.model_fields)
     assert told == set(Manifest.model_fields) - EXCLUDED
 
 
-def test_how_a_model_was_made_is_not_told(own: httpx.Client, models: Path) -> None:
+def test_the_training_of_a_model_is_not_public(own: httpx.Client, models: Path) -> None:
     ToyNet().publish(models, version=3, training={"data": "/home/someone/secret.csv"}, libraries={"torch": "2.9"})
     assert states(own.post("/v1/models/toy/load"))[3] == "ready"
     assert "secret" not in own.get("/v1/models/toy").text
     assert "torch" not in own.get("/v1/models/toy").text
 
 
-def test_the_figures_of_the_evaluation_are_told(own: httpx.Client, models: Path) -> None:
+def test_the_evaluation_is_returned(own: httpx.Client, models: Path) -> None:
     figures = {"deterministic": {"accuracy": 0.5}, "mc": {"accuracy": 0.6}}
     ToyNet().publish(models, version=3, evaluation=figures)
     assert states(own.post("/v1/models/toy/load"))[3] == "ready"
@@ -182,7 +182,7 @@ def test_a_damaged_version_is_refused_with_the_reason(own: httpx.Client, models:
     assert own.get("/readyz").json()["failures"] == {}
 
 
-def test_new_models_are_found_when_asked_for(own: httpx.Client, models: Path) -> None:
+def test_new_models_are_found_by_a_refresh(own: httpx.Client, models: Path) -> None:
     ToyNet().publish(models, name="new")
     shutil.rmtree(models / "yield")
     listed = own.post("/v1/models/refresh")

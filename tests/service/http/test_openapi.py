@@ -53,7 +53,7 @@ def test_every_refusal_is_described(api: Json, path: str) -> None:
 
 
 @pytest.mark.parametrize("schema", ["PredictBody", "UncertaintyBody", "ClassSpread", "RegressionSpread"])
-def test_every_field_says_what_it_means(api: Json, schema: str) -> None:
+def test_every_field_has_a_description(api: Json, schema: str) -> None:
     described = api["components"]["schemas"][schema]["properties"]
     assert set(described) == set(getattr(schemas, schema).model_fields)
     for name, field in described.items():

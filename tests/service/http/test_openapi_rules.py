@@ -76,7 +76,7 @@ def test_it_is_valid(api: Json) -> None:
     validate(api)
 
 
-def test_it_says_whose_it_is_and_where(api: Json) -> None:
+def test_the_document_has_contact_and_server(api: Json) -> None:
     assert {"title", "version", "summary", "description", "license", "contact"} <= set(api["info"])
     assert api["servers"]
     assert not any(server["url"].endswith("/") for server in api["servers"])

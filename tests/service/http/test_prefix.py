@@ -63,7 +63,7 @@ def test_the_description_leads_back_below_any_prefix(prefixed: httpx.Client) -> 
     assert str(described.join(server["url"])) == f"https://example.org{PREFIX}/"
 
 
-def test_keys_are_asked_for_below_the_prefix_too(published: Path, tmp_path: Path) -> None:
+def test_keys_are_required_below_the_prefix_too(published: Path, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("alice infer " + "0" * 64 + "\n")
     settings = Settings(models=published, root_path=PREFIX, api_keys=tmp_path / "keys")
     with running_server(create_app(settings)) as client:

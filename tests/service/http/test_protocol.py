@@ -81,7 +81,7 @@ def test_a_head_alone_is_sent_at_the_end() -> None:
     assert written(REQUEST % (b"HEAD", b"a")) == [HEAD]
 
 
-def test_whoever_waits_for_leave_to_go_on_gets_it_at_once() -> None:
+def test_a_client_that_expects_100_continue_gets_it_at_once() -> None:
     head = b"POST /a HTTP/1.1\r\nhost: toy\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
     assert written(head, b"{}") == [b"HTTP/1.1 100 Continue\r\n\r\n", HEAD + b"aa"]
 
@@ -151,7 +151,7 @@ def test_a_head_request_is_answered(client: httpx.Client) -> None:
     assert answer.startswith(b"HTTP/1.1 ")
 
 
-def test_a_caller_who_asks_for_leave_to_send_gets_it(client: httpx.Client) -> None:
+def test_a_client_that_expects_100_continue_gets_it(client: httpx.Client) -> None:
     answer = talk(client, ASK + b"expect: 100-continue\r\n\r\n", BODY, until=b"}")
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 

@@ -274,7 +274,7 @@ def test_a_body_too_large(serve: Serve, published: Path, size: int) -> None:
         assert client.post("/predict", content=b" " * 1000, headers=JSON).status_code == 400
 
 
-def test_a_mistake_of_ours_is_told_without_its_trace(published: Path) -> None:
+def test_an_internal_error_is_answered_without_its_traceback(published: Path) -> None:
     gate = create_app(Settings(models=published))
     assert isinstance(gate, Gate)
     assert isinstance(gate.app, FastAPI)
@@ -308,7 +308,7 @@ def test_no_model_is_not_ready(serve: Serve, tmp_path: Path) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-def test_health_may_be_asked_without_a_body(client: httpx.Client, serve: Serve, tmp_path: Path) -> None:
+def test_health_needs_no_body(client: httpx.Client, serve: Serve, tmp_path: Path) -> None:
     for path in ("/healthz", "/readyz"):
         reply = client.head(path)
         assert (reply.status_code, reply.content) == (200, b"")
@@ -334,7 +334,7 @@ def flip_a_bit(path: Path) -> None:
         *product([MANIFEST], [truncate, Path.unlink]),
     ],
 )
-def test_a_damaged_model_never_serves_and_says_why(
+def test_a_damaged_model_is_never_ready_and_has_a_reason(
     serve: Serve, toy: ToyNet, tmp_path: Path, name: str, harm: Callable[[Path], None]
 ) -> None:
     folder = toy.publish(tmp_path)
@@ -356,7 +356,7 @@ def test_a_damaged_model_never_serves_and_says_why(
         ({"sites": [{"name": "h", "kind": "dropout", "p": 0.4, "shape": [32]}]}, "the model's answers differ"),
     ],
 )
-def test_a_wrong_manifest_never_serves_and_says_why(
+def test_a_model_with_an_invalid_manifest_is_never_ready_and_has_a_reason(
     serve: Serve, toy: ToyNet, tmp_path: Path, changes: dict[str, Any], reason: str
 ) -> None:
     path = toy.publish(tmp_path) / MANIFEST
@@ -397,14 +397,14 @@ def test_heavy_work_does_not_keep_others_waiting(serve: Serve, heavy_models: Pat
         assert heavy.result().status_code == 200
 
 
-def test_a_full_queue_is_told_to_come_back(serve: Serve, heavy_models: Path) -> None:
+def test_a_full_queue_refuses_with_retry_after(serve: Serve, heavy_models: Path) -> None:
     with serve(models=heavy_models, queue_size=1) as client, ThreadPoolExecutor(2) as threads:
         _, refused = post_heavy(client, threads)
         assert "try again" in refusal(refused, 429, "overloaded")["message"]
         assert int(refused.headers["retry-after"]) >= 1
 
 
-def test_a_passed_deadline_is_told_and_the_queue_is_free_again(serve: Serve, heavy_models: Path) -> None:
+def test_a_passed_deadline_is_reported_and_frees_the_queue(serve: Serve, heavy_models: Path) -> None:
     with serve(models=heavy_models, queue_size=1, request_timeout=0.05) as client:
         for _ in range(2):
             error = refusal(client.post("/uncertainty", json=HEAVY), 504, "deadline_exceeded")
@@ -509,7 +509,7 @@ def test_the_probability_is_that_of_the_list(client: httpx.Client) -> None:
     assert row["probability"] == max(row["probabilities"])
 
 
-def test_a_caller_who_hangs_up_is_no_error_of_ours(
+def test_a_disconnected_caller_is_not_a_server_error(
     serve: Serve, published: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """starlette's ClientDisconnect comes to `_fail`: «unexpected error» and two stack traces in the log."""

@@ -177,7 +177,7 @@ def test_a_worker_that_dies_before_it_answers_its_supervisor_is_replaced(tmp_pat
         wait_until(lambda: len(worker_pids(running) - before) == 1, SILENCE * 2 / 3)
 
 
-def test_a_worker_that_hangs_keeps_nobody_waiting(tmp_path: Path, published: Path) -> None:
+def test_a_worker_that_hangs_delays_no_request(tmp_path: Path, published: Path) -> None:
     """The death of another is seen, and the service ends in its time, and the hanging worker with it."""
     options = ("--workers", "2", "--models", str(published))
     with service(tmp_path, *options, DROPSERVE_DRAIN_TIMEOUT="1") as running:

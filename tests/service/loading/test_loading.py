@@ -217,7 +217,7 @@ class LogNet(ToyNet):
         return np.exp(super().rows(count, seed))
 
 
-def test_loading_asks_no_rows_but_the_golden_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_runs_only_the_golden_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Array] = []
     run = Graph.run
 

@@ -152,7 +152,7 @@ CITY = 'city: expected one of "Oslo", "Paris", "Rome", or its number below 3; fo
         ([0, "Rome", 0, 1, 0], "", "expected 4 values, found 5; a row is age, city, rooms, paid"),
     ],
 )
-def test_what_is_no_category_is_told_its_place(row: list[Any], place: str, message: str) -> None:
+def test_an_unknown_category_is_refused_with_its_place(row: list[Any], place: str, message: str) -> None:
     error = refusal_of([[0, "Rome", 0, "true"], row])
     assert isinstance(error, InvalidInput)
     assert error.message == f"inputs[1]{place}: {message}"
@@ -163,7 +163,7 @@ def test_what_is_no_category_is_told_its_place(row: list[Any], place: str, messa
         assert error.details["expected"] == list(CATEGORIES[FEATURES[column]])
 
 
-def test_ten_names_are_told_at_most() -> None:
+def test_an_error_lists_ten_names_at_most() -> None:
     error = refusal_of([[0, "street 77x", 0, 0]], homes(categories={"city": MANY}))
     assert '"street 0", "street 1", ' in error.message
     assert '"street 9" and 990 more, or its number below 1000; found "street 77x"' in error.message
@@ -463,7 +463,7 @@ def test_a_file_is_scored_as_the_service_would(
     assert result.stdout_bytes == expected.content + b"\n"
 
 
-def test_a_wrong_cell_of_a_file_is_told_in_a_line(models: Path) -> None:
+def test_an_invalid_cell_is_reported_in_one_line(models: Path) -> None:
     result = run("predict", "-", "--models", models, stdin=b"63.5,Roma,2,true\n")
     assert result.exit_code == 1
     assert result.stderr == f'Error: stdin: line 1, column 2: {CITY} "Roma"; did you mean "Rome"?\n'

@@ -74,7 +74,7 @@ def test_health(path: str, answer: dict[str, Any], client: httpx.Client) -> None
 
 
 @pytest.mark.parametrize("name", ["toy", "yield"])
-def test_a_model_lists_all_that_can_be_asked(name: str, client: httpx.Client, toy: ToyNet) -> None:
+def test_a_model_lists_all_outputs(name: str, client: httpx.Client, toy: ToyNet) -> None:
     said = client.get(f"/v2/models/{name}").json()
     assert said["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}]
     outputs = {output["name"]: output for output in said["outputs"]}
@@ -120,7 +120,7 @@ def test_without_a_version_the_highest_answers(client: httpx.Client, toy: ToyNet
     assert infer(client, body(toy), "/v2/models/toy/infer")["model_version"] == "2"
 
 
-def test_outputs_come_in_the_order_asked_for(client: httpx.Client, toy: ToyNet) -> None:
+def test_outputs_are_in_the_requested_order(client: httpx.Client, toy: ToyNet) -> None:
     names = ("votes", "label", "mutual_information")
     assert tuple(output["name"] for output in infer(client, body(toy, outputs=names))["outputs"]) == names
 
@@ -208,7 +208,7 @@ def test_adaptive_sampling(client: httpx.Client, toy: ToyNet) -> None:
     assert max(map(max, told["standard_error"])) <= 0.02
 
 
-def test_a_random_seed_is_told_and_can_be_sent_again(client: httpx.Client, toy: ToyNet) -> None:
+def test_a_random_seed_is_returned_and_repeats_the_answer(client: httpx.Client, toy: ToyNet) -> None:
     first = infer(client, body(toy, outputs=("samples",), parameters={"samples": 5, "seed": "random"}))
     again = infer(client, body(toy, outputs=("samples",), parameters=first["parameters"]))
     assert again == first

@@ -123,7 +123,7 @@ def test_nulls_are_as_if_absent(manifest: Manifest) -> None:
     assert (request.id, request.outputs, dict(request.parameters)) == (None, (), {})
 
 
-def test_binary_outputs_can_be_asked_for_one_by_one(manifest: Manifest) -> None:
+def test_binary_outputs_can_be_requested_one_by_one(manifest: Manifest) -> None:
     outputs = [{"name": "label", "parameters": {"binary_data": False}}, {"name": "probabilities"}]
     request = read(manifest, tensor(), outputs=outputs, parameters={"binary_data_output": True})
     assert request.outputs == (("label", False), ("probabilities", True))

@@ -145,7 +145,7 @@ def test_a_damaged_replacement_leaves_the_old_one_serving(memory: Any, tmp_path:
     assert contents(mirror.folder) == kept
 
 
-def test_an_upload_under_way_is_told_and_then_fetched(web: Any, models: Path, tmp_path: Path) -> None:
+def test_an_incomplete_upload_is_reported_and_then_fetched(web: Any, models: Path, tmp_path: Path) -> None:
     folder = ToyNet(seed=1).publish(models, version=2)
     manifest = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).unlink()
@@ -201,7 +201,7 @@ def test_one_object_that_is_forbidden_refuses_its_version_only(web: Any, models:
     assert f"{address(web)}/locked/1/{MANIFEST}: cannot be fetched: 403" in reasons["locked/1"]
 
 
-def test_no_secret_is_told_of_a_version(web: Any, models: Path, tmp_path: Path) -> None:
+def test_no_secret_is_in_the_failure_of_a_version(web: Any, models: Path, tmp_path: Path) -> None:
     ToyNet().publish(models, name="locked")
     mirror = Mirror(address(web).replace("//", "//user:secret@"), tmp_path / "cache")
     mirror.sync()
@@ -335,11 +335,11 @@ def test_a_kind_of_store_that_is_not_known(tmp_path: Path) -> None:
         ("s3://bucket/models", "s3://bucket/models"),
     ],
 )
-def test_no_secret_is_told(url: str, told: str) -> None:
+def test_no_secret_is_in_the_location(url: str, told: str) -> None:
     assert without_secrets(url) == told
 
 
-def test_no_secret_is_told_when_it_fails(tmp_path: Path, web: Any) -> None:
+def test_no_secret_is_in_an_error(tmp_path: Path, web: Any) -> None:
     mirror = Mirror(address(web).replace("//", "//user:secret@") + "/nowhere?sig=hidden", tmp_path)
     with pytest.raises(StoreUnreachable) as failure:
         mirror.sync()

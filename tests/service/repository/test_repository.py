@@ -84,7 +84,9 @@ def test_no_folder_no_models(tmp_path: Path) -> None:
         ("yield", None, ("yield", 1)),
     ],
 )
-def test_the_model_asked_for(published: Path, name: str | None, version: int | None, found: tuple[str, int]) -> None:
+def test_the_requested_model_is_found(
+    published: Path, name: str | None, version: int | None, found: tuple[str, int]
+) -> None:
     manifest = load(published).find(name, version).manifest
     assert (manifest.name, manifest.version) == found
 
@@ -93,13 +95,13 @@ def test_the_default_model_may_be_set(published: Path) -> None:
     assert load(published, default_model="yield").find().manifest.name == "yield"
 
 
-def test_an_unknown_model_is_told_the_known(published: Path) -> None:
+def test_an_unknown_model_is_refused_with_the_known_ones(published: Path) -> None:
     with pytest.raises(UnknownModel, match="model: there is no model 'nope'; known models: toy, yield") as refusal:
         load(published).find("nope")
     assert refusal.value.details == {"field": "model", "expected": ["toy", "yield"]}
 
 
-def test_an_unknown_version_is_told_the_known(published: Path) -> None:
+def test_an_unknown_version_is_refused_with_the_known_ones(published: Path) -> None:
     with pytest.raises(UnknownModel, match="version: model 'toy' has no version 3; known versions: 1, 2") as refusal:
         load(published).find("toy", 3)
     assert refusal.value.details == {"field": "version", "expected": [1, 2]}
@@ -367,7 +369,7 @@ def without_privileges() -> list[str]:
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     repository = load(tmp_path / "nowhere")
     with pytest.raises(NotReady, match=r"there is no model in .*nowhere: cannot be read: No such file"):
         repository.check_ready()
@@ -491,7 +493,7 @@ def test_workers_share_what_was_unloaded(models: Path, tmp_path: Path) -> None:
 # memory and limits
 
 
-def test_an_engine_that_nobody_holds_is_freed(models: Path) -> None:
+def test_an_engine_without_references_is_freed(models: Path) -> None:
     repository = load(models)
     in_flight = repository.find()
     freed = weakref.ref(in_flight)

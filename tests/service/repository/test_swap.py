@@ -142,7 +142,7 @@ def test_loading_keeps_no_prediction_waiting(serve: Serve, models: Path) -> None
         assert client.get("/readyz").json()["models"] == {"big": [1], "toy": [1]}
 
 
-def test_what_is_told_of_is_loaded_without_waiting_for_the_next_look(serve: Serve, models: Path) -> None:
+def test_an_event_loads_a_model_without_waiting_for_the_next_poll(serve: Serve, models: Path) -> None:
     """By an event: the next look is an hour away."""
     with serve(models=models, poll_seconds=3600) as client:
         publish(models, 2)

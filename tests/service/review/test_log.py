@@ -75,16 +75,16 @@ def test_all_that_was_answered_is_kept(serve: Serve, models: Path, place: Place 
     assert [row.samples for row in found[7:]] == [0, 100]
 
 
-def test_what_never_happened_is_told_as_0_so_that_its_first_time_is_a_rise(
-    serve: Serve, models: Path, tmp_path: Path
-) -> None:
+def test_counters_start_at_0(serve: Serve, models: Path, tmp_path: Path) -> None:
     with serve(models=models, prediction_log=str(tmp_path / "log")) as client:
         told = client.get("/metrics").text.splitlines()
     assert 'dropserve_logged_rows_total{fate="dropped"} 0.0' in told
     assert "dropserve_log_failures_total 0.0" in told
 
 
-def test_a_store_that_is_away_hurts_nobody(serve: Serve, models: Path, place: Place | Postgres, toy: ToyNet) -> None:
+def test_an_unreachable_store_affects_no_request(
+    serve: Serve, models: Path, place: Place | Postgres, toy: ToyNet
+) -> None:
     rows = toy.rows(2).tolist()
     with serve(models=models, prediction_log=place.where, prediction_log_seconds=0.05) as client:
         ask(client, rows)

@@ -81,7 +81,7 @@ def test_a_label_is_kept_and_may_be_corrected(client: httpx.Client) -> None:
     assert client.get(f"/v1/review/{second}").json()["label"] is None
 
 
-def test_a_regression_is_told_a_number(client: httpx.Client) -> None:
+def test_the_label_of_a_regression_is_a_number(client: httpx.Client) -> None:
     found = rows_of(client, model="yield", decision="any")[0]["id"]
     assert client.post(f"/v1/review/{found}", json={"label": 3}).json()["label"] == [3.0]
     assert client.post(f"/v1/review/{found}", json={"label": [2.5]}).json()["label"] == [2.5]

@@ -138,7 +138,7 @@ def test_another_process_sees_the_same(store: Store, place: Place | Postgres) ->
     assert done.stdout.strip() == "1"
 
 
-def test_a_store_that_is_away_says_so_and_may_come_back(store: Store, place: Place | Postgres) -> None:
+def test_an_unreachable_store_is_reported_and_may_return(store: Store, place: Place | Postgres) -> None:
     store.write([a_row(1)])
     place.go_away()
     try:
@@ -183,7 +183,7 @@ def test_a_place_that_can_be_none_is_refused() -> None:
         open_store("mysql://root@localhost/x")
 
 
-def test_no_password_is_told() -> None:
+def test_no_password_is_in_an_error() -> None:
     store = open_store("postgresql://ann:secret@127.0.0.1:1/x")
     with pytest.raises(StoreAway) as told:
         store.prepare()
@@ -191,7 +191,7 @@ def test_no_password_is_told() -> None:
 
 
 @pytest.mark.parametrize(("where", "package"), [("folder", "pyarrow"), ("sqlite:///x", "sqlalchemy")])
-def test_a_missing_extra_is_told(where: str, package: str, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named(where: str, package: str, tmp_path: Path) -> None:
     """At the start, in an interpreter in which it cannot be imported."""
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"

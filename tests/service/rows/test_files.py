@@ -197,7 +197,7 @@ def test_arrays_that_do_not_fit(content: bytes, message: str, manifest: Manifest
         ("-", b"[[1, 2]]\n", "json"),
     ],
 )
-def test_the_kind_is_told_by_the_name_or_the_content(name: str, content: bytes, kind: str) -> None:
+def test_the_format_is_found_by_name_or_content(name: str, content: bytes, kind: str) -> None:
     assert find_format(name, content) == kind
 
 
@@ -213,7 +213,7 @@ JSON = {"content-type": "application/json"}
         ("npz", deflate_damaged()),  # zlib.error
     ],
 )
-def test_odd_arrays_are_told_in_words(manifest: Manifest, kind: Format, content: bytes) -> None:
+def test_unsupported_arrays_are_named_in_words(manifest: Manifest, kind: Format, content: bytes) -> None:
     with pytest.raises(InvalidRequest):
         read_rows(content, kind, manifest)
 
@@ -229,7 +229,7 @@ def test_lines_are_counted_as_an_editor_does(manifest: Manifest, content: bytes,
 
 
 @pytest.mark.parametrize("content", [b"1,2,3,nan\n", b"1,2,3,1e300\n", b"1,2,3,inf\n"])
-def test_a_number_that_is_not_finite_is_told_by_line_and_column_too(manifest: Manifest, content: bytes) -> None:
+def test_a_number_that_is_not_finite_is_refused_by_line_and_column(manifest: Manifest, content: bytes) -> None:
     with pytest.raises(InvalidInput, match=r"^line 1, column 4"):
         read_rows(content, "csv", manifest)
 
@@ -246,7 +246,7 @@ def test_an_empty_cell_makes_no_header(manifest: Manifest) -> None:
         read_rows(b"1,,3,4\n5,6,7,8\n", "csv", manifest)
 
 
-def test_an_empty_file_is_told_so(manifest: Manifest) -> None:
+def test_an_empty_file_is_refused(manifest: Manifest) -> None:
     """«the body is not JSON: … (byte 10)»: a place in a text that the caller never wrote."""
     with pytest.raises(MalformedBody) as refusal:
         read_rows(b"[[1, 2, 3, 4], x]", "json", manifest)

@@ -113,7 +113,7 @@ def test_any_array_fits_or_is_refused(array: Array) -> None:
 
 
 @pytest.mark.parametrize("array", [np.ones((2, 4, 1)), np.ones(())])
-def test_an_array_of_other_dimensions_is_told_so(manifest: Manifest, array: Any) -> None:
+def test_an_array_of_other_dimensions_is_refused(manifest: Manifest, array: Any) -> None:
     """It was: «inputs: expected 2 values, found 2 values»; and a scalar «is empty»."""
     with pytest.raises(InvalidInput) as refusal:
         check_inputs({"input": array}, manifest, 10)

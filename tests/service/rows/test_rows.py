@@ -230,7 +230,7 @@ def test_columns_that_are_no_numbers_are_named() -> None:
     assert odd == {"day": "dates", "parts": "values of type struct<a: int64>", "x": ""}
 
 
-def test_a_damaged_column_is_in_nobodys_way_until_it_is_wanted() -> None:
+def test_a_damaged_column_matters_only_if_it_is_read() -> None:
     content = bytearray(packed(x=[1.0, 2.0, 3.0], text=["a" * 50, "b" * 50, "c" * 50]))
     start = parquet.ParquetFile(io.BytesIO(bytes(content))).metadata.row_group(0).column(1).dictionary_page_offset
     content[start : start + 20] = b"\xff" * 20

@@ -46,7 +46,7 @@ def _events(content: bytes) -> list[str]:
     return [json.loads(line)["event"] for line in content.split(b"\n")[:-1]]
 
 
-def test_a_pipe_that_nobody_reads_keeps_nobody_waiting(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unread_pipe_delays_no_request(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = pipe
     monkeypatch.setattr(log_writer, "MAX_WAITING_BYTES", 2 * FULL)
     with logging_to(writer):
@@ -118,9 +118,7 @@ logging.info("whole")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_service_whose_log_nobody_reads_answers_and_ends(
-    pipe: tuple[int, int], published: Path, workers: str
-) -> None:
+def test_a_service_whose_log_is_unread_answers_and_ends(pipe: tuple[int, int], published: Path, workers: str) -> None:
     port = free_port()
     options = ["--port", str(port), "--workers", workers, "--models", str(published)]
     process = subprocess.Popen(

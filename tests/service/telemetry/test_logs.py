@@ -61,7 +61,7 @@ def requests(lines: Lines) -> list[dict[str, Any]]:
     return [line for line in lines.all() if line["event"] == "request"]
 
 
-def test_every_request_is_logged_when_asked_for(serve: Serve, published: Path, lines: Lines, toy: ToyNet) -> None:
+def test_every_request_is_logged_if_configured(serve: Serve, published: Path, lines: Lines, toy: ToyNet) -> None:
     with serve(models=published, access_log=True) as client:
         asked = {"inputs": toy.rows(3).tolist(), "samples": 20, "seed": 5}
         client.post("/v1/models/toy/uncertainty", json=asked, headers={"x-request-id": "mine"})

@@ -180,7 +180,7 @@ def test_the_process_is_described(client: httpx.Client) -> None:
     assert "python_info{" in client.get("/metrics").text
 
 
-def test_openmetrics_is_spoken_to_those_who_ask(client: httpx.Client) -> None:
+def test_openmetrics_is_returned_on_request(client: httpx.Client) -> None:
     response = client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")

@@ -115,7 +115,7 @@ def test_without_a_collector_nothing_that_sends_is_imported() -> None:
     assert "service.access.admission" in found
 
 
-def test_a_collector_that_is_away_stops_nobody(tmp_path: Path, published: Path, toy: ToyNet) -> None:
+def test_an_unreachable_collector_stops_no_request(tmp_path: Path, published: Path, toy: ToyNet) -> None:
     nobody = "http://127.0.0.1:9"
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": nobody, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     with service(tmp_path, "--models", str(published), **settings) as running:

@@ -70,7 +70,7 @@ def test_the_first_is_answered_at_once_and_those_behind_it_together() -> None:
     assert asked.rows == [1, 4]
 
 
-def test_who_asks_in_another_turn_is_not_waited_for() -> None:
+def test_a_batch_does_not_wait_for_a_later_turn() -> None:
     asked = Asked()
 
     async def ask() -> None:
@@ -99,20 +99,20 @@ def test_a_batch_is_no_longer_than_it_may_keep_others_waiting() -> None:
     assert asked.rows == [1, 2, 2, 1]
 
 
-def test_one_longer_than_that_is_asked_by_itself() -> None:
+def test_a_longer_call_runs_alone() -> None:
     asked = Asked()
     run_at_once([asked.call(0), asked.call(1, 2, 3), asked.call(4)], max_seconds=2)
     assert asked.rows == [1, 3, 1]
 
 
-def test_a_fault_is_only_told_to_whose_it_is() -> None:
+def test_an_error_is_raised_only_for_its_own_call() -> None:
     asked = Asked(odd=2)
     answers = run_at_once([asked.call(i) for i in range(4)])
     assert isinstance(answers.pop(2), InvalidInput)
     assert values(answers) == [[0], [1], [3]]
 
 
-def test_who_no_longer_waits_keeps_nobody_waiting() -> None:
+def test_a_cancelled_call_delays_no_other() -> None:
     asked = Asked()
 
     async def ask() -> list[Any]:
@@ -138,7 +138,7 @@ def test_the_time_of_a_batch_is_the_time_of_each() -> None:
     assert others[0].seconds["run"] == others[1].seconds["run"]
 
 
-def test_a_mistake_of_ours_costs_nobody_his_answer() -> None:
+def test_an_internal_error_costs_no_other_call_its_answer() -> None:
     """And is logged."""
 
     class Odd(Asked):
