@@ -179,7 +179,7 @@ def test_too_much_work_is_refused_at_once_and_the_rest_goes_on(scheduler: Schedu
         gate, refused = threading.Event(), Endless(LONG)
         admitted = [asyncio.create_task(run(scheduler, held(gate))) for _ in range(2)]
         await asyncio.sleep(0)
-        with pytest.raises(Overloaded, match="2 requests are being worked on"):
+        with pytest.raises(Overloaded, match="the queue is full with 2 requests"):
             await run(scheduler, refused)
         assert not refused.began.is_set()
         gate.set()
