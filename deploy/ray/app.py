@@ -63,6 +63,7 @@ class Ingress:
     """Answers HTTP requests."""
 
     def __init__(self, settings: Settings, samplers: DeploymentHandle, size: int) -> None:
+        """Serve with these settings, with at least `size` samplers."""
         configure_logging(settings.log_level)
         self._settings = settings
         self._workers = RayWorkers(samplers, size)

@@ -65,6 +65,10 @@ class DrainingServer(uvicorn.Server):
         drain_timeout: float,
         on_listening: Callable[[], None] | None = None,
     ) -> None:
+        """Share `drain` with the application; `delay` and `drain_timeout` are in seconds, as in the settings.
+
+        `on_listening` is called once the server listens.
+        """
         super().__init__(config)
         self._drain = drain
         self._delay = delay
