@@ -188,6 +188,7 @@ def check_refusal(said: bytes, due: list[int], *, long: bool) -> None:
         (b"GET /healthz HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n", 200),
         (b"GET /healthz HTTP/1.0\r\n\r\n", 200),
         (b"GET http://other/healthz HTTP/1.1\r\nhost: toy\r\nconnection: close\r\n\r\n", 200),
+        (b"GET http://other HTTP/1.1\r\nhost: toy\r\nconnection: close\r\n\r\n", 200),
         (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\nhost: toy\r\nHost: toy\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.0\r\nhost: toy\r\nhost: toy\r\n\r\n", 400),

@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from service.http.connection import Connection
 from tests.conftest import PATIENCE, running_server
+from tests.service.sockets import said_to
 
 BODY = b'{"inputs": [[0, 0, 0, 0]]}'
 ASK = b"POST /predict HTTP/1.1\r\nhost: toy\r\ncontent-length: %d\r\n" % len(BODY)
@@ -123,6 +124,13 @@ def test_answers_without_a_body_arrive(odd: httpx.Client, path: str, status: int
 
 def test_an_answer_in_chunks_arrives_whole_whatever_they_look_like(odd: httpx.Client) -> None:
     assert odd.get("/chunks").content == b"aHTTP/1.1 200 OK\r\n\r\nb"
+
+
+def test_an_answer_to_http_1_0_ends_with_the_connection(odd: httpx.Client) -> None:
+    """It has no chunks."""
+    answer = said_to(odd, b"GET /chunks HTTP/1.0\r\n\r\n")
+    assert b"transfer-encoding" not in answer
+    assert answer.endswith(b"\r\n\r\naHTTP/1.1 200 OK\r\n\r\nb")
 
 
 def test_an_answer_that_breaks_off_ends_the_connection(odd: httpx.Client) -> None:
