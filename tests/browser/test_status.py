@@ -266,13 +266,15 @@ def test_refusals_are_shown_with_their_reason(page: Page, running: Service) -> N
     expect(row).to_contain_text("a field has a wrong value", timeout=PATIENCE_MS)
 
 
-def test_it_can_be_paused(page: Page, url: str) -> None:
-    asked: list[str] = []
+def test_it_can_be_paused(watched: Watched, url: str) -> None:
+    page, asked = watched.page, list[str]()
+    page.clock.install(time=0)
+    page.clock.pause_at(1000)  # the page's time stands still: it has polled once, and waits to poll again
+    open_status(page, url)
     page.get_by_role("button", name="Pause").press("Enter")
     expect(page.get_by_role("button", name="Pause")).to_have_attribute("aria-pressed", "true")
-    page.wait_for_timeout(500)  # what was asked before is answered
     page.on("request", lambda request: asked.append(request.url))
-    page.wait_for_timeout(4500)
+    page.clock.run_for("01:00")
     assert asked == []
     with page.expect_request(f"{url}/metrics"):
         page.get_by_role("button", name="Pause").press("Enter")
