@@ -147,7 +147,7 @@ def test_it_is_described_where_there_is_a_log(client: httpx.Client, serve: Serve
         assert "/v1/review" not in without.get("/openapi.json").json()["paths"]
         for asked in (without.get("/v1/review?limit=1"), without.get("/v1/review/1"), without.post("/v1/review/1")):
             assert error_of(asked, 404)["code"] == "unknown_path"
-            assert "DROPSERVE_PREDICTION_LOG, a folder or a URL" in error_of(asked, 404)["message"]
+            assert "DROPSERVE_PREDICTION_LOG, its folder or URL" in error_of(asked, 404)["message"]
 
 
 def test_it_needs_a_key_of_its_scope(serve: Serve, models: Path, tmp_path: Path) -> None:
