@@ -1,12 +1,9 @@
 """The digits and their split; tests that need an accelerator say why they are skipped, or fail by REQUIRE_GPU."""
 
 import os
-from collections.abc import Iterator
-from functools import cache
 
 import pytest
 import torch
-from torch.onnx._internal.exporter import _registration
 
 from training.data import Dataset, Split, load_data, split_data
 from training.networks.device import what_torch_finds
@@ -24,15 +21,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if REQUIRED and wanted == 1:
             pytest.fail(f"REQUIRE_GPU is set, and {what_torch_finds()}")
         pytest.skip(f"needs {wanted} GPU, and {what_torch_finds()}")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _read_operators_once() -> Iterator[None]:
-    """Read the sources of ONNX's operators once instead of at each export: that takes two fifths of a small one."""
-    apis = _registration.onnxscript_apis
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(apis, "get_torchlib_ops", cache(apis.get_torchlib_ops))
-        yield
 
 
 @pytest.fixture(scope="session")
