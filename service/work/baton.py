@@ -49,7 +49,7 @@ class Baton:
         """Request the baton; `place.wait()` returns once the place holds it."""
         with self._lock:
             if place.dropped:
-                return  # its thread continues at once, and ends
+                return  # its gate is open already
             heappush(self._waiting, (seconds_left, next(self._order), place))
             if self._holder is None:
                 self._pass_on()
@@ -70,6 +70,8 @@ class Baton:
         with self._lock:
             if self._holder is place:
                 self._pass_on()
+                if place.dropped:
+                    place.open()  # so that it does not wait for the baton again
 
     def drop(self, place: Place) -> None:
         """End the work of a place, at once if it waits, else at its next pause."""

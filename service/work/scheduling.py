@@ -90,7 +90,7 @@ class WorkerJob(Job):
         self.resumed = 0.0
         """The time at which the job last resumed."""
         self.remote_task: Future[Sequence[Any]] | None = None
-        """The pieces in progress at remote workers."""
+        """The latest pieces at remote workers."""
         self.place = Place()
 
     def pause(self, seconds_left: float) -> None:
@@ -169,13 +169,13 @@ class Scheduler:
         pieces = cut()
         job.remote_task = asyncio.run_coroutine_threadsafe(_do_remotely(pieces, self._remote_workers), job.loop)
         self._baton.leave(job.place)
+        if job.place.dropped:
+            job.remote_task.cancel()
         try:
-            if job.place.dropped:
-                job.remote_task.cancel()
             results = job.remote_task.result()
-        except CancelledError:
-            raise Dropped from None
-        job.remote_task, job.remaining = None, 0.0
+        except CancelledError:  # of a dropped job, or by the workers
+            results = [None] * len(pieces)
+        job.remaining = 0.0
         self._baton.enter(job.place, 0.0)
         job.place.wait()
         self._go_on(job)
@@ -214,9 +214,9 @@ class Scheduler:
         job = WorkerJob(self, watch, estimate, monotonic() + seconds)
         hangup = asyncio.ensure_future(gone() if gone else job.loop.create_future())
         self._jobs.add(job)
-        self._baton.enter(job.place, estimate.seconds)
-        self._threads.submit(contextvars.copy_context().run, self._work, job, work)
         try:
+            self._baton.enter(job.place, estimate.seconds)
+            self._threads.submit(contextvars.copy_context().run, self._work, job, work)
             done, _ = await asyncio.wait({job.answer, hangup}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._jobs.discard(job)

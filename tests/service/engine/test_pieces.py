@@ -51,6 +51,13 @@ class Absent:
         raise ConnectionError("nobody is there")
 
 
+class Cancelling:
+    size = 4
+
+    async def do(self, pieces: Sequence[Any]) -> list[Any]:
+        raise asyncio.CancelledError
+
+
 class Idle:
     size = 4
 
@@ -145,10 +152,11 @@ def test_a_learned_noise_comes_back_too() -> None:
     assert workers.done
 
 
-def test_without_remote_workers_the_work_is_done_locally() -> None:
+@pytest.mark.parametrize("workers", [Absent(), Cancelling()])
+def test_without_remote_workers_the_work_is_done_locally(workers: Any) -> None:
     here = engine()
     expected = here.sample({"input": ToyNet().rows(500)}, Sampling(40, 0))
-    assert_same(asyncio.run(asked(here, 500, Sampling(40, 0), Absent())), expected)
+    assert_same(asyncio.run(asked(here, 500, Sampling(40, 0), workers)), expected)
 
 
 def test_small_work_is_not_distributed() -> None:

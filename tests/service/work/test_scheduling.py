@@ -11,7 +11,7 @@ import pytest
 from service.engine.job import Estimate, Job
 from service.engine.stages import Stopwatch
 from service.errors import CallerGone, DeadlineExceeded, InvalidInput, NotReady, Overloaded
-from service.work.baton import Dropped
+from service.work.baton import Baton, Dropped, Place
 from service.work.scheduling import Gone, Scheduler
 from tests.conftest import PATIENCE
 
@@ -227,6 +227,19 @@ def test_work_of_callers_who_left_leaves_its_threads_to_others(scheduler: Schedu
         return await waiting
 
     assert asyncio.run(leave()) == "done"
+
+
+def test_a_place_dropped_while_it_holds_the_baton_never_waits_for_it_again() -> None:
+    baton, place, other = Baton(), Place(), Place()
+    baton.enter(place, LONG)
+    place.wait()
+    baton.drop(place)
+    baton.leave(place)
+    baton.enter(other, LONG)
+    other.wait()
+    baton.enter(place, 0.0)
+    with pytest.raises(Dropped):
+        place.wait()
 
 
 @pytest.mark.parametrize("expected", [INLINE, LONG])
