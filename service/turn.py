@@ -1,7 +1,7 @@
 """Answer a request over HTTP, the Open Inference Protocol or gRPC: decode it, run inference, encode the answer.
 
 Short work runs on the event loop, batched with similar requests of the same turn of the loop; long work runs in a
-thread, beginning with the first long step.
+thread.
 """
 
 from collections.abc import Callable

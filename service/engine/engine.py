@@ -109,8 +109,9 @@ class Engine:
         if sampling is None:
             return Estimate(self.learned.row_cost.seconds(rows))
         apart = 0.0 if self._is_led_by(sampling) else self.learned.row_cost.seconds(rows)
-        distributable = len(self._cut_pieces(rows, sampling)) > 1
-        return Estimate(apart + self._first_look_seconds(sampling, rows), distributable)
+        first_look = self._first_look_seconds(sampling, rows)
+        further = self.learned.row_pass_cost.seconds(rows * sampling.passes) - first_look
+        return Estimate(apart + first_look, len(self._cut_pieces(rows, sampling)) > 1, further)
 
     def batch_cost(self, rows: int, sampling: Sampling | None, max_seconds: float = BATCHED_SECONDS) -> Cost | None:
         """Return the cost of a row with all passes.

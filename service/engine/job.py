@@ -15,6 +15,8 @@ class Estimate(NamedTuple):
     seconds: float
     distributable: bool = False
     """Whether remote workers can do pieces of it."""
+    further: float = 0.0
+    """Further seconds, unless sampling stops early."""
 
 
 class Job:

@@ -47,32 +47,6 @@ class RemoteWorkers(Protocol):
         """Return the result of each piece, or None for a failed one, which is then done locally."""
 
 
-class TurnsOutLong(Exception):
-    """Ends work on the event loop that takes longer than estimated."""
-
-    def __init__(self, seconds_left: float) -> None:
-        """Keep the new estimate of the seconds left."""
-        super().__init__(seconds_left)
-        self.seconds_left = seconds_left
-
-
-class InlineJob(Job):
-    """Work on the event loop, which a pause ends if too much is left for the loop."""
-
-    __slots__ = ("_seconds",)
-
-    def __init__(self, watch: Stopwatch, seconds: float) -> None:
-        """Limit the work left at a pause to `seconds`."""
-        super().__init__(watch)
-        self._seconds = seconds
-
-    def pause(self, seconds_left: float) -> None:
-        """Raise TurnsOutLong if too much is left."""
-        if seconds_left > self._seconds:
-            raise TurnsOutLong(seconds_left)
-        super().pause(seconds_left)
-
-
 class WorkerJob(Job):
     """Work in a thread, in turns with other jobs, and in the context of its request."""
 
@@ -127,11 +101,8 @@ class Scheduler:
         the work.
         """
         check_deadline(seconds)
-        if estimate.seconds <= self.inline_seconds:
-            try:
-                return work(InlineJob(watch, self.inline_seconds))
-            except TurnsOutLong as long:
-                estimate = Estimate(long.seconds_left)
+        if estimate.seconds + estimate.further <= self.inline_seconds:
+            return work(Job(watch))
         self._check_room(self._expected(estimate), seconds)
         return await self._run_in_thread(work, estimate, seconds, watch, gone)
 

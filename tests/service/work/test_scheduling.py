@@ -101,18 +101,11 @@ def test_long_work_goes_to_a_thread(scheduler: Scheduler) -> None:
     assert is_worker(threads[0])
 
 
-def test_work_that_turns_out_long_begins_again_in_a_thread(scheduler: Scheduler) -> None:
+def test_work_that_may_take_long_goes_to_a_thread(scheduler: Scheduler) -> None:
     threads: list[str] = []
-
-    def turns_out_long(job: Job) -> str:
-        threads.append(threading.current_thread().name)
-        job.pause(INLINE)
-        job.pause(LONG)
-        return "done"
-
-    assert asyncio.run(run(scheduler, turns_out_long, INLINE)) == "done"
-    assert threads[0] == threading.current_thread().name
-    assert is_worker(threads[1])
+    estimate = Estimate(INLINE, further=LONG)
+    assert asyncio.run(scheduler.run(work(INLINE, threads), estimate, PATIENCE, Stopwatch())) == "done"
+    assert all(map(is_worker, threads))
 
 
 def test_short_work_does_not_wait_for_long_work(scheduler: Scheduler) -> None:
