@@ -6,7 +6,7 @@ operators round differently for one row than for many.
 
 from collections.abc import Iterator
 
-from service.engine.masks import LEAD, PASSES_PER_BLOCK
+from service.engine.masks import DETERMINISTIC, PASSES_PER_BLOCK
 from service.model.manifest import Manifest, Work
 
 MULTIPLY_ADDS_PER_RUN = 2**30
@@ -34,7 +34,7 @@ def row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
 
 def rows_per_part(passes: int, manifest: Manifest, row_passes: int) -> int:
     """Return the number of rows of a part, for full runs and a bounded number of samples in memory."""
-    by_run = row_passes // (1 + min(passes, PASSES_PER_BLOCK))  # the leading pass goes with them
+    by_run = row_passes // (1 + min(passes, PASSES_PER_BLOCK))  # the deterministic pass runs with them
     return max(1, min(by_run, VALUES_PER_PART // (passes * manifest.output.shape[0])))
 
 
@@ -50,9 +50,12 @@ def cut_rows(rows: int, longest: int) -> Iterator[slice]:
 
 
 def cut_passes(start: int, stop: int, longest: int, block: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of runs of passes, none across two blocks of masks; LEAD joins the first run if it fits."""
-    if start == LEAD and longest < 2:
-        yield LEAD, 0
+    """Yield (start, stop) of runs of passes, none across two blocks of masks.
+
+    DETERMINISTIC joins the first run if it fits.
+    """
+    if start == DETERMINISTIC and longest < 2:
+        yield DETERMINISTIC, 0
         start = 0
     while start < stop:
         first = max(start, 0)

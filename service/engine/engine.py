@@ -15,7 +15,7 @@ from service.engine.costs import Cost
 from service.engine.cuts import cut_passes, cut_rows, row_passes_per_run, rows_per_part, rows_per_summary
 from service.engine.inputs import Inputs, count_rows, take
 from service.engine.job import Estimate, Job
-from service.engine.masks import LEAD, MaskCache, passes_per_block
+from service.engine.masks import DETERMINISTIC, MaskCache, passes_per_block
 from service.engine.pieces import ModelKey, PassesPiece, Piece, RowsDone, RowsPiece, cut_evenly
 from service.engine.sampling import Sampling
 from service.engine.uncertainty import Float64, Uncertainty, softmax, summarise_classes, summarise_regression
@@ -41,7 +41,7 @@ class Learned(NamedTuple):
     """The cost of samples, by rows × passes."""
     rows_are_independent: bool = False
     """Whether a row's answer is bitwise the same alone and among others."""
-    lead_is_prediction: bool = False
+    deterministic_pass_is_exact: bool = False
     """Whether the deterministic pass gives bitwise the same as the graph without dropout."""
 
 
@@ -86,29 +86,29 @@ class Engine:
         Raises InvalidInput for a row without a finite answer.
         """
         job = job or Job()
-        rows, led = count_rows(inputs), self._is_led_by(sampling)
-        apart = 0.0 if led else self.learned.row_cost.seconds(rows)
+        rows, deterministic = count_rows(inputs), self._gives_prediction(sampling)
+        apart = 0.0 if deterministic else self.learned.row_cost.seconds(rows)
         pieces = self._cut_pieces(rows, sampling)
         results: Sequence[RowsDone | None] | None = None
         if len(pieces) > 1:
             seconds = apart + self._first_look_seconds(sampling, rows)
-            results = job.distribute(seconds, lambda: self._row_pieces(inputs, pieces, sampling, led))
+            results = job.distribute(seconds, lambda: self._row_pieces(inputs, pieces, sampling, deterministic))
         else:
             job.pause(apart + self._first_look_seconds(sampling, rows))
         done: list[RowsDone] = []
         for some, result in zip(pieces, results or [None] * len(pieces), strict=True):
             rest = apart + self._first_look_seconds(sampling, rows - some.stop)
-            done.append(result or self._sample_range(inputs, some, sampling, led, job, rest))
+            done.append(result or self._sample_range(inputs, some, sampling, deterministic, job, rest))
         parts = [part for some in done for part in some.parts]
-        if led:
-            return join(parts, self._prediction(_concatenate([lead for some in done for lead in some.leads])))
-        return join(parts, self.predict(inputs, job))
+        if not deterministic:
+            return join(parts, self.predict(inputs, job))
+        return join(parts, self._prediction(_concatenate([values for some in done for values in some.deterministic])))
 
     def estimate(self, rows: int, sampling: Sampling | None) -> Estimate:
         """Return the estimated time of a prediction, or with a sampling of its passes up to the first check."""
         if sampling is None:
             return Estimate(self.learned.row_cost.seconds(rows))
-        apart = 0.0 if self._is_led_by(sampling) else self.learned.row_cost.seconds(rows)
+        apart = 0.0 if self._gives_prediction(sampling) else self.learned.row_cost.seconds(rows)
         first_look = self._first_look_seconds(sampling, rows)
         further = self.learned.row_pass_cost.seconds(rows * sampling.passes) - first_look
         return Estimate(apart + first_look, len(self._cut_pieces(rows, sampling)) > 1, further)
@@ -129,7 +129,7 @@ class Engine:
         """Compute a piece of a request to another engine. Raises InvalidInput for rows without a finite answer."""
         if isinstance(piece, RowsPiece):
             rows = slice(0, count_rows(piece.inputs))
-            return self._sample_range(piece.inputs, rows, piece.sampling, piece.led, Job()).after(piece.first)
+            return self._sample_range(piece.inputs, rows, piece.sampling, piece.deterministic, Job()).after(piece.first)
         return self._draw_apart(piece.inputs, piece.sampling, piece.start, piece.stop)
 
     def draw_all(self, inputs: Inputs, sampling: Sampling) -> Array:
@@ -152,9 +152,9 @@ class Engine:
             return summarise_regression(self._answers(values), values[..., self.manifest.answers :])
         return summarise_regression(values, noise.std if noise else 0.0)
 
-    def lead(self, inputs: Inputs, passes: int) -> Prediction:
+    def deterministic_pass(self, inputs: Inputs, passes: int) -> Prediction:
         """Return the answer of the deterministic pass, which keeps all units, drawn together with `passes` others."""
-        raw = self._draw_apart(inputs, Sampling(passes, seed=0), LEAD, passes)
+        raw = self._draw_apart(inputs, Sampling(passes, seed=0), DETERMINISTIC, passes)
         return self._prediction(self._values(raw[0], self.manifest.temperature, range(count_rows(inputs))))
 
     def _first_look_seconds(self, sampling: Sampling, rows: int) -> float:
@@ -169,11 +169,13 @@ class Engine:
         pieces = list(cut_rows(rows, cut_evenly(rows, self._rows_per_part(sampling), seconds)))
         return pieces if seconds >= DISTRIBUTED_SECONDS and len(pieces) >= FEWEST_ROW_PIECES else [slice(0, rows)]
 
-    def _row_pieces(self, inputs: Inputs, rows: Sequence[slice], sampling: Sampling, led: bool) -> list[RowsPiece]:
-        return [RowsPiece(self.key, take(inputs, some), sampling, some.start, led) for some in rows]
+    def _row_pieces(
+        self, inputs: Inputs, rows: Sequence[slice], sampling: Sampling, deterministic: bool
+    ) -> list[RowsPiece]:
+        return [RowsPiece(self.key, take(inputs, some), sampling, some.start, deterministic) for some in rows]
 
     def _sample_range(
-        self, inputs: Inputs, some: slice, sampling: Sampling, led: bool, job: Job, rest: float = 0.0
+        self, inputs: Inputs, some: slice, sampling: Sampling, deterministic: bool, job: Job, rest: float = 0.0
     ) -> RowsDone:
         """Sample a range of rows, after which `rest` seconds of work are left.
 
@@ -184,31 +186,32 @@ class Engine:
         numbers = np.arange(some.start, some.stop)
         for part in cut_rows(len(numbers), self._rows_per_part(sampling)):
             after = rest + self._first_look_seconds(sampling, len(numbers) - part.stop)
-            of_part = self._sample_rows(inputs, numbers[part], sampling, led, job, after)
-            done.leads.extend(of_part.leads)
+            of_part = self._sample_rows(inputs, numbers[part], sampling, deterministic, job, after)
+            done.deterministic.extend(of_part.deterministic)
             done.parts.extend(of_part.parts)
         return done
 
-    def _is_led_by(self, sampling: Sampling) -> bool:
+    def _gives_prediction(self, sampling: Sampling) -> bool:
         """Return whether the deterministic pass, which keeps all units not ablated, gives the deterministic answer."""
-        return self.learned.lead_is_prediction or bool(sampling.ablations)
+        return self.learned.deterministic_pass_is_exact or bool(sampling.ablations)
 
     def _sample_rows(
-        self, inputs: Inputs, rows: Rows, sampling: Sampling, led: bool, job: Job, rest: float
+        self, inputs: Inputs, rows: Rows, sampling: Sampling, deterministic: bool, job: Job, rest: float
     ) -> RowsDone:
-        """Return the deterministic pass of these rows, if `led`, and their samples in parts of equal passes."""
+        """Return the samples of these rows in parts of equal passes, and the deterministic pass if requested."""
         first_look = next(sampling.looks())
-        raw = self._draw(take(inputs, rows), rows, sampling, LEAD if led else 0, first_look, job, rest)
-        lead = [self._values(raw[0], self.manifest.temperature, rows)] if led else []
-        raw = raw[1:] if led else raw
+        start, predicted = DETERMINISTIC if deterministic else 0, []
+        raw = self._draw(take(inputs, rows), rows, sampling, start, first_look, job, rest)
+        if deterministic:
+            predicted, raw = [self._values(raw[0], self.manifest.temperature, rows)], raw[1:]
         if sampling.stop:
-            return RowsDone(lead, self._sample_until_settled(inputs, rows, raw, sampling, job, rest))
+            return RowsDone(predicted, self._sample_until_settled(inputs, rows, raw, sampling, job, rest))
         parts = []
         for some in cut_rows(len(rows), rows_per_summary(sampling.passes, self.manifest)):
             values = self.sampled_values(raw[:, some], rows[some])
             parts.append(self._part(rows[some], values, sampling, "max"))
         job.watch.lap("summarise")
-        return RowsDone(lead, parts)
+        return RowsDone(predicted, parts)
 
     def _sample_until_settled(
         self, inputs: Inputs, rows: Rows, raw: Array, sampling: Sampling, job: Job, rest: float
@@ -236,9 +239,9 @@ class Engine:
     def _draw(
         self, inputs: Inputs, rows: Rows | range, sampling: Sampling, start: int, stop: int, job: Job, rest: float
     ) -> Array:
-        """Return the raw output of passes start … stop-1, which may be LEAD: (stop-start, rows, outputs), float32.
+        """Return the raw output of passes start … stop-1: (stop-start, rows, outputs), float32.
 
-        Raises InvalidInput that names the first row without an answer by its number in `rows`.
+        `start` may be DETERMINISTIC. Raises InvalidInput that names the first row without an answer by `rows`.
         """
         sites = sampling.sites(self.manifest)
         runs = list(cut_passes(start, stop, self.row_passes_per_run // len(rows), passes_per_block(sites)))

@@ -29,7 +29,7 @@ DIGITS = 24
 WORDS_PER_BLOCK = 4
 UNITS_PER_BLOCK = 64 * WORDS_PER_BLOCK
 PASSES_PER_BLOCK = 128
-LEAD = -1
+DETERMINISTIC = -1
 """The deterministic pass, before the first: it keeps all units, unscaled, like the network without dropout."""
 BLOCK_BYTES = 2**22
 """The size of a cached block; blocks of large masks have fewer passes."""
@@ -104,7 +104,7 @@ class MaskCache:
     def masks(self, seed: int, sites: Sequence[DropoutSite], start: int, stop: int) -> list[Float32]:
         """Return for each site its masks of passes start … stop-1: (stop-start, 1, *shape), read-only views.
 
-        Raises ValueError unless the passes are in one block (see `passes_per_block`), of which LEAD is in the first.
+        DETERMINISTIC is in the first block. Raises ValueError for passes of several blocks (see `passes_per_block`).
         """
         length = passes_per_block(sites)
         begin = max(start, 0) // length * length
@@ -116,24 +116,24 @@ class MaskCache:
     def _passes(self, key: BlockKey, first: int, last: int) -> Float32:
         """Return passes of a block, and cache them if all earlier passes of the block are cached.
 
-        The first block is cached with LEAD, a mask of ones, before it.
+        The first block is cached with DETERMINISTIC, a mask of ones, before it.
         """
-        lead = 1 if key[-1] == 0 else 0
+        ones = 1 if key[-1] == 0 else 0
         with self._lock:
             kept = self._blocks.get(key)
-            if kept is not None and len(kept) >= lead + last:
+            if kept is not None and len(kept) >= ones + last:
                 self._blocks.move_to_end(key)
-                return kept[lead + first : lead + last]
+                return kept[ones + first : ones + last]
         seed, site, p, shape, begin = key
         if kept is None:
-            kept = np.ones((lead, 1, *shape), dtype=np.float32)
-        known = len(kept) - lead
+            kept = np.ones((ones, 1, *shape), dtype=np.float32)
+        known = len(kept) - ones
         if first > known:
             return draw_masks(seed, site, p, shape, begin + first, begin + last)
         grown = np.concatenate([kept, draw_masks(seed, site, p, shape, begin + known, begin + last)])
         grown.flags.writeable = False
         self._keep(key, grown)
-        return grown[lead + first : lead + last]
+        return grown[ones + first : ones + last]
 
     def _keep(self, key: BlockKey, masks: Float32) -> None:
         with self._lock:

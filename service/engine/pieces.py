@@ -34,7 +34,7 @@ class RowsPiece:
     sampling: Sampling
     first: int
     """The number of the first row in the request."""
-    led: bool
+    deterministic: bool
     """Whether the deterministic pass is included."""
 
 
@@ -55,7 +55,7 @@ Piece = RowsPiece | PassesPiece
 class RowsDone(NamedTuple):
     """The result of a RowsPiece."""
 
-    leads: list[Float64]
+    deterministic: list[Float64]
     """(rows, outputs) each: the answers of the deterministic pass, if included."""
     parts: list[Part]
 

@@ -35,7 +35,7 @@ def warm_up(engine: Engine) -> Learned:
     examples = {name: array[:EXAMPLES_TRIED] for name, array in engine.examples.items()}
     return learned._replace(
         rows_are_independent=_rows_are_independent(engine, examples, sampling),
-        lead_is_prediction=_lead_is_prediction(engine, examples),
+        deterministic_pass_is_exact=_deterministic_pass_is_exact(engine, examples),
     )
 
 
@@ -52,10 +52,12 @@ def _rows_are_independent(engine: Engine, inputs: Inputs, sampling: Sampling) ->
     )
 
 
-def _lead_is_prediction(engine: Engine, inputs: Inputs) -> bool:
+def _deterministic_pass_is_exact(engine: Engine, inputs: Inputs) -> bool:
     """Return whether the pass that keeps all units gives bitwise the same answer as the network without dropout."""
     return all(
-        np.array_equal(engine.lead(take(inputs, some), passes).values, engine.predict(take(inputs, some)).values)
+        np.array_equal(
+            engine.deterministic_pass(take(inputs, some), passes).values, engine.predict(take(inputs, some)).values
+        )
         for together in (1, EXAMPLES_TRIED)
         for some in cut_rows(count_rows(inputs), together)
         for passes in (1, PASSES)

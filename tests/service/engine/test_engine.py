@@ -73,11 +73,11 @@ def test_the_sample_says_what_was_asked_and_holds_the_prediction(engine: Engine,
     np.testing.assert_allclose(asdict(sampled.uncertainty)["mean"], asdict(summary)["mean"], atol=1e-9)
 
 
-@pytest.mark.parametrize("led", [True, False])
-def test_the_prediction_beside_the_samples_is_the_prediction_to_the_bit(toy: ToyNet, rows: Floats, led: bool) -> None:
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_prediction_beside_the_samples_is_the_prediction_to_the_bit(toy: ToyNet, rows: Floats, exact: bool) -> None:
     """Whether it comes with the samples, as where that was found to change no bit, or by itself."""
     engine = toy.engine()
-    engine.examples = {"input": rows} if led else {}
+    engine.examples = {"input": rows} if exact else {}
     engine.learned = warm_up(engine)
     runs: list[int] = []
 
@@ -85,20 +85,20 @@ def test_the_prediction_beside_the_samples_is_the_prediction_to_the_bit(toy: Toy
         runs.append(len(feeds["input"]))
         return run(feeds)
 
-    assert engine.learned.lead_is_prediction == led
+    assert engine.learned.deterministic_pass_is_exact == exact
     predicted = engine.predict({"input": rows}).values
     engine._predict.run = run  # type: ignore[method-assign]
     np.testing.assert_array_equal(engine.sample({"input": rows}, Sampling(20, 7)).deterministic.values, predicted)
-    assert runs == ([] if led else [len(rows)])
+    assert runs == ([] if exact else [len(rows)])
 
 
-def test_a_leading_pass_that_is_off_by_a_bit_is_not_told_as_the_prediction(toy: ToyNet, rows: Floats) -> None:
+def test_a_deterministic_pass_that_is_off_by_a_bit_is_not_the_prediction(toy: ToyNet, rows: Floats) -> None:
     engine = toy.engine()
     engine.examples = {"input": rows}
     run = engine._predict.run
     engine._predict.run = lambda feeds: run(feeds) * np.float32(1 + 2e-7)  # type: ignore[method-assign]
     engine.learned = warm_up(engine)
-    assert not engine.learned.lead_is_prediction
+    assert not engine.learned.deterministic_pass_is_exact
     found = engine.sample({"input": rows}, Sampling(20, 7)).deterministic.values
     np.testing.assert_array_equal(found, engine.predict({"input": rows}).values)
 
@@ -124,11 +124,11 @@ def test_nothing_is_learned_from_rows_that_are_the_same(toy: ToyNet, rows: Float
 
 @pytest.mark.parametrize("passes", [1, 16, 32, 100, 128])
 def test_rows_of_a_part_are_run_together(toy: ToyNet, passes: int) -> None:
-    """With the leading pass, which is no run of its own."""
+    """With the deterministic pass, which is no run of its own."""
     engine = toy.engine(work={"multiply_adds": 1, "bytes": 1})
     engine.examples = {"input": toy.rows(8)}
     engine.learned = warm_up(engine)
-    assert engine.learned.lead_is_prediction
+    assert engine.learned.deterministic_pass_is_exact
     runs: list[tuple[int, int]] = []
     run = engine._sample.run
 

@@ -112,16 +112,18 @@ def test_rows_stop_by_their_answers_alone(engine: Engine, net: ToyNet, rows: Flo
     assert (noise.passes > answers.passes).any()  # so that it would show
 
 
-def test_a_leading_pass_has_its_noise(net: ToyNet, rows: Floats) -> None:
+def test_a_deterministic_pass_has_its_noise(net: ToyNet, rows: Floats) -> None:
     warm = net.engine(**SAYS)
     warm.learned = warm_up(warm)
-    apart, led = (each.sample({"input": rows}, Sampling(20, 2)).deterministic for each in (net.engine(**SAYS), warm))
+    apart, together = (
+        each.sample({"input": rows}, Sampling(20, 2)).deterministic for each in (net.engine(**SAYS), warm)
+    )
     assert apart.noise_std is not None
-    assert led.noise_std is not None
-    np.testing.assert_allclose(apart.noise_std, led.noise_std, rtol=1e-6)
-    some = led.take(slice(1, 3))
+    assert together.noise_std is not None
+    np.testing.assert_allclose(apart.noise_std, together.noise_std, rtol=1e-6)
+    some = together.take(slice(1, 3))
     assert some.noise_std is not None
-    np.testing.assert_array_equal(some.noise_std, led.noise_std[1:3])
+    np.testing.assert_array_equal(some.noise_std, together.noise_std[1:3])
 
 
 def test_intervals_are_as_wide_as_the_row_deserves(engine: Engine, rows: Floats) -> None:

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from service.engine import masks as masks_module
-from service.engine.masks import LEAD, MAX_SEED, PASSES_PER_BLOCK, MaskCache, draw_masks, keep_scale, passes_per_block
+from service.engine.masks import (
+    DETERMINISTIC,
+    MAX_SEED,
+    PASSES_PER_BLOCK,
+    MaskCache,
+    draw_masks,
+    keep_scale,
+    passes_per_block,
+)
 from service.model.manifest import DropoutSite
 
 Bools = NDArray[np.bool_]
@@ -74,14 +82,14 @@ def test_a_higher_p_drops_the_same_units_and_more(seed: int, one: float, other: 
     assert not (kept(high, seed=seed, stop=3) & ~kept(low, seed=seed, stop=3)).any()
 
 
-def test_the_leading_pass_keeps_all_units_unscaled() -> None:
+def test_the_deterministic_pass_keeps_all_units_unscaled() -> None:
     cache = MaskCache(2**20)
     for _ in range(2):  # drawn, and kept
-        [masks] = cache.masks(3, [site()], LEAD, 5)
+        [masks] = cache.masks(3, [site()], DETERMINISTIC, 5)
         assert (masks[0] == 1).all()
         np.testing.assert_array_equal(masks[1:], draw_masks(3, 0, site().p, site().shape, 0, 5))
-    [lead] = cache.masks(3, [site()], LEAD, 0)
-    assert lead.shape == (1, 1, *site().shape)
+    [ones] = cache.masks(3, [site()], DETERMINISTIC, 0)
+    assert ones.shape == (1, 1, *site().shape)
 
 
 def test_nothing_is_dropped_at_p_0() -> None:
@@ -177,7 +185,7 @@ def test_what_is_kept_is_not_drawn_again() -> None:
 
 
 def test_the_longest_unused_goes_first() -> None:
-    one_block = MaskCache(2**20).masks(0, [site()], LEAD, 8)[0].nbytes
+    one_block = MaskCache(2**20).masks(0, [site()], DETERMINISTIC, 8)[0].nbytes
     cache = MaskCache(2 * one_block)
     [oldest] = cache.masks(1, [site()], 0, 8)
     [newer] = cache.masks(2, [site()], 0, 8)

@@ -126,13 +126,13 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("lead", [True, False])
+@pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("losing", [False, True])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_in_pieces_the_answer_is_the_same(question: str, losing: bool, lead: bool) -> None:
+def test_in_pieces_the_answer_is_the_same(question: str, losing: bool, exact: bool) -> None:
     rows, sampling = QUESTIONS[question]
     here = engine()
-    here.learned = SLOW._replace(lead_is_prediction=lead)
+    here.learned = SLOW._replace(deterministic_pass_is_exact=exact)
     workers = OtherProcesses(engine(), losing)
     expected = here.sample({"input": ToyNet().rows(rows)}, sampling)
     assert_same(asyncio.run(asked(here, rows, sampling, workers)), expected)
