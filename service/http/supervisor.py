@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -49,6 +50,7 @@ class Supervisor:
         self._counted = SupervisorCount(state / "metrics")
         self._workers: list[Worker] = []
         self._signals: SimpleQueue[int] = SimpleQueue()  # its `put` may be interrupted by another signal
+        resource_tracker.ensure_running()  # its start unblocks SIGINT, and the first worker would start it
         for number in (*STOP_SIGNALS, signal.SIGHUP):
             signal.signal(number, lambda number, _: self._signals.put(number))
 

@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -175,6 +177,23 @@ def test_a_worker_that_dies_before_it_answers_its_supervisor_is_replaced(tmp_pat
         sleep(1.5)  # it is asked meanwhile
         os.kill(min(before), signal.SIGKILL)
         wait_until(lambda: len(worker_pids(running) - before) == 1, SILENCE * 2 / 3)
+
+
+def test_a_worker_interrupted_during_its_start_ends_in_order(tmp_path: Path, published: Path) -> None:
+    """Ctrl-C reaches every process of a terminal's group; an interrupted start would print a traceback."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "service", "serve", "--port", "0", "--workers", "2", "--models", str(published)]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
+        running = Service(httpx.Client(), process, log)
+        try:
+            wait_until(lambda: len(worker_pids(running)) == 2)
+            for pid in worker_pids(running):
+                os.kill(pid, signal.SIGINT)
+            wait_until(lambda: len(running.said("a worker died and is replaced")) == 2)
+            assert {line["reason"] for line in running.said("a worker died and is replaced")} == {"exit code 0"}
+        finally:
+            process.terminate()
+    assert len(running.log()) == len(log.read_text().splitlines())
 
 
 def test_a_worker_that_hangs_delays_no_request(tmp_path: Path, published: Path) -> None:
