@@ -180,8 +180,8 @@ class Exchange:
             return
         kind = message["type"]
         if kind == "http.response.start" and not self.started:
-            self.started = True
             self._start(message["status"], message.get("headers", ()))
+            self.started = True
         elif kind == "http.response.body" and self.started and not self.ended:
             self._write(message.get("body", b""), last=not message.get("more_body", False))
         else:
@@ -362,7 +362,7 @@ class Connection(asyncio.Protocol):
         """Let the application continue, as the client has read most of its answer."""
         self.write_paused = False
         self.writable.set()
-        if self._stalled is not None:
+        if self._stalled is not None and not self.transport.is_closing():
             self._stalled.cancel()
 
     # called by the parser
@@ -460,6 +460,8 @@ class Connection(asyncio.Protocol):
         self._due = self._loop.time() + self._limits.idle_timeout
         if self._read_paused:
             self.data_received(b"")
+        if self._stopping:
+            self.shutdown()
 
     def give_up(self, exchange: Exchange) -> None:
         """End the connection, as the application ended without a complete answer."""
@@ -482,11 +484,12 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def close(self) -> None:
-        """End the connection after the written bytes are sent."""
+        """End the connection after the written bytes are sent, or once the client reads none for the idle timeout."""
         self._refused = True
         self._abandon()
         if self._timer is not None:
             self._timer.cancel()
+        self._watch_reader()
         self.transport.close()
 
     # reading
@@ -573,6 +576,7 @@ class Connection(asyncio.Protocol):
     def _write_refusal(self, error: DropserveError) -> None:
         """Answer in place of the application, and close."""
         status, content, headers = error_reply(error)
+        to_head = bool(self._exchanges) and self._exchanges[0].scope["method"] == "HEAD"
         lines = [
             *self.server_state.default_headers,
             *(header for header in headers if header != CLOSE),
@@ -580,7 +584,7 @@ class Connection(asyncio.Protocol):
             (b"content-length", b"%d" % len(content)),
             CLOSE,
         ]
-        self.transport.write(encode_head(status, lines) + content)
+        self.transport.write(encode_head(status, lines) + (b"" if to_head else content))
         self.close()
 
     def _abandon(self) -> None:
@@ -616,8 +620,10 @@ class Connection(asyncio.Protocol):
             self._refuse(SlowHead(f"the head: did not arrive within {self._limits.idle_timeout:g} s"))
 
     def _watch_reader(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        self._stalled = self._loop.call_later(self._limits.idle_timeout, self._check_reader, unsent)
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if unsent := self.transport.get_write_buffer_size():
+            self._stalled = self._loop.call_later(self._limits.idle_timeout, self._check_reader, unsent)
 
     def _check_reader(self, unsent: int) -> None:
         """Abort a connection whose client has read nothing in the meantime."""

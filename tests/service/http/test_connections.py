@@ -228,6 +228,12 @@ def test_what_is_no_request_is_logged(tmp_path: Path, published: Path) -> None:
         assert "Invalid method" in running.said("no request")[0]["reason"]
 
 
+def test_a_refused_head_request_is_answered_without_a_body(client: httpx.Client) -> None:
+    answer = said_to(client, head("HEAD", "/predict", CHUNKS) + BROKEN)
+    assert statuses(answer) == [400]
+    assert answer.endswith(b"\r\n\r\n")
+
+
 def test_http_1_0_knows_no_continue(client: httpx.Client) -> None:
     """It would be taken for the answer."""
     lines = b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)

@@ -99,6 +99,8 @@ async def odd_app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> N
         await send({"type": "lifespan.shutdown.complete"})
         return
     length = [(b"content-length", b"0")] if scope["path"] == "/empty" else []
+    if scope["path"] == "/split":
+        length = [(b"x", b"a\r\nset-cookie: b")]
     status = {"/no-content": 204, "/not-modified": 304}.get(scope["path"], 200)
     await send({"type": "http.response.start", "status": status, "headers": length})
     if scope["path"] == "/breaks":
@@ -137,6 +139,12 @@ def test_an_answer_that_breaks_off_ends_the_connection(odd: httpx.Client) -> Non
     with pytest.raises(httpx.RemoteProtocolError):
         odd.get("/breaks")
     assert odd.get("/empty").status_code == 200
+
+
+def test_a_header_with_a_line_break_is_not_sent(odd: httpx.Client) -> None:
+    refused = odd.get("/split")
+    assert refused.status_code == 500
+    assert "set-cookie" not in refused.headers
 
 
 def talk(client: httpx.Client, *pieces: bytes, until: bytes) -> bytes:

@@ -5,6 +5,8 @@ import socket
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -18,7 +20,10 @@ REQUEST = b"GET /%s HTTP/1.1\r\nhost: toy\r\n\r\n"
 
 
 class App:
-    """An application whose lifespan fills the state of the connections; `/held` is answered on release."""
+    """An application whose lifespan fills the state of the connections.
+
+    The answer to `/held` begins on release, and the second half of that to `/streamed` follows then.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.drain = Drain()
@@ -40,8 +45,13 @@ class App:
         self.states.append(scope["state"])
         if scope["path"] == "/held":
             await asyncio.to_thread(self._released.wait)
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        body = bytes(2**15) if scope["path"] == "/long" else b"ok"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+        if scope["path"] == "/streamed":
+            await send({"type": "http.response.body", "body": b"o", "more_body": True})
+            await asyncio.to_thread(self._released.wait)
+            body = b"k"
+        await send({"type": "http.response.body", "body": body})
         self.gone += (await receive())["type"] == "http.disconnect"
 
 
@@ -119,6 +129,35 @@ def test_a_server_that_stops_closes_what_is_idle_and_answers_what_has_come(app: 
         app.release()
         assert b"\r\nconnection: close\r\n" in busy.recv(2**16)
         assert busy.recv(1) == b""
+
+
+def test_a_server_that_stops_closes_a_connection_once_its_answer_in_progress_is_complete() -> None:
+    app = App(Limits(idle_timeout=PATIENCE * 2))
+    with served(app) as server, connection_to(server) as idle, connection_to(server) as streamed:
+        idle.sendall(REQUEST % b"")
+        assert idle.recv(2**16).endswith(b"ok")
+        streamed.sendall(REQUEST % b"streamed")
+        assert streamed.recv(2**16).endswith(b"o")
+        server.should_exit = True
+        assert idle.recv(1) == b""
+        app.release()
+        assert b"".join(iter(lambda: streamed.recv(2**16), b"")) == b"k"
+
+
+def test_a_connection_whose_client_never_reads_the_end_of_an_answer_is_closed() -> None:
+    app = App(Limits(idle_timeout=0.5))
+    with served(app) as server, connection_to(server) as connection:
+        wait_until(lambda: len(server.server_state.connections) == 1)
+        transport = next(iter(server.server_state.connections)).transport
+        answers = count(1)
+        while not transport.get_write_buffer_size():  # until the kernel's buffers are full
+            connection.sendall(REQUEST % b"long")
+            wait_until(partial(_has_answered, server, next(answers)))
+        wait_until(lambda: not server.server_state.connections)
+
+
+def _has_answered(server: uvicorn.Server, requests: int) -> bool:
+    return server.server_state.total_requests == requests
 
 
 def test_a_drain_closes_with_the_answer_to_the_last_request_that_has_come(app: App) -> None:
