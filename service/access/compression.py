@@ -1,7 +1,6 @@
 """Decompress request bodies."""
 
 import zlib
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from service.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
@@ -20,20 +19,6 @@ FORMATS = {"gzip": Format(31, 1000), "deflate": Format(15, 1)}
 
 SLICE_BYTES = 2**16
 """Bytes of a body passed to zlib at a time, as zlib copies all input after the end of a member."""
-
-INFLATE_SECONDS_PER_BYTE = 2e-9
-"""Seconds per decompressed byte."""
-
-
-def find_encoding(headers: Mapping[bytes, bytes]) -> str:
-    """Return the body's content-encoding, empty for an uncompressed body."""
-    encoding = headers.get(b"content-encoding")
-    return encoding.decode("latin-1").strip().lower() if encoding and encoding != b"identity" else ""
-
-
-def inflate_seconds(max_bytes: int) -> float:
-    """Return the estimated seconds to decompress a body of unknown size, at most `max_bytes`."""
-    return max_bytes * INFLATE_SECONDS_PER_BYTE
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> bytes:

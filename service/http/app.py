@@ -25,13 +25,13 @@ from service.http.allowed_methods import find_allowed
 from service.http.connection import Limits
 from service.http.draining import Drain
 from service.http.gate import Gate
-from service.http.inference import Inference
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.open_files import room_for
 from service.http.openapi.document import Description, make_description_router
 from service.http.openapi.operations import operation_name
 from service.http.pages import add_docs
+from service.http.predict_routes import PredictRoutes
 from service.http.prefix import Prefixed
 from service.http.review_api import make_refusing_router, make_review_router
 from service.http.routes import make_health_router, make_metrics_router
@@ -140,7 +140,7 @@ def create_app(
     app.add_exception_handler(Exception, _fail)
     gate = Gate(
         app,
-        Inference(repository, turns, settings),
+        PredictRoutes(repository, turns, settings),
         OpenInference(repository, turns, settings),
         admission,
         settings.max_wait,

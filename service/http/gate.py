@@ -14,8 +14,8 @@ from service.access.keys import needed_scope
 from service.access.methods import as_get, expect_method
 from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
-from service.http.inference import Inference, read_path
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
+from service.http.predict_routes import PredictRoutes, read_path
 from service.oip.http import PREFIX, OpenInference, refusal
 from service.telemetry.records import OTHER
 
@@ -28,14 +28,14 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        inference: Inference,
+        predict_routes: PredictRoutes,
         open_inference: OpenInference,
         admission: Admission,
         max_wait: float,
     ) -> None:
         """Route requests to `app` or to an inference handler; requests older than `max_wait` seconds are refused."""
         self.app = app
-        self._inference = inference
+        self._predict_routes = predict_routes
         self._open_inference = open_inference
         self._admission = admission
         self._max_wait = max_wait
@@ -81,7 +81,7 @@ class Gate:
             call.route = getattr(scope.get("route"), "path", OTHER)
             return
         expect_method(call, "POST")
-        await self._inference.answer(call, target)
+        await self._predict_routes.answer(call, target)
 
     async def _refuse(self, call: Call, error: DropserveError) -> None:
         if call.status:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from service.access.bodies import answer_body
 from service.access.calls import JSON, Call, Header
-from service.access.compression import decompress, find_encoding, inflate_seconds
 from service.access.methods import expect_method
 from service.access.refusals import error_reply
 from service.api.decoding import decode_request
@@ -21,7 +21,7 @@ from service.oip.infer import plan_infer
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
 from service.repository.repository import Repository
-from service.rows.json_chunks import CHUNK_BYTES, decode_seconds
+from service.rows.json_chunks import decode_seconds
 from service.turn import Encode, Turns
 
 PREFIX = "/v2"
@@ -78,23 +78,15 @@ class OpenInference:
         engine = self._find(path)
         _expect_json_or_octets(call)
         call.manifest = engine.manifest
-        allowed = self._settings.request_timeout
-        body = await call.body(self._settings.max_body_bytes, call.seconds_left(allowed))
-        encoding, json_length = find_encoding(call.headers), call.headers.get(JSON_LENGTH)
+        json_length = call.headers.get(JSON_LENGTH)
 
-        def decode(job: Job) -> tuple[Request, Encode[Reply]]:
-            content = decompress(body, encoding, self._settings.max_body_bytes) if encoding else body
-            if encoding:
-                job.watch.lap("parse")
-                job.pause(_decode_seconds(content, json_length))
-            requested = decode_infer(content, json_length, engine.manifest, self._settings.max_rows)
+        def decode(body: bytes, _: Job) -> tuple[Request, Encode[Reply]]:
+            requested = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
             request, reply = plan_infer(engine, requested, self._settings)
             return request, lambda answer: encode_reply(reply(answer))
 
-        seconds = inflate_seconds(self._settings.max_body_bytes) if encoding else _decode_seconds(body, json_length)
-        content, content_type, headers = await self._turns.answer(
-            call, decode, seconds, call.seconds_left(allowed), call.gone
-        )
+        estimate = _raw_seconds if json_length else decode_seconds
+        content, content_type, headers = await answer_body(call, self._turns, self._settings, decode, estimate)
         await call.reply(content, content_type=content_type, headers=headers)
 
     async def _server(self, call: Call, _: re.Match[str]) -> None:
@@ -145,10 +137,8 @@ def refusal(error: DropserveError) -> tuple[int, bytes, list[Header]]:
     return 400 if status == 422 else status, encode({"error": error.message}), headers
 
 
-def _decode_seconds(body: bytes, json_length: bytes | None) -> float:
-    if len(body) <= CHUNK_BYTES:
-        return 0.0
-    return len(body) * READ_SECONDS_PER_BYTE if json_length else decode_seconds(body)
+def _raw_seconds(body: bytes) -> float:
+    return len(body) * READ_SECONDS_PER_BYTE
 
 
 def _expect_json_or_octets(call: Call) -> None:

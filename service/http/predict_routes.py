@@ -8,17 +8,17 @@ import re
 from functools import partial
 from typing import NamedTuple
 
+from service.access.bodies import answer_body
 from service.access.calls import Call
-from service.access.compression import decompress, find_encoding, inflate_seconds
 from service.api.decoding import decode_request
 from service.api.replies import encode_prediction, encode_uncertainty
 from service.api.requests import PredictRequest, UncertaintyRequest, parse_version
 from service.config import Settings
 from service.engine.engine import Engine
 from service.engine.job import Job
-from service.inference import Answer, Request, plan
+from service.inference import Request, plan
 from service.repository.repository import Repository
-from service.rows.json_chunks import CHUNK_BYTES, decode_seconds
+from service.rows.json_chunks import decode_seconds
 from service.rows.json_rows import decode_inputs
 from service.turn import Encode, Turns
 
@@ -39,7 +39,7 @@ class Target(NamedTuple):
 OF_DEFAULT = {path: Target(None, None, operation) for operation, path in ROUTES.items()}
 
 
-class Inference:
+class PredictRoutes:
     """Answers `/predict` and `/uncertainty`, for the default model or the one in the path."""
 
     def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
@@ -55,29 +55,22 @@ class Inference:
         call.manifest = engine.manifest
         call.expect_json()
         call.expect_no_query()
-        allowed = self._settings.request_timeout
-        body = await call.body(self._settings.max_body_bytes, call.seconds_left(allowed))
-        encoding = find_encoding(call.headers)
-        decode = partial(self._decode, target.operation, engine, body, encoding)
-        seconds = inflate_seconds(self._settings.max_body_bytes) if encoding else _decode_seconds(body)
-        await call.reply(await self._turns.answer(call, decode, seconds, call.seconds_left(allowed), call.gone))
+        decode = partial(self._predict if target.operation == "predict" else self._sample, engine)
+        await call.reply(await answer_body(call, self._turns, self._settings, decode, decode_seconds))
 
-    def _decode(
-        self, operation: str, engine: Engine, body: bytes, encoding: str, job: Job
-    ) -> tuple[Request, Encode[bytes]]:
-        if encoding:
-            body = decompress(body, encoding, self._settings.max_body_bytes)
-            job.watch.lap("parse")
-            job.pause(_decode_seconds(body))
-        if operation == "predict":
-            requested = decode_request(body, PredictRequest)
-            inputs = decode_inputs(requested.inputs, engine.manifest, self._settings.max_rows, job)
-            return Request(engine, inputs), lambda answer: encode_prediction(
-                engine.manifest, answer.prediction, requested.coverage
-            )
+    def _predict(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[bytes]]:
+        requested = decode_request(body, PredictRequest)
+        inputs = decode_inputs(requested.inputs, engine.manifest, self._settings.max_rows, job)
+        return Request(engine, inputs), lambda answer: encode_prediction(
+            engine.manifest, answer.prediction, requested.coverage
+        )
+
+    def _sample(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[bytes]]:
         options = decode_request(body, UncertaintyRequest)
         inputs = decode_inputs(options.inputs, engine.manifest, self._settings.max_rows, job)
-        return plan(engine, inputs, options, self._settings), partial(_encode_sampled, options)
+        return plan(engine, inputs, options, self._settings), lambda answer: encode_uncertainty(
+            engine.manifest, *answer.sampling, options, answer.decision
+        )
 
 
 def read_path(path: str) -> Target | None:
@@ -87,15 +80,3 @@ def read_path(path: str) -> Target | None:
     if match := PATH.fullmatch(path):
         return Target(*match.groups())
     return None
-
-
-def _encode_predicted(requested: PredictRequest, answer: Answer) -> bytes:
-    return encode_prediction(answer.request.engine.manifest, answer.prediction, requested.coverage)
-
-
-def _encode_sampled(options: UncertaintyRequest, answer: Answer) -> bytes:
-    return encode_uncertainty(answer.request.engine.manifest, *answer.sampling, options, answer.decision)
-
-
-def _decode_seconds(body: bytes) -> float:
-    return decode_seconds(body) if len(body) > CHUNK_BYTES else 0.0
