@@ -35,19 +35,28 @@ def verified(toy: ToyNet) -> Verified:
 
 
 TOY = ToyNet()
-GRAPHS = verified(TOY)
 DRAFT: Manifest = TOY.manifest()
-ENGINE = Engine(DRAFT, Graph(GRAPHS.predict), Graph(GRAPHS.sample), MaskCache(2**20))
-RECORDED = golden.record(ENGINE, {"input": TOY.rows(3)}, passes=4, seed=1)
 FILES = {PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN}
+
+
+@pytest.fixture(scope="module")
+def graphs() -> Verified:
+    return verified(TOY)
+
+
+@pytest.fixture(scope="module")
+def recorded(graphs: Verified) -> bytes:
+    """Golden answers of the graphs."""
+    engine = Engine(DRAFT, Graph(graphs.predict), Graph(graphs.sample), MaskCache(2**20))
+    return golden.record(engine, {"input": TOY.rows(3)}, passes=4, seed=1)
 
 
 def everything_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_what_is_published_can_be_served(tmp_path: Path) -> None:
-    folder, manifest = publish(tmp_path / "models", DRAFT, GRAPHS, RECORDED)
+def test_what_is_published_can_be_served(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
+    folder, manifest = publish(tmp_path / "models", DRAFT, graphs, recorded)
     assert folder == tmp_path / "models" / "toy" / "1"
     engine = load_model(folder, MaskCache(2**20))
     assert engine.manifest == manifest
@@ -55,8 +64,8 @@ def test_what_is_published_can_be_served(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {*manifest.files, "manifest.json"}
 
 
-def test_plots_are_published_with_their_digests(tmp_path: Path) -> None:
-    folder, manifest = publish(tmp_path, DRAFT, GRAPHS, RECORDED, {"reliability.svg": b"<svg/>"})
+def test_plots_are_published_with_their_digests(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
+    folder, manifest = publish(tmp_path, DRAFT, graphs, recorded, {"reliability.svg": b"<svg/>"})
     assert (folder / "reliability.svg").read_bytes() == b"<svg/>"
     assert manifest.files["reliability.svg"] == sha256(b"<svg/>")
     assert "](reliability.svg)" not in (folder / "MODEL_CARD.md").read_text()  # nothing was evaluated
@@ -66,26 +75,26 @@ def test_plots_are_published_with_their_digests(tmp_path: Path) -> None:
         load_model(folder, MaskCache(2**20))
 
 
-def test_versions_count_up_from_the_highest(tmp_path: Path) -> None:
+def test_versions_count_up_from_the_highest(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
     (tmp_path / "toy" / "7").mkdir(parents=True)
     (tmp_path / "toy" / "notes").mkdir()
-    folders = [publish(tmp_path, DRAFT, GRAPHS, RECORDED)[0].name for _ in range(2)]
+    folders = [publish(tmp_path, DRAFT, graphs, recorded)[0].name for _ in range(2)]
     assert folders == ["8", "9"]
     assert read_manifest(tmp_path / "toy" / "9").version == 9
     assert next_version(tmp_path / "toy") == 10
     assert next_version(tmp_path / "other") == 1
 
 
-def test_a_model_that_does_not_load_leaves_nothing(tmp_path: Path) -> None:
+def test_a_model_that_does_not_load_leaves_nothing(tmp_path: Path, recorded: bytes) -> None:
     with pytest.raises(InvalidModel, match=r"golden\.npz"):
-        publish(tmp_path, DRAFT, verified(ToyNet(seed=9)), RECORDED)
+        publish(tmp_path, DRAFT, verified(ToyNet(seed=9)), recorded)
     assert everything_in(tmp_path) == []
 
 
-def test_a_manifest_of_other_graphs_is_refused(tmp_path: Path) -> None:
+def test_a_manifest_of_other_graphs_is_refused(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
     sites = (DRAFT.sites[0].model_copy(update={"p": 0.4}),)
     with pytest.raises(PublishFailed, match="must be those of the verified graphs"):
-        publish(tmp_path, DRAFT.model_copy(update={"sites": sites}), GRAPHS, RECORDED)
+        publish(tmp_path, DRAFT.model_copy(update={"sites": sites}), graphs, recorded)
     assert everything_in(tmp_path) == []
 
 
@@ -97,28 +106,30 @@ def test_what_can_be_written_is_known_before(tmp_path: Path) -> None:
         check_writable(tmp_path / "file")
 
 
-def test_the_new_name_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_new_name_is_on_the_disk(
+    tmp_path: Path, graphs: Verified, recorded: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After a power cut the folder of a first version must be found in the folder of models."""
     synced: list[Path] = []
     monkeypatch.setattr("training.publish.publish._sync", synced.append)
-    publish(tmp_path, DRAFT, GRAPHS, RECORDED)
+    publish(tmp_path, DRAFT, graphs, recorded)
     assert synced[-2:] == [tmp_path, tmp_path / "toy"]
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
     (tmp_path / "models").write_text("a file")
     with pytest.raises(PublishFailed, match=r"models: cannot be written: File exists"):
-        publish(tmp_path / "models", DRAFT, GRAPHS, RECORDED)
+        publish(tmp_path / "models", DRAFT, graphs, recorded)
 
 
-def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path) -> None:
+def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
     """All write, then all rename; each but one finds its number taken and takes the next."""
     count = 6
     start, taken = threading.Barrier(count), []
 
     def publish_one() -> None:
         start.wait()
-        taken.append(publish(tmp_path, DRAFT, GRAPHS, RECORDED)[0])
+        taken.append(publish(tmp_path, DRAFT, graphs, recorded)[0])
 
     threads = [threading.Thread(target=publish_one) for _ in range(count)]
     for thread in threads:
@@ -130,8 +141,8 @@ def test_publishers_at_the_same_time_take_different_versions(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
-def test_another_user_may_read_it(tmp_path: Path) -> None:
-    folder, _ = publish(tmp_path, DRAFT, GRAPHS, RECORDED)
+def test_another_user_may_read_it(tmp_path: Path, graphs: Verified, recorded: bytes) -> None:
+    folder, _ = publish(tmp_path, DRAFT, graphs, recorded)
     for path in (folder.parent, folder):
         assert stat.S_IMODE(path.stat().st_mode) == 0o755
     for path in folder.iterdir():
