@@ -202,13 +202,13 @@ def score(
     settings = _settings(models=models)
     try:
         from service.bulk.job import score_files
-        from service.bulk.plan import Question
+        from service.bulk.plan import Options
     except ModuleNotFoundError as error:
         _stop(f"{error.name} is not installed; {remedy('score')}")
     passes = options.get("samples", settings.default_samples) if uncertainty else None
-    question = Question(passes, options.get("seed", settings.seed), tuple(keep or ()), dialect)
+    of_job = Options(passes, options.get("seed", settings.seed), tuple(keep or ()), dialect)
     try:
-        tally = score_files(inputs, out_folder, question, model, settings, on_ray=on_ray, workers=workers)
+        tally = score_files(inputs, out_folder, of_job, model, settings, on_ray=on_ray, workers=workers)
     except DropserveError as error:
         _stop(error.message)
     except OSError as error:

@@ -6,7 +6,7 @@ from math import inf
 from time import perf_counter
 from typing import Any
 
-from service.errors import BodyTooLarge, CallerGone, InvalidInput, SlowBody, UnsupportedMediaType
+from service.errors import BodyTooLarge, CallerGone, InvalidInput, MethodNotAllowed, SlowBody, UnsupportedMediaType
 from service.telemetry.records import Record
 
 Scope = MutableMapping[str, Any]
@@ -99,6 +99,12 @@ class Call(Record):
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
         await self._send(message)
 
+    def expect_method(self, method: str) -> None:
+        """Raise MethodNotAllowed unless the request has this method, or is a HEAD request where GET is allowed."""
+        if self.method != method and (self.method, method) != ("HEAD", "GET"):
+            message = f"{self.path[:200]}: expected {method}, found {self.method}"
+            raise MethodNotAllowed(message, allowed=allow([method]))
+
     def expect_json(self) -> None:
         """Raise UnsupportedMediaType if the content type is another one than JSON."""
         found = self.headers.get(b"content-type", JSON) or JSON
@@ -120,6 +126,11 @@ class Call(Record):
         given = self.headers.get(b"x-request-timeout")
         allowed = default if given is None else min(_parse_timeout(given), default)
         return max(0.0, allowed - (perf_counter() - self.started))
+
+
+def allow(methods: Iterable[str]) -> str:
+    """Return the value of the header Allow: wherever GET is allowed, HEAD is too."""
+    return ", ".join("GET, HEAD" if method == "GET" else method for method in methods)
 
 
 def _parse_timeout(text: bytes) -> float:

@@ -1,10 +1,9 @@
 """The one table from error to HTTP status, and the JSON form of all errors."""
 
 from service import errors
+from service.access.calls import Header
 from service.api.replies import encode
 from service.errors import DropserveError
-
-Header = tuple[bytes, bytes]
 
 INTERNAL_ERROR = "an internal error occurred; the service's log has the details"
 """The message for an unexpected exception; its details are logged, not sent."""

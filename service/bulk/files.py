@@ -25,7 +25,7 @@ from service.rows.inputs import check_inputs, shorten
 from service.rows.json_lines import numbered_lines
 from service.rows.json_rows import decode_inputs
 
-Question = TypeVar("Question", PredictRequest, UncertaintyRequest)
+AnyRequest = TypeVar("AnyRequest", PredictRequest, UncertaintyRequest)
 
 
 def read_rows(
@@ -57,14 +57,14 @@ def as_table(content: bytes | Path, kind: Format, manifest: Manifest, dialect: D
     return open_table(content, kind, dialect, features=manifest.features, has_header=has_header)
 
 
-def read_request(content: bytes | Path, kind: Format, question: type[Question]) -> Question:
+def read_request(content: bytes | Path, kind: Format, request: type[AnyRequest]) -> AnyRequest:
     """Return the options in a JSON file beside its rows; other files have none. Raises InvalidRequest."""
     if isinstance(content, Path) or kind != "json" or not _is_request(content):
-        return question(inputs=msgspec.Raw())
+        return request(inputs=msgspec.Raw())
     try:
-        return decode_request(content, question)
+        return decode_request(content, request)
     except InvalidInput as error:
-        if question is PredictRequest and error.details["field"] in UncertaintyRequest.__struct_fields__:
+        if request is PredictRequest and error.details["field"] in UncertaintyRequest.__struct_fields__:
             raise InvalidInput(f"{error.message}; more with --uncertainty", **error.details) from None
         raise
 

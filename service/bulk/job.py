@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from service.bulk.plan import Piece, Plan, Question, finish, make_plan, take_up
+from service.bulk.plan import Options, Piece, Plan, finish, make_plan, take_up
 from service.bulk.scoring import choose_model
 from service.bulk.store import Store
 from service.bulk.work import Done, score_piece
@@ -46,7 +46,7 @@ class Tally(NamedTuple):
 def score_files(
     inputs: str,
     out: str,
-    question: Question,
+    options: Options,
     model: str | None,
     settings: Settings,
     *,
@@ -60,7 +60,7 @@ def score_files(
     """
     folder = choose_model(model, settings)
     engine = load_model(folder, MaskCache(settings.mask_cache_bytes))
-    plan, answers = make_plan(engine.key, engine.manifest, question, inputs), Store(out)
+    plan, answers = make_plan(engine.key, engine.manifest, options, inputs), Store(out)
     if on_ray:
         here = str(folder.absolute()) if isinstance(settings.models, Path) else model
         return _run(plan, answers, partial(_import_ray(), plan, answers, here, settings, workers))
@@ -86,7 +86,7 @@ def _run(plan: Plan, out: Store, do: Callable[[Sequence[Piece]], Iterator[Done]]
 def _score_here(engine: Engine, plan: Plan, out: Store, todo: Sequence[Piece]) -> Iterator[Done]:
     """Score one piece after another in this process."""
     for piece in todo:
-        yield score_piece(engine, plan.question, piece, out)
+        yield score_piece(engine, plan.options, piece, out)
 
 
 def _import_ray() -> Callable[..., Iterator[Done]]:

@@ -36,7 +36,7 @@ class Worker:
         """Score a piece; an error is returned rather than raised, as Ray would retry the piece."""
         piece = Piece(**row)
         try:
-            return {"refusal": "", **score_piece(self._engine, self._plan.question, piece, self._out)._asdict()}
+            return {"refusal": "", **score_piece(self._engine, self._plan.options, piece, self._out)._asdict()}
         except DropserveError as error:
             return {"refusal": error.message, **Done(0, 0.0)._asdict()}
 

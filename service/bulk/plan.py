@@ -24,7 +24,7 @@ SUCCESS = "_SUCCESS"
 """The marker of a complete job, as written by Hadoop and Spark."""
 
 
-class Question(msgspec.Struct, frozen=True):
+class Options(msgspec.Struct, frozen=True):
     """The options of a job, the same for every row."""
 
     samples: int | None = None
@@ -67,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
     model: str
     version: int
     digest: str
-    question: Question
+    options: Options = msgspec.field(name="question")
     sources: tuple[Source, ...]
 
     @property
@@ -85,10 +85,10 @@ class Plan(msgspec.Struct, frozen=True):
         ]
 
 
-def make_plan(model: ModelKey, manifest: Manifest, question: Question, inputs: str) -> Plan:
+def make_plan(model: ModelKey, manifest: Manifest, options: Options, inputs: str) -> Plan:
     """Return the plan of a job. Raises InvalidInput without files, or for one that is invalid or lacks a column."""
-    sources = tuple(Source(place, state, _groups(place, manifest, question)) for place, state in find(inputs))
-    return Plan(*model, question, sources)
+    sources = tuple(Source(place, state, _groups(place, manifest, options)) for place, state in find(inputs))
+    return Plan(*model, options, sources)
 
 
 def take_up(plan: Plan, out: Store) -> list[Piece]:
@@ -114,9 +114,9 @@ def finish(plan: Plan, out: Store) -> None:
         pass
 
 
-def _groups(place: str, manifest: Manifest, question: Question) -> tuple[int, ...]:
+def _groups(place: str, manifest: Manifest, options: Options) -> tuple[int, ...]:
     try:
-        return Reader(manifest, question.keep, question.dialect).groups(place)
+        return Reader(manifest, options.keep, options.dialect).groups(place)
     except OSError as error:
         raise InvalidInput(f"{place}: cannot be read: {error}", field="inputs") from None
     except InvalidRequest as error:
@@ -134,5 +134,5 @@ def _check_same(before: Plan, now: Plan) -> None:
 def _facts(plan: Plan) -> dict[str, object]:
     """Return everything that must be the same, by its name in messages."""
     facts: dict[str, object] = {"model": f"{plan.model}/{plan.version}", "its manifest": plan.digest}
-    facts |= msgspec.structs.asdict(plan.question)
+    facts |= msgspec.structs.asdict(plan.options)
     return facts | {source.place: f"{source.state} in groups of {source.groups}" for source in plan.sources}

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 from starlette.routing import BaseRoute, Match, Mount
 
-from service.access.calls import Scope
-from service.access.methods import allow
+from service.access.calls import Scope, allow
 
 KNOWN = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

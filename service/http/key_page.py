@@ -4,8 +4,8 @@ import re
 from html import escape
 from urllib.parse import quote
 
+from service.access.calls import Header
 from service.access.keys import MODEL
-from service.access.refusals import Header
 from service.http.cards import STYLE
 from service.http.model_files import HARMLESS, HTML, prefers_html
 from service.telemetry.records import Record

@@ -4,7 +4,7 @@
     messages    requests and replies, independent of the wire format; shared by HTTP and gRPC
     reading     checks of the inputs that a request describes
     outputs     the outputs of a model, of the deterministic answer and of the samples
-    infer       a question → its answer
+    infer       a request in the protocol's terms → one for the engine, and back
     metadata    descriptions of the server and of models
     wire        HTTP bodies: JSON, with tensors inside it or as raw bytes after it
     http        the paths below /v2

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from service.access.bodies import answer_body
 from service.access.calls import JSON, Call, Header
-from service.access.methods import expect_method
 from service.access.refusals import error_reply
 from service.api.decoding import decode_request
 from service.api.replies import encode
@@ -69,7 +68,7 @@ class OpenInference:
         for route in self._routes:
             if path := re.fullmatch(route.path, call.path):
                 call.route = route.name
-                expect_method(call, route.method)
+                call.expect_method(route.method)
                 await route.answer(call, path)
                 return
         raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists all paths")

@@ -1,6 +1,6 @@
 """Measure the latency of one large request and of small ones, on any running service.
 
-python -m deploy.ray.ask http://127.0.0.1:8000 --model mnist --rows 1000 --samples 1000
+python -m deploy.ray.latency http://127.0.0.1:8000 --model mnist --rows 1000 --samples 1000
 """
 
 import hashlib
@@ -26,13 +26,13 @@ def main(
     with httpx.Client(base_url=f"{url}/v1/models/{model}", timeout=300) as client:
         examples = client.get("/examples").raise_for_status().json()["inputs"]
         many = (examples * (rows // len(examples) + 1))[:rows]
-        large, answer = _ask(client, "/uncertainty", {"inputs": many, "samples": samples}, repeats)
-        small, _ = _ask(client, "/predict", {"inputs": examples[:1]}, SMALL)
+        large, answer = _send(client, "/uncertainty", {"inputs": many, "samples": samples}, repeats)
+        small, _ = _send(client, "/predict", {"inputs": examples[:1]}, SMALL)
     typer.echo(f"{rows} rows x {samples} passes: {large:.2f} s, SHA-256 {hashlib.sha256(answer).hexdigest()[:16]}")
     typer.echo(f"one row: {1000 * small:.2f} ms")
 
 
-def _ask(client: httpx.Client, path: str, body: dict[str, Any], repeats: int) -> tuple[float, bytes]:
+def _send(client: httpx.Client, path: str, body: dict[str, Any], repeats: int) -> tuple[float, bytes]:
     """Return the median of the seconds and the answer; the first request, which warms up, is not counted."""
     taken = []
     for _ in range(repeats + 1):
