@@ -1,12 +1,15 @@
 """Raw bytes to a server, and what it says to them."""
 
+import fcntl
 import socket
 import ssl
-import time
+import sys
+import termios
+from pathlib import Path
 
 import httpx
 
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, wait_until
 
 
 def address(client: httpx.Client) -> tuple[str, int]:
@@ -24,13 +27,13 @@ def connected(client: httpx.Client) -> socket.socket:
     return trusting.wrap_socket(connection)
 
 
-def said_to(client: httpx.Client, *pieces: bytes, apart: float = 0.1) -> bytes:
-    """All that the server says until it hangs up; pieces are sent so many seconds apart, to be read apart."""
+def said_to(client: httpx.Client, *pieces: bytes) -> bytes:
+    """All that the server says until it hangs up; each piece is sent once the one before it was read."""
     said = b""
     with connected(client) as connection:
         try:
-            for number, piece in enumerate(pieces):
-                time.sleep(apart if number else 0)
+            for piece in pieces:
+                wait_until(lambda: is_read(connection))
                 connection.sendall(piece)
         except OSError:
             pass  # it hung up before it had all
@@ -40,3 +43,21 @@ def said_to(client: httpx.Client, *pieces: bytes, apart: float = 0.1) -> bytes:
         except ConnectionResetError:
             pass
     return said
+
+
+def is_read(connection: socket.socket) -> bool:
+    """Whether the server, on this machine, has read all that was sent, or closed its end."""
+    arrived = unsent_bytes(connection) == 0
+    here, there = connection.getsockname()[1], connection.getpeername()[1]
+    ends = (line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:])
+    unread = [queues for _, local, remote, _, queues, *_ in ends if (port(local), port(remote)) == (there, here)]
+    return not unread or (arrived and all(int(queues.split(":")[1], 16) == 0 for queues in unread))
+
+
+def port(address: str) -> int:
+    return int(address.split(":")[1], 16)
+
+
+def unsent_bytes(connection: socket.socket) -> int:
+    """Those that have not reached the other end's kernel."""
+    return int.from_bytes(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)), sys.byteorder)

@@ -5,10 +5,10 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import httpx
@@ -17,13 +17,24 @@ from typer.testing import CliRunner
 
 from service.__main__ import cli
 from service.config import Settings
-from service.http.supervisor import SILENCE
+from service.http.supervisor import SILENCE, Worker
 from service.telemetry.metrics import REQUESTS, Numbers
 from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
 from tests.service.processes import Service, service, worker_pids
 from tests.service.telemetry.test_metrics import scrape
 from tests.toy import ToyNet
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
 
 COUNTED = {"route": "/predict", "model": "toy", "version": "2", "status": "200"}
 
@@ -157,26 +168,42 @@ def test_a_port_of_grpc_must_be_one_that_workers_can_share() -> None:
     assert "DROPSERVE_GRPC_PORT: expected a port that all workers share" in " ".join(result.output.split())
 
 
-def test_a_worker_that_is_kept_from_its_work_is_left_alone(tmp_path: Path, published: Path) -> None:
-    """As one that starts on a busy machine is; it was killed after five seconds, with all that it held."""
-    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
-        before = worker_pids(running)
-        os.kill(min(before), signal.SIGSTOP)
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch, published: Path) -> Iterator[tuple[Worker, Clock]]:
+    """A worker that sends no heartbeat any more, and the clock of its supervisor."""
+    clock = Clock()
+    monkeypatch.setattr("service.http.supervisor.monotonic", clock)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        worker = Worker(Settings(models=published), [listening])
         try:
-            sleep(7)
+            os.kill(worker.pid, signal.SIGSTOP)
+            wait_until(lambda: Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            assert worker.find_end() is None  # and all heartbeats of before are received
+            yield worker, clock
         finally:
-            os.kill(min(before), signal.SIGCONT)
-        ask(running, 10)
-        assert worker_pids(running) == before
+            worker.join(0)
 
 
-def test_a_worker_that_dies_before_it_answers_its_supervisor_is_replaced(tmp_path: Path, published: Path) -> None:
-    with service(tmp_path, "--workers", "2", "--models", str(published)) as running:
-        before = worker_pids(running)
-        os.kill(min(before), signal.SIGSTOP)
-        sleep(1.5)  # it is asked meanwhile
-        os.kill(min(before), signal.SIGKILL)
-        wait_until(lambda: len(worker_pids(running) - before) == 1, SILENCE * 2 / 3)
+def test_a_worker_that_is_kept_from_its_work_is_left_alone(stopped: tuple[Worker, Clock]) -> None:
+    """As one that starts on a busy machine is."""
+    worker, clock = stopped
+    clock.now += SILENCE
+    assert worker.find_end() is None
+
+
+def test_a_worker_that_hangs_is_killed(stopped: tuple[Worker, Clock]) -> None:
+    worker, clock = stopped
+    clock.now += SILENCE + 1
+    assert worker.find_end() == "it hung"
+    assert not Path(f"/proc/{worker.pid}").exists()
+
+
+def test_the_death_of_a_stopped_worker_is_found(stopped: tuple[Worker, Clock]) -> None:
+    """Its death is seen as such before it counts as hanging."""
+    worker, _ = stopped
+    os.kill(worker.pid, signal.SIGKILL)
+    wait_until(lambda: worker.exitcode is not None)
+    assert worker.find_end() == "SIGKILL"
 
 
 def test_a_worker_interrupted_during_its_start_ends_in_order(tmp_path: Path, published: Path) -> None:
@@ -202,11 +229,10 @@ def test_a_worker_that_hangs_delays_no_request(tmp_path: Path, published: Path) 
     with service(tmp_path, *options, DROPSERVE_DRAIN_TIMEOUT="1") as running:
         hanging, dying = sorted(worker_pids(running))
         os.kill(hanging, signal.SIGSTOP)
-        sleep(1.5)  # it is asked meanwhile
         os.kill(dying, signal.SIGKILL)
-        wait_until(lambda: len(worker_pids(running) - {hanging, dying}) == 1, SILENCE / 3)
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(SILENCE / 2) == 0
+        wait_until(lambda: len(worker_pids(running) - {dying}) == 2)
+        assert hanging in worker_pids(running)
+        assert running.stop() == 0
         assert not Path(f"/proc/{hanging}").exists()
         assert [line["pid"] for line in running.said("a worker did not end in time and was killed")] == [hanging]
 
