@@ -260,6 +260,59 @@ def test_closing_ends_the_threads() -> None:
     assert not any(is_worker(thread.name) for thread in set(threading.enumerate()) - before)
 
 
+class Unreliable:
+    """Remote workers that do none of the pieces, cancel them, or fail."""
+
+    size = 2
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    async def do(self, pieces: Sequence[Any]) -> Sequence[Any]:
+        self._calls += 1
+        await asyncio.sleep(0)
+        if self._calls % 50 == 0:
+            raise ConnectionError("lost")
+        if self._calls % 2:
+            raise asyncio.CancelledError
+        return [None] * len(pieces)
+
+
+def test_of_many_jobs_none_is_lost_whatever_ends_the_others() -> None:
+    """A third fails, a third is cancelled by its caller, a third is done; all of them distribute pieces."""
+    working: list[int] = []
+
+    def part(number: int) -> Work:
+        def do(job: Job) -> str:
+            for left in (3.0, 2.0, 1.0):
+                working.append(number)
+                assert working == [number]
+                working.remove(number)
+                job.pause(left)
+                assert len(job.distribute(left, lambda: [1, 2]) or ()) == 2
+            if number % 3 == 0:
+                raise InvalidInput("no")
+            return "done"
+
+        return do
+
+    async def all_at_once() -> list[Any]:
+        scheduler = Scheduler(max_jobs=150, inline_seconds=0, remote_workers=Unreliable())
+        jobs = [asyncio.create_task(run(scheduler, part(number), seconds=100 * PATIENCE)) for number in range(150)]
+        await asyncio.sleep(0)
+        for job in jobs[1::3]:
+            job.cancel()
+        answers = await asyncio.gather(*jobs, return_exceptions=True)
+        assert scheduler.depth == 0
+        await asyncio.to_thread(scheduler.close)
+        return answers
+
+    answers = asyncio.run(all_at_once())
+    assert all(isinstance(answer, InvalidInput) for answer in answers[::3])
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers[1::3])
+    assert answers[2::3] == ["done"] * 50
+
+
 def test_closing_ends_work_at_its_next_pause() -> None:
     async def close() -> None:
         scheduler = Scheduler(max_jobs=2, inline_seconds=0)
