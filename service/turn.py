@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from service.engine.job import Estimate, Job
 from service.inference import Answer, Request, decide_on, infer
-from service.telemetry.outcomes import describe
-from service.telemetry.records import Record
+from service.telemetry.records import Record, describe
 from service.work.batching import BatchableCall, Batches
 from service.work.scheduling import Gone, Scheduler, check_deadline
 

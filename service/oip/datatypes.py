@@ -32,6 +32,9 @@ NAMES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64
 
 NUMERIC = (*DTYPES, BF16)
 
+READ_SECONDS_PER_BYTE = 5e-10
+"""Seconds per byte to read raw bytes into a checked array."""
+
 
 def check_datatype(datatype: str, field: str) -> None:
     """Raise InvalidInput unless the datatype is numeric."""

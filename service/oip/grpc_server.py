@@ -23,7 +23,7 @@ from service.engine.job import Job
 from service.errors import DropserveError, MalformedBody, NotReady, UnknownModel
 from service.inference import Request
 from service.oip import metadata
-from service.oip.http import READ_SECONDS_PER_BYTE
+from service.oip.datatypes import READ_SECONDS_PER_BYTE
 from service.oip.infer import plan_infer
 from service.oip.proto import open_inference_pb2 as pb
 from service.oip.protobuf import read_request, write_reply

@@ -16,6 +16,7 @@ from service.engine.job import Job
 from service.errors import DropserveError, UnknownPath, UnsupportedMediaType
 from service.inference import Request
 from service.oip import metadata
+from service.oip.datatypes import READ_SECONDS_PER_BYTE
 from service.oip.infer import plan_infer
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
@@ -24,9 +25,6 @@ from service.rows.json_chunks import decode_seconds
 from service.turn import Encode, Turns
 
 PREFIX = "/v2"
-
-READ_SECONDS_PER_BYTE = 5e-10
-"""Seconds per byte to read raw bytes into a checked array."""
 
 Reply = tuple[bytes, bytes, list[Header]]
 

@@ -16,8 +16,7 @@ import structlog
 from service.errors import StoreAway
 from service.review.rows import Event, Row, to_rows
 from service.review.store import Store
-from service.telemetry.outcomes import Answered
-from service.telemetry.records import Record
+from service.telemetry.records import Answered, Record
 
 EVENT_BYTES, ROW_BYTES = 1000, 500
 """Approximate memory of a request and of a row, in addition to their arrays."""

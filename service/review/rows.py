@@ -10,7 +10,7 @@ from service.api.replies import answer_rows, encode, sent_rows
 from service.engine.answers import Prediction
 from service.engine.uncertainty import Float64, join_rows
 from service.model.manifest import Manifest
-from service.telemetry.outcomes import Answered, Outcome
+from service.telemetry.records import Answered, Outcome
 
 
 class Row(NamedTuple):

@@ -14,8 +14,7 @@ import numpy as np
 
 from service.engine.stages import STAGES
 from service.engine.uncertainty import Float64
-from service.telemetry.outcomes import Outcome
-from service.telemetry.records import Record
+from service.telemetry.records import Outcome, Record
 
 Key = tuple[str, ...]
 """The name of a family, followed by the values of its labels."""

@@ -13,8 +13,7 @@ from service.model.manifest import Manifest
 from service.review.log import PredictionLog
 from service.review.opening import open_store
 from service.review.store import Entry, Query, Store
-from service.telemetry.outcomes import Answered, Outcome
-from service.telemetry.records import Record
+from service.telemetry.records import Answered, Outcome, Record
 from tests.conftest import Serve, wait_until
 from tests.service.model.test_categories import CATEGORIES, FEATURES, Homes
 from tests.service.processes import service
