@@ -170,7 +170,7 @@ def test_no_work_is_done_for_a_disconnected_caller(heavy: httpx.Client) -> None:
 
     at_rest = value(heavy, "dropserve_steps_total")
     assert heavy.post("/uncertainty", json=light).status_code == 200
-    assert value(heavy, "dropserve_steps_total") - at_rest - steps in (0, 1)  # 1: the step that he left in
+    assert value(heavy, "dropserve_steps_total") - at_rest - steps <= 1  # the step that he left in
     assert at_rest - before - steps < 20 * steps - 1  # all of it would have been 20 times the light one's
 
 
