@@ -61,12 +61,16 @@ Models = Annotated[str | None, typer.Option(help="Folder or URL of published mod
 
 Output = Literal["json", "csv"]
 Delimiter = Annotated[
-    str | None, typer.Option(help="Mark between the cells of a CSV file, such as ; or tab. [found in the file]")
+    str | None,
+    typer.Option(help="Delimiter of a CSV file, such as ; or tab.", show_default="found in the file"),
 ]
 Decimal = Annotated[
-    str | None, typer.Option(help="Decimal mark of its numbers: . or , [found in the file; an error if ambiguous]")
+    str | None,
+    typer.Option(
+        help="Decimal mark of a CSV file, . or a comma.", show_default="found in the file; an error if ambiguous"
+    ),
 ]
-Encoding = Annotated[str | None, typer.Option(help="Encoding of a CSV file, such as cp1252. [utf-8]")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of a CSV file, such as cp1252.", show_default="utf-8")]
 
 
 @cli.command()
@@ -129,12 +133,18 @@ def predict(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="A name, or a folder such as models/digits or models/digits/1. [the default model]"),
+        typer.Option(
+            help="A name, or a folder such as models/digits or models/digits/1.",
+            show_default="DROPSERVE_DEFAULT_MODEL, or the first",
+        ),
     ] = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Add the uncertainty, by MC dropout.")] = False,
-    samples: Annotated[int | None, typer.Option(help="Number of samples, with --uncertainty. [100]")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Number of samples, with --uncertainty.", show_default="100")
+    ] = None,
     seed: Annotated[
-        str | None, typer.Option(help="Seed of the samples, with --uncertainty: a whole number, or random. [0]")
+        str | None,
+        typer.Option(help="Seed of the samples, with --uncertainty: a whole number, or random.", show_default="0"),
     ] = None,
     output: Annotated[Output, typer.Option(help="csv: one line per row, without lists.")] = "json",
     delimiter: Delimiter = None,
@@ -178,13 +188,21 @@ def score(
     out_folder: Annotated[
         str, typer.Option("--out", help="Folder or URL of the answers; an interrupted job there is resumed.")
     ],
-    model: Annotated[str | None, typer.Option(help="A name, or a folder. [the default model]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A name, or a folder.", show_default="DROPSERVE_DEFAULT_MODEL, or the first")
+    ] = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Add the uncertainty, by MC dropout.")] = False,
-    samples: Annotated[int | None, typer.Option(help="Number of samples, with --uncertainty. [100]")] = None,
-    seed: Annotated[str | None, typer.Option(help="Seed, with --uncertainty: a whole number. [0]")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Number of samples, with --uncertainty.", show_default="100")
+    ] = None,
+    seed: Annotated[
+        str | None, typer.Option(help="Seed, with --uncertainty: a whole number.", show_default="0")
+    ] = None,
     keep: Annotated[list[str] | None, typer.Option(help="A column to copy beside the answers; repeatable.")] = None,
     on_ray: Annotated[bool, typer.Option("--ray", help="On the cluster of RAY_ADDRESS, or on all cores here.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes, with --ray. [as many as cores]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, with --ray.", show_default="as many as cores")
+    ] = None,
     delimiter: Delimiter = None,
     decimal: Decimal = None,
     encoding: Encoding = None,

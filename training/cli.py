@@ -118,9 +118,8 @@ def _show(folder: Path, manifest: Manifest) -> None:
     if manifest.evaluation:
         out.print(table)
     variable = "" if models == TrainConfig().models else f"DROPSERVE_MODELS={shlex.quote(str(models))} "
-    command = (
-        os.environ.get("SERVE_COMMAND") or f"{variable}{this_python()} -m service serve"
-    )  # another, in a container
+    in_container = os.environ.get("SERVE_COMMAND")
+    command = in_container or f"{variable}{this_python()} -m service serve"
     print_line(f"Published {folder}. A service that watches {models} picks it up by itself. To start one:\n  {command}")
 
 

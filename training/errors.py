@@ -1,8 +1,11 @@
 """The errors of training, a branch of the hierarchy in `service.errors`.
 
-DropserveError └── TrainingError ├── ConfigError         a setting is unknown or has a wrong value ├── CannotExport
-the network, or a graph, cannot be turned into predict.onnx and sample.onnx ├── VerificationFailed  the exported graphs
-compute something else than the network └── PublishFailed       the model cannot be written to the folder of models
+DropserveError
+└── TrainingError
+    ├── ConfigError         a setting is unknown or has a wrong value
+    ├── CannotExport        the network, or a graph, cannot be turned into predict.onnx and sample.onnx
+    ├── VerificationFailed  the exported graphs compute something else than the network
+    └── PublishFailed       the model cannot be written to the folder of models
 """
 
 from service.errors import DropserveError

@@ -34,7 +34,9 @@ class Tally(NamedTuple):
 
     def __str__(self) -> str:
         """Return pieces, rows and speed in one line."""
-        pieces = f"{self.pieces} pieces" + (f", {self.before} of them from before" if self.before else "")
+        pieces = f"{self.pieces} {'piece' if self.pieces == 1 else 'pieces'}" + (
+            f", {self.before} of them from before" if self.before else ""
+        )
         if not self.rows:
             return pieces
         return (

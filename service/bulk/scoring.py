@@ -81,7 +81,8 @@ def choose_model(given: str | None, settings: Settings) -> Path:
     versions = [folder for folder in folders if folder.parent.name == wanted and pinned in (None, int(folder.name))]
     if not versions:
         known = f"known models: {', '.join(names)}" if names else "the folder has no model"
-        message = f"there is no model {wanted or ''} in {settings.models}; {known}. --model accepts a name or a folder"
+        missing = f"there is no model {wanted} in" if wanted else "there is no model in"
+        message = f"{missing} {settings.models}; {known}. --model accepts a name or a folder"
         raise UnknownModel(message, expected=names)
     return versions[-1]
 

@@ -20,7 +20,7 @@ STDERR = 2
 STANDARD = (0, 1, STDERR)
 """Descriptors of stdin, stdout and stderr."""
 
-log = structlog.get_logger("service.access.keys")
+log = structlog.get_logger(__name__)
 
 
 def log_record(record: Record) -> None:

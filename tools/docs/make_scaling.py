@@ -39,7 +39,7 @@ def sections(found: dict[str, Any]) -> Iterator[str]:
         "The model has no stalls of the machine or of garbage collection; a single one of 100 ms"
         " dominates the measured p99 of a few seconds of load. Measure the tail where the service will run."
     )
-    yield "### What waiting together saves\n\n`/predict` of one row; cases that come together share a run:"
+    yield "### What batching saves\n\n`/predict` of one row; requests that arrive together share a run:"
     columns = ["connections", "requests/s", "CPU, µs", "p50, ms", "p99, ms"]
     yield table(columns, (_batched(**one) for one in found["batched"]))
     yield (

@@ -59,7 +59,7 @@ def load_data(source: str, choices: Choices = Choices()) -> Dataset:  # noqa: B0
         return read_folder(path, choices)
     if not path.exists():
         raise TrainingError(
-            f"data: there is no data set {source!r}; there are: {', '.join(NAMED)}, and there is no such file or folder"
+            f"data: there is no data set {source!r}; there are: {', '.join(NAMED)}; nor is there such a file or folder"
         )
     if choices.images != ImageChoices():
         raise TrainingError(f"{source}: size, resize, mode and background are for folders of pictures")

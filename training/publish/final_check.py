@@ -19,7 +19,7 @@ MOST_ROWS = 1000
 
 
 def source_rows_check(source: str, data: Dataset, inputs: Sequence[Array]) -> FinalCheck:
-    """Return a check that reads rows of the source as `service predict` does, and has the model answer them.
+    """Return a check that reads rows of the source as `dropserve predict` does, and has the model answer them.
 
     `inputs` are the arrays (rows, …) that were made of the source's rows, one an input. Sources that the service does
     not read, such as folders of pictures, pass. The check raises PublishFailed that names the difference.
