@@ -47,7 +47,7 @@ GRACE = 0.05
 """Seconds from the end of a timeout to the close. The event loop runs timers before reads, so a request that arrived in
 time while the process was busy is read in between."""
 
-RESTED = 1.0
+MIN_IDLE = 1.0
 """Seconds without a request after which a connection may be closed for a new one."""
 
 LAST_DATA_RECEIVED = 52
@@ -602,7 +602,7 @@ class Connection(asyncio.Protocol):
 
     def make_room(self, now: float) -> bool:
         """Close this connection if it is idle, in favour of another, and return whether it was."""
-        idle = now - self.idle_since() >= RESTED and not self._has_unread()
+        idle = now - self.idle_since() >= MIN_IDLE and not self._has_unread()
         if idle:
             self.close()
         return idle
