@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import select
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import monotonic, sleep
+from time import monotonic
 
 import structlog
 
@@ -23,13 +24,13 @@ from service.http.process import STARTUP_FAILURE, end_unless_started, make_serve
 from service.telemetry.metrics import WORKER_DEATHS
 from service.telemetry.workers import SupervisorCount
 
-BEAT = 1.0
+HEARTBEAT_INTERVAL = 1.0
 """Seconds between two heartbeats of a worker."""
-SILENCE = 30.0
+HEARTBEAT_TIMEOUT = 30.0
 """Seconds without a heartbeat after which a worker counts as hanging; a start may take long on a busy machine."""
-LOOK = 0.5
+CHECK_INTERVAL = 0.5
 """Seconds between two checks of all workers."""
-LONGER = 5.0
+SECONDS_TO_SPARE = 5.0
 """Seconds that a worker may take to end after its drain."""
 
 WAIT_FOR_START = (signal.SIGHUP, signal.SIGINT)
@@ -74,7 +75,7 @@ class Supervisor:
 
     def _next_signal(self) -> int | None:
         with suppress(Empty):
-            return self._signals.get(timeout=LOOK)
+            return self._signals.get(timeout=CHECK_INTERVAL)
         return None
 
     def _reload(self) -> None:
@@ -102,7 +103,7 @@ class Supervisor:
             each.close()
         for worker in self._workers:
             worker.send(signal.SIGTERM)
-        end = monotonic() + self._settings.drain_delay + self._settings.drain_timeout + LONGER
+        end = monotonic() + self._settings.drain_delay + self._settings.drain_timeout + SECONDS_TO_SPARE
         for worker in self._workers:
             if not worker.join(max(0.0, end - monotonic())):
                 log.error("a worker did not end in time and was killed", pid=worker.pid)
@@ -121,7 +122,9 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         life.close()
-        self._heard = monotonic()
+        self._checked = monotonic()
+        self._silent = 0.0
+        """Seconds without a heartbeat, not counting those in which the supervisor itself was paused."""
 
     @property
     def pid(self) -> int:
@@ -141,11 +144,14 @@ class Worker:
 
     def find_end(self) -> str | None:
         """Return why the worker has ended, or None while it runs; a worker that hangs is killed."""
+        now = monotonic()
+        self._silent += min(now - self._checked, 2 * CHECK_INTERVAL)
+        self._checked = now
         with suppress(EOFError):
             while self._life.poll():
                 self._life.recv_bytes()
-                self._heard = monotonic()
-        if self.exitcode is None and monotonic() - self._heard > SILENCE:
+                self._silent = 0.0
+        if self.exitcode is None and self._silent > HEARTBEAT_TIMEOUT:
             self.join(0.0)
             return "it hung"
         if self.exitcode is None:
@@ -175,9 +181,10 @@ def _work(settings: Settings, sockets: list[socket.socket], life: Connection) ->
 
 
 def _send_heartbeats(life: Connection) -> None:
-    """Send heartbeats to the supervisor, and stop the process if the supervisor has ended."""
-    with suppress(OSError):
-        while True:
+    """Send heartbeats to the supervisor, and stop the process once the supervisor has ended."""
+    closed = select.poll()
+    closed.register(life, 0)  # errors alone, which a pipe has once its other end is closed
+    with suppress(BrokenPipeError):
+        while not closed.poll(1000 * HEARTBEAT_INTERVAL):
             life.send_bytes(b".")
-            sleep(BEAT)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -49,7 +49,7 @@ def app(published: Path) -> Stalling:
 @pytest.fixture
 def running(app: Stalling, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     """No connection of it is open; one rests from the end of its answer on."""
-    monkeypatch.setattr("service.http.connection.RESTED", 0.0)
+    monkeypatch.setattr("service.http.connection.MIN_IDLE", 0.0)
     with running_server(app) as running:
         running.close()
         wait_until(lambda: open_sockets(running) == 0)
@@ -102,7 +102,7 @@ def test_where_none_rests_the_newcomer_is_answered_and_goes(
 def test_where_none_rested_long_enough_the_newcomer_is_answered_and_goes(
     running: httpx.Client, callers: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.http.connection.RESTED", 2 * PATIENCE)
+    monkeypatch.setattr("service.http.connection.MIN_IDLE", 2 * PATIENCE)
     callers[-1].connect(address(running))
     assert b"connection: close" in ask(callers[-1])
     assert all(b"200 OK" in ask(caller) for caller in callers[:-1])
@@ -125,7 +125,7 @@ def test_a_newcomer_may_ask_for_another_protocol(
     running: httpx.Client, callers: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """His head is read twice."""
-    monkeypatch.setattr("service.http.connection.RESTED", 2 * PATIENCE)
+    monkeypatch.setattr("service.http.connection.MIN_IDLE", 2 * PATIENCE)
     callers[-1].connect(address(running))
     answer = ask(callers[-1], HEALTH[:-2] + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n")
     assert b"200 OK" in answer

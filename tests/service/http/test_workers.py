@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from service.__main__ import cli
 from service.config import Settings
-from service.http.supervisor import SILENCE, Worker
+from service.http.supervisor import CHECK_INTERVAL, HEARTBEAT_TIMEOUT, Worker
 from service.telemetry.metrics import REQUESTS, Numbers
 from service.telemetry.workers import Slot
 from tests.conftest import PATIENCE, wait_until
@@ -184,18 +184,31 @@ def stopped(monkeypatch: pytest.MonkeyPatch, published: Path) -> Iterator[tuple[
             worker.join(0)
 
 
+def end_within(seconds: float, worker: Worker, clock: Clock) -> str | None:
+    """The end that the regular checks of a supervisor find within so many seconds."""
+    for _ in range(round(seconds / CHECK_INTERVAL)):
+        clock.now += CHECK_INTERVAL
+        if end := worker.find_end():
+            return end
+    return None
+
+
 def test_a_worker_that_is_kept_from_its_work_is_left_alone(stopped: tuple[Worker, Clock]) -> None:
     """As one that starts on a busy machine is."""
-    worker, clock = stopped
-    clock.now += SILENCE
-    assert worker.find_end() is None
+    assert end_within(HEARTBEAT_TIMEOUT, *stopped) is None
 
 
 def test_a_worker_that_hangs_is_killed(stopped: tuple[Worker, Clock]) -> None:
     worker, clock = stopped
-    clock.now += SILENCE + 1
-    assert worker.find_end() == "it hung"
+    assert end_within(HEARTBEAT_TIMEOUT + 1, worker, clock) == "it hung"
     assert not Path(f"/proc/{worker.pid}").exists()
+
+
+def test_a_pause_of_the_supervisor_is_no_silence_of_its_workers(stopped: tuple[Worker, Clock]) -> None:
+    """As where a container is paused, or all processes of a terminal are stopped."""
+    worker, clock = stopped
+    clock.now += 100 * HEARTBEAT_TIMEOUT
+    assert worker.find_end() is None
 
 
 def test_the_death_of_a_stopped_worker_is_found(stopped: tuple[Worker, Clock]) -> None:
