@@ -32,7 +32,8 @@ def said_to(client: httpx.Client, *pieces: bytes) -> bytes:
     said = b""
     with connected(client) as connection:
         try:
-            for piece in pieces:
+            connection.sendall(pieces[0])
+            for piece in pieces[1:]:
                 wait_until(lambda: is_read(connection))
                 connection.sendall(piece)
         except OSError:
