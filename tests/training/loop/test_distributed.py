@@ -31,11 +31,11 @@ QUICK = ("--name", "net", "--hidden", "24", "--passes", "10", "--batch-size", "6
 """Batches of 63 do not split evenly, nor does the last one of 17."""
 
 
-def start(folder: Path, *flags: str, processes: int = 2, device: str = "cpu") -> "subprocess.Popen[str]":
-    """Begin a training of several processes with torchrun."""
+def start(folder: Path, *flags: str, device: str = "cpu") -> "subprocess.Popen[str]":
+    """Begin a training of two processes with torchrun."""
     train = ["-m", "--", "training", "train", "--device", device, "--models", str(folder), *QUICK, *flags]
     return subprocess.Popen(
-        [*TORCHRUN, str(processes), *train],
+        [*TORCHRUN, "2", *train],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -48,16 +48,17 @@ def finished(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def alone(folder: Path, *flags: str) -> None:
-    """Train in this process."""
+def alone(folder: Path, *flags: str) -> str:
+    """Train in this process and return what it prints."""
     train = ["train", "--device", "cpu", "--models", str(folder), *QUICK, *flags]
     done = CliRunner().invoke(app, train)
     assert done.exit_code == 0, done.output
+    return done.output
 
 
-def together(folder: Path, *flags: str, processes: int = 2) -> str:
-    """Train in several processes and return what the first one prints."""
-    code, out, err = finished(start(folder, *flags, processes=processes))
+def together(folder: Path, *flags: str) -> str:
+    """Train in two processes and return what the first one prints."""
+    code, out, err = finished(start(folder, *flags))
     assert code == 0, err
     return out
 
@@ -69,10 +70,10 @@ def weights(folder: Path) -> dict[str, NDArray[np.float32]]:
 
 def test_two_processes_publish_one_model_which_is_that_of_one_process(tmp_path: Path) -> None:
     found = {}
-    for processes in (1, 2):
+    for processes, train in ((1, alone), (2, together)):
         folder, log = tmp_path / str(processes), tmp_path / f"{processes}.csv"
         flags = ("--epochs", "3", "--dropout", NEXT_TO_NONE, f"--log={log}")
-        out = together(folder, *flags, processes=processes)
+        out = train(folder, *flags)
         assert out.count("Published") == 1
         assert ("in 2 processes" in out) == (processes == 2)
         found[processes] = weights(folder)
