@@ -215,14 +215,6 @@ class Settings(BaseSettings):
         """The number of samples of requests without one: the setting, or the limit if that is lower."""
         return min(self.samples, self.max_samples, self.max_row_samples)
 
-    def to_environment(self) -> dict[str, str]:
-        """Return the environment variables from which another process reads the same settings."""
-        values = self.model_dump(mode="json", exclude_none=True)
-        return {
-            f"{self.model_config['env_prefix']}{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-            for name, value in values.items()
-        }
-
 
 EXAMPLES = {"pins": '{"digits": 1}', "cors_origins": '["https://app.example.org"]'}
 """Example values of settings in JSON, by name."""

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from service.errors import InvalidInput
 from service.model.manifest import NAME
 from service.rows.dialect import Dialect
+from training.errors import ConfigError
 
 METAVARS: dict[type, str] = {int: "N", float: "X"}
 """Placeholders of values in the help, by type."""
@@ -32,9 +33,19 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) or [""]]
 
 
+NAME_RULE = "expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first"
+
+
+def check_name(name: str) -> str:
+    """Return the name of a model; raises ConfigError where it cannot be one."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"name: {NAME_RULE}; found {name!r}")
+    return name
+
+
 def _can_be_a_name(value: str) -> str:
     if not NAME.fullmatch(value):
-        raise ValueError("expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first")
+        raise ValueError(NAME_RULE)
     return value
 
 

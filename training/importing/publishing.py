@@ -13,6 +13,7 @@ from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence.evidence import Evidence, Log
 from training.evidence.rows import Rows, one_an_input
 from training.exporting.verify import Verified, verify
+from training.flags import check_name
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
 from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
@@ -44,9 +45,10 @@ def publish_onnx(
 
     `rows` are one array (rows, …) for each input, of rows that may be published; without them, random numbers of the
     declared shapes are used. A Softmax at the end of a classification is removed. Both graphs are verified against the
-    file's own network, and predict.onnx against the untouched file. Raises CannotExport, VerificationFailed or another
-    TrainingError, and then leaves no files.
+    file's own network, and predict.onnx against the untouched file. Raises ConfigError for a name that a model cannot
+    have, CannotExport, VerificationFailed or another TrainingError, and then leaves no files.
     """
+    check_name(name)
     source = file if isinstance(file, Source) else open_source(Path(file))
     arrays = [np.asarray(array) for array in one_an_input(rows)]
     for note in source.notes:

@@ -31,6 +31,7 @@ from training.exporting.ending import UNNAMED, are_probabilities
 from training.exporting.export import as_tensors, check_module, example_rows, export
 from training.exporting.tolerances import network_tolerance
 from training.exporting.verify import Verified, verify
+from training.flags import check_name
 from training.publish import provenance
 from training.publish.publish import FinalCheck, publish
 
@@ -87,8 +88,10 @@ def publish_module(
     line on each step. `final_check` is called with the finished model's engine, and raises an error to prevent
     publishing.
 
-    Raises CannotExport, VerificationFailed, PublishFailed or another TrainingError, and then leaves no files.
+    Raises ConfigError for a name that a model cannot have, CannotExport, VerificationFailed, PublishFailed or another
+    TrainingError, and then leaves no files.
     """
+    check_name(name)
     check_module(module)
     example = as_tensors(example, module)
     exported = export(module, example, input_names=input_names, classification=bool(labels))

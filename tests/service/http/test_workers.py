@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -256,23 +255,6 @@ def test_workers_stop_where_their_supervisor_is_gone(tmp_path: Path, published: 
         pids = worker_pids(running)
         running.process.kill()
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-
-
-def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As workers are told them."""
-    changes: dict[str, Any] = {
-        "models": tmp_path,
-        "port": 0,
-        "request_timeout": 1.5,
-        "seed": 2**60 + 1,
-        "access_log": True,
-        "cors_origins": ("https://a.example", "https://b.example"),
-        "state": tmp_path / "state",
-    }
-    settings = Settings(**changes)
-    for name, value in settings.to_environment().items():
-        monkeypatch.setenv(name, value)
-    assert Settings() == settings
 
 
 # slots

@@ -204,7 +204,7 @@ def test_a_wrong_export_leaves_nothing(mistake: Any, tmp_path: Path, monkeypatch
     ("changes", "reason"),
     [
         ({"labels": ("a",)}, "labels names 1 classes, but the output has 2"),
-        ({"name": "a/b"}, "name: String should match pattern"),
+        ({"name": "a/b"}, "name: expected at most 100 letters, .*; found 'a/b'"),
         ({"validation": Rows((values(9, 4),), values(9, 2))}, r"validation: inputs\[0\]: expected 3 values, found 4"),
         ({"validation": Rows((), values(9, 2))}, "validation: inputs: expected 1 arrays, one an input; found 0"),
         (
