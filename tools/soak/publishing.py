@@ -181,10 +181,12 @@ def _count(lines: list[dict[str, Any]], by: str) -> dict[str, int]:
 
 
 def _main(folder: Path) -> None:
-    from tests.training.publish.test_publish import DRAFT, GRAPHS, RECORDED
+    from tests.training.publish.test_publish import DRAFT, TOY, golden_answers, verified
     from training.publish.publish import publish
 
-    found = try_all(folder, lambda models: publish(models, DRAFT, GRAPHS, RECORDED))
+    graphs = verified(TOY)
+    recorded = golden_answers(graphs)
+    found = try_all(folder, lambda models: publish(models, DRAFT, graphs, recorded))
     print(json.dumps(found))  # noqa: T201 - what the parent process reads
 
 

@@ -46,7 +46,10 @@ def graphs() -> Verified:
 
 @pytest.fixture(scope="module")
 def recorded(graphs: Verified) -> bytes:
-    """Golden answers of the graphs."""
+    return golden_answers(graphs)
+
+
+def golden_answers(graphs: Verified) -> bytes:
     engine = Engine(DRAFT, Graph(graphs.predict), Graph(graphs.sample), MaskCache(2**20))
     return golden.record(engine, {"input": TOY.rows(3)}, passes=4, seed=1)
 
