@@ -1,4 +1,4 @@
-"""Ports for processes that must be told theirs before they start."""
+"""Ports for processes that need one before they start."""
 
 import secrets
 import socket

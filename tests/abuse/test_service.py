@@ -239,15 +239,15 @@ def test_no_secret_is_in_the_location(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DROPSERVE_ACCESS_LOG", "true")
     monkeypatch.setenv("DROPSERVE_LOG_LEVEL", "debug")
     with guarded_service(tmp_path) as (service, key):
-        told = b""
+        shown = b""
         for secret in (in_header, key):
             for headers in ({"x-api-key": secret}, {"authorization": f"Bearer {secret}"}):
                 for path in ("/v1/models", f"/predict?key={in_query}", "/metrics", "/v2", "/no/such", "/openapi.json"):
                     for method in ("GET", "POST"):
                         answer = service.client.request(method, path, headers=headers, content=f'{{"{in_body}')
-                        told += answer.content + str(answer.headers).encode()
+                        shown += answer.content + str(answer.headers).encode()
         log = service.log_file.read_text()
     assert log.count('"event": "request"') >= 48
     for secret in (*SECRETS, key):
         assert secret not in log
-        assert secret.encode() not in told
+        assert secret.encode() not in shown

@@ -29,6 +29,6 @@ def test_a_table_has_a_line_a_row() -> None:
 def test_the_disturbance_is_of_all_lines() -> None:
     cores = [{"1": 0.01, "64": 0.5}, {"64": 0.03}]
     medians = [{"at": {count: {"disturbed": found} for count, found in line.items()}} for line in cores]
-    told = "All else on the machine took 0.03 cores meanwhile, 0.50 at most."
-    assert page.disturbance({"medians": medians}) == told
-    assert next(iter(page.serving({"medians": medians[:0], "goals": [], "not_run": []}))) != told
+    shown = "All else on the machine took 0.03 cores meanwhile, 0.50 at most."
+    assert page.disturbance({"medians": medians}) == shown
+    assert next(iter(page.serving({"medians": medians[:0], "goals": [], "not_run": []}))) != shown

@@ -58,16 +58,16 @@ def test_the_worst_cell_is_told() -> None:
     slower = SECONDS | {SAME_SEED: 0.8, NEW_SEED: 4.0}
     judged = {goal["goal"]: goal for goal in judge([cell(1, SECONDS), cell(32, slower), cell(64, SECONDS)])}
 
-    def told(goal: str) -> tuple[object, ...]:
+    def shown(goal: str) -> tuple[object, ...]:
         return tuple(judged[goal][name] for name in ("worst", "where", "met", "cells"))
 
     slow = "net, 32 rows, 1 thread"
-    assert told("best peer / ours ≥ 3") == (2.5, slow, 2, 3)
-    assert told("torch loop / ours ≥ 20") == (20.0, slow, 3, 3)
-    assert told("best peer / ours, new seed ≥ 3") == (0.5, slow, 0, 3)
-    assert told("torch loop / ours, new seed ≥ 20") == (4.0, slow, 0, 3)
-    assert told("ours / layer products ≤ 1.3 from 32 rows on") == (2.0, slow, 1, 2)
-    assert told("ours / large product ≤ 1.3 from 32 rows on") == (pytest.approx(3.2), slow, 0, 2)
+    assert shown("best peer / ours ≥ 3") == (2.5, slow, 2, 3)
+    assert shown("torch loop / ours ≥ 20") == (20.0, slow, 3, 3)
+    assert shown("best peer / ours, new seed ≥ 3") == (0.5, slow, 0, 3)
+    assert shown("torch loop / ours, new seed ≥ 20") == (4.0, slow, 0, 3)
+    assert shown("ours / layer products ≤ 1.3 from 32 rows on") == (2.0, slow, 1, 2)
+    assert shown("ours / large product ≤ 1.3 from 32 rows on") == (pytest.approx(3.2), slow, 0, 2)
 
 
 def test_goals_that_no_cell_speaks_of_are_left_out() -> None:

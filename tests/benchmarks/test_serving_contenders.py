@@ -53,15 +53,15 @@ def test_requests_lie_in_the_file_with_their_lengths(tmp_path: Path) -> None:
             head, _, body = file.read(int(file.readline())).partition(b"\r\n\r\n")
             start, *headers = head.decode().split("\r\n")
             assert start == "POST /predict HTTP/1.1"
-            told = dict(line.split(": ") for line in headers)
-            assert told == {"host": "127.0.0.1:8000", "content-length": str(len(body)), **request.headers}
+            shown = dict(line.split(": ") for line in headers)
+            assert shown == {"host": "127.0.0.1:8000", "content-length": str(len(body)), **request.headers}
             assert body == request.body
         assert file.read() == b""
     assert on_the_wire(8000, "/predict", requests[0]).endswith(requests[0].body)
 
 
 def test_the_outcome_is_the_last_line_of_what_wrk_says() -> None:
-    told = {"requests": 3000, "seconds": 1.5, "p50_ms": 0.4, "p99_ms": 2.5, "refused": 600, "broken": 2}
+    shown = {"requests": 3000, "seconds": 1.5, "p50_ms": 0.4, "p99_ms": 2.5, "refused": 600, "broken": 2}
     said = f"""Running 2s test @ http://127.0.0.1:8000
   1 threads and 8 connections
   Thread Stats   Avg      Stdev     Max   +/- Stdev
@@ -71,7 +71,7 @@ def test_the_outcome_is_the_last_line_of_what_wrk_says() -> None:
   Non-2xx or 3xx responses: 600
 Requests/sec:   2000.00
 Transfer/sec:    839.68KB
-{json.dumps(told)}
+{json.dumps(shown)}
 """
     load = outcome(said)
     assert load == Load(requests=3000, seconds=1.5, p50_ms=0.4, p99_ms=2.5, refused=600, broken=2)

@@ -43,8 +43,8 @@ class Playground:
 
     def shown(self) -> str:
         """All text of the answer, and what its charts tell."""
-        told = self.page.locator("#panels svg[role=img]").evaluate_all("all => all.map(one => one.ariaLabel)")
-        return self.page.locator("#panels").inner_text() + "\n".join(told)
+        reported = self.page.locator("#panels svg[role=img]").evaluate_all("all => all.map(one => one.ariaLabel)")
+        return self.page.locator("#panels").inner_text() + "\n".join(reported)
 
     def reply_to(self, action: Any) -> Any:
         """What the service answers to the last request that an action leads to."""

@@ -1,4 +1,4 @@
-"""Pages and states that people meet less often keep nobody out either, and fit."""
+"""Pages and states that are seen less often are accessible, too, and fit the window."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -229,8 +229,8 @@ def test_of_many_classes_the_first_are_shown_and_the_others_unfold(watched: Watc
     expect(more).to_be_focused()
     playground.slide("T, number of samples", 30)
     expect(charts).to_have_count(2)  # it stays unfolded when the answer changes
-    told = " ".join(charts.evaluate_all("all => all.map(one => one.ariaLabel)"))
-    assert all(f"{name}: mean" in told for name in CLASSES)
+    reported = " ".join(charts.evaluate_all("all => all.map(one => one.ariaLabel)"))
+    assert all(f"{name}: mean" in reported for name in CLASSES)
     more.click()
     expect(charts).to_have_count(1)
 

@@ -135,14 +135,14 @@ def test_keys_drop_and_restore_a_unit(playground: Playground) -> None:
     before = playground.shown()
     grid = playground.page.locator(".site canvas").last
     grid.focus()
-    told = playground.page.locator(".site [role=status]").last
+    reported = playground.page.locator(".site [role=status]").last
     grid.press("ArrowRight")
     grid.press("Space")
-    expect(told).to_have_text("Unit 1, dropped")
+    expect(reported).to_have_text("Unit 1, dropped")
     playground.settle()
     assert playground.shown() != before
     grid.press("Space")
-    expect(told).to_have_text("Unit 1, kept")
+    expect(reported).to_have_text("Unit 1, kept")
     playground.settle()
     assert playground.shown() == before
 
@@ -421,11 +421,11 @@ def test_what_is_tried_out_is_no_data_of_the_service(watched: Watched, models: P
     with service(tmp_path, "--models", str(models)) as running:
         playground = Playground(watched.page, str(running.client.base_url))
         playground.slide("Add noise", 0.4)
-        told = running.client.get("/metrics").text
-    assert re.search(r'^dropserve_requests_total\{.*"/uncertainty".*\} [2-9]', told, re.MULTILINE)
-    assert re.search(r'^dropserve_exploratory_rows_total\{.*"digits".*\} [2-9]', told, re.MULTILINE)
-    assert "dropserve_predictive_entropy_count{" not in told
-    assert "dropserve_decisions_total{" not in told
+        reported = running.client.get("/metrics").text
+    assert re.search(r'^dropserve_requests_total\{.*"/uncertainty".*\} [2-9]', reported, re.MULTILINE)
+    assert re.search(r'^dropserve_exploratory_rows_total\{.*"digits".*\} [2-9]', reported, re.MULTILINE)
+    assert "dropserve_predictive_entropy_count{" not in reported
+    assert "dropserve_decisions_total{" not in reported
 
 
 def test_a_model_unloaded_meanwhile_is_reported(watched: Watched, models: Path, tmp_path: Path) -> None:

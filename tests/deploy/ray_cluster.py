@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MEMORY = 100 * 2**20
 ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "default", "OMP_NUM_THREADS": "1"}
-"""Ray tells nobody of its use, and its processes do not take its own warnings for errors."""
+"""Ray reports no use of it, and its processes do not take its own warnings for errors."""
 
 
 @contextmanager

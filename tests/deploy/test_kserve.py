@@ -103,8 +103,8 @@ def test_models_that_kserve_lays_are_served(
     mounted.mkdir(parents=True)
     uri = archive if kind == "archive" else f"file://{published}"
     subprocess.run([PYTHON, HERE / "kserve_storage_initializer.py", uri, mounted], check=True, capture_output=True)
-    told = environment_of(rendered(KSERVE)) | {"DROPSERVE_MODELS": str(mounted), "DROPSERVE_GRPC_PORT": "0"}
-    with service(tmp_path, **told) as running:
+    shown = environment_of(rendered(KSERVE)) | {"DROPSERVE_MODELS": str(mounted), "DROPSERVE_GRPC_PORT": "0"}
+    with service(tmp_path, **shown) as running:
         for kind in ("liveness", "readiness"):
             path = container_of(rendered(KSERVE))[f"{kind}Probe"]["httpGet"]["path"]
             assert running.client.get(path).status_code == 200

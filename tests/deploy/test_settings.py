@@ -1,4 +1,4 @@
-"""What the containers are told is what the service understands, agrees with their limits, and works."""
+"""The settings of the containers are settings of the service, agree with their limits, and work."""
 
 from pathlib import Path
 

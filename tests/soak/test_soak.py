@@ -1,4 +1,4 @@
-"""The short form: each trial for some seconds. `python -m tools.soak.run` tries as long as it is told."""
+"""The short form: each trial for some seconds. `python -m tools.soak.run` tries for as long as is given."""
 
 from collections.abc import Callable
 from pathlib import Path

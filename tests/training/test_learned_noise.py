@@ -161,9 +161,9 @@ def test_what_is_published_says_so(learned: Published) -> None:
 def test_means_and_noise_return_to_the_targets_unit() -> None:
     targets = torch.tensor([[1e6], [2e6], [4e6]])
     unit = NoisyInTargetsUnit(targets)
-    told = torch.tensor([[0.5, -40.0], [0.0, 3.0]])
-    answers = unit(told)
-    torch.testing.assert_close(answers[:, :1], (unit.mean + unit.spread * told[:, :1]).float())
+    shown = torch.tensor([[0.5, -40.0], [0.0, 3.0]])
+    answers = unit(shown)
+    torch.testing.assert_close(answers[:, :1], (unit.mean + unit.spread * shown[:, :1]).float())
     torch.testing.assert_close(answers[0, 1], (unit.spread[0] * LEAST_NOISE).float())
     torch.testing.assert_close(answers[1, 1], (unit.spread[0] * (math.log1p(math.exp(3)) + LEAST_NOISE)).float())
     mean, noise = mean_and_noise(torch.arange(12.0).reshape(2, 6))

@@ -123,7 +123,7 @@ def test_a_cut_graph_is_no_graph(toy: ToyNet, size: int) -> None:
 
 
 def test_another_format_than_onnx_is_refused(folder: Path) -> None:
-    """onnxruntime would take a flatbuffer as well, through which nobody has looked."""
+    """onnxruntime would take a flatbuffer as well, which was not checked."""
     replace(folder, PREDICT_GRAPH, b"\x08\x00\x00\x00ORTM")
     with pytest.raises(InvalidModel, match=r"predict\.onnx: is not an ONNX file"):
         load_model(folder, MaskCache(0))

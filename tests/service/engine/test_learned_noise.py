@@ -143,9 +143,9 @@ def test_replies_are_as_described(engine: Engine, rows: Floats) -> None:
     schemas.PredictReply.model_validate_json(said, strict=True)
     assert list(json.loads(said)["predictions"][0]) == ["values", "noise_std", "interval"]
     sampled = engine.sample({"input": rows}, Sampling(8, 0))
-    told = encode_uncertainty(engine.manifest, Sampling(8, 0), sampled)
-    schemas.UncertaintyReply.model_validate_json(told, strict=True)
-    assert len(json.loads(told)["predictions"][0]["deterministic"]["noise_std"]) == OUTPUTS
+    shown = encode_uncertainty(engine.manifest, Sampling(8, 0), sampled)
+    schemas.UncertaintyReply.model_validate_json(shown, strict=True)
+    assert len(json.loads(shown)["predictions"][0]["deterministic"]["noise_std"]) == OUTPUTS
 
 
 def test_a_table_of_one_answer_has_its_noise() -> None:
@@ -184,8 +184,8 @@ def test_a_server_tells_the_same_over_both_protocols(noisy: httpx.Client, engine
     expected = json.loads(
         encode_uncertainty(engine.manifest, sampling, engine.sample({"input": rows}, sampling), request)
     )
-    told = noisy.post("/uncertainty", json={"inputs": rows.tolist(), "samples": 50, "seed": 7, "coverage": 0.9}).json()
-    for ours, theirs in zip(expected["predictions"], told["predictions"], strict=True):
+    shown = noisy.post("/uncertainty", json={"inputs": rows.tolist(), "samples": 50, "seed": 7, "coverage": 0.9}).json()
+    for ours, theirs in zip(expected["predictions"], shown["predictions"], strict=True):
         for name in ("mean", "epistemic_std", "aleatoric_std", "total_std"):
             assert theirs[name] == pytest.approx(ours[name], rel=1e-5)
         assert theirs["deterministic"]["noise_std"] == pytest.approx(ours["deterministic"]["noise_std"], rel=1e-5)
@@ -204,7 +204,7 @@ def test_a_server_tells_the_same_over_both_protocols(noisy: httpx.Client, engine
     answer = noisy.post("/v2/models/yield/infer", json=asked).json()
     found = {each["name"]: np.reshape(each["data"], each["shape"]) for each in answer["outputs"]}
     assert found["samples"].shape == (len(rows), 50, OUTPUTS)
-    for i, row in enumerate(told["predictions"]):
+    for i, row in enumerate(shown["predictions"]):
         np.testing.assert_allclose(found["aleatoric_std"][i], row["aleatoric_std"], rtol=1e-6)
         np.testing.assert_allclose(found["noise_std"][i], row["deterministic"]["noise_std"], rtol=1e-6)
     plain = noisy.post("/v2/models/yield/infer", json={"inputs": [tensor]}).json()

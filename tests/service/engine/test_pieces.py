@@ -1,4 +1,4 @@
-"""Large requests in pieces: whoever does them, and whatever becomes of those who do, the answer is the same bits."""
+"""Large requests in pieces: whichever worker does them, and whatever fails, the answer is the same bits."""
 
 import asyncio
 import pickle
@@ -48,7 +48,7 @@ class Absent:
     size = 4
 
     async def do(self, pieces: Sequence[Any]) -> list[Any]:
-        raise ConnectionError("nobody is there")
+        raise ConnectionError("no worker is there")
 
 
 class Cancelling:

@@ -1,4 +1,4 @@
-"""More connections than a worker keeps: nobody who asked goes without an answer, and files can still be opened."""
+"""More connections than a worker keeps: every request is answered, and files can still be opened."""
 
 import json
 import socket
@@ -66,7 +66,7 @@ def callers(running: httpx.Client) -> Iterator[list[socket.socket]]:
         for caller in callers[:MOST]:
             caller.connect(address(running))
             assert b"200 OK" in ask(caller)
-            time.sleep(0.01)  # loops count milliseconds: who came within one is nobody's first
+            time.sleep(0.01)  # loops count milliseconds: connections of one have no order
         yield callers
 
 
@@ -168,5 +168,5 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (200, {hard}))
 from service.http.open_files import room_for
 print(room_for(4096), resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(4096, {hard}))
 """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines()[-1] == f"{room} True"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == f"{room} True"

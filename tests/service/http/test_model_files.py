@@ -37,7 +37,7 @@ PAGE = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0
 
 
 def publish(models: Path, version: int, **files: bytes) -> Path:
-    """The toy with more files, told in its manifest; `a_b` is the file `a.b`."""
+    """The toy with more files, which its manifest names; `a_b` is the file `a.b`."""
     folder = ToyNet(seed=version).publish(models, version=version)
     named = {name.replace("_", ".") if name != "card" else CARD: content for name, content in files.items()}
     for name, content in named.items():

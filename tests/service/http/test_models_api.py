@@ -57,20 +57,20 @@ def test_all_models_are_listed(client: httpx.Client) -> None:
 )
 def test_a_model_tells_of_itself(client: httpx.Client, published: Path, path: str, name: str, version: int) -> None:
     answer = client.get(f"/v1/models/{path}")
-    told = schemas.ModelDetail.model_validate_json(answer.content).model_dump(mode="json")
-    assert told == answer.json()
+    shown = schemas.ModelDetail.model_validate_json(answer.content).model_dump(mode="json")
+    assert shown == answer.json()
     manifest = read_manifest(published / name / str(version)).model_dump(mode="json")
-    assert {field: told[field] for field in manifest if field not in EXCLUDED} == {
+    assert {field: shown[field] for field in manifest if field not in EXCLUDED} == {
         field: value for field, value in manifest.items() if field not in EXCLUDED
     }
-    assert (told["model"], told["version"]) == (name, version)
+    assert (shown["model"], shown["version"]) == (name, version)
 
 
 @pytest.mark.parametrize(("path", "version"), [("toy", 2), ("toy/versions/1", 1), ("yield", 1)])
 def test_a_model_returns_example_rows(client: httpx.Client, path: str, version: int) -> None:
     reply = client.get(f"/v1/models/{path}/examples")
-    told = schemas.Examples.model_validate_json(reply.content)
-    assert (told.model, told.version) == (path.partition("/")[0], version)
+    shown = schemas.Examples.model_validate_json(reply.content)
+    assert (shown.model, shown.version) == (path.partition("/")[0], version)
     rows = reply.json()["inputs"]
     assert rows == pytest.approx(ToyNet().rows(5), rel=1e-6)
     assert len(json.dumps(rows[0])) < 60  # as many digits as float32 has
@@ -96,8 +96,8 @@ class Towns(ToyNet):
 
 
 def test_each_field_of_the_manifest_is_public_or_excluded() -> None:
-    told = set(schemas.ModelDetail.model_fields) - set(schemas.ModelState.model_fields)
-    assert told == set(Manifest.model_fields) - EXCLUDED
+    shown = set(schemas.ModelDetail.model_fields) - set(schemas.ModelState.model_fields)
+    assert shown == set(Manifest.model_fields) - EXCLUDED
 
 
 def test_the_training_of_a_model_is_not_public(own: httpx.Client, models: Path) -> None:

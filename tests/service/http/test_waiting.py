@@ -1,4 +1,4 @@
-"""Questions that nobody came to read for long are refused; looks at the service's health are not."""
+"""Requests that waited for long to be read are refused; health checks are not."""
 
 import signal
 import socket

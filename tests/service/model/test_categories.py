@@ -1,4 +1,4 @@
-"""Categorical features: names and numbers get the same answer, and what is neither is told its place and what fits."""
+"""Categorical features: names and numbers get the same answer; any other value is refused, naming what was expected."""
 
 import json
 import re
@@ -407,9 +407,9 @@ def test_grpc_takes_numbers(server: httpx.Client, models: Path, tmp_path: Path) 
 
 
 def test_the_model_tells_its_categories(server: httpx.Client) -> None:
-    told = server.get("/v1/models/homes").json()
-    schemas.ModelDetail.model_validate(told)
-    assert told["categories"] == {feature: list(names) for feature, names in CATEGORIES.items()}
+    shown = server.get("/v1/models/homes").json()
+    schemas.ModelDetail.model_validate(shown)
+    assert shown["categories"] == {feature: list(names) for feature, names in CATEGORIES.items()}
 
 
 def test_the_description_shows_names(server: httpx.Client) -> None:
@@ -480,8 +480,8 @@ def test_the_documented_example_is_true(server: httpx.Client) -> None:
     page = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
     section = re.search(r"^## Categories$(.*?)^## ", page, re.MULTILINE | re.DOTALL)
     assert section
-    told, asked, refusal = map(json.loads, re.findall(r"```json\n(.*?)```", section[1], re.DOTALL))
-    assert told.items() <= server.get("/v1/models/homes").json().items()
+    shown, asked, refusal = map(json.loads, re.findall(r"```json\n(.*?)```", section[1], re.DOTALL))
+    assert shown.items() <= server.get("/v1/models/homes").json().items()
     assert server.post("/predict", json=asked).status_code == 200
     right, wrong = asked["inputs"]
     reply = server.post("/predict", json={"inputs": [right, [wrong[0], "Roma", *wrong[2:]]]})

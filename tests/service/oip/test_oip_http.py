@@ -81,10 +81,10 @@ def test_a_model_lists_all_outputs(name: str, client: httpx.Client, toy: ToyNet)
     assert list(outputs) == list(CLASSIFICATION if name == "toy" else REGRESSION)
     answer = infer(client, body(toy, outputs=tuple(outputs), parameters={"samples": 6}), f"/v2/models/{name}/infer")
     for output in answer["outputs"]:
-        told = outputs[output["name"]]
-        assert output["datatype"] == told["datatype"]
-        assert len(output["shape"]) == len(told["shape"])
-        for size, expected in zip(output["shape"], told["shape"], strict=True):
+        shown = outputs[output["name"]]
+        assert output["datatype"] == shown["datatype"]
+        assert len(output["shape"]) == len(shown["shape"])
+        for size, expected in zip(output["shape"], shown["shape"], strict=True):
             assert expected in (size, -1)
 
 
@@ -202,10 +202,10 @@ def test_raw_bytes_in_give_the_same_answer(client: httpx.Client, toy: ToyNet) ->
 def test_adaptive_sampling(client: httpx.Client, toy: ToyNet) -> None:
     parameters = {"samples": 5000, "tolerance": 0.02}
     answer = infer(client, body(toy, outputs=("passes", "stopped", "standard_error"), parameters=parameters))
-    told = tensors(answer)
-    assert told["stopped"] == ["tolerance"] * 3
-    assert answer["parameters"]["samples"] == max(told["passes"]) < 5000
-    assert max(map(max, told["standard_error"])) <= 0.02
+    shown = tensors(answer)
+    assert shown["stopped"] == ["tolerance"] * 3
+    assert answer["parameters"]["samples"] == max(shown["passes"]) < 5000
+    assert max(map(max, shown["standard_error"])) <= 0.02
 
 
 def test_a_random_seed_is_returned_and_repeats_the_answer(client: httpx.Client, toy: ToyNet) -> None:

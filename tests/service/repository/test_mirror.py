@@ -329,14 +329,14 @@ def test_a_kind_of_store_that_is_not_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "shown"),
     [
         ("https://user:secret@host:1/models?sig=secret#secret", "https://host:1/models"),
         ("s3://bucket/models", "s3://bucket/models"),
     ],
 )
-def test_no_secret_is_in_the_location(url: str, told: str) -> None:
-    assert without_secrets(url) == told
+def test_no_secret_is_in_the_location(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
 
 
 def test_no_secret_is_in_an_error(tmp_path: Path, web: Any) -> None:

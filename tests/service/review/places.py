@@ -66,15 +66,15 @@ class Postgres:
         self.signal(signal.SIGKILL)
         self.process.wait(30)
 
-    def signal(self, told: signal.Signals) -> None:
+    def signal(self, shown: signal.Signals) -> None:
         """To the sessions that the server has, and to itself, which stands still meanwhile and starts no others."""
         assert self.process
         pid = self.process.pid
         self.process.send_signal(signal.SIGSTOP)
         for session in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with suppress(ProcessLookupError):
-                os.kill(int(session), told)
-        self.process.send_signal(told)
+                os.kill(int(session), shown)
+        self.process.send_signal(shown)
 
     @property
     def where(self) -> str:

@@ -76,9 +76,9 @@ def test_all_that_was_answered_is_kept(serve: Serve, models: Path, place: Place 
 
 def test_counters_start_at_0(serve: Serve, models: Path, tmp_path: Path) -> None:
     with serve(models=models, prediction_log=str(tmp_path / "log")) as client:
-        told = client.get("/metrics").text.splitlines()
-    assert 'dropserve_logged_rows_total{fate="dropped"} 0.0' in told
-    assert "dropserve_log_failures_total 0.0" in told
+        shown = client.get("/metrics").text.splitlines()
+    assert 'dropserve_logged_rows_total{fate="dropped"} 0.0' in shown
+    assert "dropserve_log_failures_total 0.0" in shown
 
 
 def test_an_unreachable_store_affects_no_request(

@@ -185,9 +185,9 @@ def test_a_place_that_can_be_none_is_refused() -> None:
 
 def test_no_password_is_in_an_error() -> None:
     store = open_store("postgresql://ann:secret@127.0.0.1:1/x")
-    with pytest.raises(StoreAway) as told:
+    with pytest.raises(StoreAway) as shown:
         store.prepare()
-    assert "secret" not in told.value.message
+    assert "secret" not in shown.value.message
 
 
 @pytest.mark.parametrize(("where", "package"), [("folder", "pyarrow"), ("sqlite:///x", "sqlalchemy")])

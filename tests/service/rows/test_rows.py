@@ -1,4 +1,4 @@
-"""Tables of any format → columns: one reader a format, whoever reads."""
+"""Tables of any format → columns, by one reader a format."""
 
 import gzip
 import io

@@ -85,10 +85,10 @@ def test_the_answers_themselves_are_counted(fresh: httpx.Client, toy: ToyNet) ->
     reply = fresh.post("/uncertainty", json={"inputs": toy.rows(40).tolist()}).json()["predictions"]
     model = {"model": "toy", "version": "1"}
     for name in ("predictive_entropy", "mutual_information"):
-        told = [row[name] for row in reply]
+        shown = [row[name] for row in reply]
         assert value(fresh, f"dropserve_{name}_count", **model) == 40
-        assert value(fresh, f"dropserve_{name}_sum", **model) == pytest.approx(sum(told))
-        assert value(fresh, f"dropserve_{name}_bucket", **model, le="0.1") == sum(x <= 0.1 for x in told)
+        assert value(fresh, f"dropserve_{name}_sum", **model) == pytest.approx(sum(shown))
+        assert value(fresh, f"dropserve_{name}_bucket", **model, le="0.1") == sum(x <= 0.1 for x in shown)
     referred = sum(row["decision"] == "refer" for row in reply)
     assert 0 < referred < 40
     assert value(fresh, "dropserve_decisions_total", **model, decision="refer") == referred
@@ -97,11 +97,11 @@ def test_the_answers_themselves_are_counted(fresh: httpx.Client, toy: ToyNet) ->
 
 def test_what_is_only_tried_out_is_a_request_but_no_data(fresh: httpx.Client, toy: ToyNet) -> None:
     rows, model = toy.rows(7).tolist(), {"model": "toy", "version": "1"}
-    told = [fresh.post("/uncertainty", json={"inputs": rows}).content]
+    shown = [fresh.post("/uncertainty", json={"inputs": rows}).content]
     before = scrape(fresh)
-    told.append(fresh.post("/uncertainty", json={"inputs": rows}, headers={"Dropserve-Exploratory": "1"}).content)
+    shown.append(fresh.post("/uncertainty", json={"inputs": rows}, headers={"Dropserve-Exploratory": "1"}).content)
     after = scrape(fresh)
-    assert told[0] == told[1]
+    assert shown[0] == shown[1]
     data = ("dropserve_predictive_entropy", "dropserve_mutual_information", "dropserve_decisions")
     counted = {
         key: number for key, number in after.items() if key[0].startswith(data) and not key[0].endswith("created")

@@ -79,10 +79,10 @@ def test_the_verdict_follows(served: Served, test_rows: Part) -> None:
     without = [consenting()] * 2
     good = [consenting(), slightly_other()]
     other = {served.title: measure(served, test_rows, ACCURACY, QUICK)}
-    told = claim(Groups({0.0: without, 0.2: without, 0.5: good}, other), ACCURACY, QUICK)
-    assert told.verdict == "holds", told.findings
-    assert any("AUROC" in finding.what for finding in told.findings if finding.what.startswith("toy/1: "))
-    assert len(told.plots) == 3
+    reported = claim(Groups({0.0: without, 0.2: without, 0.5: good}, other), ACCURACY, QUICK)
+    assert reported.verdict == "holds", reported.findings
+    assert any("AUROC" in finding.what for finding in reported.findings if finding.what.startswith("toy/1: "))
+    assert len(reported.plots) == 3
 
 
 NEVER = {"mutual information": np.arange(40.0)[::-1], "variation ratio": np.arange(40.0)}
@@ -103,8 +103,8 @@ SELDOM = {name: np.roll(doubt, 1) for name, doubt in NEVER.items()}
 def test_it_does_not_hold(first: dict[str, object], second: dict[str, object], verdict: str) -> None:
     without = [consenting()] * 2
     dropped = [consenting(**first), slightly_other(**second)]
-    told = claim(Groups({0.0: without, 0.2: without, 0.5: dropped}, {}), ACCURACY, QUICK)
-    assert told.verdict == verdict
+    reported = claim(Groups({0.0: without, 0.2: without, 0.5: dropped}, {}), ACCURACY, QUICK)
+    assert reported.verdict == verdict
 
 
 def test_errors_by_tenth_of_the_rows() -> None:

@@ -1,4 +1,4 @@
-"""The training flag decides; a network on which it does not is told."""
+"""The training flag decides; a network on which it does not is reported."""
 
 from dataclasses import replace
 

@@ -67,9 +67,9 @@ def test_a_network_that_hangs_on_one_unit_does_not_pass(served: Served, tmp_path
     better = Measured(np.linspace(1, 0.51, 10), np.zeros(4))
     assert claim(Groups({0.0: [worse, worse], 0.2: [good, good], 0.5: [good, better]}, {}), ACCURACY, QUICK).holds
     hanging = Measured(good.squashed, brittle.losses)
-    told = claim(Groups({0.0: [worse, worse], 0.2: [good, good], 0.5: [better, hanging]}, {}), ACCURACY, QUICK)
-    assert not told.holds
-    assert [finding.found for finding in told.findings if finding.holds is False] == [f"{brittle.losses.max():.4f}"]
+    shown = claim(Groups({0.0: [worse, worse], 0.2: [good, good], 0.5: [better, hanging]}, {}), ACCURACY, QUICK)
+    assert not shown.holds
+    assert [finding.found for finding in shown.findings if finding.holds is False] == [f"{brittle.losses.max():.4f}"]
 
 
 def test_networks_without_dropout_in_the_place_of_those_with_it() -> None:

@@ -175,10 +175,10 @@ def test_the_command_told_has_all_that_was_said(tmp_path: Path) -> None:
         "--epochs",
         "2",
     )
-    told = command(
+    shown = command(
         "behaviour", "--data", houses(tmp_path), *said, "--device", "cpu", "--quick", "--out", tmp_path / "out"
     )
-    assert told.exit_code == 0, told.output
+    assert shown.exit_code == 0, shown.output
     wanted = (
         "behaviour --data houses.csv --target price --ignore age --missing drop --hidden 12 --device cpu --seeds 2"
         " --epochs 2 --quick --out out`"

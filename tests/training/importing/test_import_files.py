@@ -157,12 +157,12 @@ def test_attention_without_dropout_is_told_behind_a_mask_too(tmp_path: Path) -> 
     weights = "q = Reshape (x, s) k = Transpose <perm = [0, 2, 1]> (q) e = MatMul (q, k) share = Softmax <axis = 2> (e)"
     masked = "i = IsNaN (share) o = Constant <value_float = 0.0> () m = Where (i, o, share)"
     shape = np.array([0, 3, 1], dtype=np.int64)
-    for between, told in ((masked, 1), ("m = Identity (share)", 1), ("m = Dropout (share)", 0)):
+    for between, shown in ((masked, 1), ("m = Identity (share)", 1), ("m = Dropout (share)", 0)):
         said: list[str] = []
         attended = f"{weights} {between} a = MatMul (m, q) b = Flatten (a) g = MatMul (b, w2) d = Dropout (g)"
         model = two_layers(attended, s=shape, w2=WEIGHTS["w"])
         served(model, tmp_path, log=said.append)
-        assert sum("1 attentions have no dropout in the file (share)" in line for line in said) == told
+        assert sum("1 attentions have no dropout in the file (share)" in line for line in said) == shown
 
 
 def test_no_name_of_a_foreign_file_breaks_the_card(tmp_path: Path) -> None:

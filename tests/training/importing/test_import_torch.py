@@ -137,7 +137,7 @@ def test_the_same_bits_as_of_the_module_itself(tmp_path: Path) -> None:
 
 
 def test_batch_normalisation_keeps_its_statistics_only_in_evaluation_mode(tmp_path: Path) -> None:
-    """Exporting for training moves them by the example's rows; it is told, for nothing in the file shows it."""
+    """Exporting for training moves them by the example's rows; it is reported, as nothing in the file shows it."""
     torch.manual_seed(0)
     module, example = Mlp(), (torch.randn(4, 6),)
     as_trained = TorchReference(module).predict(example)

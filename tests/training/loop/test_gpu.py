@@ -112,8 +112,8 @@ def test_a_checkpoint_takes_no_memory_of_the_card(digits: Dataset, split: Split,
 
 
 def test_memory_that_is_too_small_names_what_may_help(digits: Dataset, split: Split) -> None:
-    told = r"the memory of (cuda|xpu) is too small for this network and data; --batch-size below 64, .*--device"
-    with pytest.raises(TrainingError, match=told):
+    shown = r"the memory of (cuda|xpu) is too small for this network and data; --batch-size below 64, .*--device"
+    with pytest.raises(TrainingError, match=shown):
         quick(digits, split, hidden=(10**6, 10**6))
 
 

@@ -141,6 +141,6 @@ def test_epochs_do_not_compile_anew(digits: Dataset, split: Split) -> None:
 def test_a_compiler_that_is_not_there_is_told(tmp_path: Path) -> None:
     nowhere = {**os.environ, "CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", COMPILE], capture_output=True, text=True, check=False, env=nowhere)
-    told = "training.errors.TrainingError: compile: torch cannot compile this network here: "
-    assert f"{told}InvalidCxxCompiler: No working C++ compiler found" in done.stderr
+    shown = "training.errors.TrainingError: compile: torch cannot compile this network here: "
+    assert f"{shown}InvalidCxxCompiler: No working C++ compiler found" in done.stderr
     assert "--compile off trains without" in done.stderr

@@ -85,7 +85,7 @@ def test_a_run_that_is_gone_on_with_gives_the_same_weights_bit_for_bit(
     lines = log.read_text().splitlines()
     assert lines[0] == "epoch,train_loss,validation_loss,validation_score"
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3", "4", "5"]
-    assert lines[3:] == [",".join(map(str, told(epoch))) for epoch in seen]
+    assert lines[3:] == [",".join(map(str, shown(epoch))) for epoch in seen]
     changed = replace(digits, inputs=digits.inputs + 1)
     with pytest.raises(TrainingError, match="the data is not that of the run to resume"):
         train(again, changed, split, seen.append)
@@ -93,7 +93,7 @@ def test_a_run_that_is_gone_on_with_gives_the_same_weights_bit_for_bit(
         resumed(TrainConfig(resume=file, hidden=(8,)), load(file))
 
 
-def told(epoch: Epoch) -> tuple[float, ...]:
+def shown(epoch: Epoch) -> tuple[float, ...]:
     return epoch.number, epoch.train_loss, epoch.validation_loss, epoch.validation_score
 
 
