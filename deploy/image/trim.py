@@ -60,10 +60,11 @@ AMAZON = {"s3", "sso", "sso-oidc", "signin", "sts"}
 
 IMPORTED = """
 import fastapi, fastapi_offline, fsspec.implementations.cached, gcsfs, google.protobuf.json_format, grpc.aio, httptools
-import markdown_it, msgspec, numpy.typing, onnxruntime, opentelemetry.exporter.otlp.proto.http.trace_exporter
+import markdown_it, msgspec, multiprocessing.resource_tracker, multiprocessing.spawn, numpy.typing, onnxruntime
+import opentelemetry.exporter.otlp.proto.http.trace_exporter
 import opentelemetry.sdk.trace.export, orjson, prometheus_client, pydantic_settings, rich.console, s3fs, structlog
 import starlette.middleware.cors, starlette.staticfiles, typer, urllib.request, uvicorn.main, uvicorn.loops.uvloop
-import uvicorn.lifespan.on, uvicorn.supervisors, watchfiles
+import uvicorn.lifespan.on, watchfiles
 """
 
 
