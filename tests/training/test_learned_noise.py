@@ -151,7 +151,7 @@ def test_what_is_published_says_so(learned: Published) -> None:
     figures = learned.manifest.evaluation["deterministic"]
     assert {"coverage_0.9", "width_0.9", "rmse"} < set(figures)
     card = (learned.folder / "MODEL_CARD.md").read_text()
-    assert f"each row's noise, which is multiplied by {learned.manifest.noise.scale:.4g}." in card
+    assert f"each row's observation noise, multiplied by {learned.manifest.noise.scale:.4g}." in card
     assert "the answer ± the quantile times the row's noise" in card
 
 
@@ -265,7 +265,7 @@ def test_a_module_is_told_what_it_should_answer() -> None:
     config = TrainConfig.model_validate({"noise": "learned", "module": "tests.training.test_learned_noise:two_answers"})
     make_network(config, data, torch.from_numpy(data.inputs))  # two columns in, two out
     wrong = config.model_copy(update={"module": "tests.training.test_learned_noise:one_answer"})
-    message = r"to \(rows, 2\), a value and then what softplus makes its noise of; for 3 rows it answers \(3, 1\)"
+    message = r"a value and then the input of the softplus that gives its noise; for 3 rows it answers \(3, 1\)"
     with pytest.raises(TrainingError, match=message):
         make_network(wrong, data, torch.from_numpy(data.inputs))
 

@@ -135,7 +135,10 @@ def test_what_is_published_is_what_was_said(tmp_path: Path) -> None:
         ({"tau": "3"}, "tau is the precision of fixed noise, and noise is fitted"),
         ({"tau": "3", "noise": "learned"}, "and noise is learned; set noise to fixed"),
         ({"tau": "0", "noise": "fixed"}, "--tau: must be greater than 0"),
-        ({"length_scale": "0.1"}, "length_scale is the prior of the weights, which noise fixed and dropout learned"),
+        (
+            {"length_scale": "0.1"},
+            "length_scale is the prior of the weights, which only noise fixed and dropout learned have",
+        ),
         ({"noise": "loud"}, "--noise: must be 'fitted', 'learned' or 'fixed'; given: 'loud'"),
     ],
 )
