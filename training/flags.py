@@ -33,19 +33,17 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) or [""]]
 
 
-NAME_RULE = "expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first"
-
-
-def check_name(name: str) -> str:
-    """Return the name of a model; raises ConfigError where it cannot be one."""
-    if not NAME.fullmatch(name):
-        raise ConfigError(f"name: {NAME_RULE}; found {name!r}")
-    return name
+def check_name(name: str) -> None:
+    """Raise ConfigError for a name that a model cannot have."""
+    try:
+        _can_be_a_name(name)
+    except ValueError as error:
+        raise ConfigError(f"name: {error}; found {name!r}") from None
 
 
 def _can_be_a_name(value: str) -> str:
     if not NAME.fullmatch(value):
-        raise ValueError(NAME_RULE)
+        raise ValueError("expected at most 100 letters, digits, dots, hyphens and underscores, a letter or digit first")
     return value
 
 
