@@ -1,5 +1,6 @@
 """Check the key of every request, and record its end, for HTTP and gRPC alike."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from service.access.keys import Access, KeyScope, given_key
@@ -59,12 +60,15 @@ class Admission:
         if self._access and needed:
             record.caller = self._access.check(needed, given_key(record.headers)).name
 
-    def end(self, record: Record) -> None:
-        """End a request: count it, and log, trace and store it as configured."""
-        self._metrics.count_record(record)
-        if self._log_all or record.status >= 500:
-            log_record(record)
+    def end(self, records: Sequence[Record]) -> None:
+        """End requests that were answered together: count them, and log, trace and store them as configured."""
+        self._metrics.count_records(records)
+        for record in records:
+            if self._log_all or record.status >= 500:
+                log_record(record)
         if self._traces:
-            self._traces.record(record)
+            for record in records:
+                self._traces.record(record)
         if self._predictions:
-            self._predictions.take(record)
+            for record in records:
+                self._predictions.take(record)

@@ -62,7 +62,7 @@ class Gate:
             log.error("unexpected error", path=call.path[:200], exc_info=error)
             await self._refuse(call, DropserveError(INTERNAL_ERROR))
         finally:
-            self._admission.end(call)
+            self._admission.end([call])
 
     async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
         waited = scope.get(WAITED, 0.0)

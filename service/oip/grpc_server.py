@@ -210,7 +210,7 @@ def _handler(name: str, method: Method, admission: Admission) -> "grpc.RpcMethod
             log.error("unexpected error", path=call.path, exc_info=error)
             return await _refuse(call, DropserveError(INTERNAL_ERROR))
         finally:
-            admission.end(call)
+            admission.end([call])
 
     return grpc.unary_unary_rpc_method_handler(
         answer,
