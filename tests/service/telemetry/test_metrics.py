@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.engine.stages import STAGES
+from service.engine.stages import STAGES, Stopwatch
 from service.telemetry.exposition import GONE_KEPT
-from service.telemetry.metrics import ENTROPY, STAGE, Metrics, Numbers, add_up, keep_counted
+from service.telemetry.metrics import ENTROPY, REQUEST_SECONDS, REQUESTS, STAGE, Metrics, Numbers, add_up, keep_counted
+from service.telemetry.records import Outcome, Record
 from tests.conftest import Serve, wait_until
 from tests.toy import ToyNet
 
+MANIFEST = ToyNet().manifest()
 ABSTENTION = ({"error_rate": 0.05, "threshold": 0.9, "coverage": 0.8},)
 
 
@@ -199,6 +201,40 @@ def test_values_fall_into_buckets_whose_upper_bounds_belong_to_them() -> None:
     inside = [((values > low) & (values <= high)).sum() for low, high in pairwise(edges)]
     assert numbers[:-1] == inside
     assert numbers[-1] == pytest.approx(values.sum())
+
+
+def test_requests_counted_together_are_counted_as_one_by_one() -> None:
+    """Of two routes and statuses, with a stopwatch shared by some, with and without samples and decisions."""
+    records = [_ended(number) for number in range(40)]
+    shared = Stopwatch()
+    shared.seconds = {"parse": 0.25, "run": 0.5}
+    for record in records[:10]:
+        record.watch = shared
+    together, one_by_one = Metrics(), Metrics()
+    together.count_records(records)
+    for record in records:
+        one_by_one.count_records([record])
+    assert together.numbers.keys() == one_by_one.numbers.keys()
+    for key, numbers in one_by_one.numbers.items():
+        if key[0] == REQUEST_SECONDS.name:  # their durations end at different times
+            assert sum(together.numbers[key][:-1]) == sum(numbers[:-1])
+        else:
+            assert together.numbers[key] == pytest.approx(numbers)
+    answered = sum(record.outcome is not None for record in records[:10])
+    assert sum(numbers[-1] for key, numbers in together.numbers.items() if key[2:] == ("run",)) == answered / 2
+    assert sum(numbers[0] for key, numbers in together.numbers.items() if key[0] == REQUESTS.name) == 40
+
+
+def _ended(number: int) -> Record:
+    record = Record("POST", "/", {b"dropserve-exploratory": b"1"} if number % 7 == 3 else {})
+    record.route = "/predict" if number % 3 else "/uncertainty"
+    record.status = 422 if number % 5 == 0 else 200
+    record.manifest = MANIFEST if number % 4 else None
+    entropies = np.full(number % 3 + 1, number / 50)
+    if record.status == 200:
+        sampled = Outcome(len(entropies), 20, 1, entropies, entropies / 2, number % 2 or None)
+        record.outcome = sampled if record.route == "/uncertainty" else Outcome(number + 1)
+    return record
 
 
 def test_workers_add_up_and_only_counters_outlive_them() -> None:
