@@ -39,8 +39,7 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a name, or None."""
-        point = added_commands().get(cmd_name)
-        if point is None or cmd_name in self.commands:
+        if cmd_name in self.commands or (point := added_commands().get(cmd_name)) is None:
             return super().get_command(ctx, cmd_name)
         group: Any = typer.main.get_command(point.load())
         return group.get_command(ctx, cmd_name)

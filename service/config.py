@@ -75,7 +75,6 @@ class Settings(BaseSettings):
         env_prefix="DROPSERVE_",
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
         env_ignore_empty=True,
         enable_decoding=False,
     )
