@@ -42,8 +42,8 @@ def write(folder: Path, rows: int) -> None:
     shutil.copy(published / "predict.onnx", folder)
     _export(dropout_on(load(folder)), inputs, folder / "training.onnx")
     _export(network[: first_dropout(NETWORKS[folder.name])], inputs, folder / "before_dropout.onnx")
-    _write_products(folder / "products.onnx", sampled_sizes(NETWORKS[folder.name]))
-    _write_products(folder / "large_product.onnx", [(LARGE, LARGE)])
+    write_products(folder / "products.onnx", sampled_sizes(NETWORKS[folder.name]))
+    write_products(folder / "large_product.onnx", [(LARGE, LARGE)])
 
 
 def multiply_adds(folder: Path, rows: int, passes: int) -> int:
@@ -51,6 +51,18 @@ def multiply_adds(folder: Path, rows: int, passes: int) -> int:
     once = measure_work(onnx.load(folder / "before_dropout.onnx")).multiply_adds
     a_pass = sum(inputs * units for inputs, units in sampled_sizes(NETWORKS[folder.name]))
     return rows * (once + passes * a_pass)
+
+
+def write_products(path: Path, sizes: list[tuple[int, int]]) -> None:
+    """Write a product with each matrix in turn: (any, inputs of the first) → (any, units of the last)."""
+    rng = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(rng.normal(size=size).astype("f4"), f"w{i}") for i, size in enumerate(sizes)]
+    nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(len(sizes))]
+    first = helper.make_tensor_value_info("x0", TensorProto.FLOAT, ["rows", sizes[0][0]])
+    last = helper.make_tensor_value_info(f"x{len(sizes)}", TensorProto.FLOAT, ["rows", sizes[-1][1]])
+    graph = helper.make_graph(nodes, path.stem, [first], [last], weights)
+    opset = helper.make_opsetid("", 18)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
 
 
 @torch.no_grad()
@@ -68,15 +80,3 @@ def _export(network: nn.Module, inputs: Tensor, path: Path) -> None:
         )
     assert program is not None
     program.save(path)
-
-
-def _write_products(path: Path, sizes: list[tuple[int, int]]) -> None:
-    """Write a product with each matrix in turn: (any, inputs of the first) → (any, units of the last)."""
-    rng = np.random.default_rng(0)
-    weights = [numpy_helper.from_array(rng.normal(size=size).astype("f4"), f"w{i}") for i, size in enumerate(sizes)]
-    nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(len(sizes))]
-    first = helper.make_tensor_value_info("x0", TensorProto.FLOAT, ["rows", sizes[0][0]])
-    last = helper.make_tensor_value_info(f"x{len(sizes)}", TensorProto.FLOAT, ["rows", sizes[-1][1]])
-    graph = helper.make_graph(nodes, path.stem, [first], [last], weights)
-    opset = helper.make_opsetid("", 18)
-    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
