@@ -5,7 +5,6 @@ medians over repeats are reported.
 """
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.serving import subjects
-from benchmarks.serving.contenders import CONTENDERS, PEERS, Contender
-from benchmarks.serving.environments import install
+from benchmarks.serving import installing, subjects
+from benchmarks.serving.baseline import short_hash
+from benchmarks.serving.contenders import BASELINE, CONTENDERS, OURS, PEERS, Contender, at_commit
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.figures import Table, summarise
 from benchmarks.serving.goals import goals
@@ -24,17 +23,18 @@ from benchmarks.serving.measuring import Visit, visit
 from benchmarks.serving.plan import Plan
 from benchmarks.serving.record import describe, results
 from benchmarks.serving.report import disturbance, goal_table, reasons_table, tables
+from benchmarks.serving.servers import ROOT, Installed
 
-OURS = "dropserve"
-ENVIRONMENTS = Path("build/peers")
-MODELS = Path("build/serving")
 WIDTH = 170
 Reasons = dict[Any, str]
-Pythons = dict[str, Path]
+Servers = dict[str, Installed]
 
 
 def main(
-    peers: Annotated[str, typer.Option(help=f"Contenders, some of {', '.join((OURS, *PEERS))}.")] = "all",
+    baseline: Annotated[
+        str, typer.Option(metavar="COMMIT", help="Commit whose build is measured beside this one.")
+    ] = "",
+    peers: Annotated[str, typer.Option(help=f"Peers: all, none, or some of {', '.join(PEERS)}.")] = "all",
     connections: Annotated[str, typer.Option(help="Numbers of connections.")] = "1,8,64",
     models: Annotated[str, typer.Option(help="small, large or both.")] = "small,large",
     workers: Annotated[
@@ -45,7 +45,7 @@ def main(
     out: Annotated[Path, typer.Option(help="JSON file to write; the plot goes beside it.")] = Path(
         "build/serving.json"
     ),
-    install_only: Annotated[bool, typer.Option("--install-only", help="Install the peers and stop.")] = False,
+    install_only: Annotated[bool, typer.Option("--install-only", help="Install the servers and stop.")] = False,
 ) -> None:
     """Measure, print tables, write them as JSON and draw them."""
     console = Console(width=WIDTH)
@@ -56,24 +56,29 @@ def main(
         seconds,
         repeats,
     )
+    chosen = choose("--peers", peers, PEERS)
     if not install_only:
         wrk()
-    chosen = choose("--peers", peers, [OURS, *PEERS])
     reasons: Reasons = {}
-    pythons = install_all([peer for peer in PEERS if peer in chosen], reasons, console)
-    if not install_only:
-        contenders = [
-            one for one in CONTENDERS if (one.peer or OURS) in (OURS, *pythons) and (one.peer or OURS) in chosen
-        ]
-        visits = list(measure(plan, contenders, pythons, reasons, console))
-        report_results(plan, visits, reasons, list(pythons), out, console)
-    elif reasons:
-        console.print(reasons_table(reasons))
+    try:
+        commit = short_hash(ROOT, baseline) if baseline else ""
+        servers = install(commit, chosen, reasons, console)
+    except NotRun as failure:
+        raise SystemExit(str(failure)) from None
+    if install_only:
+        if reasons:
+            console.print(reasons_table(reasons))
+        return
+    order = list(servers)
+    found = (one for one in (*CONTENDERS, *at_commit(commit)) if one.server in servers)
+    contenders = sorted(found, key=lambda one: order.index(one.server))
+    visits = list(measure(plan, contenders, servers, reasons, console))
+    report_results(plan, visits, reasons, order, commit, out, console)
 
 
 def choose(option: str, text: str, known: Sequence[str]) -> list[str]:
     """Return names separated by commas."""
-    names = list(known) if text == "all" else text.split(",")
+    names = {"all": list(known), "none": []}.get(text, text.split(","))
     for name in names:
         if name not in known:
             raise typer.BadParameter(f"{option}: expected some of {', '.join(known)}, found {name}")
@@ -87,55 +92,70 @@ def numbers(option: str, text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def install_all(peers: Sequence[str], reasons: Reasons, console: Console) -> Pythons:
-    """Return each peer's interpreter; failures are added to the reasons."""
-    pythons = {}
-    for peer in peers:
-        with console.status(f"installing {peer}"):
+def install(commit: str, peers: Sequence[str], reasons: Reasons, console: Console) -> Servers:
+    """Return what each server runs on; failures of peers are added to the reasons.
+
+    Raises NotRun if one of our own builds cannot be made.
+    """
+    with console.status("installing") as status:
+        servers = {OURS: installing.ours()}
+        if commit:
+            status.update(f"installing the build of {commit}")
+            servers[BASELINE] = installing.baseline(commit)
+        for peer in peers:
+            status.update(f"installing {peer}")
             try:
-                pythons[peer] = install(peer, ENVIRONMENTS).absolute()
+                servers[peer] = installing.peer(peer)
             except NotRun as failure:
                 reasons[peer] = str(failure)
-    return pythons
+    return servers
 
 
 def measure(
-    plan: Plan, contenders: Sequence[Contender], pythons: Pythons, reasons: Reasons, console: Console
+    plan: Plan, contenders: Sequence[Contender], servers: Servers, reasons: Reasons, console: Console
 ) -> Iterator[Visit]:
     """Yield all visits; a failing contender is added to the reasons, and not measured again with that model and
     workers.
     """
-    with console.status("publishing models") as status:
-        subjects.make(MODELS)
-        prepared = {name: subjects.read(MODELS, name) for name in plan.models}
+    with console.status("measuring") as status:
         for model, workers, contender in plan.turns(contenders):
             key = (model, workers, contender.name)
             if key in reasons:
                 continue
             status.update(f"measuring {', '.join(map(str, key))}")
-            python, counts = pythons.get(contender.peer, Path(sys.executable)), plan.counts(workers)
+            installed, counts = servers[contender.server], plan.counts(workers)
+            prepared = subjects.read(installed.subjects, model)
             try:
-                yield visit(contender, python, prepared[model], workers, counts, plan.seconds)
+                yield visit(contender, installed, prepared, workers, counts, plan.seconds)
             except NotRun as failure:
                 reasons[key] = str(failure)
 
 
 def report_results(
-    plan: Plan, visits: Sequence[Visit], reasons: Reasons, peers: Sequence[str], out: Path, console: Console
+    plan: Plan,
+    visits: Sequence[Visit],
+    reasons: Reasons,
+    servers: Sequence[str],
+    commit: str,
+    out: Path,
+    console: Console,
 ) -> None:
     """Report on the terminal, in a file and in a picture."""
     found = summarise(one for one in visits if (one.model, one.workers, one.contender) not in reasons)
-    reached = list(goals(found))
+    reached = list(goals(found, commit or "COMMIT"))
     for table in (*tables(found), goal_table(reached)):
         console.print(table)
     if reasons:
         console.print(reasons_table(reasons))
     out.parent.mkdir(parents=True, exist_ok=True)
-    content = describe(plan, peers) | results(visits, found, reached, reasons)
+    content = describe(plan, [name for name in servers if name in PEERS], commit) | results(
+        visits, found, reached, reasons
+    )
     out.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     if found:
         console.print(disturbance(found))
         picture(found, out, console)
+    console.print(f"Measured on {content['machine']}.")
     console.print(f"Answers were verified before and after each load. Written to {out}.")
 
 

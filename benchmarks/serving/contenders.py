@@ -1,19 +1,30 @@
-"""The contenders: requests, paths, and the probabilities in their replies."""
+"""The contenders: settings, requests, paths, and the probabilities in their replies."""
 
 import json
 import struct
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.serving.subjects import CLASSES, PASSES
 
 JSON = {"content-type": "application/json"}
 
-NAIVE = "FastAPI async def"
-REFERENCE = "raw ASGI, msgspec"
-CONSTANT = "raw ASGI, constant reply"
+OURS = "dropserve"
+BASELINE = "baseline"
+"""The name of the server of another commit's build."""
+
 PREDICT = "Dropserve /predict"
+KEYED = "Dropserve /predict, API key file"
+LOGGED = "Dropserve /predict, access log"
+V2_JSON = "Dropserve /v2 infer, JSON"
+V2_BINARY = "Dropserve /v2 infer, binary"
 UNCERTAINTY = f"Dropserve /uncertainty, {PASSES} samples"
+NAIVE = "FastAPI async def"
+TURN = "asyncio.Protocol, a run a turn"
+RAW = "raw ASGI, msgspec"
+CONSTANT = "raw ASGI, constant reply"
 
 
 class Request(NamedTuple):
@@ -23,12 +34,17 @@ class Request(NamedTuple):
     headers: dict[str, str] = JSON
 
 
+def no_settings(folder: Path) -> dict[str, str]:  # noqa: ARG001 - one signature for all
+    """Return no settings."""
+    return {}
+
+
 class Contender(NamedTuple):
     """A server and one way of calling it."""
 
     name: str
-    peer: str
-    """The folder in `peers`; empty for Dropserve."""
+    server: str
+    """OURS, BASELINE or a folder in `peers`."""
     path: str
     encode: Callable[[list[float]], Request]
     """Return the request for a row."""
@@ -36,11 +52,38 @@ class Contender(NamedTuple):
     """Return the row's probabilities in a reply's body."""
     question: str = "predict"
     """The kind of the subject's answers to verify."""
+    settings: Callable[[Path], dict[str, str]] = no_settings
+    """Write the files of Dropserve's settings into a folder, and return the settings as environment variables."""
+    logs_requests: bool = False
+    """Whether the server's log must have a line for each answer."""
+    one_worker: bool = False
+    """Whether the server cannot have more workers."""
+
+
+KEY = "ds_benchmark"
+
+
+def key_file(folder: Path) -> dict[str, str]:
+    """Write a key file and return the setting that names it."""
+    file = folder / "keys"
+    file.write_text(f"benchmark infer {sha256(KEY.encode()).hexdigest()}\n")
+    return {"DROPSERVE_API_KEYS": str(file)}
+
+
+def access_log(folder: Path) -> dict[str, str]:  # noqa: ARG001 - one signature for all
+    """Return the setting that logs each request."""
+    return {"DROPSERVE_ACCESS_LOG": "true"}
 
 
 def as_rows(row: list[float]) -> Request:
     """Return a body with a list of rows."""
     return Request(json.dumps({"inputs": [row]}).encode())
+
+
+def with_key(row: list[float]) -> Request:
+    """Return the same with an API key."""
+    body, headers = as_rows(row)
+    return Request(body, headers | {"authorization": f"Bearer {KEY}"})
 
 
 def as_samples(row: list[float]) -> Request:
@@ -102,10 +145,14 @@ def from_binary(body: bytes) -> list[float]:
 INFER = "/v2/models/mlp/infer"
 
 CONTENDERS = (
-    Contender(PREDICT, "", "/predict", as_rows, from_prediction("probabilities")),
-    Contender("Dropserve /v2 infer, JSON", "", INFER, as_tensor, from_tensor),
-    Contender("Dropserve /v2 infer, binary", "", INFER, as_binary, from_binary),
-    Contender(UNCERTAINTY, "", "/uncertainty", as_samples, from_prediction("mean_probabilities"), "uncertainty"),
+    Contender(PREDICT, OURS, "/predict", as_rows, from_prediction("probabilities")),
+    Contender(KEYED, OURS, "/predict", with_key, from_prediction("probabilities"), settings=key_file),
+    Contender(
+        LOGGED, OURS, "/predict", as_rows, from_prediction("probabilities"), settings=access_log, logs_requests=True
+    ),
+    Contender(V2_JSON, OURS, INFER, as_tensor, from_tensor),
+    Contender(V2_BINARY, OURS, INFER, as_binary, from_binary),
+    Contender(UNCERTAINTY, OURS, "/uncertainty", as_samples, from_prediction("mean_probabilities"), "uncertainty"),
     Contender("FastAPI def", "fastapi", "/predict", as_rows, from_rows),
     Contender(NAIVE, "fastapi", "/predict_async", as_rows, from_rows),
     Contender("LitServe", "litserve", "/predict", as_rows, from_rows),
@@ -114,7 +161,19 @@ CONTENDERS = (
     Contender("KServe SDK", "kserve", INFER, as_tensor, from_tensor),
     Contender("Ray Serve", "ray_serve", "/predict", as_rows, from_rows),
     Contender("Triton (PyTriton)", "pytriton", INFER, as_tensor, from_tensor),
-    Contender(REFERENCE, "asgi", "/predict", as_rows, from_rows),
+    Contender(TURN, "asyncio_protocol", "/predict", as_rows, from_rows, one_worker=True),
+    Contender(RAW, "asgi", "/predict", as_rows, from_rows),
     Contender(CONSTANT, "asgi", "/constant", as_rows, from_rows, "constant"),
 )
-PEERS = tuple(dict.fromkeys(contender.peer for contender in CONTENDERS if contender.peer))
+PEERS = tuple(dict.fromkeys(contender.server for contender in CONTENDERS if contender.server != OURS))
+
+
+def at(commit: str, name: str) -> str:
+    """Return the name of one of our contenders for another commit's build."""
+    return name.replace("Dropserve", f"Dropserve at {commit}", 1)
+
+
+def at_commit(commit: str) -> list[Contender]:
+    """Return the contenders of another commit's build."""
+    same = [one for one in CONTENDERS if one.name in (PREDICT, UNCERTAINTY)]
+    return [one._replace(name=at(commit, one.name), server=BASELINE) for one in same]

@@ -1,41 +1,47 @@
-"""A virtual environment for each peer, made once from its requirements."""
+"""A virtual environment for each server, made once from its requirements."""
 
-import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
-from benchmarks.serving.failures import NotRun
+from benchmarks.serving.commands import run
 
 PEERS = Path(__file__).parent / "peers"
 
 
-def packages(peer: str) -> list[str]:
+class Requirements(NamedTuple):
+    """Packages to install, and pip's constraints on their versions."""
+
+    packages: list[str]
+    constraints: str = ""
+
+
+def of_peer(peer: str) -> Requirements:
     """Return the pinned packages of a peer."""
-    lines = _requirements(peer).read_text().splitlines()
-    return [line for line in lines if not line.startswith("#")]
+    lines = (PEERS / peer / "requirements.txt").read_text().splitlines()
+    return Requirements([line for line in lines if not line.startswith("#")])
 
 
-def install(peer: str, folder: Path) -> Path:
-    """Return the interpreter of the peer's environment below `folder`, which is made unless it is up to date.
+def of_tree(root: Path) -> Requirements:
+    """Return what serving needs in a tree of Dropserve, constrained to the tree's pinned versions."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return Requirements(project["dependencies"], (root / "constraints.txt").read_text())
+
+
+def install(place: Path, requirements: Requirements) -> Path:
+    """Return the interpreter of the environment at `place`, which is made unless it is up to date.
 
     Raises NotRun if it cannot be installed.
     """
-    place = folder / peer
-    python, stamp, wanted = place / "bin" / "python", place / "requirements.txt", _requirements(peer)
-    if stamp.is_file() and stamp.read_text() == wanted.read_text():
-        return python
-    _run(peer, sys.executable, "-m", "venv", "--clear", str(place))
-    _run(peer, str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", "-r", str(wanted))
-    stamp.write_text(wanted.read_text())
-    return python
-
-
-def _requirements(peer: str) -> Path:
-    return PEERS / peer / "requirements.txt"
-
-
-def _run(peer: str, *command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise NotRun(f"{peer} cannot be installed: {last[0]}")
+    python, stamp, constraints = place / "bin" / "python", place / "requirements.txt", place / "constraints.txt"
+    wanted = "\n".join(requirements.packages)
+    if stamp.is_file() and (stamp.read_text(), constraints.read_text()) == (wanted, requirements.constraints):
+        return python.absolute()
+    name = f"the environment of {place.name}"
+    run(name, sys.executable, "-m", "venv", "--clear", str(place))
+    constraints.write_text(requirements.constraints)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", str(constraints)]
+    run(name, *pip, *requirements.packages)
+    stamp.write_text(wanted)
+    return python.absolute()

@@ -23,6 +23,11 @@ class Line(NamedTuple):
     disturbed: float
     """Cores used meanwhile by all other processes, without the load generator."""
 
+    @property
+    def per_cpu_second(self) -> float:
+        """Requests for each CPU second of the server."""
+        return 1e6 / self.cpu_us
+
 
 class Figures(NamedTuple):
     """Figures of one contender, model and number of workers."""
@@ -32,6 +37,8 @@ class Figures(NamedTuple):
     loaded_mb: float
     at: Mapping[int, Line]
     """Figures by connections."""
+    products_us: Mapping[int, float]
+    """Time of the matrix products of a row's samples, by rows in a run."""
 
 
 Key = tuple[str, int, str]
@@ -54,6 +61,7 @@ def figures(visits: Sequence[Visit]) -> Figures:
         median(visit.idle_bytes for visit in visits) / MEGABYTE,
         median(visit.loaded_bytes for visit in visits) / MEGABYTE,
         {same[0].connections: line(same) for same in zip(*(visit.measured for visit in visits), strict=True)},
+        {rows: 1e6 * median(visit.products[rows] for visit in visits) for rows in visits[0].products},
     )
 
 

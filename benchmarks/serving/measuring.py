@@ -1,19 +1,23 @@
 """Visit a contender: start it, verify its answers, load it, verify again, stop it."""
 
+import json
+import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from math import isclose
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from statistics import mean
+from time import sleep
 from typing import NamedTuple
 
-from benchmarks.serving.contenders import Contender, Request
+from benchmarks.serving.contenders import UNCERTAINTY, Contender, Request
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.load import Load, put, write_requests
 from benchmarks.serving.processes import cpu_seconds, machine_cpu_seconds, memory_bytes
-from benchmarks.serving.servers import Server, serving
+from benchmarks.serving.servers import ROOT, Installed, Server, serving
 from benchmarks.serving.subjects import CLASSES, Prepared, Rows
 
 TOLERANCE = 1e-4
@@ -21,6 +25,8 @@ TOLERANCE = 1e-4
 VERIFIED_AT_ONCE = 8
 """Concurrent requests of the verification, which finds rows mixed up in a batch."""
 WARM_UP_SECONDS = 1
+SECONDS_OF_SILENCE = 0.5
+"""Seconds without a new line after which a log is complete."""
 
 
 class Measured(NamedTuple):
@@ -44,26 +50,45 @@ class Visit(NamedTuple):
     idle_bytes: int
     loaded_bytes: int
     measured: tuple[Measured, ...]
+    products: Mapping[int, float]
+    """Seconds of the matrix products of a row's samples, by rows in a run; empty for contenders other than ours."""
 
 
 def visit(
-    contender: Contender, python: Path, prepared: Prepared, workers: int, connections: Sequence[int], seconds: int
+    contender: Contender,
+    installed: Installed,
+    prepared: Prepared,
+    workers: int,
+    connections: Sequence[int],
+    seconds: int,
 ) -> Visit:
-    """Measure at each number of connections; raise NotRun if answers are wrong or missing."""
+    """Measure at each number of connections; raise NotRun if answers or lines of the log are wrong or missing."""
     requests = [contender.encode(row) for row in prepared.rows]
     expected = prepared.answers.get(contender.question, [[1 / CLASSES] * CLASSES] * len(requests))
+    products = time_products(installed.python, prepared, workers) if contender.name == UNCERTAINTY else {}
     with (
         tempfile.NamedTemporaryFile() as file,
-        serving(contender, python, prepared, workers) as server,
+        serving(contender, installed, prepared, workers) as server,
     ):
         idle = memory_bytes(server.pid)
         verify(server, contender, requests, expected)
         write_requests(Path(file.name), server.port, contender.path, requests)
-        put(server.port, Path(file.name), max(connections), WARM_UP_SECONDS)
+        warm_up = put(server.port, Path(file.name), max(connections), WARM_UP_SECONDS)
         measured = tuple(measure(server, Path(file.name), count, seconds) for count in connections)
         loaded = memory_bytes(server.pid)
         verify(server, contender, requests, expected)
-    return Visit(prepared.subject.name, workers, contender.name, server.ready_seconds, idle, loaded, measured)
+        if contender.logs_requests:
+            answers = warm_up.requests + sum(each.load.requests for each in measured)
+            verify_log(server.log, contender.path, answers)
+    return Visit(prepared.subject.name, workers, contender.name, server.ready_seconds, idle, loaded, measured, products)
+
+
+def time_products(python: Path, prepared: Prepared, processes: int) -> dict[int, float]:
+    """Return seconds a row of a process, by rows in a run, while so many processes compute at a time."""
+    command = [str(python), "-m", "benchmarks.serving.products", str(prepared.products.absolute())]
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(processes)]  # noqa: S603 - our own
+    found = [json.loads(process.communicate()[0]) for process in running]
+    return {int(rows): mean(one[rows] for one in found) for rows in found[0]}
 
 
 def measure(server: Server, requests: Path, connections: int, seconds: int) -> Measured:
@@ -94,6 +119,26 @@ def verify(server: Server, contender: Contender, requests: Sequence[Request], ex
     for number, (found, wanted) in enumerate(zip(answers, expected, strict=True)):
         if not same(found, wanted):
             raise NotRun(f"row {number}: expected {wanted[:3]} …, found {found[:3]} …")
+
+
+def verify_log(log: Path, path: str, answers: int) -> None:
+    """Wait until the log is complete; raise NotRun unless it has a whole line for each of so many answers."""
+    size = -1
+    while size < (size := log.stat().st_size):
+        sleep(SECONDS_OF_SILENCE)
+    with log.open("rb") as lines:
+        found = sum(_path(line) == path for line in lines)
+    if found < answers:
+        raise NotRun(f"its log has {found} requests, of {answers} that were answered")
+
+
+def _path(line: bytes) -> str | None:
+    """Return the path of a log line about a request."""
+    try:
+        path: str | None = json.loads(line).get("path")
+    except ValueError:
+        return None
+    return path
 
 
 def same(found: Sequence[float], expected: Sequence[float]) -> bool:

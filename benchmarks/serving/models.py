@@ -7,6 +7,7 @@ process that measures.
 import json
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.sampling.models import write_products
+from benchmarks.serving.products import ONCE_A_ROW, ONCE_A_SAMPLE
 from benchmarks.serving.subjects import CLASSES, PASSES, ROWS, SUBJECTS, Subject
 from service.engine.masks import draw_masks
 from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest
@@ -44,6 +47,11 @@ def main(folder: Path) -> None:
             "uncertainty": sampled(published, manifest, rows).tolist(),
         }
         (folder / subject.name / "rows.json").write_text(json.dumps(answers))
+        products = folder / subject.name / "products"
+        products.mkdir()
+        layers = list(pairwise((subject.features, *subject.hidden, CLASSES)))
+        write_products(products / ONCE_A_ROW, layers[:1])
+        write_products(products / ONCE_A_SAMPLE, layers[1:])
 
 
 def mlp(subject: Subject) -> nn.Sequential:

@@ -21,7 +21,8 @@ class Plan(NamedTuple):
             for workers in self.workers:
                 for repeat in range(self.repeats):
                     for contender in contenders[:: -1 if repeat % 2 else 1]:
-                        yield model, workers, contender
+                        if workers == 1 or not contender.one_worker:
+                            yield model, workers, contender
 
     def counts(self, workers: int) -> list[int]:
         """Return all numbers of connections for the first number of workers, for others the highest."""

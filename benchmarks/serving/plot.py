@@ -11,14 +11,14 @@ from benchmarks.serving.figures import Table
 from benchmarks.serving.report import Rows, select
 from benchmarks.serving.subjects import SUBJECTS
 
-OURS, OTHERS = "tab:orange", "tab:blue"
+OURS, BASELINE, OTHERS = "tab:orange", "tab:gray", "tab:blue"
 
 
 def draw(found: Table, file: Path) -> None:
     """Draw a row of panels a model: requests a second, and latency, by connections; with the fewest workers."""
     models = list(dict.fromkeys(model for model, _, _ in found))
     mpl.rcParams["svg.hashsalt"] = "serving"
-    figure = Figure(figsize=(14, 5 * len(models)), layout="constrained")
+    figure = Figure(figsize=(14, 6.5 * len(models)), layout="constrained")
     panels = figure.subplots(len(models), 2, squeeze=False)
     for model, (left, right) in zip(models, panels, strict=True):
         rows = select(found, model, min(workers for other, workers, _ in found if other == model))
@@ -55,4 +55,6 @@ def draw_latencies(panel: Axes, title: str, rows: Rows) -> None:
 
 
 def _colour(name: str) -> str:
+    if name.startswith("Dropserve at "):
+        return BASELINE
     return OURS if name.startswith("Dropserve") else OTHERS

@@ -2,29 +2,31 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from benchmarks.machine import conditions
-from benchmarks.serving.environments import packages
+from benchmarks.serving.environments import of_peer, of_tree
 from benchmarks.serving.figures import Key, Table
 from benchmarks.serving.goals import Goal
 from benchmarks.serving.load import wrk
 from benchmarks.serving.measuring import Visit
 from benchmarks.serving.plan import Plan
+from benchmarks.serving.servers import ROOT
 from service import __version__
 
 LIBRARIES = ("httptools", "msgspec", "numpy", "onnxruntime", "orjson", "uvicorn", "uvloop")
 
 
-def describe(plan: Plan, peers: Sequence[str]) -> dict[str, Any]:
+def describe(plan: Plan, peers: Sequence[str], commit: str) -> dict[str, Any]:
     """Return the plan and its conditions."""
+    pinned = of_tree(ROOT).constraints.splitlines()
     return {
         **conditions("benchmarks.serving"),
         "plan": plan._asdict(),
         "load": generator(),
-        "dropserve": [f"dropserve=={__version__}", *(f"{name}=={version(name)}" for name in LIBRARIES)],
-        "peers": {peer: packages(peer) for peer in peers},
+        "dropserve": [f"dropserve=={__version__}", *(line for line in pinned if line.partition("==")[0] in LIBRARIES)],
+        "baseline": commit,
+        "peers": {peer: of_peer(peer).packages for peer in peers},
     }
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.table import Table as Drawn
 
-from benchmarks.serving.contenders import CONTENDERS, NAIVE
+from benchmarks.serving.contenders import PREDICT, UNCERTAINTY
 from benchmarks.serving.figures import Figures, Line, Table
-from benchmarks.serving.goals import Goal
-from benchmarks.serving.subjects import SUBJECTS
+from benchmarks.serving.goals import MODEL, Goal
+from benchmarks.serving.subjects import PRODUCTS, SUBJECTS
 
 Rows = dict[str, Figures]
 QUIET = 0.2
@@ -17,35 +17,38 @@ QUIET = 0.2
 
 
 def tables(found: Table) -> Iterable[Drawn]:
-    """Yield for each model speed and cost with the fewest workers, then the effect of more workers."""
+    """Yield for each model speed, cost and sampling with the fewest workers, then the effect of more workers."""
     for model in dict.fromkeys(model for model, _, _ in found):
         counts = sorted({workers for other, workers, _ in found if other == model})
         first = select(found, model, counts[0])
         yield speed(f"{SUBJECTS[model]}, {_workers(counts[0])}", first)
         yield cost(f"{SUBJECTS[model]}, {_workers(counts[0])}", first)
+        if UNCERTAINTY in first:
+            yield sampling(f"{SUBJECTS[model]}, {_workers(counts[0])}", first[UNCERTAINTY])
         for workers in counts[1:]:
             yield scaling(f"{SUBJECTS[model]}, {_workers(workers)}", select(found, model, workers), first)
 
 
 def select(found: Table, model: str, workers: int) -> Rows:
-    """Return figures by contender, in their order."""
-    order = ((one.name, found.get((model, workers, one.name))) for one in CONTENDERS)
-    return {name: figures for name, figures in order if figures}
+    """Return figures by contender."""
+    return {
+        name: figures for (of, with_workers, name), figures in found.items() if (of, with_workers) == (model, workers)
+    }
 
 
 def speed(title: str, rows: Rows) -> Drawn:
     """Return requests a second and latency at each number of connections."""
     counts = sorted({count for figures in rows.values() for count in figures.at})
-    columns = [f"{count}: {what}" for count in counts for what in ("req/s", "×", "p50 ms", "p99 ms")]
-    drawn = _table(f"{title}; at each number of connections, × is times {NAIVE}", columns)
+    columns = [f"{count}: {what}" for count in counts for what in ("req/s", "÷", "p50 ms", "p99 ms")]
+    drawn = _table(f"{title}; at each number of connections, ÷ is {PREDICT} over this one", columns)
     for name, figures in rows.items():
-        cells = (cell for count in counts for cell in _speed(figures.at[count], rows.get(NAIVE), count))
+        cells = (cell for count in counts for cell in _speed(figures.at[count], rows.get(PREDICT), count))
         drawn.add_row(name + _failures(figures), *cells)
     return drawn
 
 
-def _speed(line: Line, naive: Figures | None, count: int) -> tuple[str, str, str, str]:
-    times = f"{line.per_second / naive.at[count].per_second:.2f}" if naive else ""
+def _speed(line: Line, predict: Figures | None, count: int) -> tuple[str, str, str, str]:
+    times = f"{predict.at[count].per_second / line.per_second:.2f}" if predict else ""
     return f"{line.per_second:.0f}", times, f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}"
 
 
@@ -67,23 +70,39 @@ def cost(title: str, rows: Rows) -> Drawn:
     return drawn
 
 
+def sampling(title: str, sampled: Figures) -> Drawn:
+    """Return the time of the matrix products of a row's samples beside that of the service."""
+    most = max(sampled.at)
+    drawn = _table(f"{title}; µs a row of the {PRODUCTS}", (f"{rows} in a run" for rows in sampled.products_us))
+    drawn.add_column(f"{UNCERTAINTY}, {most} connections", justify="right")
+    times = (*sampled.products_us.values(), 1e6 / sampled.at[most].per_second)
+    drawn.add_row("", *(f"{time:.0f}" for time in times))
+    return drawn
+
+
 def scaling(title: str, rows: Rows, first: Rows) -> Drawn:
     """Return more workers beside the fewest, at the same connections."""
     most = max(count for figures in rows.values() for count in figures.at)
-    columns = ("req/s", "× fewest workers", "p50 ms", "p99 ms", "CPU µs a request", "idle MB", "start s")
-    drawn = _table(f"{title}; {most} connections", columns)
+    speeds = ("req/s", "× fewest workers", "req/CPU s", "× fewest workers")
+    drawn = _table(f"{title}; {most} connections", (*speeds, "p50 ms", "p99 ms", "idle MB", "start s"))
     for name, figures in rows.items():
-        line, before = figures.at[most], first.get(name)
-        times = f"{line.per_second / before.at[most].per_second:.2f}" if before else ""
-        costs = (f"{line.cpu_us:.0f}", f"{figures.idle_mb:.0f}", f"{figures.ready_seconds:.2f}")
-        cells = (f"{line.per_second:.0f}", times, f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}")
-        drawn.add_row(name + _failures(figures), *cells, *costs)
+        line, before = figures.at[most], first[name].at[most] if name in first else None
+        cells = (
+            *(f"{line.per_second:.0f}", _times(line.per_second, before and before.per_second)),
+            *(f"{line.per_cpu_second:.0f}", _times(line.per_cpu_second, before and before.per_cpu_second)),
+            *(f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}", f"{figures.idle_mb:.0f}", f"{figures.ready_seconds:.2f}"),
+        )
+        drawn.add_row(name + _failures(figures), *cells)
     return drawn
+
+
+def _times(value: float, before: float | None) -> str:
+    return f"{value / before:.2f}" if before else ""
 
 
 def goal_table(goals: Iterable[Goal]) -> Drawn:
     """Return each goal, its measurement, and whether it is met."""
-    drawn = _table("Goals of Dropserve's /predict, small model", ("goal", "measured", ""))
+    drawn = _table(f"Goals of Dropserve, {SUBJECTS[MODEL]}", ("goal", "measured", ""))
     words = {None: "not measured", True: "met", False: "not met"}
     for goal in goals:
         measured = "" if goal.measured is None else f"{goal.measured:.2f}"

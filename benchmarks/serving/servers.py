@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import NamedTuple
 
-from benchmarks.serving.contenders import Contender, Request
+from benchmarks.serving.contenders import BASELINE, OURS, Contender, Request
 from benchmarks.serving.failures import NotRun
 from benchmarks.serving.processes import descendants, is_running
 from benchmarks.serving.subjects import Prepared
@@ -25,6 +25,17 @@ SECONDS_TO_STOP = 8
 SECONDS_BETWEEN_PROBES = 0.01
 
 
+class Installed(NamedTuple):
+    """What a server runs on."""
+
+    python: Path
+    """The interpreter of its environment."""
+    root: Path
+    """The tree that it imports from."""
+    subjects: Path
+    """The folder of the networks that this tree published."""
+
+
 class Server(NamedTuple):
     """A running server."""
 
@@ -32,6 +43,8 @@ class Server(NamedTuple):
     port: int
     ready_seconds: float
     """Seconds from its start to its first answer."""
+    log: Path
+    """The file of what it prints."""
 
     def ask(self, path: str, request: Request) -> bytes:
         """Return a reply's body. Raises NotRun on any status but 200, OSError or HTTPException without a reply."""
@@ -39,23 +52,28 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(contender: Contender, python: Path, prepared: Prepared, workers: int) -> Iterator[Server]:
+def serving(contender: Contender, installed: Installed, prepared: Prepared, workers: int) -> Iterator[Server]:
     """Run a contender's server; raise NotRun if it does not answer."""
     port, request = free_port(), contender.encode(prepared.rows[0])
     variables = {
+        "PYTHONPATH": str(installed.root.absolute()),
         "BENCHMARK_MODEL": str(prepared.graph.absolute()),
         "BENCHMARK_PORT": str(port),
         "BENCHMARK_WORKERS": str(workers),
     }
-    peer = [str(python), "-m", f"benchmarks.serving.peers.{contender.peer}.server"]
-    command = peer if contender.peer else dropserve(prepared.models, port, workers)
-    with started(command, variables, port, contender.path, request) as server:
-        yield server
+    if contender.server in (OURS, BASELINE):
+        command = dropserve(prepared.models, port, workers, installed.python)
+    else:
+        command = [str(installed.python), "-m", f"benchmarks.serving.peers.{contender.server}.server"]
+    with tempfile.TemporaryDirectory(prefix="settings-") as folder:
+        variables |= contender.settings(Path(folder))
+        with started(command, variables, port, contender.path, request) as server:
+            yield server
 
 
-def dropserve(models: Path, port: int, workers: int = 1) -> list[str]:
+def dropserve(models: Path, port: int, workers: int = 1, python: Path = Path(sys.executable)) -> list[str]:
     """Return the command that serves these models; peers are configured by their environment."""
-    serve = [sys.executable, "-m", "service", "serve", "--models", str(models.absolute())]
+    serve = [str(python), "-m", "service", "serve", "--models", str(models.absolute())]
     return [*serve, "--host", HOST, "--port", str(port), "--workers", str(workers)]
 
 
@@ -73,7 +91,7 @@ def started(
             )
         try:
             wait(process, port, path, request, log)
-            yield Server(process.pid, port, perf_counter() - start)
+            yield Server(process.pid, port, perf_counter() - start, log)
         finally:
             stop(process)
 

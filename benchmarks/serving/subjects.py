@@ -2,14 +2,20 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.serving.commands import run
+
 CLASSES = 10
 ROWS = 64
 PASSES = 100
+PRODUCTS = (
+    f"matrix products of a row's {PASSES} samples: the first layer once a row, each later layer as one product over "
+    "all rows and samples, by onnxruntime with one thread"
+)
+"""The bound of the time of sampling, which `benchmarks.serving.products` measures."""
 
 
 class Subject(NamedTuple):
@@ -40,16 +46,20 @@ class Prepared(NamedTuple):
     rows: Rows
     answers: dict[str, Rows]
     """Probabilities by kind: `predict`, `uncertainty`."""
+    products: Path
+    """The folder of the graphs that `benchmarks.serving.products` times."""
 
 
-def make(folder: Path) -> None:
-    """Make all subjects, in a process of its own."""
+def make(folder: Path, root: Path) -> None:
+    """Make all subjects with the code of this tree, in a process of its own; raise NotRun if it fails."""
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "benchmarks.serving.models", str(folder)], check=True)  # noqa: S603 - our own
+    command = [sys.executable, "-m", "benchmarks.serving.models", str(folder.absolute())]
+    run(f"the models of {root.name}", *command, folder=root, variables={"PYTHONPATH": str(root.absolute())})
 
 
 def read(folder: Path, name: str) -> Prepared:
     """Return what `make` wrote to the folder."""
     answers = json.loads((folder / name / "rows.json").read_text())
-    models = folder / name / "models"
-    return Prepared(SUBJECTS[name], models, models / "mlp" / "1" / "predict.onnx", answers.pop("rows"), answers)
+    models, products = folder / name / "models", folder / name / "products"
+    graph = models / "mlp" / "1" / "predict.onnx"
+    return Prepared(SUBJECTS[name], models, graph, answers.pop("rows"), answers, products)

@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.serving.contenders import NAIVE
+from benchmarks.serving.contenders import PREDICT, UNCERTAINTY
+from benchmarks.serving.subjects import PRODUCTS
 
 HERE = Path(__file__).parents[2] / "docs"
 BUILD = HERE.parent / "build"
@@ -63,7 +64,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def serving(found: dict[str, Any]) -> Iterable[str]:
-    """Yield speed by connections, cost, the effect of a second worker, and the goals."""
+    """Yield for each model speed by connections, cost, sampling and the effect of a second worker; then the goals."""
     if found["medians"]:
         yield disturbance(found)
     for model, layers in MODELS.items():
@@ -71,6 +72,9 @@ def serving(found: dict[str, Any]) -> Iterable[str]:
         if first:
             yield f"**{layers}, one worker**"
             yield _speed(first)
+        if UNCERTAINTY in first:
+            yield f"µs a row of the {PRODUCTS}, beside the whole request at the most connections:"
+            yield _products(first[UNCERTAINTY])
         second = [line for line in found["medians"] if (line["model"], line["workers"]) == (model, 2)]
         if second:
             yield f"**{layers}, two workers**, at the most connections"
@@ -101,32 +105,49 @@ def disturbance(found: dict[str, Any]) -> str:
 
 def _speed(lines: dict[str, dict[str, Any]]) -> str:
     counts = list(next(iter(lines.values()))["at"])
-    columns = ["", *(f"{count}: {what}" for count in counts for what in ("req/s", "p50 ms", "p99 ms"))]
-    most = counts[-1]
-    naive = lines[NAIVE]["at"][most]["per_second"] if NAIVE in lines else None
+    measures = ("req/s", "÷", "p50 ms", "p99 ms")
     rows = []
     for name, line in lines.items():
         cells = [
             cell
             for count in counts
             for at in [line["at"][count]]
-            for cell in (f"{at['per_second']:.0f}", f"{at['p50_ms']:.2f}", f"{at['p99_ms']:.2f}")
+            for cell in (
+                f"{at['per_second']:.0f}",
+                _share(lines[PREDICT]["at"][count]["per_second"], at["per_second"]),
+                f"{at['p50_ms']:.2f}",
+                f"{at['p99_ms']:.2f}",
+            )
         ]
-        at = line["at"][most]
-        times = f"{at['per_second'] / naive:.2f}" if naive else ""
-        costs = (f"{at['cpu_us']:.0f}", f"{line['idle_mb']:.0f}", f"{line['ready_seconds']:.2f}")
-        rows.append((name, *cells, times, *costs))
-    return table([*columns, f"× {NAIVE}", "CPU µs/request", "idle MB", "start s"], rows)
+        costs = (f"{line['at'][counts[-1]]['cpu_us']:.0f}", f"{line['idle_mb']:.0f}", f"{line['ready_seconds']:.2f}")
+        rows.append((name, *cells, *costs))
+    speeds = (f"{count}: {measure}" for count in counts for measure in measures)
+    return table(["", *speeds, "CPU µs/request", "idle MB", "start s"], rows)
+
+
+def _products(line: dict[str, Any]) -> str:
+    *_, at = line["at"].values()
+    times = [*line["products_us"].values(), 1e6 / at["per_second"]]
+    columns = [f"{rows} rows in a run" for rows in line["products_us"]]
+    return table(["", *columns, UNCERTAINTY], [("µs", *(f"{time:.0f}" for time in times))])
 
 
 def _scaling(lines: Sequence[dict[str, Any]], first: dict[str, dict[str, Any]]) -> str:
     rows = []
     for line in lines:
         (most, at), *_ = reversed(line["at"].items())
-        before = first[line["contender"]]["at"][most]["per_second"] if line["contender"] in first else None
-        times = f"{at['per_second'] / before:.2f}" if before else ""
-        rows.append((line["contender"], f"{at['per_second']:.0f}", times, f"{at['p50_ms']:.2f}", f"{at['p99_ms']:.2f}"))
-    return table(["", "req/s", "× one worker", "p50 ms", "p99 ms"], rows)
+        before = first.get(line["contender"], {"at": {}})["at"].get(most)
+        cells = (
+            *(f"{at['per_second']:.0f}", _share(at["per_second"], before and before["per_second"])),
+            *(f"{1e6 / at['cpu_us']:.0f}", _share(before and before["cpu_us"], at["cpu_us"])),
+            *(f"{at['p50_ms']:.2f}", f"{at['p99_ms']:.2f}"),
+        )
+        rows.append((line["contender"], *cells))
+    return table(["", "req/s", "× one worker", "req/CPU s", "× one worker", "p50 ms", "p99 ms"], rows)
+
+
+def _share(one: float | None, other: float | None) -> str:
+    return f"{one / other:.2f}" if one and other else ""
 
 
 def _named(one: dict[str, Any]) -> str:
