@@ -75,14 +75,22 @@ class Part:
 
 def join(parts: Sequence[Part], deterministic: Prediction) -> Sampled:
     """Return the joined parts, in the order of the rows."""
+    passes: list[int] = []
+    stopped: list[str] = []
+    values: list[Float64] = []
+    for part in parts:
+        passes += [part.passes] * len(part.rows)
+        stopped += [part.stopped] * len(part.rows)
+        if part.values is not None:
+            values += [part.values[:, i] for i in range(len(part.rows))]
     uncertainties: list[Any] = [part.uncertainty for part in parts]
     joined = Sampled(
         uncertainty=join_rows(uncertainties),
         deterministic=deterministic,
-        passes=np.array([part.passes for part in parts for _ in part.rows]),
-        stopped=tuple(part.stopped for part in parts for _ in part.rows),
+        passes=np.array(passes),
+        stopped=tuple(stopped),
         quantiles=np.concatenate([part.quantiles for part in parts]) if len(parts) > 1 else parts[0].quantiles,
-        values=tuple(part.values[:, i] for part in parts if part.values is not None for i in range(len(part.rows))),
+        values=tuple(values),
     )
     return joined if len(parts) == 1 else _sort(joined, np.concatenate([part.rows for part in parts]))
 

@@ -4,8 +4,6 @@ Cuts depend on the graph's computation and never on a measured time, so that the
 operators round differently for one row than for many.
 """
 
-from collections.abc import Iterator
-
 from service.engine.masks import DETERMINISTIC, PASSES_PER_BLOCK
 from service.model.manifest import Manifest, Work
 
@@ -16,9 +14,9 @@ BYTES_PER_RUN = 2**26
 """Bytes of a run's intermediate results, which bound its memory, and again take a few milliseconds."""
 VALUES_PER_PART = 2**18
 """Passes × rows × outputs that are drawn before they are summarised."""
-VALUES_PER_SUMMARY = 2**14
-"""Passes × rows × outputs that are summarised at a time: 128 kB fit into the processor's cache, while the allocation of
-larger arrays took longer than the computation."""
+VALUES_PER_SUMMARY = 2**15
+"""Passes × rows × outputs that are summarised at a time: arrays of 256 kB, which fit into the processor's cache. Fewer
+values mean more calls of numpy, and more than these gained nothing."""
 MAX_ROW_PASSES_PER_RUN = 2048
 
 
@@ -43,22 +41,25 @@ def rows_per_summary(passes: int, manifest: Manifest) -> int:
     return max(1, VALUES_PER_SUMMARY // (passes * manifest.output.shape[0]))
 
 
-def cut_rows(rows: int, longest: int) -> Iterator[slice]:
-    """Yield slices of at most `longest` rows."""
-    for first in range(0, rows, longest):
-        yield slice(first, min(first + longest, rows))
+def cut_rows(rows: int, longest: int) -> list[slice]:
+    """Return slices of at most `longest` rows."""
+    if rows <= longest:
+        return [slice(0, rows)]
+    return [slice(first, min(first + longest, rows)) for first in range(0, rows, longest)]
 
 
-def cut_passes(start: int, stop: int, longest: int, block: int) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of runs of passes, none across two blocks of masks.
+def cut_passes(start: int, stop: int, longest: int, block: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of runs of passes, none across two blocks of masks.
 
     DETERMINISTIC joins the first run if it fits.
     """
+    runs = []
     if start == DETERMINISTIC and longest < 2:
-        yield DETERMINISTIC, 0
+        runs.append((DETERMINISTIC, 0))
         start = 0
     while start < stop:
         first = max(start, 0)
         end = min(stop, start + max(1, longest), first - first % block + block)
-        yield start, end
+        runs.append((start, end))
         start = end
+    return runs

@@ -5,7 +5,7 @@ engine, and the cuts into runs change no answer.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,10 @@ class Engine:
         self._sample = sample
         self._masks = masks
         self._mask_names = [f"mask_{i}" for i in range(len(manifest.sites))]
+        self._passes_per_block = passes_per_block(manifest.sites)
+        self._sampled_temperature = manifest.sampled_temperature or manifest.temperature
+        self._answered = slice(0, manifest.answers)
+        """The outputs without learned noise."""
 
     @cached_property
     def key(self) -> ModelKey:
@@ -75,7 +79,7 @@ class Engine:
         for some in cut_rows(rows, self.row_passes_per_run):
             job.pause(self.learned.row_cost.seconds(rows - some.start))
             numbers = range(some.start, some.stop)
-            raw = _run(self._predict.run, take(inputs, some), numbers, rows_axis=0)
+            raw = _run(self._predict.run, take(inputs, some), {}, numbers, rows_axis=0)
             parts.append(self._values(raw, self.manifest.temperature, numbers))
             job.watch.lap("run")
         return self._prediction(_concatenate(parts))
@@ -88,13 +92,15 @@ class Engine:
         job = job or Job()
         rows, deterministic = count_rows(inputs), self._gives_prediction(sampling)
         apart = 0.0 if deterministic else self.learned.row_cost.seconds(rows)
-        pieces = self._cut_pieces(rows, sampling)
+        first_look = self._first_look_seconds(sampling, rows)
+        pieces = self._cut_pieces(rows, sampling, first_look)
         results: Sequence[RowsDone | None] | None = None
         if len(pieces) > 1:
-            seconds = apart + self._first_look_seconds(sampling, rows)
-            results = job.distribute(seconds, lambda: self._row_pieces(inputs, pieces, sampling, deterministic))
+            results = job.distribute(
+                apart + first_look, lambda: self._row_pieces(inputs, pieces, sampling, deterministic)
+            )
         else:
-            job.pause(apart + self._first_look_seconds(sampling, rows))
+            job.pause(apart + first_look)
         done: list[RowsDone] = []
         for some, result in zip(pieces, results or [None] * len(pieces), strict=True):
             rest = apart + self._first_look_seconds(sampling, rows - some.stop)
@@ -111,7 +117,7 @@ class Engine:
         apart = 0.0 if self._gives_prediction(sampling) else self.learned.row_cost.seconds(rows)
         first_look = self._first_look_seconds(sampling, rows)
         further = self.learned.row_pass_cost.seconds(rows * sampling.passes) - first_look
-        return Estimate(apart + first_look, len(self._cut_pieces(rows, sampling)) > 1, further)
+        return Estimate(apart + first_look, len(self._cut_pieces(rows, sampling, first_look)) > 1, further)
 
     def batch_cost(self, rows: int, sampling: Sampling | None, max_seconds: float = BATCHED_SECONDS) -> Cost | None:
         """Return the cost of a row with all passes.
@@ -142,7 +148,7 @@ class Engine:
         The standard deviations of learned noise follow the values, as in the graph. Raises InvalidInput for a row
         without finite values, by its number in `rows`.
         """
-        return self._values(raw, self.manifest.sampled_temperature or self.manifest.temperature, rows)
+        return self._values(raw, self._sampled_temperature, rows)
 
     def summarise(self, values: Float64) -> Uncertainty:
         """Summarise the passes' values (passes, rows, outputs) for each row."""
@@ -155,19 +161,21 @@ class Engine:
     def deterministic_pass(self, inputs: Inputs, passes: int) -> Prediction:
         """Return the answer of the deterministic pass, which keeps all units, drawn together with `passes` others."""
         raw = self._draw_apart(inputs, Sampling(passes, seed=0), DETERMINISTIC, passes)
-        return self._prediction(self._values(raw[0], self.manifest.temperature, range(count_rows(inputs))))
+        predicted, _ = self._split_values(raw, range(count_rows(inputs)), deterministic=True)
+        return self._prediction(_concatenate(predicted))
 
     def _first_look_seconds(self, sampling: Sampling, rows: int) -> float:
-        return self.learned.row_pass_cost.seconds(rows * next(sampling.looks()))
+        return self.learned.row_pass_cost.seconds(rows * sampling.first_look)
 
     def _rows_per_part(self, sampling: Sampling) -> int:
         return rows_per_part(sampling.passes, self.manifest, self.row_passes_per_run)
 
-    def _cut_pieces(self, rows: int, sampling: Sampling) -> list[slice]:
+    def _cut_pieces(self, rows: int, sampling: Sampling, seconds: float) -> list[slice]:
         """Return the pieces that may be distributed, only one if the work is too short or has too few rows."""
-        seconds = self._first_look_seconds(sampling, rows)
-        pieces = list(cut_rows(rows, cut_evenly(rows, self._rows_per_part(sampling), seconds)))
-        return pieces if seconds >= DISTRIBUTED_SECONDS and len(pieces) >= FEWEST_ROW_PIECES else [slice(0, rows)]
+        if seconds < DISTRIBUTED_SECONDS:
+            return [slice(0, rows)]
+        pieces = cut_rows(rows, cut_evenly(rows, self._rows_per_part(sampling), seconds))
+        return pieces if len(pieces) >= FEWEST_ROW_PIECES else [slice(0, rows)]
 
     def _row_pieces(
         self, inputs: Inputs, rows: Sequence[slice], sampling: Sampling, deterministic: bool
@@ -199,29 +207,27 @@ class Engine:
         self, inputs: Inputs, rows: Rows, sampling: Sampling, deterministic: bool, job: Job, rest: float
     ) -> RowsDone:
         """Return the samples of these rows in parts of equal passes, and the deterministic pass if requested."""
-        first_look = next(sampling.looks())
-        start, predicted = DETERMINISTIC if deterministic else 0, []
-        raw = self._draw(take(inputs, rows), rows, sampling, start, first_look, job, rest)
-        if deterministic:
-            predicted, raw = [self._values(raw[0], self.manifest.temperature, rows)], raw[1:]
+        start = DETERMINISTIC if deterministic else 0
+        raw = self._draw(take(inputs, rows), rows, sampling, start, sampling.first_look, job, rest)
         if sampling.stop:
-            return RowsDone(predicted, self._sample_until_settled(inputs, rows, raw, sampling, job, rest))
-        parts = []
-        for some in cut_rows(len(rows), rows_per_summary(sampling.passes, self.manifest)):
-            values = self.sampled_values(raw[:, some], rows[some])
-            parts.append(self._part(rows[some], values, sampling, "max"))
+            predicted, drawn = self._split_values(raw, rows, deterministic)
+            return RowsDone(predicted, self._sample_until_settled(inputs, rows, drawn, sampling, job, rest))
+        done = RowsDone([], [])
+        for some in cut_rows(len(rows), rows_per_summary(len(raw), self.manifest)):
+            predicted, drawn = self._split_values(raw[:, some], rows[some], deterministic)
+            done.deterministic.extend(predicted)
+            done.parts.append(self._part(rows[some], drawn, sampling, "max"))
         job.watch.lap("summarise")
-        return RowsDone(predicted, parts)
+        return done
 
     def _sample_until_settled(
-        self, inputs: Inputs, rows: Rows, raw: Array, sampling: Sampling, job: Job, rest: float
+        self, inputs: Inputs, rows: Rows, drawn: Float64, sampling: Sampling, job: Job, rest: float
     ) -> list[Part]:
-        """Sample until each row's stop rule holds; `raw` has the passes up to the first check."""
+        """Sample until each row's stop rule holds; `drawn` has the passes before the first check."""
         parts: list[Part] = []
-        drawn = self.sampled_values(raw, rows)  # (passes, rows, outputs)
         looks = sampling.looks()
         next(looks)
-        while True:
+        while True:  # drawn: (passes, rows, outputs)
             stopped = sampling.stops(self._answers(drawn))
             for reason in np.unique(stopped[stopped != ""]):
                 here = stopped == reason
@@ -244,7 +250,7 @@ class Engine:
         `start` may be DETERMINISTIC. Raises InvalidInput that names the first row without an answer by `rows`.
         """
         sites = sampling.sites(self.manifest)
-        runs = list(cut_passes(start, stop, self.row_passes_per_run // len(rows), passes_per_block(sites)))
+        runs = cut_passes(start, stop, self.row_passes_per_run // len(rows), self._passes_per_block)
         seconds = self.learned.row_pass_cost.seconds(len(rows) * (stop - start))
         groups, results = [runs], None
         if seconds >= DISTRIBUTED_SECONDS and len(runs) > 1:
@@ -260,7 +266,8 @@ class Engine:
                 continue
             for first, last in group:
                 masks = sampling.ablate(self._masks.masks(sampling.seed, sites, first, last))
-                samples.append(self._run_masked(inputs, masks, rows))
+                feeds = dict(zip(self._mask_names, masks, strict=True))
+                samples.append(_run(self._sample.run, inputs, feeds, rows, rows_axis=1))
                 job.watch.lap("run")
                 job.pause(self.learned.row_pass_cost.seconds(len(rows) * (stop - last)) + rest)
         return _concatenate(samples)
@@ -283,9 +290,17 @@ class Engine:
 
     def _answers(self, values: Float64) -> Float64:
         """Return values (…, outputs) without learned noise."""
-        return values[..., : self.manifest.answers]
+        return values[..., self._answered]
 
-    def _values(self, raw: Array, temperature: float, rows: Rows | range | None) -> Float64:
+    def _split_values(self, raw: Array, rows: Rows | range, deterministic: bool) -> tuple[list[Float64], Float64]:
+        """Return the values of the deterministic pass, if it is the first, and of the others. Raises InvalidInput."""
+        if not deterministic:
+            return [], self.sampled_values(raw, rows)
+        temperature = _temperature_of_passes(self.manifest.temperature, self._sampled_temperature, len(raw))
+        values = self._values(raw, temperature, rows)
+        return [values[0].copy()], values[1:]  # a view of one pass would keep the others in memory
+
+    def _values(self, raw: Array, temperature: float | Float64, rows: Rows | range | None) -> Float64:
         """Return the values of raw outputs (…, rows, outputs). Raises InvalidInput for a row without finite ones."""
         if not np.isfinite(raw).all():
             row = int(np.argwhere(~np.isfinite(raw))[0, -2])
@@ -297,23 +312,29 @@ class Engine:
             values[..., self.manifest.answers :] *= noise.scale
         return values
 
-    def _run_masked(self, inputs: Inputs, masks: Sequence[Array], rows: Rows | range) -> Array:
-        of_sites = dict(zip(self._mask_names, masks, strict=True))
-        return _run(lambda some: self._sample.run({**some, **of_sites}), inputs, rows, rows_axis=1)
 
-
-def _run(run: Callable[[Inputs], Array], inputs: Inputs, rows: Rows | range, rows_axis: int) -> Array:
+def _run(run: Callable[[Inputs], Array], inputs: Inputs, masks: Inputs, rows: Rows | range, rows_axis: int) -> Array:
     """Return the graph's output. Raises InvalidInput that names the first row that the graph does not accept.
 
     Failed rows are run again by halves, so that the invalid one is found in few runs.
     """
     try:
-        return run(inputs)
+        return run({**inputs, **masks})
     except InvalidInput as error:
         if len(rows) == 1:
             raise _refuse_row(int(rows[0]), error.message.removeprefix("inputs: ")) from None
     halves = cut_rows(len(rows), -(-len(rows) // 2))
-    return np.concatenate([_run(run, take(inputs, some), rows[some], rows_axis) for some in halves], axis=rows_axis)
+    parts = [_run(run, take(inputs, some), masks, rows[some], rows_axis) for some in halves]
+    return np.concatenate(parts, axis=rows_axis)
+
+
+@lru_cache(maxsize=16)
+def _temperature_of_passes(deterministic: float, sampled: float, passes: int) -> Float64:
+    """Return the temperature of each pass, the deterministic one first: (passes, 1, 1), read-only."""
+    temperature = np.full((passes, 1, 1), sampled)
+    temperature[0] = deterministic
+    temperature.flags.writeable = False
+    return temperature
 
 
 def _refuse_row(row: int, reason: str) -> InvalidInput:

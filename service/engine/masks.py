@@ -86,7 +86,7 @@ def _octet_table(p: float) -> NDArray[np.void]:
 
 def passes_per_block(sites: Sequence[DropoutSite]) -> int:
     """Return the number of passes of a cached block: a power of two, by the sites' largest mask."""
-    largest = max(4 * math.prod(site.shape) for site in sites)
+    largest = 4 * max([math.prod(site.shape) for site in sites])
     fitting = max(1, BLOCK_BYTES // largest)
     return min(PASSES_PER_BLOCK, 1 << (fitting.bit_length() - 1))
 

@@ -59,6 +59,11 @@ class Sampling:
     keep_samples: bool = False
     """Whether to return all samples."""
 
+    @property
+    def first_look(self) -> int:
+        """The number of passes before the first check of the stop rule; all of them without one."""
+        return min(FIRST_LOOK, self.passes) if self.stop else self.passes
+
     def looks(self) -> Iterator[int]:
         """Yield the numbers of passes after which to check the stop rule: 16, 32, 48, 72, … and the last."""
         look = FIRST_LOOK
