@@ -163,15 +163,16 @@ class Metrics:
                 _add(stages[stage], STAGE_SECONDS, spent, len(answered))
             for _, outcome in answered:
                 _add(rows, ROWS, outcome.rows)
-            if answered[0][1].predictive_entropy is not None:
-                self._count_answers((name, str(version)), answered)
+            sampled = [each for each in answered if each[1].predictive_entropy is not None]
+            if sampled:
+                self._count_answers((name, str(version)), sampled)
 
-    def _count_answers(self, model: Version, answered: Sequence[tuple[Record, Outcome]]) -> None:
-        """Count the answers with samples of one model."""
+    def _count_answers(self, model: Version, sampled: Sequence[tuple[Record, Outcome]]) -> None:
+        """Count the entropies, information and decisions of one model's answers."""
         entropy: list[Float64 | None] = []
         information: list[Float64 | None] = []
         accepted = referred = 0
-        for record, outcome in answered:
+        for record, outcome in sampled:
             if record.exploratory:
                 self.count(EXPLORATORY, model, outcome.rows)
                 continue

@@ -227,13 +227,13 @@ def test_requests_counted_together_are_counted_as_one_by_one() -> None:
 
 def _ended(number: int) -> Record:
     record = Record("POST", "/", {b"dropserve-exploratory": b"1"} if number % 7 == 3 else {})
-    record.route = "/predict" if number % 3 else "/uncertainty"
+    record.route = "/predict" if number % 3 == 1 else "/v2/infer"
     record.status = 422 if number % 5 == 0 else 200
     record.manifest = MANIFEST if number % 4 else None
     entropies = np.full(number % 3 + 1, number / 50)
     if record.status == 200:
         sampled = Outcome(len(entropies), 20, 1, entropies, entropies / 2, number % 2 or None)
-        record.outcome = sampled if record.route == "/uncertainty" else Outcome(number + 1)
+        record.outcome = sampled if number % 3 == 0 else Outcome(number + 1)
     return record
 
 
