@@ -7,7 +7,7 @@ from service.access.keys import Access, KeyScope, given_key
 from service.access.refusals import STATUS
 from service.errors import CallerGone
 from service.review.log import PredictionLog
-from service.telemetry.logs import REQUEST_ID, log_record
+from service.telemetry.logs import REQUEST_ID, log_records
 from service.telemetry.metrics import Metrics
 from service.telemetry.records import Record
 
@@ -63,9 +63,8 @@ class Admission:
     def end(self, records: Sequence[Record]) -> None:
         """End requests that were answered together: count them, and log, trace and store them as configured."""
         self._metrics.count_records(records)
-        for record in records:
-            if self._log_all or record.status >= 500:
-                log_record(record)
+        if logged := records if self._log_all else [record for record in records if record.status >= 500]:
+            log_records(logged)
         if self._traces:
             for record in records:
                 self._traces.record(record)

@@ -4,8 +4,9 @@ import logging
 import os
 import select
 from collections import deque
+from collections.abc import Iterator
 from threading import Condition, Thread
-from time import monotonic
+from time import monotonic, sleep
 
 import structlog
 
@@ -13,12 +14,14 @@ MAX_WAITING_BYTES = 2**20
 """Bytes of lines that may wait to be written; what does not fit is dropped and counted."""
 MAX_FLUSH_SECONDS = 1.0
 """Seconds that the end of the process waits for lines to be written."""
+PAUSE = 0.01
+"""Seconds between two writes, in which lines are queued without waking the thread."""
 
 log = structlog.get_logger(__name__)
 
 
 class LogWriter(logging.Handler):
-    """A handler whose `emit` formats and queues a line, which a thread writes to a file descriptor.
+    """A handler whose `emit` formats and queues lines, which a thread writes to a file descriptor.
 
     While the descriptor blocks (a pipe without a reader), lines are dropped once the queue is full. Where writing fails
     (a full disk, a lost terminal, a closed descriptor), each failed line is dropped. The thread uses the descriptor
@@ -31,15 +34,16 @@ class LogWriter(logging.Handler):
         self.dropped = 0
         """Number of lines that were not written."""
         self._descriptor = descriptor
-        self._lines: deque[bytes] = deque()
+        self._queue: deque[bytes] = deque()
+        """Lines, each element with one or more."""
         self._waiting_bytes = 0
-        """Bytes of the lines in the queue and of the one being written."""
+        """Bytes of the lines in the queue and of those being written."""
         self._reported = 0
         self._torn = False
         """Whether the last line is incomplete."""
         self._changed = Condition()
         self._ended = False
-        self._thread = Thread(target=self._write_lines, name="log-writer", daemon=True)
+        self._thread = Thread(target=self._write_queue, name="log-writer", daemon=True)
         self._thread.start()
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -48,23 +52,23 @@ class LogWriter(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a line, or drop it, without waiting."""
+        """Queue the lines of a record together, or drop them, without waiting."""
         try:
-            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+            lines = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         except Exception:  # noqa: BLE001 - a line that cannot be formatted must not stop its caller
             self.handleError(record)
             return
         with self._changed:
-            if self._waiting_bytes + len(line) > MAX_WAITING_BYTES:
-                self.dropped += 1
+            if self._waiting_bytes + len(lines) > MAX_WAITING_BYTES:
+                self.dropped += lines.count(b"\n")
                 return
-            self._lines.append(line)
-            self._waiting_bytes += len(line)
+            self._queue.append(lines)
+            self._waiting_bytes += len(lines)
             self._changed.notify_all()
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Drop a line that cannot be formatted; logging's own method would write to stderr and might block."""
-        self._drop()
+        self._drop(1)
 
     def flush(self) -> None:
         """Wait until all lines are written, but no longer than a second."""
@@ -80,42 +84,45 @@ class LogWriter(logging.Handler):
             self._changed.notify_all()
         super().close()
 
-    def _write_lines(self) -> None:
-        while (line := self._next()) is not None:
-            try:
-                self._write(line)
-            except OSError:
-                self._drop()
-            else:
-                self._report_dropped(self._waiting_bytes - len(line))
-            with self._changed:
-                self._waiting_bytes -= len(line)
-                self._changed.notify_all()
+    def _write_queue(self) -> None:
+        while lines := self._next():
+            for piece in _cut(lines):
+                if failed := self._write(piece):
+                    self._drop(failed)
+                else:
+                    self._report_dropped(self._waiting_bytes - len(piece))
+                with self._changed:
+                    self._waiting_bytes -= len(piece)
+                    self._changed.notify_all()
+            sleep(PAUSE)
 
-    def _next(self) -> bytes | None:
-        """Wait for a line; None at the end."""
+    def _next(self) -> bytes:
+        """Wait for lines and return all in the queue; none at the end."""
         with self._changed:
-            while not self._lines:
-                if self._ended:
-                    return None
+            while not (self._queue or self._ended):
                 self._changed.wait()
-            return self._lines.popleft()
+            lines = b"".join(self._queue)
+            self._queue.clear()
+        return lines
 
-    def _write(self, line: bytes) -> None:
-        """Write a whole line, after a line break if the previous one is incomplete. Raises OSError."""
-        rest = memoryview(b"\n" + line if self._torn else line)
+    def _write(self, lines: bytes) -> int:
+        """Write lines, after a line break if the last one is incomplete, and return how many could not be written."""
+        rest = memoryview(b"\n" + lines if self._torn else lines)
         while rest:
             try:
                 written = os.write(self._descriptor, rest)
             except BlockingIOError:  # another process made the descriptor non-blocking
                 select.select([], [self._descriptor], [])
                 continue
+            except OSError:
+                return min(bytes(rest).count(b"\n"), lines.count(b"\n"))  # the added line break is no line
+            self._torn = rest[written - 1] != ord("\n")
             rest = rest[written:]
-            self._torn = bool(rest)
+        return 0
 
-    def _drop(self) -> None:
+    def _drop(self, lines: int) -> None:
         with self._changed:
-            self.dropped += 1
+            self.dropped += lines
 
     def _report_dropped(self, waiting_bytes: int) -> None:
         """Log how many lines were dropped, once lines are written again and the queue has room."""
@@ -123,6 +130,19 @@ class LogWriter(logging.Handler):
             return
         lines, self._reported = self.dropped - self._reported, self.dropped
         log.warning("log lines were dropped: stderr did not accept them", lines=lines)
+
+
+def _cut(lines: bytes) -> Iterator[bytes]:
+    """Cut lines into pieces of at most PIPE_BUF bytes, which a pipe never mixes with those of another process.
+
+    A longer line is a piece of its own.
+    """
+    start = 0
+    while start < len(lines):
+        last = lines.rfind(b"\n", start, start + select.PIPE_BUF)
+        end = (last if last >= 0 else lines.index(b"\n", start)) + 1
+        yield lines[start:end]
+        start = end
 
 
 def count_dropped() -> int:

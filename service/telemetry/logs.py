@@ -4,12 +4,17 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from contextvars import ContextVar
+from itertools import groupby
 from time import perf_counter
 
+import msgspec
 import structlog
+from msgspec import UNSET, UnsetType
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from service.telemetry.log_lines import Events, LineFormatter
 from service.telemetry.log_writer import LogWriter
 from service.telemetry.records import Record
 
@@ -21,24 +26,63 @@ STANDARD = (0, 1, STDERR)
 """Descriptors of stdin, stdout and stderr."""
 
 log = structlog.get_logger(__name__)
+requests_log = logging.getLogger(__name__)
+
+add_time = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
-def log_record(record: Record) -> None:
-    """Log the end of a request, without its body and key."""
-    level = logging.INFO if record.status < 500 else logging.ERROR if record.status == 500 else logging.WARNING
-    facts: dict[str, object] = {
-        "method": record.method,
-        "path": record.path[:200],
-        "status": record.status,
-        "milliseconds": round(1000 * (perf_counter() - record.started), 3),
-    }
-    if record.manifest is not None:
-        facts["model"] = f"{record.manifest.name}/{record.manifest.version}"
-    if record.outcome is not None:
-        facts |= {"rows": record.outcome.rows, "passes": record.outcome.passes, "seed": record.outcome.seed}
-    if record.caller is not None:
-        facts["caller"] = record.caller
-    log.log(level, "request", **facts)
+class RequestEnded(msgspec.Struct):
+    """The event of a request that has ended, with the fields of its line in their order."""
+
+    method: str
+    path: str
+    status: int
+    milliseconds: float
+    model: str | UnsetType
+    rows: int | UnsetType
+    passes: int | UnsetType
+    seed: int | UnsetType | None
+    caller: str | UnsetType
+    event: str
+    request_id: str
+    level: str
+    logger: str
+    timestamp: str
+
+
+def log_records(records: Sequence[Record]) -> None:
+    """Log the end of requests that were answered together, without their bodies and keys."""
+    now, timestamp = perf_counter(), add_time(None, "", {})["timestamp"]
+    for level, alike in groupby(records, _level):
+        if requests_log.isEnabledFor(level):
+            name = logging.getLevelName(level).lower()
+            requests_log.log(level, Events([_describe(record, now, name, timestamp) for record in alike]))
+
+
+def _level(record: Record) -> int:
+    return logging.INFO if record.status < 500 else logging.ERROR if record.status == 500 else logging.WARNING
+
+
+def _describe(record: Record, now: float, level: str, timestamp: str) -> RequestEnded:
+    """Return the event of a request that ended at `now`."""
+    manifest, outcome = record.manifest, record.outcome
+    rows, passes, seed = (UNSET, UNSET, UNSET) if outcome is None else outcome[:3]
+    return RequestEnded(
+        method=record.method,
+        path=record.path[:200],
+        status=record.status,
+        milliseconds=round(1e6 * (now - record.started)) / 1000,
+        model=UNSET if manifest is None else f"{manifest.name}/{manifest.version}",
+        rows=rows,
+        passes=passes,
+        seed=seed,
+        caller=UNSET if record.caller is None else record.caller,
+        event="request",
+        request_id=record.request_id.decode(),
+        level=level,
+        logger=requests_log.name,
+        timestamp=timestamp,
+    )
 
 
 def add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -52,7 +96,7 @@ SHARED: tuple[Processor, ...] = (
     add_request_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    add_time,
 )
 
 
@@ -68,16 +112,8 @@ def configure_logging(level: str, descriptor: int = STDERR) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer() if os.isatty(descriptor) else structlog.processors.JSONRenderer()
-    )
     handler = LogWriter(descriptor)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*SHARED, structlog.processors.format_exc_info],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
-    )
+    handler.setFormatter(LineFormatter([*SHARED, structlog.processors.format_exc_info], colours=os.isatty(descriptor)))
     root = logging.getLogger()
     for replaced in root.handlers:
         replaced.close()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 
 from service.telemetry import log_writer
 from service.telemetry.log_writer import LogWriter, count_dropped
+from service.telemetry.logs import log_records
+from service.telemetry.records import Record
 from tests.conftest import PATIENCE, Serve, wait_until
 from tests.ports import free_port
 from tests.service.telemetry.test_logs import logging_to
@@ -32,6 +35,10 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def say(event: str) -> None:
     logging.getLogger("service.test").warning(event)
+
+
+def numbered(thread: int, number: int) -> Record:
+    return Record("GET", "/", {b"x-request-id": b"%d-%d" % (thread, number)})
 
 
 def read_lines(reader: int, last: str) -> list[str]:
@@ -84,6 +91,61 @@ def test_a_descriptor_that_cannot_be_written_drops_each_line(closed: bool) -> No
     assert writer.dropped == 3
     if not closed:
         os.close(descriptor)
+
+
+def test_lines_dropped_together_are_counted_one_by_one(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "MAX_WAITING_BYTES", 100)
+    with logging_to(pipe[1]):
+        before = count_dropped()
+        log_records([numbered(0, number) for number in range(7)])
+        assert count_dropped() - before == 7
+
+
+def test_no_line_of_concurrent_threads_is_lost_or_torn(pipe: tuple[int, int]) -> None:
+    """Each thread logs requests that end together, more than a pipe takes at once, and single lines between them."""
+    threads, rounds, together = 4, 20, 30
+
+    def log_all(thread: int) -> None:
+        for first in range(0, rounds * (together + 1), together + 1):
+            log_records([numbered(thread, number) for number in range(first, first + together)])
+            logging.getLogger("service.test").warning("%d-%d", thread, first + together)
+
+    with logging_to(pipe[1]):
+        before = count_dropped()
+        running = [threading.Thread(target=log_all, args=(thread,)) for thread in range(threads)]
+        for thread in running:
+            thread.start()
+        content = b""
+        while content.count(b"\n") < threads * rounds * (together + 1):
+            content += os.read(pipe[0], 2**16)
+        for thread in running:
+            thread.join()
+        assert count_dropped() == before
+    lines = [json.loads(line) for line in content.splitlines()]
+    found = [line.get("request_id", line["event"]).split("-") for line in lines]
+    for of in range(threads):
+        numbers = [int(number) for thread, number in found if thread == str(of)]
+        assert numbers == [*range(rounds * (together + 1))]
+
+
+def test_lines_of_concurrent_processes_are_not_torn(pipe: tuple[int, int]) -> None:
+    """Even though the pipe is full again and again."""
+    script = """
+import sys
+from service.telemetry.logs import configure_logging, log_records
+from service.telemetry.records import Record
+configure_logging("info")
+for _ in range(30):
+    log_records([Record("GET", "/", {b"x-request-id": sys.argv[1].encode() * 128}) for _ in range(60)])
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", script, name], stderr=pipe[1]) for name in "ab"]
+    content = b""
+    while content.count(b"\n") < 2 * 30 * 60:
+        content += os.read(pipe[0], 2**16)
+    for process in processes:
+        assert process.wait(PATIENCE) == 0
+    found = [json.loads(line)["request_id"] for line in content.splitlines()]
+    assert {name: found.count(name * 128) for name in "ab"} == {"a": 30 * 60, "b": 30 * 60}
 
 
 def test_a_descriptor_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:

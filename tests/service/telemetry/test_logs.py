@@ -2,20 +2,27 @@
 
 import json
 import logging
+import os
+import pty
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from service.access.keys import make_key
-from service.telemetry.logs import REQUEST_ID, configure_logging
+from service.telemetry.logs import REQUEST_ID, configure_logging, log_records
+from service.telemetry.records import Outcome, Record
 from tests.conftest import Serve
 from tests.service.processes import service
 from tests.toy import LookupNet, ToyNet
 
+NUMBERS = re.compile(r"[0-9T:.-]+Z|(?<=milliseconds)(\x1b\[0m=\x1b\[35m|\": )[0-9.]+")
 ADAPTIVE = {"max": 50, "confidence": 0.9}
 
 
@@ -133,6 +140,67 @@ def test_the_lines_of_other_modules_bear_the_id_too(lines: Lines) -> None:
     with_id, without = lines.all()
     assert (with_id["event"], with_id["request_id"]) == ("of theirs", "abc")
     assert "request_id" not in without
+
+
+def test_no_path_breaks_a_line(lines: Lines) -> None:
+    paths = ["/a\nb", "/a\u2028b", "/a\x85b", "/a\x9bb", "/\U0001f600", '/"\\']
+    log_records([Record("GET", path, {}) for path in paths])
+    assert lines.text().isascii()
+    assert [line["path"] for line in lines.all()] == paths
+
+
+def test_a_line_has_its_fields_in_order(lines: Lines) -> None:
+    record = Record("POST", "/v1/models/toy/uncertainty", {b"x-request-id": b"mine"})
+    record.status, record.manifest, record.caller = 200, ToyNet().manifest(), "alice"
+    record.outcome = Outcome(rows=3, passes=20, seed=2**63)
+    log_records([record])
+    [line] = lines.all()
+    taken, time = line.pop("milliseconds"), line.pop("timestamp")
+    assert taken > 0
+    assert datetime.fromisoformat(time).tzinfo == UTC
+    assert list(line.items()) == [
+        ("method", "POST"),
+        ("path", "/v1/models/toy/uncertainty"),
+        ("status", 200),
+        ("model", "toy/1"),
+        ("rows", 3),
+        ("passes", 20),
+        ("seed", 2**63),
+        ("caller", "alice"),
+        ("event", "request"),
+        ("request_id", "mine"),
+        ("level", "info"),
+        ("logger", "service.telemetry.logs"),
+    ]
+
+
+def test_requests_are_logged_from_their_level_on(lines: Lines) -> None:
+    logging.getLogger().setLevel(logging.WARNING)
+    ended = [Record("GET", "/", {}) for _ in range(4)]
+    for record, status in zip(ended, (200, 500, 404, 503), strict=True):
+        record.status = status
+    log_records(ended)
+    assert [(line["status"], line["level"]) for line in lines.all()] == [(500, "error"), (503, "warning")]
+
+
+@pytest.mark.parametrize("path", ["/x", "/é"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_of_requests_look_like_those_of_other_events(terminal: bool, path: str) -> None:
+    reader, writer = pty.openpty() if terminal else os.pipe()
+    with logging_to(writer):
+        log_records([Record("GET", path, {b"x-request-id": b"mine"}) for _ in range(2)])
+        event = {"method": "GET", "path": path, "status": 0, "milliseconds": 0.5}
+        token = REQUEST_ID.set(b"mine")
+        structlog.get_logger(log_records.__module__).info("request", **event)
+        REQUEST_ID.reset(token)
+        content = b""
+        while content.count(b"\n") < 3:
+            content += os.read(reader, 2**16)
+    os.close(reader)
+    os.close(writer)
+    first, second, other = (NUMBERS.sub("", line) for line in content.decode().splitlines())
+    assert first == second == other
+    assert ("\x1b[1mrequest" in first) == terminal
 
 
 @pytest.mark.parametrize("given", ["", "a" * 129, "with space", "ümlaut".encode()])
