@@ -21,9 +21,6 @@ from service.model.manifest import (
     Work,
 )
 
-COMPONENT = "#/components/schemas/{model}"
-"""The reference to a schema in an OpenAPI document."""
-
 Share = Annotated[float, Field(gt=0, lt=1)]
 """A fraction strictly between 0 and 1."""
 

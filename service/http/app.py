@@ -28,7 +28,7 @@ from service.http.gate import Gate
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.open_files import room_for
-from service.http.openapi.document import Description, make_description_router
+from service.http.openapi.description import Description, make_description_router
 from service.http.openapi.operations import operation_name
 from service.http.pages import add_docs
 from service.http.predict_routes import PredictRoutes

@@ -10,11 +10,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from service.api import schemas
 from service.api.replies import encode
 from service.http.cards import render_card
 from service.http.models_api import Name, Version
-from service.http.openapi.operations import refusal, refusals
+from service.http.openapi.operations import refusal, refusals, reply
 from service.http.routes import json_response
 from service.repository.documents import Documents
 from service.repository.repository import Repository
@@ -85,7 +84,7 @@ def _add_files(router: APIRouter, place: str, thing: str, find: Callable[..., Aw
         name = f"get_{thing}_{answer.__name__}"
         router.add_api_route(f"{place}/{path}", answer, name=name, summary=f"{summary} a {thing}", **described)
 
-    add("files", files, "List the documents of", response_model=schemas.ModelFiles)
+    add("files", files, "List the documents of", responses=reply("ModelFiles"))
     add("behaviour", behaviour, "Get the behaviour report of", **_kinds(HTML))
     add("card", card, "Get the card of", **_kinds(MARKDOWN, HTML))
     add("plots/{file}", plot, "Get a plot of", **_kinds(SVG))

@@ -11,10 +11,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
-from service.api import schemas
 from service.api.replies import as_sent, encode, encode_examples
 from service.engine.engine import Engine
-from service.http.openapi.operations import refusals
+from service.http.openapi.operations import Responses, refusals, reply
 from service.http.routes import json_response
 from service.model.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
@@ -28,6 +27,8 @@ Version = Annotated[int, Path(description="Version of the model.", ge=1, example
 
 NAMED = refusals(404, 422)
 """Errors of operations whose path names a model."""
+DETAIL: Responses = reply("ModelDetail") | NAMED
+STATE: Responses = reply("ModelState") | NAMED
 
 
 def make_models_router(repository: Repository) -> APIRouter:
@@ -41,22 +42,17 @@ def make_models_router(repository: Repository) -> APIRouter:
 
 
 def _add_descriptions(router: APIRouter, repository: Repository) -> None:
-    @router.get("", response_model=schemas.ModelList, summary="List models")
+    @router.get("", responses=reply("ModelList"), summary="List models")
     async def list_models() -> Response:
         """Return all models with all versions, and for each that is unavailable the reason."""
         return _reply(describe_all(repository.catalogue))
 
-    @router.get("/{name}", response_model=schemas.ModelDetail, responses=NAMED, summary="Describe a model")
+    @router.get("/{name}", responses=DETAIL, summary="Describe a model")
     async def get_model(name: Name) -> Response:
         """Return the manifest of the default version, with its evaluation."""
         return _detail(name)
 
-    @router.get(
-        "/{name}/versions/{version}",
-        response_model=schemas.ModelDetail,
-        responses=NAMED,
-        summary="Describe a version of a model",
-    )
+    @router.get("/{name}/versions/{version}", responses=DETAIL, summary="Describe a version of a model")
     async def get_version(name: Name, version: Version) -> Response:
         """Return the manifest of the version, with its evaluation."""
         return _detail(name, version)
@@ -69,7 +65,7 @@ def _add_descriptions(router: APIRouter, repository: Repository) -> None:
 
 def _add_example_rows(router: APIRouter, repository: Repository) -> None:
     def add(path: str, answer: Any, summary: str) -> None:
-        router.add_api_route(path, answer, response_model=schemas.Examples, responses=NAMED, summary=summary)
+        router.add_api_route(path, answer, responses=reply("Examples") | NAMED, summary=summary)
 
     async def get_model_examples(name: Name) -> Response:
         """Return a few real rows in the form of a request to the default version."""
@@ -88,9 +84,7 @@ def _add_example_rows(router: APIRouter, repository: Repository) -> None:
 
 
 def _add_refresh(router: APIRouter, repository: Repository) -> None:
-    @router.post(
-        "/refresh", response_model=schemas.ModelList, responses=refusals(404), summary="Check for changed models now"
-    )
+    @router.post("/refresh", responses=reply("ModelList") | refusals(404), summary="Check for changed models now")
     async def refresh_models() -> Response:
         """Check the folder or URL of models for changes at once, and return all models."""
         await asyncio.to_thread(repository.refresh)
@@ -98,8 +92,8 @@ def _add_refresh(router: APIRouter, repository: Repository) -> None:
 
 
 def _add_commands(router: APIRouter, repository: Repository) -> None:
-    def add(path: str, answer: Any, model: type[schemas.Described], summary: str) -> None:
-        router.add_api_route(path, answer, methods=["POST"], response_model=model, responses=NAMED, summary=summary)
+    def add(path: str, answer: Any, summary: str) -> None:
+        router.add_api_route(path, answer, methods=["POST"], responses=STATE, summary=summary)
 
     async def load_model(name: Name) -> Response:
         """Load all versions, and retry failed ones; an error if none of them can be loaded."""
@@ -124,10 +118,10 @@ def _add_commands(router: APIRouter, repository: Repository) -> None:
     def _state(name: str) -> Response:
         return _reply(describe_model(repository.catalogue, name))
 
-    add("/{name}/load", load_model, schemas.ModelState, "Load a model")
-    add("/{name}/unload", unload_model, schemas.ModelState, "Unload a model")
-    add("/{name}/versions/{version}/load", load_version, schemas.ModelState, "Load a version")
-    add("/{name}/versions/{version}/unload", unload_version, schemas.ModelState, "Unload a version")
+    add("/{name}/load", load_model, "Load a model")
+    add("/{name}/unload", unload_model, "Unload a model")
+    add("/{name}/versions/{version}/load", load_version, "Load a version")
+    add("/{name}/versions/{version}/unload", unload_version, "Unload a version")
 
 
 def describe_all(catalogue: Catalogue) -> Json:

@@ -11,10 +11,9 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from service.access.calls import Call
-from service.api import schemas
 from service.api.decoding import decode_request
 from service.errors import InvalidInput, UnknownPath
-from service.http.openapi.operations import OF_BODIES, Responses, json_body, refusal, refusals
+from service.http.openapi.operations import OF_BODIES, Responses, json_body, refusal, refusals, reply
 from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
 from service.review.store import Decided, Order, State
@@ -38,7 +37,7 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
     """Return the routes; a body must arrive within `seconds`."""
     router = APIRouter(prefix="/v1/review", tags=["review"], responses=AWAY)
 
-    @router.get("", response_model=schemas.ReviewPage, responses=refusals(422), summary="List rows for review")
+    @router.get("", responses=reply("ReviewPage") | refusals(422), summary="List rows for review")
     async def list_review_rows(
         request: Request,
         model: Annotated[str | None, Query(description="Only of this model.", pattern=NO_NUL)] = None,
@@ -55,17 +54,16 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
         selection = Selection(model, decision, state, order, limit, after)
         return _reply(await asyncio.to_thread(review.page, selection))
 
-    @router.get("/{id}", response_model=schemas.ReviewRow, responses=UNKNOWN, summary="Get a row with its labels")
+    @router.get("/{id}", responses=reply("ReviewRow") | UNKNOWN, summary="Get a row with its labels")
     async def get_review_row(id: Id) -> Response:  # noqa: A002 - the path's own word
         """Return a row of the prediction log."""
         return _reply(await asyncio.to_thread(review.find, id))
 
     @router.post(
         "/{id}",
-        response_model=schemas.ReviewRow,
-        responses=UNKNOWN | refusals(*OF_BODIES),
+        responses=reply("ReviewRow") | UNKNOWN | refusals(*OF_BODIES),
         summary="Label a row",
-        openapi_extra={"requestBody": json_body(schemas.LabelBody, {"label": "4", "by": "Ada"})},
+        openapi_extra={"requestBody": json_body("LabelBody", {"label": "4", "by": "Ada"})},
     )
     async def label_review_row(request: Request, id: Id) -> Response:  # noqa: A002
         """Add a person's label; the latest one is valid, and earlier ones stay in the history."""

@@ -3,9 +3,8 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from service.api import schemas
 from service.api.replies import encode
-from service.http.openapi.operations import refusal
+from service.http.openapi.operations import Responses, refusal, reply
 from service.repository.repository import Repository
 from service.telemetry.exposition import Exposition
 
@@ -14,14 +13,14 @@ def make_health_router(repository: Repository) -> APIRouter:
     """Return the routes of health checks."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", response_model=schemas.Alive, summary="Check that the process is alive")
+    @router.get("/healthz", responses=reply("Alive"), summary="Check that the process is alive")
     async def get_liveness() -> Response:
         """Return 200 as long as the process can answer."""
         return json_response(encode({"status": "alive"}))
 
-    unready = {503: refusal("The service is not ready; the message has the reason.")}
+    unready: Responses = {503: refusal("The service is not ready; the message has the reason.")}
 
-    @router.get("/readyz", response_model=schemas.Ready, responses=unready, summary="Check that the service is ready")  # type: ignore[arg-type]
+    @router.get("/readyz", responses=reply("Ready") | unready, summary="Check that the service is ready")
     async def get_readiness() -> Response:
         """Return 200 once models are loaded and verified, else 503 with the reason."""
         return json_response(encode(repository.status()))

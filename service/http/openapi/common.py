@@ -3,10 +3,8 @@
 from typing import Any
 
 from service.access.keys import needed_scope
-from service.api import schemas
 from service.http.gate import is_open_inference
-from service.http.openapi.operations import REFUSALS
-from service.oip.schemas import OipError
+from service.http.openapi.operations import REFUSALS, refer
 
 Json = dict[str, Any]
 
@@ -60,18 +58,18 @@ def add_common_refusals(api: Json) -> None:
         for method, operation in operations.items():
             if method == "post":  # may wait too long in the socket
                 _add_refusals(operation, _form(path), 429)
-            _add_refusals(operation, schemas.ErrorReply, 431)  # sent by the connection, before the path is known
+            _add_refusals(operation, "ErrorReply", 431)  # sent by the connection, before the path is known
             for status, headers in HEADERS.items():
                 if status in operation["responses"]:
                     operation["responses"][status]["headers"] = headers
             operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
-def _form(path: str) -> type[schemas.Reply]:
-    return OipError if is_open_inference(path) else schemas.ErrorReply
+def _form(path: str) -> str:
+    return "OipError" if is_open_inference(path) else "ErrorReply"
 
 
-def _add_refusals(operation: Json, form: type[schemas.Reply], *statuses: int) -> None:
-    content = {"application/json": {"schema": {"$ref": schemas.COMPONENT.format(model=form.__name__)}}}
+def _add_refusals(operation: Json, form: str, *statuses: int) -> None:
+    content = {"application/json": {"schema": refer(form)}}
     for status in statuses:
         operation["responses"].setdefault(str(status), {"description": REFUSALS[status], "content": content})

@@ -1,65 +1,31 @@
 """The OpenAPI document, with examples from a loaded model."""
 
-import asyncio
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.api import schemas
-from service.api.replies import as_sent, encode, encode_prediction, encode_uncertainty
+from service.api.replies import as_sent, encode_prediction, encode_uncertainty
 from service.config import Settings
 from service.engine.engine import Engine
 from service.engine.sampling import Sampling
-from service.errors import DropserveError, NotReady
+from service.errors import DropserveError
 from service.http import models_api
 from service.http.openapi.common import CONTACT, HERE, LICENSE, TAGS, add_access, add_common_refusals
 from service.http.openapi.inference import make_inference_routes
 from service.http.openapi.inference_protocol import describe_paths, describe_schemas
 from service.http.openapi.links import add_links
-from service.http.routes import json_response
+from service.http.openapi.operations import COMPONENT
 from service.inference import Request, infer
 from service.model.manifest import Manifest
-from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
 
 Json = dict[str, Any]
-
-
-class Description:
-    """The OpenAPI document as bytes, generated in a thread and cached until the loaded models change."""
-
-    def __init__(self, app: FastAPI, repository: Repository, settings: Settings) -> None:
-        """Describe the routes of `app`, with examples from `repository`."""
-        self._app = app
-        self._repository = repository
-        self._settings = settings
-        self._made: tuple[Catalogue | None, bytes] = (None, b"")
-
-    async def content(self) -> bytes:
-        """Return the document, in JSON."""
-        catalogue = _catalogue_at_hand(self._repository)
-        known, content = self._made
-        if not content or known is not catalogue:
-            content = await asyncio.to_thread(self._make)
-            self._made = (catalogue, content)
-        return content
-
-    def _make(self) -> bytes:
-        return encode(describe_api(self._app, self._repository, self._settings))
-
-
-def make_description_router(description: Description) -> APIRouter:
-    """Return the route of `/openapi.json`."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.get("/openapi.json")
-    async def openapi() -> Response:
-        return json_response(await description.content())
-
-    return router
 
 
 def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Json:
@@ -77,8 +43,8 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
     )
     # the document needs no key, so it must not contain data that does
     engine = None if settings.api_keys else _engine_at_hand(repository)
+    api["components"] = {"schemas": _define(_referred(api["paths"])) | describe_schemas()}
     api["paths"] |= describe_paths(engine, settings)
-    _add_schemas(api)
     add_links(api)
     add_access(api, keys=settings.api_keys is not None)
     add_common_refusals(api)
@@ -87,13 +53,6 @@ def describe_api(app: FastAPI, repository: Repository, settings: Settings) -> Js
         _add_categories(api, engine.manifest)
         models_api.add_examples(api, repository.catalogue, engine)
     return api
-
-
-def _catalogue_at_hand(repository: Repository) -> Catalogue | None:
-    try:
-        return repository.catalogue
-    except NotReady:
-        return None
 
 
 def _engine_at_hand(repository: Repository) -> Engine | None:
@@ -120,11 +79,23 @@ MAX_CATEGORIES = 20
 """The largest number of categorical features in the document."""
 
 
-def _add_schemas(api: Json) -> None:
-    """Add the schemas that FastAPI does not find."""
-    bodies = [*BODIES] + ([schemas.LabelBody] if "/v1/review" in api["paths"] else [])
-    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=schemas.COMPONENT)
-    api["components"]["schemas"] |= definitions["$defs"] | describe_schemas()
+def _referred(paths: Json) -> list[str]:
+    """Return the names of the schemas to which the paths refer."""
+    return sorted(set(re.findall(COMPONENT.format(model=r"(\w+)"), orjson.dumps(paths).decode())))
+
+
+def _define(names: Iterable[str]) -> Json:
+    """Return the schemas of `service.api.schemas` with these names, and those to which they refer."""
+    models: list[type[schemas.Described]] = [getattr(schemas, name) for name in names]
+    modes: list[tuple[type[schemas.Described], JsonSchemaMode]] = [
+        (model, "validation" if issubclass(model, schemas.Body) else "serialization") for model in models
+    ]
+    _, definitions = models_json_schema(modes, ref_template=COMPONENT)
+    found: Json = definitions["$defs"]
+    for field in [field for schema in found.values() for field in schema.get("properties", {}).values()]:
+        if field.get("default", ...) is None:
+            del field["default"]  # generators of clients treat fields with a default as required
+    return found
 
 
 def _add_examples(api: Json, engine: Engine, settings: Settings) -> None:

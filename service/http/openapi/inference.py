@@ -4,8 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.api import schemas
-from service.http.openapi.operations import OF_BODIES, json_body, operation_name, refusals
+from service.http.openapi.operations import OF_BODIES, json_body, operation_name, refusals, reply
 
 Json = dict[str, Any]
 
@@ -35,14 +34,14 @@ def make_inference_routes() -> APIRouter:
             _predict,
             name=f"predict{end}",
             summary=f"Predict with {model}",
-            **_describe(path, schemas.PredictBody, schemas.PredictReply),
+            **_describe(path, "PredictBody", "PredictReply"),
         )
         router.add_api_route(
             f"{path}/uncertainty",
             _uncertainty,
             name=f"uncertainty{end}",
             summary=f"Predict with uncertainty, with {model}",
-            **_describe(path, schemas.UncertaintyBody, schemas.UncertaintyReply),
+            **_describe(path, "UncertaintyBody", "UncertaintyReply"),
         )
     return router
 
@@ -57,7 +56,7 @@ async def _uncertainty(request: Request) -> Response:
     raise NotImplementedError
 
 
-def _describe(path: str, body: type[schemas.Body], reply: type[schemas.Reply]) -> dict[str, Any]:
+def _describe(path: str, body: str, answer: str) -> dict[str, Any]:
     """Return the description of a route that reads and writes bytes, of which FastAPI knows no types."""
     parameters = [
         {"name": name, "in": "path", "required": True, **parameter}
@@ -66,7 +65,6 @@ def _describe(path: str, body: type[schemas.Body], reply: type[schemas.Reply]) -
     ]
     return {
         "methods": ["POST"],
-        "response_model": reply,
-        "responses": refusals(404, *OF_BODIES, 503, 504),
+        "responses": reply(answer) | refusals(404, *OF_BODIES, 503, 504),
         "openapi_extra": {"requestBody": json_body(body, EXAMPLE), "parameters": parameters},
     }

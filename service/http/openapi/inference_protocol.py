@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import orjson
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from service.api.schemas import COMPONENT, Described
+from service.api.schemas import Described
 from service.config import Settings
 from service.engine.engine import Engine
-from service.http.openapi.operations import REFUSALS
+from service.http.openapi.operations import COMPONENT, REFUSALS, refer
 from service.inference import infer
 from service.oip import metadata, schemas
 from service.oip.datatypes import NAMES
@@ -176,8 +176,8 @@ def describe_schemas() -> Json:
 
 def _describe(operation: Operation, examples: Json) -> Json:
     requested, answered = examples.get(operation.example, (None, None))
-    reply = _refer(operation.reply)
-    refused = {str(status): _json(TEXTS[status], _refer(schemas.OipError)) for status in sorted(operation.refusals)}
+    reply = refer(operation.reply.__name__)
+    refused = {str(status): _json(TEXTS[status], refer("OipError")) for status in sorted(operation.refusals)}
     described: Json = {
         "tags": [TAG],
         "summary": operation.summary,
@@ -195,13 +195,9 @@ def _describe(operation: Operation, examples: Json) -> Json:
     }
     if operation.body:
         required = operation.body is schemas.InferRequest
-        content = _json("The request.", _refer(operation.body), requested)["content"]
+        content = _json("The request.", refer(operation.body.__name__), requested)["content"]
         described["requestBody"] = {"required": required, "content": content}
     return described
-
-
-def _refer(model: type[Described]) -> Json:
-    return {"$ref": COMPONENT.format(model=model.__name__)}
 
 
 def _json(description: str, schema: Json, example: Json | None = None) -> Json:

@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from service.api import schemas
 from service.config import Settings
 from service.engine.masks import MaskCache
-from service.http.openapi.document import Description
+from service.http.openapi.description import Description
 from service.repository.repository import open_repository
 from tests.conftest import Serve
 from tests.toy import ToyNet

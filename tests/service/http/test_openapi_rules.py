@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from service.access.keys import needed_scope
-from service.api import schemas
 from service.config import Settings
 from service.http.app import create_app
+from service.http.openapi.operations import COMPONENT
 from tests.conftest import running_server
 
 Json = dict[str, Any]
@@ -125,7 +125,7 @@ def test_who_may_ask_is_said_of_every_operation(api: Json, places: list[Place]) 
 
 def test_every_schema_is_used_and_every_reference_leads_somewhere(api: Json) -> None:
     used = {node["$ref"] for node in walk(api) if "$ref" in node}
-    assert used == {schemas.COMPONENT.format(model=name) for name in api["components"]["schemas"]}
+    assert used == {COMPONENT.format(model=name) for name in api["components"]["schemas"]}
 
 
 def test_lists_say_what_they_hold(api: Json) -> None:
