@@ -4,11 +4,12 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from html import escape
-
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from typing import TYPE_CHECKING
 
 from service.repository.documents import Documents
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 STYLE = """
 :root{color-scheme:light dark;--page:#fff;--ink:#1f2328;--faint:#d8dee4;--soft:#59636e}
@@ -70,6 +71,8 @@ def _page(place: str, card: bytes, plots: tuple[tuple[str, bytes], ...]) -> byte
 
 
 def _render(card: str, plots: dict[str, bytes]) -> str:
+    from markdown_it import MarkdownIt  # 1 MB, which a service without readers of cards does not need
+
     reader = MarkdownIt("js-default")
     tokens = reader.parse(card)
     for token in _images(tokens):
@@ -78,7 +81,7 @@ def _render(card: str, plots: dict[str, bytes]) -> str:
     return str(reader.renderer.render(tokens, reader.options, {}))
 
 
-def _images(tokens: Sequence[Token]) -> list[Token]:
+def _images(tokens: "Sequence[Token]") -> "list[Token]":
     children = [child for token in tokens for child in token.children or ()]
     return [child for child in children if child.type == "image"]
 
