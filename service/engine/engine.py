@@ -126,8 +126,8 @@ class Engine:
         """
         cost = self.learned.row_cost
         if sampling is not None:
-            of_pass = self.learned.row_pass_cost
-            cost = Cost(of_pass.each * sampling.passes + cost.each, of_pass.run + cost.run)
+            of_pass, apart = self.learned.row_pass_cost, Cost() if self._gives_prediction(sampling) else cost
+            cost = Cost(of_pass.each * sampling.passes + apart.each, of_pass.run + apart.run)
         is_short = cost.seconds(rows) <= min(max_seconds, BATCHED_SECONDS)
         return cost if self.learned.rows_are_independent and is_short else None
 

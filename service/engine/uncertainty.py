@@ -88,7 +88,7 @@ def summarise_classes(probabilities: Float64) -> ClassUncertainty:
     predictive_entropy = entropy(mean)
     expected_entropy = mean_of_passes(entropy(probabilities))  # (rows,)
     winners = probabilities.argmax(axis=-1)  # (passes, rows)
-    cells = winners + classes * np.arange(rows)  # each row counts in cells of its own
+    cells = winners + np.arange(0, rows * classes, classes)  # each row counts in cells of its own
     votes = np.bincount(cells.ravel(), minlength=rows * classes).reshape(rows, classes)
     return ClassUncertainty(
         mean=mean,
@@ -155,16 +155,18 @@ def mean_of_passes(samples: Float64) -> Float64:
     of it: numpy would sum a single column in another order.
     """
     samples = np.ascontiguousarray(samples)
-    alone = samples[0].size == 1
-    total = np.add.accumulate(samples, axis=0)[-1] if alone else np.add.reduce(samples, axis=0)
-    return np.asarray(total / len(samples))
+    alone = samples.size == len(samples)
+    total: Float64 = np.add.accumulate(samples, axis=0)[-1] if alone else np.add.reduce(samples, axis=0)
+    total /= len(samples)
+    return total
 
 
 def std_of_passes(samples: Float64, mean: Float64) -> Float64:
     """Return the standard deviation over the passes, the first axis, about their mean."""
     squares = samples - mean
     np.square(squares, out=squares)
-    return np.asarray(np.sqrt(mean_of_passes(squares)))
+    variance = mean_of_passes(squares)
+    return np.sqrt(variance, out=variance)
 
 
 def _largest(values: Float64) -> Float64:
