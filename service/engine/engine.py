@@ -94,21 +94,14 @@ class Engine:
         apart = 0.0 if deterministic else self.learned.row_cost.seconds(rows)
         first_look = self._first_look_seconds(sampling, rows)
         pieces = self._cut_pieces(rows, sampling, first_look)
-        results: Sequence[RowsDone | None] | None = None
         if len(pieces) > 1:
-            results = job.distribute(
-                apart + first_look, lambda: self._row_pieces(inputs, pieces, sampling, deterministic)
-            )
+            done = self._sample_pieces(inputs, pieces, sampling, deterministic, job, apart)
         else:
             job.pause(apart + first_look)
-        done: list[RowsDone] = []
-        for some, result in zip(pieces, results or [None] * len(pieces), strict=True):
-            rest = apart + self._first_look_seconds(sampling, rows - some.stop)
-            done.append(result or self._sample_range(inputs, some, sampling, deterministic, job, rest))
-        parts = [part for some in done for part in some.parts]
+            done = self._sample_range(inputs, pieces[0], sampling, deterministic, job, apart)
         if not deterministic:
-            return join(parts, self.predict(inputs, job))
-        return join(parts, self._prediction(_concatenate([values for some in done for values in some.deterministic])))
+            return join(done.parts, self.predict(inputs, job))
+        return join(done.parts, self._prediction(_concatenate(done.deterministic)))
 
     def estimate(self, rows: int, sampling: Sampling | None) -> Estimate:
         """Return the estimated time of a prediction, or with a sampling of its passes up to the first check."""
@@ -177,10 +170,23 @@ class Engine:
         pieces = cut_rows(rows, cut_evenly(rows, self._rows_per_part(sampling), seconds))
         return pieces if len(pieces) >= FEWEST_ROW_PIECES else [slice(0, rows)]
 
-    def _row_pieces(
-        self, inputs: Inputs, rows: Sequence[slice], sampling: Sampling, deterministic: bool
-    ) -> list[RowsPiece]:
-        return [RowsPiece(self.key, take(inputs, some), sampling, some.start, deterministic) for some in rows]
+    def _sample_pieces(
+        self, inputs: Inputs, pieces: Sequence[slice], sampling: Sampling, deterministic: bool, job: Job, rest: float
+    ) -> RowsDone:
+        """Sample pieces of the rows, by remote workers where there are any, after which `rest` seconds are left."""
+
+        def cut() -> list[RowsPiece]:
+            return [RowsPiece(self.key, take(inputs, some), sampling, some.start, deterministic) for some in pieces]
+
+        def seconds_after(row: int) -> float:
+            return rest + self._first_look_seconds(sampling, pieces[-1].stop - row)
+
+        done = RowsDone([], [])
+        results = job.distribute(seconds_after(0), cut)
+        for some, result in zip(pieces, results or [None] * len(pieces), strict=True):
+            after = seconds_after(some.stop)
+            done.extend(result or self._sample_range(inputs, some, sampling, deterministic, job, after))
+        return done
 
     def _sample_range(
         self, inputs: Inputs, some: slice, sampling: Sampling, deterministic: bool, job: Job, rest: float = 0.0
@@ -194,9 +200,7 @@ class Engine:
         numbers = np.arange(some.start, some.stop)
         for part in cut_rows(len(numbers), self._rows_per_part(sampling)):
             after = rest + self._first_look_seconds(sampling, len(numbers) - part.stop)
-            of_part = self._sample_rows(inputs, numbers[part], sampling, deterministic, job, after)
-            done.deterministic.extend(of_part.deterministic)
-            done.parts.extend(of_part.parts)
+            done.extend(self._sample_rows(inputs, numbers[part], sampling, deterministic, job, after))
         return done
 
     def _gives_prediction(self, sampling: Sampling) -> bool:
@@ -251,9 +255,9 @@ class Engine:
         """
         sites = sampling.sites(self.manifest)
         runs = cut_passes(start, stop, self.row_passes_per_run // len(rows), self._passes_per_block)
-        seconds = self.learned.row_pass_cost.seconds(len(rows) * (stop - start))
+        cost = self.learned.row_pass_cost
         groups, results = [runs], None
-        if seconds >= DISTRIBUTED_SECONDS and len(runs) > 1:
+        if len(runs) > 1 and (seconds := cost.seconds(len(rows) * (stop - start))) >= DISTRIBUTED_SECONDS:
             groups = [runs[some] for some in cut_rows(len(runs), cut_evenly(len(runs), 1, seconds))]
             pieces = [(group[0][0], group[-1][1]) for group in groups]
             results = job.distribute(
@@ -269,7 +273,7 @@ class Engine:
                 feeds = dict(zip(self._mask_names, masks, strict=True))
                 samples.append(_run(self._sample.run, inputs, feeds, rows, rows_axis=1))
                 job.watch.lap("run")
-                job.pause(self.learned.row_pass_cost.seconds(len(rows) * (stop - last)) + rest)
+                job.pause(cost.seconds(len(rows) * (stop - last)) + rest)
         return _concatenate(samples)
 
     def _part(self, rows: Rows, values: Float64, sampling: Sampling, stopped: str) -> Part:

@@ -59,6 +59,11 @@ class RowsDone(NamedTuple):
     """(rows, outputs) each: the answers of the deterministic pass, if included."""
     parts: list[Part]
 
+    def extend(self, other: Self) -> None:
+        """Add the result of the rows after these."""
+        self.deterministic.extend(other.deterministic)
+        self.parts.extend(other.parts)
+
     def after(self, first: int) -> Self:
         """Return the same with rows numbered from `first` on."""
         return self._replace(parts=[replace(part, rows=part.rows + first) for part in self.parts])

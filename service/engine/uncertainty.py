@@ -67,10 +67,12 @@ def softmax(logits: Floats, temperature: float | Float64 = 1.0) -> Float64:
 
     `temperature` is a number, or an array that broadcasts to the logits.
     """
-    values = np.divide(logits, temperature, dtype=np.float64)
-    values -= _largest(values)
+    values: Float64 = np.divide(logits, temperature, dtype=np.float64)
+    # a short axis is reduced much faster as the first one, and summed much faster by einsum
+    by_output = np.ascontiguousarray(values.reshape(-1, values.shape[-1]).T)  # (outputs, n)
+    values -= np.maximum.reduce(by_output, axis=0).reshape(*values.shape[:-1], 1)
     np.exp(values, out=values)
-    values /= _sum_outputs(values)[..., None]
+    values /= np.einsum("...i->...", values)[..., None]
     return values
 
 
@@ -167,18 +169,6 @@ def std_of_passes(samples: Float64, mean: Float64) -> Float64:
     np.square(squares, out=squares)
     variance = mean_of_passes(squares)
     return np.sqrt(variance, out=variance)
-
-
-def _largest(values: Float64) -> Float64:
-    """Return the maximum over the last axis, which is kept; a short axis is reduced much faster as the first."""
-    outputs = np.ascontiguousarray(values.reshape(-1, values.shape[-1]).T)  # (outputs, n)
-    largest: Float64 = np.maximum.reduce(outputs, axis=0)
-    return largest.reshape(*values.shape[:-1], 1)
-
-
-def _sum_outputs(values: Float64) -> Float64:
-    """Return the sum over the last axis; for a short one, einsum is much faster than sum."""
-    return np.asarray(np.einsum("...i->...", values))
 
 
 def _axes(samples: Floats) -> tuple[int, int, int]:
