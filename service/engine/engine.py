@@ -120,7 +120,8 @@ class Engine:
         cost = self.learned.row_cost
         if sampling is not None:
             of_pass, apart = self.learned.row_pass_cost, Cost() if self._gives_prediction(sampling) else cost
-            cost = Cost(of_pass.each * sampling.passes + apart.each, of_pass.run + apart.run)
+            each, run = of_pass.each * sampling.passes + apart.each, of_pass.run + apart.run
+            cost = Cost(each, run, self._rows_per_part(sampling))
         is_short = cost.seconds(rows) <= min(max_seconds, BATCHED_SECONDS)
         return cost if self.learned.rows_are_independent and is_short else None
 

@@ -9,7 +9,8 @@ from scipy import special
 
 from service.engine import cuts
 from service.engine.answers import Sampled
-from service.engine.engine import Engine
+from service.engine.costs import Cost
+from service.engine.engine import Engine, Learned
 from service.engine.masks import MaskCache, draw_masks
 from service.engine.sampling import Ablation, Sampling, StopRule
 from service.engine.uncertainty import Float64
@@ -325,6 +326,18 @@ def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) ->
         assert max(longest) <= expected
         assert sum(longest) == 40 * len(rows)
         assert_same(answer, toy.engine().sample({"input": rows}, Sampling(40, 1)))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_rows_of_a_batch_share_the_cost_of_a_run(toy: ToyNet, exact: bool) -> None:
+    """And that of the network without dropout, unless it is one of the passes."""
+    engine = toy.engine(work={"multiply_adds": 1, "bytes": 1})
+    engine.learned = Learned(Cost(1e-6, 2e-5, 2048), Cost(1e-6, 5e-5, 2048), True, exact)
+    cost = engine.batch_cost(1, Sampling(99, 0))
+    assert cost
+    apart = 0 if exact else 2e-5 + 9 * 1e-6
+    assert cost.seconds(9) == pytest.approx(5e-5 + 9 * 99e-6 + apart)
+    assert engine.batch_cost(10, Sampling(99, 0)) is None
 
 
 def test_samples_are_kept_only_on_request(engine: Engine, rows: Floats) -> None:
