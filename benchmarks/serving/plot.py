@@ -18,7 +18,7 @@ def draw(found: Table, file: Path) -> None:
     """Draw a row of panels a model: requests a second, and latency, by connections; with the fewest workers."""
     models = list(dict.fromkeys(model for model, _, _ in found))
     mpl.rcParams["svg.hashsalt"] = "serving"
-    figure = Figure(figsize=(14, 6.5 * len(models)), layout="constrained")
+    figure = Figure(figsize=(16, 6.5 * len(models)), layout="constrained")
     panels = figure.subplots(len(models), 2, squeeze=False)
     for model, (left, right) in zip(models, panels, strict=True):
         rows = select(found, model, min(workers for other, workers, _ in found if other == model))
