@@ -4,14 +4,19 @@ import logging
 import os
 import select
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Condition, Thread
 from time import monotonic, sleep
 
+import msgspec
 import structlog
+
+from service.telemetry.log_lines import FormatEvents, format_as_json
 
 MAX_WAITING_BYTES = 2**20
 """Bytes of lines that may wait to be written; what does not fit is dropped and counted."""
+EVENT_BYTES = 400
+"""Approximate bytes of an event that waits, and of its line."""
 MAX_FLUSH_SECONDS = 1.0
 """Seconds that the end of the process waits for lines to be written."""
 PAUSE = 0.01
@@ -21,21 +26,24 @@ log = structlog.get_logger(__name__)
 
 
 class LogWriter(logging.Handler):
-    """A handler whose `emit` formats and queues lines, which a thread writes to a file descriptor.
+    """A handler that queues lines, which a thread writes to a file descriptor.
+
+    Log records are formatted by `emit`, many events together by the thread.
 
     While the descriptor blocks (a pipe without a reader), lines are dropped once the queue is full. Where writing fails
     (a full disk, a lost terminal, a closed descriptor), each failed line is dropped. The thread uses the descriptor
     itself rather than `sys.stderr`, whose lock the interpreter needs at exit.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, format_events: FormatEvents = format_as_json) -> None:
         """Start the thread that writes to a file descriptor."""
         super().__init__()
+        self._format_events = format_events
         self.dropped = 0
         """Number of lines that were not written."""
         self._descriptor = descriptor
-        self._queue: deque[bytes] = deque()
-        """Lines, each element with one or more."""
+        self._queue: deque[bytes | Sequence[msgspec.Struct]] = deque()
+        """Lines, and events whose lines are to be formatted."""
         self._waiting_bytes = 0
         """Bytes of the lines in the queue and of those being written."""
         self._reported = 0
@@ -52,18 +60,25 @@ class LogWriter(logging.Handler):
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the lines of a record together, or drop them, without waiting."""
+        """Queue a line, or drop it, without waiting."""
         try:
-            lines = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         except Exception:  # noqa: BLE001 - a line that cannot be formatted must not stop its caller
             self.handleError(record)
             return
+        self._add(line, len(line), 1)
+
+    def add_events(self, events: Sequence[msgspec.Struct]) -> None:
+        """Queue events, or drop them, without waiting."""
+        self._add(events, EVENT_BYTES * len(events), len(events))
+
+    def _add(self, queued: bytes | Sequence[msgspec.Struct], size: int, lines: int) -> None:
         with self._changed:
-            if self._waiting_bytes + len(lines) > MAX_WAITING_BYTES:
-                self.dropped += lines.count(b"\n")
+            if self._waiting_bytes + size > MAX_WAITING_BYTES:
+                self.dropped += lines
                 return
-            self._queue.append(lines)
-            self._waiting_bytes += len(lines)
+            self._queue.append(queued)
+            self._waiting_bytes += size
             self._changed.notify_all()
 
     def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802 - logging's name
@@ -85,25 +100,48 @@ class LogWriter(logging.Handler):
         super().close()
 
     def _write_queue(self) -> None:
-        while lines := self._next():
-            for piece in _cut(lines):
+        while queued := self._next():
+            for piece in _cut(self._format_queued(queued)):
                 if failed := self._write(piece):
                     self._drop(failed)
                 else:
                     self._report_dropped(self._waiting_bytes - len(piece))
-                with self._changed:
-                    self._waiting_bytes -= len(piece)
-                    self._changed.notify_all()
+                self._count_waiting(-len(piece))
             sleep(PAUSE)
 
-    def _next(self) -> bytes:
-        """Wait for lines and return all in the queue; none at the end."""
+    def _next(self) -> list[bytes | Sequence[msgspec.Struct]]:
+        """Wait for lines and events, and return all in the queue; none at the end."""
         with self._changed:
             while not (self._queue or self._ended):
                 self._changed.wait()
-            lines = b"".join(self._queue)
+            queued = list(self._queue)
             self._queue.clear()
-        return lines
+        return queued
+
+    def _format_queued(self, queued: Sequence[bytes | Sequence[msgspec.Struct]]) -> bytes:
+        """Return all lines, and count the bytes of those that were events."""
+        parts: list[bytes] = []
+        more = 0
+        for part in queued:
+            if isinstance(part, bytes):
+                parts.append(part)
+            else:
+                parts.append(self._format_or_drop(part))
+                more += len(parts[-1]) - EVENT_BYTES * len(part)
+        self._count_waiting(more)
+        return b"".join(parts)
+
+    def _format_or_drop(self, events: Sequence[msgspec.Struct]) -> bytes:
+        try:
+            return self._format_events(events).encode()
+        except Exception:  # noqa: BLE001 - events that cannot be formatted must not end the thread
+            self._drop(len(events))
+            return b""
+
+    def _count_waiting(self, more: int) -> None:
+        with self._changed:
+            self._waiting_bytes += more
+            self._changed.notify_all()
 
     def _write(self, lines: bytes) -> int:
         """Write lines, after a line break if the last one is incomplete, and return how many could not be written."""

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
-from itertools import groupby
+from datetime import UTC, datetime
 from time import perf_counter
 
 import msgspec
@@ -14,7 +14,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from service.telemetry.log_lines import Events, LineFormatter
+from service.telemetry.log_lines import format_as_json, format_in_colours
 from service.telemetry.log_writer import LogWriter
 from service.telemetry.records import Record
 
@@ -28,7 +28,8 @@ STANDARD = (0, 1, STDERR)
 log = structlog.get_logger(__name__)
 requests_log = logging.getLogger(__name__)
 
-add_time = structlog.processors.TimeStamper(fmt="iso", utc=True)
+LEVELS = {logging.INFO: "info", logging.WARNING: "warning", logging.ERROR: "error"}
+"""Names of the levels of requests."""
 
 
 class RequestEnded(msgspec.Struct):
@@ -47,23 +48,31 @@ class RequestEnded(msgspec.Struct):
     request_id: str
     level: str
     logger: str
-    timestamp: str
+    timestamp: datetime
 
 
 def log_records(records: Sequence[Record]) -> None:
     """Log the end of requests that were answered together, without their bodies and keys."""
-    now, timestamp = perf_counter(), add_time(None, "", {})["timestamp"]
-    for level, alike in groupby(records, _level):
-        if requests_log.isEnabledFor(level):
-            name = logging.getLevelName(level).lower()
-            requests_log.log(level, Events([_describe(record, now, name, timestamp) for record in alike]))
+    now, timestamp = perf_counter(), datetime.now(UTC)
+    events = [
+        _describe(record, LEVELS[level], now, timestamp)
+        for record in records
+        if requests_log.isEnabledFor(level := _level(record))
+    ]
+    if not events:
+        return
+    writers = [handler for handler in logging.getLogger().handlers if isinstance(handler, LogWriter)]
+    for writer in writers:
+        writer.add_events(events)
+    if not writers:  # the service is part of another program, which has its own handlers
+        requests_log.log(max(map(_level, records)), format_as_json(events).rstrip())
 
 
 def _level(record: Record) -> int:
     return logging.INFO if record.status < 500 else logging.ERROR if record.status == 500 else logging.WARNING
 
 
-def _describe(record: Record, now: float, level: str, timestamp: str) -> RequestEnded:
+def _describe(record: Record, level: str, now: float, timestamp: datetime) -> RequestEnded:
     """Return the event of a request that ended at `now`."""
     manifest, outcome = record.manifest, record.outcome
     rows, passes, seed = (UNSET, UNSET, UNSET) if outcome is None else outcome[:3]
@@ -96,7 +105,7 @@ SHARED: tuple[Processor, ...] = (
     add_request_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
-    add_time,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 
 
@@ -112,8 +121,15 @@ def configure_logging(level: str, descriptor: int = STDERR) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = LogWriter(descriptor)
-    handler.setFormatter(LineFormatter([*SHARED, structlog.processors.format_exc_info], colours=os.isatty(descriptor)))
+    on_terminal = os.isatty(descriptor)
+    renderer: Processor = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
+    handler = LogWriter(descriptor, format_in_colours if on_terminal else format_as_json)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*SHARED, structlog.processors.format_exc_info],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
     root = logging.getLogger()
     for replaced in root.handlers:
         replaced.close()

@@ -101,6 +101,18 @@ def test_lines_dropped_together_are_counted_one_by_one(pipe: tuple[int, int], mo
         assert count_dropped() - before == 7
 
 
+def test_events_that_cannot_be_formatted_are_dropped(pipe: tuple[int, int]) -> None:
+    with logging_to(pipe[1]):
+        before = count_dropped()
+        log_records([Record("GET", "/\udc80", {})])  # half a character, which no request has
+        log_records([numbered(0, 0)])
+        assert read_lines(pipe[0], "log lines")[-2:] == [
+            "request",
+            "log lines were dropped: stderr did not accept them",
+        ]
+        assert count_dropped() - before == 1
+
+
 def test_no_line_of_concurrent_threads_is_lost_or_torn(pipe: tuple[int, int]) -> None:
     """Each thread logs requests that end together, more than a pipe takes at once, and single lines between them."""
     threads, rounds, together = 4, 20, 30
