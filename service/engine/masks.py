@@ -15,6 +15,7 @@ p is rounded to 24 binary digits, the resolution of float32.
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from threading import Lock
 
 import numpy as np
@@ -77,6 +78,7 @@ def _digit(seed: int, site: int, digit: int, block: int, shape: tuple[int, int])
     return words.astype("<u8", copy=False).reshape(shape)
 
 
+@lru_cache(maxsize=64)
 def _octet_table(p: float) -> NDArray[np.void]:
     """Return for each byte of drop bits its eight mask values as one item, so that one lookup gives eight values."""
     bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
