@@ -4,16 +4,21 @@ HTTP, the Open Inference Protocol, the shell, bulk scoring and the documentation
 `infer` and encode the answer. A request is planned (limits, what to sample), run by the engine, and decided.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
 from service.engine.answers import Prediction, Sampled
 from service.engine.decisions import Decision, decide
 from service.engine.engine import Engine
-from service.engine.inputs import Inputs, count_rows
+from service.engine.inputs import Inputs, count_rows, join_inputs, take
 from service.engine.job import Estimate, Job
 from service.engine.sampling import Sampling
+from service.rows.listed import ListedRows, join_lists
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,7 @@ class Request:
     """Rows for a model, and how to sample its thinned networks; without a sampling, for the deterministic answer."""
 
     engine: Engine
-    inputs: Inputs
+    inputs: Inputs | ListedRows
     sampling: Sampling | None = None
     error_rate: float | None = None
     """The error rate of the abstention threshold; None: the model's own choice."""
@@ -29,17 +34,16 @@ class Request:
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return count_rows(self.inputs)
+        return self.inputs.count if isinstance(self.inputs, ListedRows) else count_rows(self.inputs)
+
+    @property
+    def kind(self) -> Hashable:
+        """A key that is equal for requests whose rows can share a run."""
+        return self.engine, self.sampling, self.error_rate, type(self.inputs)
 
     def estimate(self) -> Estimate:
         """Return the estimated time of the engine."""
         return self.engine.estimate(self.rows, self.sampling)
-
-    def run(self, inputs: Inputs, job: Job) -> Prediction | Sampled:
-        """Run the engine on these rows with the request's sampling. Raises InvalidInput."""
-        if self.sampling is None:
-            return self.engine.predict(inputs, job)
-        return self.engine.sample(inputs, self.sampling, job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,32 @@ class Answer:
     """The samples, if requested."""
     decision: Decision | None = None
     """The rows to accept; None without a threshold."""
+    _shared: dict[Hashable, Any] = field(default_factory=dict)
+
+    def share(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` returned at the first call with this key, for the encoders of the answer."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]  # type: ignore[no-any-return]
+
+    def take(self, rows: slice) -> "Answer":
+        """Return the answer for these rows."""
+        if rows == slice(0, self.request.rows):
+            return self
+        request = replace(self.request, inputs=take(self.inputs, rows))
+        sampled, decision = self.sampled, self.decision
+        return Answer(
+            request,
+            self.prediction.take(rows),
+            None if sampled is None else sampled.take(rows),
+            None if decision is None else decision.take(rows),
+        )
+
+    @property
+    def inputs(self) -> Inputs:
+        """The rows, as the model takes them."""
+        assert not isinstance(self.request.inputs, ListedRows)
+        return self.request.inputs
 
     @property
     def sampling(self) -> tuple[Sampling, Sampled]:
@@ -62,20 +92,32 @@ class Answer:
         return self.request.sampling, self.sampled
 
 
-def plan(engine: Engine, inputs: Inputs, options: UncertaintyRequest, settings: Settings) -> Request:
+def plan(engine: Engine, inputs: Inputs | ListedRows, options: UncertaintyRequest, settings: Settings) -> Request:
     """Return the request to sample with these options. Raises InvalidInput or LimitExceeded."""
-    sampling = plan_sampling(options, engine.manifest, count_rows(inputs), settings)
-    return Request(engine, inputs, sampling, options.error_rate)
+    request = Request(engine, inputs, error_rate=options.error_rate)
+    return replace(request, sampling=plan_sampling(options, engine.manifest, request.rows, settings))
+
+
+def join(requests: Sequence[Request]) -> Request:
+    """Return one request for the rows of requests of one kind."""
+    first = requests[0]
+    if len(requests) == 1:
+        return first
+    listed = [request.inputs for request in requests if isinstance(request.inputs, ListedRows)]
+    arrays = [request.inputs for request in requests if not isinstance(request.inputs, ListedRows)]
+    return replace(first, inputs=join_lists(listed) if listed else join_inputs(arrays))
 
 
 def infer(request: Request, job: Job | None = None) -> Answer:
     """Run a request. Raises InvalidInput for a row without an answer, or for an unknown error rate."""
-    return decide_on(request, request.run(request.inputs, job or Job()))
-
-
-def decide_on(request: Request, output: Prediction | Sampled) -> Answer:
-    """Return the answer with its decision. Raises InvalidInput for an unknown error rate."""
-    if not isinstance(output, Sampled) or request.sampling is None:
-        return Answer(request, output if isinstance(output, Prediction) else output.deterministic)
-    decision = decide(request.engine.manifest, request.sampling, output.uncertainty, request.error_rate)
-    return Answer(request, output.deterministic, output, decision)
+    job = job or Job()
+    engine, inputs, sampling = request.engine, request.inputs, request.sampling
+    if isinstance(inputs, ListedRows):
+        inputs = inputs.fit(engine.manifest)
+        request = replace(request, inputs=inputs)
+        job.watch.lap("parse")
+    if sampling is None:
+        return Answer(request, engine.predict(inputs, job))
+    sampled = engine.sample(inputs, sampling, job)
+    decision = decide(engine.manifest, sampling, sampled.uncertainty, request.error_rate)
+    return Answer(request, sampled.deterministic, sampled, decision)

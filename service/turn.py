@@ -1,31 +1,89 @@
-"""Answer a request over HTTP, the Open Inference Protocol or gRPC: decode it, run inference, encode the answer.
+"""Answer the requests that arrive in one turn of the event loop together: decode, run inference, encode.
 
-Short work runs on the event loop, batched with similar requests of the same turn of the loop; long work runs in a
-thread.
+A turn begins with the first bytes received, over HTTP, the Open Inference Protocol or gRPC, and ends once the loop has
+read all connections. Its short requests of one kind share one run of the model; nothing waits for a later turn. Long
+work runs in threads (`service.work.scheduling`).
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from contextvars import Context
+from time import perf_counter
+from typing import Any, Generic, TypeVar
+
+import structlog
 
 from service.engine.job import Estimate, Job
-from service.inference import Answer, Request, decide_on, infer
+from service.engine.stages import Stopwatch
+from service.errors import DropserveError
+from service.inference import Answer, Request, infer, join
 from service.telemetry.records import Record, describe
-from service.work.batching import BatchableCall, Batches
 from service.work.scheduling import Gone, Scheduler, check_deadline
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
-Encode = Callable[[Answer], T]
+Encode = Callable[[Answer, slice], T]
+"""A function that encodes the answer to these rows of a run, which may have rows of other requests."""
 Decode = Callable[[Job], tuple[Request, Encode[T]]]
 """A function that returns the request and the encoder of its answer; it pauses where it may take long."""
 
 
-class Turns:
-    """Answers requests, within one event loop."""
+class Pending(ABC, Generic[T]):
+    """A request that is answered at the end of the turn."""
 
-    def __init__(self, scheduler: Scheduler) -> None:
-        """Run long work by `scheduler`."""
+    __slots__ = ("encode", "record", "request")
+
+    request: Request
+    encode: Encode[T]
+
+    def __init__(self, record: Record) -> None:
+        """Answer the request of this record."""
+        self.record = record
+
+    @abstractmethod
+    def decode(self, job: Job) -> tuple[Request, Encode[T]]:
+        """Return the request and the encoder of its answer."""
+
+    @abstractmethod
+    def answer(self, content: T) -> None:
+        """Send the encoded answer."""
+
+    @abstractmethod
+    def refuse(self, error: Exception) -> None:
+        """Send an error in place of the answer."""
+
+    @abstractmethod
+    def defer(self) -> None:
+        """Run the request outside of the turn, as it takes too long."""
+
+
+class Turns:
+    """The turns of one event loop."""
+
+    def __init__(self, scheduler: Scheduler, watch: type[Stopwatch] = Stopwatch) -> None:
+        """Run long work by `scheduler`, and batches of its `inline_seconds` at most."""
         self._scheduler = scheduler
-        self._batches = Batches(scheduler.inline_seconds)
+        self._watch = watch
+        self._max_seconds = scheduler.inline_seconds
+        self._reads: list[Callable[[], None]] = []
+        self._calls: list[Pending[Any]] = []
+        self._open = False
+        """Whether a turn has begun that has not ended."""
+        self._began = 0.0
+        self.seconds_since_previous = float("inf")
+        """Seconds between the ends of the previous turn and of this one."""
+
+    def receive(self, read: Callable[[], None]) -> None:
+        """Call `read` at the end of this turn, to parse received bytes."""
+        self._reads.append(read)
+        self._begin()
+
+    def add(self, call: Pending[Any]) -> None:
+        """Answer a call at the end of this turn."""
+        self._calls.append(call)
+        self._begin()
 
     async def answer(
         self, record: Record, decode: Decode[T], decode_seconds: float, seconds: float, gone: Gone | None = None
@@ -36,29 +94,152 @@ class Turns:
         `Scheduler.run`, and the errors of decoding and the model.
         """
         check_deadline(seconds)
-        watch = record.watch
-        if decode_seconds > self._scheduler.inline_seconds:
-
-            def decode_and_infer(job: Job) -> T:
-                request, encode = decode(job)
-                watch.lap("parse")
-                return _encode(record, encode, infer(request, job))
-
-            return await self._scheduler.run(decode_and_infer, Estimate(decode_seconds), seconds, watch, gone)
-        job = Job(watch)
-        request, encode = decode(job)
-        watch.lap("parse")
-        engine, rows = request.engine, request.rows
-        if cost := engine.batch_cost(rows, request.sampling, self._scheduler.inline_seconds):
-            call = BatchableCall((engine, request.sampling), request.inputs, rows, request.run, job, cost)
-            return _encode(record, encode, decide_on(request, await self._batches.run(call)))
+        if decode_seconds > self._max_seconds:
+            return await self._scheduler.run(
+                lambda job: _run_alone(record, *decode(job), job), Estimate(decode_seconds), seconds, record.watch, gone
+            )
+        call = Awaited(record, decode)
+        self.add(call)
+        if content := await call.outcome:
+            return content[0]
+        request, encode = call.request, call.encode
         return await self._scheduler.run(
-            lambda job: _encode(record, encode, infer(request, job)), request.estimate(), seconds, watch, gone
+            lambda job: _run_alone(record, request, encode, job), request.estimate(), seconds, record.watch, gone
         )
 
+    def _begin(self) -> None:
+        if not self._open:
+            self._open = True
+            asyncio.get_running_loop().call_soon(self._end, context=NO_REQUEST)
 
-def _encode(record: Record, encode: Encode[T], answer: Answer) -> T:
-    content = encode(answer)
-    record.outcome = describe(answer)
+    def _end(self) -> None:
+        """Parse the received bytes, and answer the calls of the turn, those of one kind together."""
+        began = perf_counter()
+        self._began, self.seconds_since_previous = began, began - self._began
+        watch = self._watch()
+        reads, self._reads = self._reads, []
+        for read in reads:
+            read()
+        calls, self._calls, self._open = self._calls, [], False
+        if not calls:
+            return
+        watch.lap("receive")
+        batches = self._cut_batches(calls, Job(watch))
+        watch.lap("parse")
+        for batch in batches[1:]:  # the loop reads connections between two batches
+            asyncio.get_running_loop().call_soon(_answer_later, batch, watch.copy(), context=NO_REQUEST)
+        if batches:
+            _answer(batches[0], watch)
+
+    def _cut_batches(self, calls: Sequence[Pending[Any]], job: Job) -> list[list[Pending[Any]]]:
+        """Decode the calls, and return the short ones as batches of one kind, in order of arrival."""
+        batches: list[list[Pending[Any]]] = []
+        latest: dict[Hashable, tuple[list[Pending[Any]], int]] = {}
+        """The batch of each kind that has room, and the number of its rows."""
+        for call in calls:
+            try:
+                call.request, call.encode = call.decode(job)
+            except Exception as error:  # noqa: BLE001 - sent to the caller
+                call.refuse(error)
+                continue
+            request = call.request
+            cost = request.engine.batch_cost(request.rows, request.sampling, self._max_seconds)
+            if cost is None and request.estimate().longest > self._max_seconds:
+                call.defer()
+                continue
+            kind = request.kind if cost else call
+            batch, rows = latest.get(kind, ([], 0))
+            rows += request.rows
+            if not batch or (cost and cost.seconds(rows) > self._max_seconds):
+                batch, rows = [], request.rows
+                batches.append(batch)
+            batch.append(call)
+            latest[kind] = batch, rows
+        return batches
+
+
+class Awaited(Pending[T]):
+    """A call whose answer a coroutine awaits."""
+
+    __slots__ = ("_decode", "outcome")
+
+    def __init__(self, record: Record, decode: Decode[T]) -> None:
+        """Answer the request that `decode` returns."""
+        super().__init__(record)
+        self._decode = decode
+        self.outcome: asyncio.Future[tuple[T] | None] = asyncio.get_running_loop().create_future()
+        """The encoded answer; None if the request runs outside of the turn."""
+
+    def decode(self, job: Job) -> tuple[Request, Encode[T]]:
+        """Return the request and the encoder of its answer."""
+        return self._decode(job)
+
+    def answer(self, content: T) -> None:
+        """Return the encoded answer to the coroutine, unless it was cancelled."""
+        if not self.outcome.done():
+            self.outcome.set_result((content,))
+
+    def refuse(self, error: Exception) -> None:
+        """Raise the error in the coroutine, unless it was cancelled."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+
+    def defer(self) -> None:
+        """Let the coroutine run the request."""
+        if not self.outcome.done():
+            self.outcome.set_result(None)
+
+
+NO_REQUEST = Context()
+"""An empty context, as the log lines of a turn have no request's id."""
+
+
+def _answer_later(batch: Sequence[Pending[Any]], watch: Stopwatch) -> None:
+    watch.lap("queue")
+    _answer(batch, watch)
+
+
+def _answer(batch: Sequence[Pending[Any]], watch: Stopwatch) -> None:
+    """Answer calls together; if that fails, each alone, as only one may be invalid."""
+    try:
+        answer = infer(join([call.request for call in batch]), Job(watch))
+    except Exception as error:
+        if len(batch) == 1:
+            batch[0].refuse(error)
+            return
+        if not isinstance(error, DropserveError):
+            log.error("a batch failed; its calls run one by one", calls=len(batch), exc_info=error)
+        for call in batch:
+            _answer([call], watch.copy())
+        return
+    _send(batch, answer, watch)
+
+
+def _send(batch: Sequence[Pending[Any]], answer: Answer, watch: Stopwatch) -> None:
+    """Encode the answers to all calls of a batch, and send each."""
+    contents: list[tuple[Pending[Any], Any]] = []
+    start = 0
+    for call in batch:
+        rows = slice(start, start + call.request.rows)
+        start = rows.stop
+        try:
+            contents.append((call, call.encode(answer, rows)))
+        except Exception as error:  # noqa: BLE001 - sent to the caller
+            call.refuse(error)
+            continue
+        call.record.outcome = describe(answer, rows)
+    watch.lap("encode")
+    for call, content in contents:
+        call.record.share(watch)
+        call.answer(content)
+
+
+def _run_alone(record: Record, request: Request, encode: Encode[T], job: Job) -> T:
+    """Run a request in a thread, and return its encoded answer."""
+    record.watch.lap("parse")
+    answer = infer(request, job)
+    rows = slice(0, request.rows)
+    content = encode(answer, rows)
+    record.outcome = describe(answer, rows)
     record.watch.lap("encode")
     return content

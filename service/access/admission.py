@@ -52,6 +52,10 @@ class Admission:
     def begin(self, record: Record) -> None:
         """Begin a request: set the id of its log lines, and start its trace."""
         REQUEST_ID.set(record.request_id)
+        self.trace(record)
+
+    def trace(self, record: Record) -> None:
+        """Start the trace of a request."""
         if self._traces:
             self._traces.watch(record)
 

@@ -1,10 +1,10 @@
 """One HTTP request and its answer on ASGI, with only what the hot path needs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
 from math import inf
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.errors import BodyTooLarge, CallerGone, InvalidInput, MethodNotAllowed, SlowBody, UnsupportedMediaType
 from service.telemetry.records import Record
@@ -26,78 +26,26 @@ BODY = "dropserve.body"
 """The key in an ASGI scope of the body, if all of it was received with the head."""
 
 
+class Reply(NamedTuple):
+    """A whole answer over HTTP."""
+
+    content: bytes
+    content_type: bytes = JSON
+    headers: tuple[Header, ...] = ()
+    status: int = 200
+
+
 class Call(Record):
     """A request over HTTP, and its answer."""
 
-    __slots__ = ("_receive", "_scope", "_send", "query")
+    __slots__ = ("query", "waited")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Begin the record of a request, counting its wait in the socket."""
-        super().__init__(scope["method"], scope["path"], dict(scope["headers"]))
-        self.started -= scope.get(WAITED, 0.0)
-        self.query: bytes = scope["query_string"]
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-
-    async def body(self, max_bytes: int, seconds: float) -> bytes:
-        """Return the whole body, received within `seconds`. Raises BodyTooLarge, SlowBody or CallerGone."""
-        if int(self.headers.get(b"content-length", b"0")) > max_bytes:
-            raise _too_large(max_bytes)
-        content: bytes | None = self._scope.get(BODY)
-        if content is None:
-            try:
-                async with asyncio.timeout(seconds):
-                    content = await self._read(max_bytes)
-            except TimeoutError:
-                raise SlowBody(f"the body: did not arrive within {seconds:.3g} s", seconds=seconds) from None
-        elif len(content) > max_bytes:
-            raise _too_large(max_bytes)
-        self.watch.lap("receive")
-        return content
-
-    async def _read(self, max_bytes: int) -> bytes:
-        """Receive the body piece by piece, up to `max_bytes`."""
-        chunks: list[bytes] = []
-        left = max_bytes
-        while True:
-            message = await self._receive()
-            if self._scope.get(ANNOUNCED, 0) > max_bytes:
-                raise _too_large(max_bytes)
-            chunks.append(_content(message, left))
-            left -= len(chunks[-1])
-            if not message.get("more_body"):
-                return b"".join(chunks)
-
-    async def gone(self) -> None:
-        """Return once the caller has disconnected; to be awaited after the body was read."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    async def reply(
-        self, content: bytes, status: int = 200, content_type: bytes = JSON, headers: Iterable[Header] = ()
-    ) -> None:
-        """Send the answer."""
-        self.status = status
-        start = {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", content_type),
-                (b"content-length", str(len(content)).encode()),
-                (b"x-request-id", self.request_id),
-                *headers,
-            ],
-        }
-        await self._send(start)
-        await self._send({"type": "http.response.body", "body": content})
-
-    async def send_on(self, message: Message) -> None:
-        """Send a message of another app, with the request's id."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
-        await self._send(message)
+    def __init__(self, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes], waited: float) -> None:
+        """Begin the record of a request that waited so many seconds in the socket."""
+        super().__init__(method, path, headers)
+        self.started -= waited
+        self.waited = waited
+        self.query = query
 
     def expect_method(self, method: str) -> None:
         """Raise MethodNotAllowed unless the request has this method, or is a HEAD request where GET is allowed."""
@@ -128,6 +76,77 @@ class Call(Record):
         return max(0.0, allowed - (perf_counter() - self.started))
 
 
+class ASGICall(Call):
+    """A request over HTTP, and its answer, on ASGI."""
+
+    __slots__ = ("_receive", "_scope", "_send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin the record of a request."""
+        waited = scope.get(WAITED, 0.0)
+        super().__init__(scope["method"], scope["path"], scope["query_string"], dict(scope["headers"]), waited)
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+
+    async def body(self, max_bytes: int, seconds: float) -> bytes:
+        """Return the whole body, received within `seconds`. Raises BodyTooLarge, SlowBody or CallerGone."""
+        if int(self.headers.get(b"content-length", b"0")) > max_bytes:
+            raise too_large(max_bytes)
+        content: bytes | None = self._scope.get(BODY)
+        if content is None:
+            try:
+                async with asyncio.timeout(seconds):
+                    content = await self._read(max_bytes)
+            except TimeoutError:
+                raise SlowBody(f"the body: did not arrive within {seconds:.3g} s", seconds=seconds) from None
+        elif len(content) > max_bytes:
+            raise too_large(max_bytes)
+        self.watch.lap("receive")
+        return content
+
+    async def _read(self, max_bytes: int) -> bytes:
+        """Receive the body piece by piece, up to `max_bytes`."""
+        chunks: list[bytes] = []
+        left = max_bytes
+        while True:
+            message = await self._receive()
+            if self._scope.get(ANNOUNCED, 0) > max_bytes:
+                raise too_large(max_bytes)
+            chunks.append(_content(message, left))
+            left -= len(chunks[-1])
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+    async def gone(self) -> None:
+        """Return once the caller has disconnected; to be awaited after the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def reply(self, reply: Reply) -> None:
+        """Send the answer."""
+        self.status = reply.status
+        start = {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [
+                (b"content-type", reply.content_type),
+                (b"content-length", str(len(reply.content)).encode()),
+                (b"x-request-id", self.request_id),
+                *reply.headers,
+            ],
+        }
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": reply.content})
+
+    async def send_on(self, message: Message) -> None:
+        """Send a message of another app, with the request's id."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self.request_id)]
+        await self._send(message)
+
+
 def allow(methods: Iterable[str]) -> str:
     """Return the value of the header Allow: wherever GET is allowed, HEAD is too."""
     return ", ".join("GET, HEAD" if method == "GET" else method for method in methods)
@@ -149,9 +168,10 @@ def _content(message: Message, max_bytes: int) -> bytes:
         raise CallerGone("the caller disconnected while sending")
     content: bytes = message.get("body", b"")
     if len(content) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     return content
 
 
-def _too_large(max_bytes: int) -> BodyTooLarge:
+def too_large(max_bytes: int) -> BodyTooLarge:
+    """Return the error of a body with more bytes."""
     return BodyTooLarge(f"the body: expected at most {max_bytes} bytes", limit=max_bytes)

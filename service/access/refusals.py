@@ -1,7 +1,7 @@
 """The one table from error to HTTP status, and the JSON form of all errors."""
 
 from service import errors
-from service.access.calls import Header
+from service.access.calls import Header, Reply
 from service.api.replies import encode
 from service.errors import DropserveError
 
@@ -34,26 +34,26 @@ STATUS: dict[type[DropserveError], int] = {
     errors.InvalidStore: 503,
 }
 
-HEADERS: dict[int, list[Header]] = {
-    401: [(b"www-authenticate", b"Bearer")],
-    408: [(b"connection", b"close")],
-    429: [(b"retry-after", b"1")],
-    503: [(b"retry-after", b"1")],
+HEADERS: dict[int, tuple[Header, ...]] = {
+    401: ((b"www-authenticate", b"Bearer"),),
+    408: ((b"connection", b"close"),),
+    429: ((b"retry-after", b"1"),),
+    503: ((b"retry-after", b"1"),),
 }
 """Headers sent with a status; Retry-After is in seconds."""
 
 
-def error_reply(error: DropserveError, status: int | None = None) -> tuple[int, bytes, list[Header]]:
-    """Return status, JSON body and headers for an error; one without an entry in STATUS is a 500."""
+def error_reply(error: DropserveError, status: int | None = None) -> Reply:
+    """Return the answer in place of an error's request; an error without an entry in STATUS is a 500."""
     status = status or STATUS.get(type(error), 500)
     body = {"error": {"code": error.code, "message": error.message, "details": error.details}}
-    return status, encode(body), _headers(error, status)
+    return Reply(encode(body), headers=_headers(error, status), status=status)
 
 
-def _headers(error: DropserveError, status: int) -> list[Header]:
+def _headers(error: DropserveError, status: int) -> tuple[Header, ...]:
     """Return Allow or Retry-After from the error's details, else the status's own headers."""
     if isinstance(error, errors.MethodNotAllowed) and "allowed" in error.details:
-        return [(b"allow", error.details["allowed"].encode())]
+        return ((b"allow", error.details["allowed"].encode()),)
     if "retry_after" in error.details:
-        return [(b"retry-after", str(error.details["retry_after"]).encode())]
-    return HEADERS.get(status, [])
+        return ((b"retry-after", str(error.details["retry_after"]).encode()),)
+    return HEADERS.get(status, ())

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import orjson
 
-from service.api.requests import UncertaintyRequest
 from service.engine.answers import Prediction, Sampled
 from service.engine.decisions import Decision, choose_quantile, half_widths, prediction_sets
 from service.engine.inputs import Inputs
@@ -18,39 +16,79 @@ from service.model.runtime import Array
 
 Columns = dict[str, Sequence[Any]]
 """Fields of an answer by name, each with one entry per row."""
+Entry = dict[str, Any]
+"""The fields of one row."""
+
+
+class Heading:
+    """The fields of an answer before `predictions`, as JSON."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        sampling: Sampling | None = None,
+        passes: int = 0,
+        decision: Decision | None = None,
+    ) -> None:
+        """Describe the model, and with a sampling how it was sampled; `passes` is the largest number of a row."""
+        fields: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
+        if manifest.task == "classification":
+            fields["labels"] = manifest.labels
+        if sampling:
+            fields |= {"samples": passes, "seed": sampling.seed}
+            if sampling.quantiles:
+                fields["quantiles"] = sampling.quantiles
+        if decision:
+            fields["decided"] = decision.threshold.model_dump()
+        self._json = encode(fields)[:-1]
+
+    def encode(self, entries: Sequence[Entry]) -> bytes:
+        """Return the JSON of an answer with these entries of `predictions`."""
+        return b'%s,"predictions":%s}' % (self._json, encode(entries))
+
+
+def prediction_entries(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> list[Entry]:
+    """Return the `predictions` of a `schemas.PredictReply`.
+
+    Raises InvalidInput for a coverage that the model does not have.
+    """
+    return _rows(answer_columns(manifest, prediction, coverage))
+
+
+def uncertainty_entries(
+    manifest: Manifest,
+    sampling: Sampling,
+    sampled: Sampled,
+    coverage: float | None = None,
+    decision: Decision | None = None,
+) -> list[Entry]:
+    """Return the `predictions` of a `schemas.UncertaintyReply`.
+
+    Raises InvalidInput for a coverage that the model does not have.
+    """
+    columns = sampled_columns(manifest, sampling, sampled, decision)
+    columns["deterministic"] = prediction_entries(manifest, sampled.deterministic, coverage)
+    return _rows(columns)
 
 
 def encode_prediction(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> bytes:
     """Return the JSON of a `schemas.PredictReply`. Raises InvalidInput for a coverage that the model does not have."""
-    return encode({**_heading(manifest), "predictions": _rows(answer_columns(manifest, prediction, coverage))})
-
-
-PLAIN = UncertaintyRequest(inputs=msgspec.Raw())
-"""A request without options."""
+    return Heading(manifest).encode(prediction_entries(manifest, prediction, coverage))
 
 
 def encode_uncertainty(
     manifest: Manifest,
     sampling: Sampling,
     sampled: Sampled,
-    request: UncertaintyRequest = PLAIN,
+    coverage: float | None = None,
     decision: Decision | None = None,
 ) -> bytes:
     """Return the JSON of a `schemas.UncertaintyReply`.
 
     Raises InvalidInput for a coverage that the model does not have.
     """
-    heading = _heading(manifest)
-    heading["samples"] = sampled.most_passes
-    heading["seed"] = sampling.seed
-    if sampling.quantiles:
-        heading["quantiles"] = sampling.quantiles
-    if decision:
-        heading["decided"] = decision.threshold.model_dump()
-    columns = sampled_columns(manifest, sampling, sampled, decision)
-    columns["deterministic"] = _rows(answer_columns(manifest, sampled.deterministic, request.coverage))
-    heading["predictions"] = _rows(columns)
-    return encode(heading)
+    heading = Heading(manifest, sampling, sampled.most_passes, decision)
+    return heading.encode(uncertainty_entries(manifest, sampling, sampled, coverage, decision))
 
 
 def encode_examples(manifest: Manifest, inputs: Inputs) -> bytes:
@@ -89,13 +127,6 @@ def as_sent(inputs: Inputs, manifest: Manifest) -> Any:
 def encode(value: object) -> bytes:
     """Return the JSON of a value; NaN becomes null."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def _heading(manifest: Manifest) -> dict[str, Any]:
-    heading: dict[str, Any] = {"model": manifest.name, "version": manifest.version}
-    if manifest.task == "classification":
-        heading["labels"] = manifest.labels
-    return heading
 
 
 def answer_columns(manifest: Manifest, prediction: Prediction, coverage: float | None = None) -> Columns:
@@ -181,7 +212,7 @@ def labels(manifest: Manifest, probabilities: Float64) -> list[str]:
     return [manifest.labels[i] for i in probabilities.argmax(axis=-1).tolist()]
 
 
-def _rows(columns: Columns) -> list[dict[str, Any]]:
+def _rows(columns: Columns) -> list[Entry]:
     """Return one object per row."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

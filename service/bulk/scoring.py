@@ -51,7 +51,7 @@ def sample(engine: Engine, file: RowsFile, options: Mapping[str, Any], settings:
     sampling, sampled = answer.sampling
     if output == "csv":
         return to_csv(flat_columns(engine.manifest, sampling, sampled, answer.decision, request.coverage))
-    return encode_uncertainty(engine.manifest, sampling, sampled, request, answer.decision)
+    return encode_uncertainty(engine.manifest, sampling, sampled, request.coverage, answer.decision)
 
 
 def to_csv(columns: Columns) -> bytes:

@@ -3,7 +3,7 @@
 All use thresholds in the manifest, which were fitted on calibration data.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ class Decision(NamedTuple):
     threshold: AbstentionThreshold
     accepted: NDArray[np.bool_]
     """(rows,): whether each row is accepted."""
+
+    def take(self, rows: slice) -> Self:
+        """Return the decision on these rows."""
+        return self._replace(accepted=self.accepted[rows])
 
 
 def decide(

@@ -1,6 +1,8 @@
 """The rows of a request as arrays, one for each input of the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from service.engine.answers import Rows
 from service.model.runtime import Array
@@ -20,3 +22,8 @@ def take(inputs: Inputs, rows: slice | Rows) -> Inputs:
     if taken == count_rows(inputs):
         return inputs
     return {name: array[rows] for name, array in inputs.items()}
+
+
+def join_inputs(parts: Sequence[Inputs]) -> Inputs:
+    """Return the rows of all parts."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -18,6 +18,11 @@ class Estimate(NamedTuple):
     further: float = 0.0
     """Further seconds, unless sampling stops early."""
 
+    @property
+    def longest(self) -> float:
+        """The seconds of the work if sampling does not stop early."""
+        return self.seconds + self.further
+
 
 class Job:
     """Work that does not share the machine, as outside the service: pauses do nothing, and nothing is distributed.

@@ -27,6 +27,12 @@ class Stopwatch:
         """Return a new stopwatch of the same class, for work shared by several requests."""
         return type(self)()
 
+    def copy(self) -> Self:
+        """Return a stopwatch that goes on from here."""
+        copy = self.beside()
+        copy.add(self)
+        return copy
+
     def add(self, other: Self) -> None:
         """Add the stages of another stopwatch, in place of the time since the last lap."""
         for stage, spent in other.seconds.items():

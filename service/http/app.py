@@ -19,6 +19,7 @@ from service.access.credentials import Credentials
 from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.config import Settings
 from service.engine.masks import MaskCache
+from service.engine.stages import Intervals, Stopwatch
 from service.errors import DropserveError
 from service.extras import remedy
 from service.http.allowed_methods import find_allowed
@@ -76,8 +77,8 @@ def create_app(
     drain = drain or Drain()
     drain.on_begin(repository.stop)
     scheduler = Scheduler(settings.queue_size, settings.inline_seconds, remote_workers)
-    turns = Turns(scheduler)
     traces = _make_traces()
+    turns = Turns(scheduler, Intervals if traces else Stopwatch)
     slot = Slot(settings.state / "metrics") if settings.state and settings.workers > 1 else None
     metrics = Metrics(slot.inherited if slot else None)
     exposition = Exposition(metrics, scheduler, repository, slot)
@@ -101,6 +102,8 @@ def create_app(
             yield {
                 "limits": Limits(room_for(settings.max_connections), settings.idle_timeout),
                 "drain": drain,
+                "turns": turns,
+                "take": gate.take,
             }
         for task in tasks:
             task.cancel()
@@ -140,10 +143,12 @@ def create_app(
     app.add_exception_handler(Exception, _fail)
     gate = Gate(
         app,
-        PredictRoutes(repository, turns, settings),
-        OpenInference(repository, turns, settings),
+        repository,
+        PredictRoutes(settings),
+        OpenInference(repository, settings),
         admission,
-        settings.max_wait,
+        turns,
+        settings,
     )
     service = Prefixed(gate, settings.root_path) if settings.root_path else gate
     return _with_cors(service, settings.cors_origins) if settings.cors_origins else service
@@ -239,7 +244,7 @@ async def _fail(_: Request, __: Exception) -> Response:
 
 
 def _response(error: DropserveError, status: int | None = None) -> Response:
-    status, content, headers = error_reply(error, status)
-    response = Response(content, status, media_type="application/json")
-    response.raw_headers.extend(headers)
+    reply = error_reply(error, status)
+    response = Response(reply.content, reply.status, media_type="application/json")
+    response.raw_headers.extend(reply.headers)
     return response

@@ -1,8 +1,12 @@
 """HTTP/1.1 over one connection: `Connection` is the protocol that uvicorn calls, `Exchange` one request on it.
 
+The bytes that all connections receive in a turn of the event loop are parsed at its end. A complete request for
+inference goes directly to the turn, which answers it at once; every other request goes to the ASGI application.
+
 The contract with uvicorn, whose own protocols rely on no more: it calls the class with `config`, `server_state`,
 `app_state` and `_loop`, and calls `shutdown()` of the connections in `server_state.connections`, which add themselves.
-The application's lifespan fills `app_state`: `limits` is a `Limits`, `drain` a `Drain`; both have defaults.
+The application's lifespan fills `app_state`: `limits` is a `Limits`, `drain` a `Drain`, `turns` a `Turns` and `take` is
+`Gate.take`; all have defaults.
 """
 
 import asyncio
@@ -13,7 +17,7 @@ import struct
 import sys
 import termios
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple, Protocol
@@ -28,11 +32,12 @@ from httptools import (
     parse_url,
 )
 
-from service.access.calls import ANNOUNCED, BODY, WAITED, ASGIApp, Header, Message, Scope
+from service.access.calls import ANNOUNCED, BODY, WAITED, ASGIApp, Header, Message, Reply, Scope
 from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.errors import DropserveError, HeadTooLarge, MalformedHead, SlowHead
 from service.http.draining import Drain
-from service.http.responses import BODILESS, CHUNKED, CLOSE, CONTINUE, encode_chunk, encode_head
+from service.http.responses import BODILESS, CHUNKED, CLOSE, CONTINUE, encode_chunk, encode_head, encode_whole
+from service.turn import Turns
 
 MAX_HEAD_BYTES = 2**16
 """The most bytes to read without a complete head or a piece of a body."""
@@ -49,6 +54,9 @@ time while the process was busy is read in between."""
 
 MIN_IDLE = 1.0
 """Seconds without a request after which a connection may be closed for a new one."""
+
+CLOCK_TICK = 0.004
+"""The precision of the kernel's time of the last bytes, in seconds."""
 
 LAST_DATA_RECEIVED = 52
 """The offset of tcpi_last_data_recv, in milliseconds, in struct tcp_info of linux/tcp.h."""
@@ -89,6 +97,24 @@ class Limits(NamedTuple):
     """Seconds within which the next head must arrive, and the client must read some of its answer."""
 
 
+class Head(NamedTuple):
+    """The head of a request."""
+
+    method: str
+    path: str
+    """The decoded path."""
+    raw_path: str
+    query: bytes
+    headers: list[Header]
+    """With names in lower case, in their order."""
+    fields: dict[bytes, bytes]
+    """The last value of each header."""
+    version: str
+    """The version of HTTP: "1.1" or "1.0"."""
+    waited: float
+    """Seconds that the request waited in the socket."""
+
+
 class Exchange:
     """One request and its answer, with the `receive` and `send` of its ASGI application."""
 
@@ -100,26 +126,28 @@ class Exchange:
         "_head",
         "_missing",
         "_news",
+        "_scope",
         "_waiter",
         "buffered",
         "ended",
+        "head",
         "keep_alive",
         "more_body",
         "pieces",
         "refusal",
         "running",
-        "scope",
         "started",
     )
 
-    def __init__(self, connection: "Connection", scope: Scope, *, keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(self, connection: "Connection", head: Head, *, keep_alive: bool, expects_continue: bool) -> None:
         """Begin the exchange of a complete head; `expects_continue`: the client waits for 100 Continue."""
         self._connection = connection
-        self.scope = scope
+        self.head = head
+        self._scope: Scope | None = None
         self.keep_alive = keep_alive
         """Whether another request may follow on the connection."""
         self.running = False
-        """Whether the application was called."""
+        """Whether the answer is being made."""
         self.refusal: DropserveError | None = None
         """The error to answer in place of the application, if the rest of the request is invalid."""
         self.ended = False
@@ -144,12 +172,53 @@ class Exchange:
         self._missing: float = 0
         """Bytes of the body still to be sent; infinity without a Content-Length."""
 
-    async def run(self, app: ASGIApp) -> None:
+    @property
+    def scope(self) -> Scope:
+        """The request as an ASGI scope."""
+        if self._scope is None:
+            head = self.head
+            self._scope = {
+                "type": "http",
+                "asgi": ASGI,
+                "http_version": head.version,
+                "method": head.method,
+                "path": head.path,
+                "raw_path": head.raw_path.encode(),
+                "query_string": head.query,
+                "root_path": "",
+                "headers": head.headers,
+                **self._connection.surroundings(),
+                WAITED: head.waited,
+            }
+        return self._scope
+
+    def run_app(self) -> None:
+        """Let the ASGI application answer, in a task."""
+        if not self.more_body:
+            self.scope[BODY] = b"".join(self.pieces)
+        self._connection.start(self._run())
+
+    def reply(self, reply: Reply, request_id: bytes) -> None:
+        """Write a whole answer, unless the client has disconnected."""
+        if self.ended:
+            return
+        connection = self._connection
+        headers = ((b"content-type", reply.content_type), *reply.headers)
+        if not self.keep_alive or connection.ends_with(self):
+            self.keep_alive = False
+            headers = (*headers, CLOSE)
+        default = connection.server_state.default_headers
+        connection.transport.write(encode_whole(reply.status, (*default, *headers), request_id, reply.content))
+        self.ended = True
+        connection.finish(self)
+
+    async def _run(self) -> None:
         """Call the application; an incomplete answer ends the connection."""
+        app = self._connection.app
         try:
             await app(self.scope, self.receive, self.send)
         except Exception as error:
-            log.error("unexpected error", path=self.scope["path"][:200], exc_info=error)
+            log.error("unexpected error", path=self.head.path[:200], exc_info=error)
         finally:
             if not self.ended:
                 self._connection.give_up(self)
@@ -212,19 +281,19 @@ class Exchange:
         elif not self.keep_alive or self._connection.ends_with(self):
             self.keep_alive = False
             lines.append(CLOSE)
-        if self.scope["method"] == "HEAD" or status in BODILESS:
+        if self.head.method == "HEAD" or status in BODILESS:
             self._missing = 0
         elif (length := fields.get(b"content-length")) is not None:
             self._missing = int(length)
         else:
             self._missing = inf
-            self._chunked = self.scope["http_version"] != "1.0"  # else the end of the connection ends the body
+            self._chunked = self.head.version != "1.0"  # else the end of the connection ends the body
             if self._chunked:
                 lines.append(CHUNKED)
         self._head = encode_head(status, lines)
 
     def _write(self, content: bytes, *, last: bool) -> None:
-        if self.scope["method"] == "HEAD":
+        if self.head.method == "HEAD":
             content = b""
         self._missing -= len(content)
         if self._missing < 0 or (last and 0 < self._missing < inf):
@@ -255,11 +324,14 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Take uvicorn's configuration and shared state, and the state of the application's lifespan."""
         self.server_state = server_state
+        self.app: ASGIApp = config.loaded_app
         self.drain: Drain = app_state.get("drain") or Drain()
-        self._app: ASGIApp = config.loaded_app
         self._app_state = app_state
         self._limits: Limits = app_state.get("limits") or Limits()
         self._loop = _loop or asyncio.get_running_loop()
+        self._turns: Turns | None = app_state.get("turns")
+        self._read_later = self._turns.receive if self._turns else self._loop.call_soon
+        self._take: Callable[[Exchange, bytes], bool] = app_state.get("take", lambda _, __: False)
 
         # the connection
         self.transport: asyncio.Transport
@@ -270,6 +342,8 @@ class Connection(asyncio.Protocol):
         """A timer that runs as long as the connection, and checks `_due`."""
         self._due = inf
         """The loop's time at which the next head must be complete, unless a request is being answered."""
+        self._fresh = True
+        """Whether no head is complete yet."""
         self._single = False
         """Whether its first request is its last, as the connection limit is reached."""
         self._stopping = False
@@ -281,7 +355,9 @@ class Connection(asyncio.Protocol):
         self._incoming: Exchange | None = None
         """The exchange whose request body is incomplete; it may be answered already."""
         self._unread = b""
-        """Received bytes not parsed yet, after the waiting requests."""
+        """Received bytes not parsed yet: those of this turn, or those after the waiting requests."""
+        self._read_soon = False
+        """Whether received bytes are to be parsed at the end of this turn."""
         self._refused = False
         """Whether reading has ended."""
         self._read_paused = False
@@ -325,8 +401,25 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_at(self._due, self._check_idle)
 
     def data_received(self, data: bytes) -> None:
+        """Keep the bytes until the end of this turn of the event loop, unless they are many."""
+        self._unread += data
+        if not self._read_soon:
+            self._read_soon = True
+            self._read_later(self._read)
+        if len(self._unread) > MAX_BUFFERED_BYTES:
+            self._read()
+
+    def eof_received(self) -> bool:
+        """Answer the requests received, and close after the answers of this turn, unless the connection has TLS."""
+        self._loop.call_soon(self.transport.close)
+        return self.transport.get_extra_info("sslcontext") is None  # with TLS the answers cannot be awaited
+
+    def _read(self) -> None:
         """Parse slice by slice until a request waits for an earlier one, and begin to answer the first."""
-        data, self._unread = self._unread + data, b""
+        self._read_soon = False
+        if self.transport.is_closing():
+            return
+        data, self._unread = self._unread, b""
         for start in range(0, len(data), SLICE_BYTES):
             if self._refused:
                 break
@@ -390,28 +483,16 @@ class Connection(asyncio.Protocol):
             if method == "CONNECT":
                 raise MalformedHead("CONNECT: the service is not a proxy")
             return  # the head is parsed again, without its upgrade
+        fields = dict(self._headers)
         _check_head(version, self._headers)
         path, query = _split_target(self._url)
-        scope: Scope = {
-            "type": "http",
-            "asgi": ASGI,
-            "http_version": version,
-            "method": method,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": path.encode(),
-            "query_string": query,
-            "root_path": "",
-            "headers": self._headers,
-            "state": self._app_state.copy(),
-            **self._addresses,
-        }
-        if not self._exchanges:  # a pipelined request waited for the client's own requests
-            scope[WAITED] = self._seconds_waited()
+        decoded = unquote(path) if "%" in path else path
+        head = Head(method, decoded, path, query, self._headers, fields, version, self._seconds_waited())
         self._incoming = Exchange(
             self,
-            scope,
+            head,
             keep_alive=version != "1.0" and not self._single and parser.should_keep_alive(),
-            expects_continue=version != "1.0" and dict(self._headers).get(b"expect", b"").lower() == b"100-continue",
+            expects_continue=version != "1.0" and fields.get(b"expect", b"").lower() == b"100-continue",
         )
         self._exchanges.append(self._incoming)
         self._headers = []
@@ -446,6 +527,16 @@ class Connection(asyncio.Protocol):
 
     # called by exchanges
 
+    def start(self, answering: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine as a task, which a shutdown awaits."""
+        task = self._loop.create_task(answering)
+        self.server_state.tasks.add(task)
+        task.add_done_callback(self.server_state.tasks.discard)
+
+    def surroundings(self) -> Scope:
+        """Return the part of an ASGI scope that is the same for all requests."""
+        return {**self._addresses, "state": self._app_state.copy()}
+
     def ends_with(self, exchange: Exchange) -> bool:
         """Return whether this answer is the last one: the process is stopping, and there is no further request."""
         return (self._stopping or self.drain.closing) and self._exchanges[-1] is exchange and not self._unread
@@ -459,7 +550,7 @@ class Connection(asyncio.Protocol):
             return
         self._due = self._loop.time() + self._limits.idle_timeout
         if self._read_paused:
-            self.data_received(b"")
+            self._read()
         if self._stopping:
             self.shutdown()
 
@@ -545,11 +636,9 @@ class Connection(asyncio.Protocol):
         if exchange.refusal:
             self._write_refusal(exchange.refusal)
             return
-        if not exchange.more_body:
-            exchange.scope[BODY] = b"".join(exchange.pieces)
-        task = self._loop.create_task(exchange.run(self._app))
-        self.server_state.tasks.add(task)
-        task.add_done_callback(self.server_state.tasks.discard)
+        complete = not (exchange.more_body or self.write_paused)
+        if not (complete and self._take(exchange, b"".join(exchange.pieces))):
+            exchange.run_app()
 
     def _refuse(self, error: DropserveError) -> None:
         """End reading, and answer an invalid request with an error in its order.
@@ -575,16 +664,16 @@ class Connection(asyncio.Protocol):
 
     def _write_refusal(self, error: DropserveError) -> None:
         """Answer in place of the application, and close."""
-        status, content, headers = error_reply(error)
-        to_head = bool(self._exchanges) and self._exchanges[0].scope["method"] == "HEAD"
+        reply = error_reply(error)
+        to_head = bool(self._exchanges) and self._exchanges[0].head.method == "HEAD"
         lines = [
             *self.server_state.default_headers,
-            *(header for header in headers if header != CLOSE),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(content)),
+            *(header for header in reply.headers if header != CLOSE),
+            (b"content-type", reply.content_type),
+            (b"content-length", b"%d" % len(reply.content)),
             CLOSE,
         ]
-        self.transport.write(encode_head(status, lines) + (b"" if to_head else content))
+        self.transport.write(encode_head(reply.status, lines) + (b"" if to_head else reply.content))
         self.close()
 
     def _abandon(self) -> None:
@@ -596,7 +685,7 @@ class Connection(asyncio.Protocol):
 
     def idle_since(self) -> float:
         """Return when the last answer was complete; infinity while one is in progress, or the connection closes."""
-        if self._exchanges or self.transport.is_closing() or self.transport.get_write_buffer_size():
+        if self._exchanges or self._unread or self.transport.is_closing() or self.transport.get_write_buffer_size():
             return inf
         return self._due - self._limits.idle_timeout
 
@@ -610,7 +699,7 @@ class Connection(asyncio.Protocol):
     def _check_idle(self, *, again: bool = False) -> None:
         """Close an idle connection, or refuse an incomplete head, after reading all bytes that arrived in time."""
         now = self._loop.time()
-        if self._exchanges:
+        if self._exchanges or self._read_soon:
             self._due = now + self._limits.idle_timeout
         if now < self._due:
             self._timer = self._loop.call_at(self._due, self._check_idle)
@@ -635,11 +724,17 @@ class Connection(asyncio.Protocol):
 
     def _has_unread(self) -> bool:
         """Return whether the socket has bytes to read."""
-        return fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)) != bytes(4)
+        return bool(self._unread) or fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)) != bytes(4)
 
     def _seconds_waited(self) -> float:
-        """Return how long the newest bytes waited in the socket, in seconds, on Linux; it takes 2 µs."""
-        if sys.platform != "linux":
+        """Return how long the request's newest bytes waited in the socket, in seconds, on Linux.
+
+        The bytes of a connection that was read in the previous turn have arrived since; those of a pipelined request
+        waited for the client's own requests.
+        """
+        fresh, self._fresh = self._fresh, False
+        recent = self._turns is not None and not fresh and self._turns.seconds_since_previous < CLOCK_TICK
+        if recent or self._exchanges or sys.platform != "linux":
             return 0.0
         info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECEIVED + 4)
         return float(struct.unpack_from("I", info, LAST_DATA_RECEIVED)[0]) / 1e3

@@ -1,24 +1,57 @@
-"""The outermost ASGI app: identify, authorise and time every HTTP request, and answer every error in one form.
+"""The entrance of every HTTP request: identify, authorise and route it, and answer every error in one form.
 
-Inference goes directly to its handler and paths below /v2 to the Open Inference Protocol's; FastAPI answers all
-others.
+A complete request for inference is answered in its turn of the event loop (`Gate.take`). Every other request comes as
+ASGI: inference whose body is still to be read or takes long, the Open Inference Protocol, and FastAPI for the rest.
 """
 
 import asyncio
+import re
+from typing import NamedTuple
 
 import structlog
 
 from service.access.admission import DISCONNECTED, Admission
-from service.access.calls import WAITED, ASGIApp, Call, Receive, Scope, Send
+from service.access.bodies import Decoder, answer_body
+from service.access.calls import ASGIApp, ASGICall, Call, Receive, Reply, Scope, Send, too_large
 from service.access.keys import needed_scope
 from service.access.refusals import INTERNAL_ERROR, error_reply
+from service.api.requests import parse_version
+from service.config import Settings
+from service.engine.job import Job
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
+from service.http.connection import Exchange
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
-from service.http.predict_routes import PredictRoutes, read_path
+from service.http.predict_routes import PredictRoutes
+from service.http.prefix import without_prefix
+from service.inference import Request
 from service.oip.http import PREFIX, OpenInference, refusal
+from service.repository.repository import Repository
+from service.rows.json_chunks import CHUNK_BYTES
 from service.telemetry.records import OTHER
+from service.turn import Encode, Pending, Turns
+from service.work.scheduling import check_deadline
 
 log = structlog.get_logger(__name__)
+
+PATH = re.compile(
+    r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertainty)"
+    r"|/v2/models/([^/]+)(?:/versions/([^/]+))?/(infer)"
+)
+"""Paths of inference by a named model, with its version and the operation."""
+
+ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty", "infer": "/v2/infer"}
+"""The route of each operation in metrics, for all models."""
+
+
+class Target(NamedTuple):
+    """The model and operation of a path."""
+
+    model: str | None
+    version: str | None
+    operation: str
+
+
+OF_DEFAULT = {f"/{operation}": Target(None, None, operation) for operation in ("predict", "uncertainty")}
 
 
 class Gate:
@@ -27,71 +60,174 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
+        repository: Repository,
         predict_routes: PredictRoutes,
         open_inference: OpenInference,
         admission: Admission,
-        max_wait: float,
+        turns: Turns,
+        settings: Settings,
     ) -> None:
-        """Route requests to `app` or to an inference handler; requests older than `max_wait` seconds are refused."""
+        """Answer inference by the models of `repository` in `turns`, and let `app` answer the rest."""
         self.app = app
-        self._predict_routes = predict_routes
+        self._repository = repository
+        self._operations = {
+            "predict": predict_routes.predict,
+            "uncertainty": predict_routes.sample,
+            "infer": open_inference.infer,
+        }
         self._open_inference = open_inference
         self._admission = admission
-        self._max_wait = max_wait
+        self._turns = turns
+        self._settings = settings
+        self._ended: list[Call] = []
+
+    def take(self, exchange: Exchange, body: bytes) -> bool:
+        """Answer a complete request for inference at the end of this turn, and return whether it is one.
+
+        Long and compressed bodies are left to ASGI, as are requests from other origins, which may need more headers.
+        """
+        method, path, fields = exchange.head.method, exchange.head.path, exchange.head.fields
+        if method != "POST" or len(body) > CHUNK_BYTES or b"content-encoding" in fields:
+            return False
+        if self._settings.cors_origins and b"origin" in fields:
+            return False
+        path = without_prefix(path, self._settings.root_path)
+        target = read_path(path)
+        if target is None or not path.isprintable():
+            return False
+        call = Call(method, path, exchange.head.query, fields, exchange.head.waited)
+        self._admission.trace(call)
+        try:
+            decoder = self._enter(call, target)
+            if len(body) > self._settings.max_body_bytes:
+                raise too_large(self._settings.max_body_bytes)
+            check_deadline(call.seconds_left(self._settings.request_timeout))
+        except Exception as error:  # noqa: BLE001 - sent to the caller
+            self.end(call, exchange, self.refusal(call, error))
+        else:
+            self._turns.add(Received(self, call, exchange, decoder, body))
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other messages, such as lifespan, go to FastAPI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        call = Call(scope, receive, send)
+        call = ASGICall(scope, receive, send)
         self._admission.begin(call)
         try:
-            if not call.path.isprintable():  # a newline at the end of a path passes routers, but breaks log lines
-                raise UnknownPath("the path has control characters; /docs lists all paths")
-            if self._admission.guarded:  # saves the lookup of the scope
-                self._admission.check(call, needed_scope(call.path))
             await self._answer(call, scope, receive)
-        except CallerGone:
-            call.status = DISCONNECTED
-        except DropserveError as error:
-            await self._refuse(call, error)
-        except asyncio.CancelledError:  # the drain timeout of a shutdown is over
-            await self._refuse(call, NotReady("the service stopped before the answer was ready"))
-        except Exception as error:
-            log.error("unexpected error", path=call.path[:200], exc_info=error)
-            await self._refuse(call, DropserveError(INTERNAL_ERROR))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - sent to the caller
+            reply = self.refusal(call, error)
+            if reply and not call.status:  # else the answer has begun
+                await call.reply(reply)
         finally:
             self._admission.end([call])
 
-    async def _answer(self, call: Call, scope: Scope, receive: Receive) -> None:
-        waited = scope.get(WAITED, 0.0)
-        if waited > self._max_wait and call.method == "POST":  # cheap requests are answered late
-            message = f"the service is overloaded: this request waited {waited:.3g} s to be read; try again shortly"
-            raise Overloaded(message, retry_after=1)
-        target = read_path(call.path)
-        if target is None and is_open_inference(call.path):
+    async def _answer(self, call: ASGICall, scope: Scope, receive: Receive) -> None:
+        if not call.path.isprintable():  # a newline at the end of a path passes routers, but breaks log lines
+            raise UnknownPath("the path has control characters; /docs lists all paths")
+        if target := read_path(call.path):
+            decoder = self._enter(call, target)
+            await call.reply(await answer_body(call, self._turns, self._settings, decoder))
+            return
+        if self._admission.guarded:  # saves the lookup of the scope
+            self._admission.check(call, needed_scope(call.path))
+        self._check_wait(call)
+        if is_open_inference(call.path):
             await self._open_inference.answer(call)
             return
-        if target is None:
-            scope["call"] = call  # for routes that read a body or the caller's name
-            if call.method == "HEAD":
-                scope = {**scope, "method": "GET"}  # the server omits the body
-            await self.app(scope, receive, call.send_on)
-            call.route = getattr(scope.get("route"), "path", OTHER)
-            return
-        call.expect_method("POST")
-        await self._predict_routes.answer(call, target)
+        scope["call"] = call  # for routes that read a body or the caller's name
+        if call.method == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server omits the body
+        await self.app(scope, receive, call.send_on)
+        call.route = getattr(scope.get("route"), "path", OTHER)
 
-    async def _refuse(self, call: Call, error: DropserveError) -> None:
-        if call.status:
-            return  # too late: the answer has begun
-        form = refusal if is_open_inference(call.path) else error_reply
-        status, content, headers = form(error)
+    def _enter(self, call: Call, target: Target) -> Decoder:
+        """Check a call for inference, and return the decoder of its body. Raises the errors of `service.errors`."""
+        if self._admission.guarded:
+            self._admission.check(call, "infer")
+        self._check_wait(call)
+        call.route = ROUTES[target.operation]
+        call.expect_method("POST")
+        engine = self._repository.find(target.model, parse_version(target.version))
+        call.manifest = engine.manifest
+        return self._operations[target.operation](call, engine)
+
+    def _check_wait(self, call: Call) -> None:
+        if call.waited > self._settings.max_wait and call.method == "POST":  # cheap requests are answered late
+            message = f"the service is overloaded: this request waited {call.waited:.3g} s to be read"
+            raise Overloaded(f"{message}; try again shortly", retry_after=1)
+
+    def refusal(self, call: Call, error: BaseException) -> Reply | None:
+        """Return the answer in place of a call that failed; None if its caller has disconnected."""
+        if isinstance(error, CallerGone):
+            call.status = DISCONNECTED
+            return None
+        if isinstance(error, asyncio.CancelledError):  # the drain timeout of a shutdown is over
+            error = NotReady("the service stopped before the answer was ready")
+        elif not isinstance(error, DropserveError):
+            log.error("unexpected error", path=call.path[:200], exc_info=error)
+            error = DropserveError(INTERNAL_ERROR)
+        reply = refusal(error) if is_open_inference(call.path) else error_reply(error)
         if isinstance(error, Unauthenticated) and (page := key_page(call, error.message)):
-            await call.reply(page, status, CONTENT_TYPE, [*headers, *HEADERS])
-            return
-        await call.reply(content, status, headers=headers)
+            return reply._replace(content=page, content_type=CONTENT_TYPE, headers=(*reply.headers, *HEADERS))
+        return reply
+
+    def end(self, call: Call, exchange: Exchange, reply: Reply | None) -> None:
+        """Send the answer to a call of this turn, and record its end together with those of others."""
+        if reply:
+            call.status = reply.status
+            exchange.reply(reply, call.request_id)
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._end_calls)
+        self._ended.append(call)
+
+    def _end_calls(self) -> None:
+        ended, self._ended = self._ended, []
+        for call in ended:
+            self._admission.end(call)
+
+
+class Received(Pending[Reply]):
+    """A complete request for inference, which is answered in its turn."""
+
+    __slots__ = ("_body", "_call", "_decoder", "_exchange", "_gate")
+
+    def __init__(self, gate: Gate, call: Call, exchange: Exchange, decoder: Decoder, body: bytes) -> None:
+        """Answer a call on its exchange."""
+        super().__init__(call)
+        self._gate = gate
+        self._call = call
+        self._exchange = exchange
+        self._decoder = decoder
+        self._body = body
+
+    def decode(self, job: Job) -> tuple[Request, Encode[Reply]]:
+        """Return the request and the encoder of its answer."""
+        return self._decoder.decode(self._body, job)
+
+    def answer(self, content: Reply) -> None:
+        """Send the encoded answer."""
+        self._gate.end(self._call, self._exchange, content)
+
+    def refuse(self, error: Exception) -> None:
+        """Send an error in place of the answer."""
+        self._gate.end(self._call, self._exchange, self._gate.refusal(self._call, error))
+
+    def defer(self) -> None:
+        """Let the ASGI application answer, which waits for a thread."""
+        self._exchange.run_app()
+
+
+def read_path(path: str) -> Target | None:
+    """Return the target of a path of inference, or None for another path."""
+    if target := OF_DEFAULT.get(path):
+        return target
+    if match := PATH.fullmatch(path):
+        of_v1, of_v2 = match.groups()[:3], match.groups()[3:]
+        return Target(*(of_v1 if of_v1[2] else of_v2))
+    return None
 
 
 def is_open_inference(path: str) -> bool:

@@ -12,7 +12,7 @@ from service.telemetry.records import Record
 
 FILE = re.compile(rf"/{MODEL}/(behaviour|card)")
 
-HEADERS: list[Header] = [(name.encode(), value.encode()) for name, value in HARMLESS.items()]
+HEADERS: tuple[Header, ...] = tuple((name.encode(), value.encode()) for name, value in HARMLESS.items())
 CONTENT_TYPE = HTML.encode()
 
 

@@ -1,82 +1,71 @@
-"""`/predict` and `/uncertainty`: decode the request, run inference, encode the answer.
+"""`/predict` and `/uncertainty`: decode the request, and encode its answer.
 
-This is the hot path, on ASGI without FastAPI: `service.http.gate` calls it, and `service.http.openapi.inference`
-describes it.
+This is the hot path, without FastAPI: `service.http.gate` calls it, and `service.http.openapi.inference` describes it.
 """
 
-import re
 from functools import partial
-from typing import NamedTuple
 
-from service.access.bodies import answer_body
-from service.access.calls import Call
+from service.access.bodies import Decoder
+from service.access.calls import Call, Reply
 from service.api.decoding import decode_request
-from service.api.replies import encode_prediction, encode_uncertainty
-from service.api.requests import PredictRequest, UncertaintyRequest, parse_version
+from service.api.replies import Heading, prediction_entries, uncertainty_entries
+from service.api.requests import PredictRequest, UncertaintyRequest
 from service.config import Settings
 from service.engine.engine import Engine
 from service.engine.job import Job
-from service.inference import Request, plan
-from service.repository.repository import Repository
+from service.inference import Answer, Request, plan
 from service.rows.json_chunks import decode_seconds
-from service.rows.json_rows import decode_inputs
-from service.turn import Encode, Turns
-
-PATH = re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?/(predict|uncertainty)")
-
-ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty"}
-"""The path of each operation for the default model, which is the route in metrics for all models."""
-
-
-class Target(NamedTuple):
-    """The model and operation of a path."""
-
-    model: str | None
-    version: str | None
-    operation: str
-
-
-OF_DEFAULT = {path: Target(None, None, operation) for operation, path in ROUTES.items()}
+from service.rows.json_rows import read_inputs
+from service.turn import Encode
 
 
 class PredictRoutes:
-    """Answers `/predict` and `/uncertainty`, for the default model or the one in the path."""
+    """The routes `/predict` and `/uncertainty`, of the default model or of the one in the path."""
 
-    def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
-        """Answer for the models of `repository`; `turns` runs inference."""
-        self._repository = repository
-        self._turns = turns
+    def __init__(self, settings: Settings) -> None:
+        """Decode within the limits of the settings."""
         self._settings = settings
 
-    async def answer(self, call: Call, target: Target) -> None:
-        """Answer a call to this target. Raises the errors of `service.errors`."""
-        call.route = ROUTES[target.operation]
-        engine = self._repository.find(target.model, parse_version(target.version))
-        call.manifest = engine.manifest
-        call.expect_json()
-        call.expect_no_query()
-        decode = partial(self._predict if target.operation == "predict" else self._sample, engine)
-        await call.reply(await answer_body(call, self._turns, self._settings, decode, decode_seconds))
+    def predict(self, call: Call, engine: Engine) -> Decoder:
+        """Return the decoder of a call for the deterministic answer. Raises the errors of `service.errors`."""
+        _check_head(call)
+        return Decoder(partial(self._decode_predict, engine), decode_seconds)
 
-    def _predict(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[bytes]]:
+    def sample(self, call: Call, engine: Engine) -> Decoder:
+        """Return the decoder of a call for samples. Raises the errors of `service.errors`."""
+        _check_head(call)
+        return Decoder(partial(self._decode_sample, engine), decode_seconds)
+
+    def _decode_predict(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:
         requested = decode_request(body, PredictRequest)
-        inputs = decode_inputs(requested.inputs, engine.manifest, self._settings.max_rows, job)
-        return Request(engine, inputs), lambda answer: encode_prediction(
-            engine.manifest, answer.prediction, requested.coverage
-        )
+        inputs = read_inputs(requested.inputs, engine.manifest, self._settings.max_rows, job)
+        return Request(engine, inputs), partial(_encode_prediction, requested.coverage)
 
-    def _sample(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[bytes]]:
+    def _decode_sample(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:
         options = decode_request(body, UncertaintyRequest)
-        inputs = decode_inputs(options.inputs, engine.manifest, self._settings.max_rows, job)
-        return plan(engine, inputs, options, self._settings), lambda answer: encode_uncertainty(
-            engine.manifest, *answer.sampling, options, answer.decision
-        )
+        inputs = read_inputs(options.inputs, engine.manifest, self._settings.max_rows, job)
+        return plan(engine, inputs, options, self._settings), partial(_encode_uncertainty, options.coverage)
 
 
-def read_path(path: str) -> Target | None:
-    """Return the target of a path, or None for a path of another kind."""
-    if target := OF_DEFAULT.get(path):
-        return target
-    if match := PATH.fullmatch(path):
-        return Target(*match.groups())
-    return None
+def _check_head(call: Call) -> None:
+    call.expect_json()
+    call.expect_no_query()
+
+
+def _encode_prediction(coverage: float | None, answer: Answer, rows: slice) -> Reply:
+    manifest = answer.request.engine.manifest
+    entries = answer.share(("entries", coverage), lambda: prediction_entries(manifest, answer.prediction, coverage))
+    heading = answer.share("heading", lambda: Heading(manifest))
+    return Reply(heading.encode(entries[rows]))
+
+
+def _encode_uncertainty(coverage: float | None, answer: Answer, rows: slice) -> Reply:
+    manifest = answer.request.engine.manifest
+    sampling, sampled = answer.sampling
+    entries = answer.share(
+        ("entries", coverage),
+        lambda: uncertainty_entries(manifest, sampling, sampled, coverage, answer.decision),
+    )
+    passes = sampled.most_passes if not sampling.stop else int(sampled.passes[rows].max())
+    heading = answer.share(("heading", passes), lambda: Heading(manifest, sampling, passes, answer.decision))
+    return Reply(heading.encode(entries[rows]))

@@ -22,8 +22,13 @@ class Prefixed:
         if scope["type"] == "http" and scope["path"] == self._prefix:
             await self._to_slash(scope, receive, send)
             return
-        if scope["type"] == "http" and scope["path"].startswith(f"{self._prefix}/"):
+        if scope["type"] == "http" and (path := without_prefix(scope["path"], self._prefix)) != scope["path"]:
             # in place, as the connection writes to this scope while a body arrives
-            scope["path"] = scope["path"].removeprefix(self._prefix)
+            scope["path"] = path
             scope["root_path"] = ""  # a server may have set the prefix, which mounted apps would expect in the path
         await self._app(scope, receive, send)
+
+
+def without_prefix(path: str, prefix: str | None) -> str:
+    """Return a path below the prefix without it, or any other path unchanged."""
+    return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path

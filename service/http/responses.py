@@ -1,6 +1,7 @@
 """The bytes of answers in HTTP/1.1."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from service.access.calls import Header
@@ -23,6 +24,18 @@ def encode_head(status: int, headers: Sequence[Header]) -> bytes:
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
         raise ValueError("a header of the answer has control characters")
     return b"%s%s\r\n" % (STATUS_LINES[status], lines)
+
+
+def encode_whole(status: int, headers: tuple[Header, ...], request_id: bytes, content: bytes) -> bytes:
+    """Return a whole answer. Raises ValueError for a header with control characters."""
+    lines = _encode_lines(status, headers)
+    return b"%scontent-length: %d\r\nx-request-id: %s\r\n\r\n%s" % (lines, len(content), request_id, content)
+
+
+@lru_cache(maxsize=64)
+def _encode_lines(status: int, headers: tuple[Header, ...]) -> bytes:
+    """Return the beginning of a head, which is the same for most answers of a second."""
+    return encode_head(status, headers)[:-2]
 
 
 def encode_chunk(content: bytes, *, last: bool) -> bytes:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service.access.calls import Call
+from service.access.calls import ASGICall
 from service.api.decoding import decode_request
 from service.errors import InvalidInput, UnknownPath
 from service.http.openapi.operations import OF_BODIES, Responses, json_body, refusal, refusals, reply
@@ -67,7 +67,7 @@ def make_review_router(review: Review, seconds: float) -> APIRouter:
     )
     async def label_review_row(request: Request, id: Id) -> Response:  # noqa: A002
         """Add a person's label; the latest one is valid, and earlier ones stay in the history."""
-        call = cast("Call", request.scope["call"])
+        call = cast("ASGICall", request.scope["call"])
         call.expect_json()
         given = decode_request(await call.body(MAX_BODY_BYTES, seconds), LabelRequest)
         return _reply(await asyncio.to_thread(review.label, id, given, call.caller))

@@ -145,7 +145,7 @@ class OpenInferenceGrpc:
         def decode(_: Job) -> tuple[Request, Encode[pb.ModelInferResponse]]:
             requested = read_request(request, engine.manifest, self._settings.max_rows)
             planned, reply = plan_infer(engine, requested, self._settings)
-            return planned, lambda answer: write_reply(reply(answer))
+            return planned, lambda answer, rows: write_reply(reply(answer.take(rows)))
 
         return await self._turns.answer(call, decode, request.ByteSize() * READ_SECONDS_PER_BYTE, seconds)
 
@@ -227,7 +227,7 @@ def _parse(content: bytes, kind: type[Message]) -> Message:
 
 
 async def _refuse(call: Call, error: DropserveError) -> NoReturn:
-    call.status, _, _ = error_reply(error)
+    call.status = error_reply(error).status
     await call.context.abort(STATUS.get(type(error), grpc.StatusCode.INTERNAL), error.message)
 
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
-from service.access.bodies import answer_body
-from service.access.calls import JSON, Call, Header
+from service.access.bodies import Decoder
+from service.access.calls import JSON, ASGICall, Call, Reply
 from service.access.refusals import error_reply
 from service.api.decoding import decode_request
 from service.api.replies import encode
@@ -22,11 +23,9 @@ from service.oip.repository import IndexBody, LoadBody, check_load, index, versi
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
 from service.repository.repository import Repository
 from service.rows.json_chunks import decode_seconds
-from service.turn import Encode, Turns
+from service.turn import Encode
 
 PREFIX = "/v2"
-
-Reply = tuple[bytes, bytes, list[Header]]
 
 
 class Route(NamedTuple):
@@ -37,20 +36,18 @@ class Route(NamedTuple):
     path: str
     """A regular expression, with the model and its version as groups."""
     method: str
-    answer: Callable[[Call, re.Match[str]], Awaitable[None]]
+    answer: Callable[[ASGICall, re.Match[str]], Awaitable[None]]
 
 
 class OpenInference:
     """Answers all requests below /v2."""
 
-    def __init__(self, repository: Repository, turns: Turns, settings: Settings) -> None:
-        """Answer for the models of `repository`; `turns` runs inference."""
+    def __init__(self, repository: Repository, settings: Settings) -> None:
+        """Answer for the models of `repository`, within the limits of the settings."""
         self._repository = repository
-        self._turns = turns
         self._settings = settings
         model = "/v2/models/([^/]+)(?:/versions/([^/]+))?"
         self._routes = [
-            Route("/v2/infer", f"{model}/infer", "POST", self._infer),
             Route("/v2", "/v2/?", "GET", self._server),
             Route("/v2/health", "/v2/health/live", "GET", self._live),
             Route("/v2/health", "/v2/health/ready", "GET", self._ready),
@@ -61,8 +58,8 @@ class OpenInference:
             Route("/v2/repository", "/v2/repository/models/([^/]+)/unload", "POST", self._unload),
         ]
 
-    async def answer(self, call: Call) -> None:
-        """Answer a call whose path begins with /v2. Raises the errors of `service.errors`."""
+    async def answer(self, call: ASGICall) -> None:
+        """Answer a call whose path begins with /v2, other than inference. Raises the errors of `service.errors`."""
         for route in self._routes:
             if path := re.fullmatch(route.path, call.path):
                 call.route = route.name
@@ -71,54 +68,50 @@ class OpenInference:
                 return
         raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists all paths")
 
-    async def _infer(self, call: Call, path: re.Match[str]) -> None:
-        engine = self._find(path)
+    def infer(self, call: Call, engine: Engine) -> Decoder:
+        """Return the decoder of a call for inference. Raises the errors of `service.errors`."""
         _expect_json_or_octets(call)
-        call.manifest = engine.manifest
         json_length = call.headers.get(JSON_LENGTH)
+        return Decoder(partial(self._decode, engine, json_length), _raw_seconds if json_length else decode_seconds)
 
-        def decode(body: bytes, _: Job) -> tuple[Request, Encode[Reply]]:
-            requested = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
-            request, reply = plan_infer(engine, requested, self._settings)
-            return request, lambda answer: encode_reply(reply(answer))
+    def _decode(self, engine: Engine, json_length: bytes | None, body: bytes, _: Job) -> tuple[Request, Encode[Reply]]:
+        requested = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
+        request, reply = plan_infer(engine, requested, self._settings)
+        return request, lambda answer, rows: encode_reply(reply(answer.take(rows)))
 
-        estimate = _raw_seconds if json_length else decode_seconds
-        content, content_type, headers = await answer_body(call, self._turns, self._settings, decode, estimate)
-        await call.reply(content, content_type=content_type, headers=headers)
+    async def _server(self, call: ASGICall, _: re.Match[str]) -> None:
+        await call.reply(Reply(encode(metadata.SERVER)))
 
-    async def _server(self, call: Call, _: re.Match[str]) -> None:
-        await call.reply(encode(metadata.SERVER))
+    async def _live(self, call: ASGICall, _: re.Match[str]) -> None:
+        await call.reply(Reply(encode({"live": True})))
 
-    async def _live(self, call: Call, _: re.Match[str]) -> None:
-        await call.reply(encode({"live": True}))
-
-    async def _ready(self, call: Call, _: re.Match[str]) -> None:
+    async def _ready(self, call: ASGICall, _: re.Match[str]) -> None:
         self._repository.check_ready()
-        await call.reply(encode({"ready": True, "live": True}))
+        await call.reply(Reply(encode({"ready": True, "live": True})))
 
-    async def _model(self, call: Call, path: re.Match[str]) -> None:
+    async def _model(self, call: ASGICall, path: re.Match[str]) -> None:
         manifest = self._find(path).manifest
-        await call.reply(encode(metadata.describe_model(manifest, versions_of(self._repository, manifest.name))))
+        await call.reply(Reply(encode(metadata.describe_model(manifest, versions_of(self._repository, manifest.name)))))
 
-    async def _model_ready(self, call: Call, path: re.Match[str]) -> None:
+    async def _model_ready(self, call: ASGICall, path: re.Match[str]) -> None:
         manifest = self._find(path).manifest
-        await call.reply(encode({"name": manifest.name, "ready": True}))
+        await call.reply(Reply(encode({"name": manifest.name, "ready": True})))
 
-    async def _index(self, call: Call, _: re.Match[str]) -> None:
+    async def _index(self, call: ASGICall, _: re.Match[str]) -> None:
         requested = await self._read(call, IndexBody)
-        await call.reply(encode(index(self._repository, only_ready=bool(requested.ready))))
+        await call.reply(Reply(encode(index(self._repository, only_ready=bool(requested.ready)))))
 
-    async def _load(self, call: Call, path: re.Match[str]) -> None:
+    async def _load(self, call: ASGICall, path: re.Match[str]) -> None:
         check_load((await self._read(call, LoadBody)).parameters or {})
         await self._repository.load(path[1])
-        await call.reply(b"{}")
+        await call.reply(Reply(b"{}"))
 
-    async def _unload(self, call: Call, path: re.Match[str]) -> None:
+    async def _unload(self, call: ASGICall, path: re.Match[str]) -> None:
         await self._read(call, LoadBody)
         await self._repository.unload(path[1])
-        await call.reply(b"{}")
+        await call.reply(Reply(b"{}"))
 
-    async def _read(self, call: Call, kind: type[Any]) -> Any:
+    async def _read(self, call: ASGICall, kind: type[Any]) -> Any:
         """Read a small JSON body, which may be empty."""
         _expect_json_or_octets(call)
         body = await call.body(self._settings.max_body_bytes, self._settings.request_timeout)
@@ -128,10 +121,11 @@ class OpenInference:
         return self._repository.find(path[1], parse_version(path[2]))
 
 
-def refusal(error: DropserveError) -> tuple[int, bytes, list[Header]]:
-    """Return status, JSON and headers of an error in the protocol's form, with 400 for all invalid requests."""
-    status, _, headers = error_reply(error)
-    return 400 if status == 422 else status, encode({"error": error.message}), headers
+def refusal(error: DropserveError) -> Reply:
+    """Return the answer for an error in the protocol's form, with 400 for all invalid requests."""
+    reply = error_reply(error)
+    status = 400 if reply.status == 422 else reply.status
+    return reply._replace(content=encode({"error": error.message}), status=status)
 
 
 def _raw_seconds(body: bytes) -> float:

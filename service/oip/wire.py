@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from service.access.calls import Header
+from service.access.calls import Reply
 from service.api.decoding import decode_request
 from service.api.replies import encode
 from service.errors import InvalidInput, MalformedBody
@@ -71,8 +71,8 @@ def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max
     )
 
 
-def encode_reply(reply: InferReply) -> tuple[bytes, bytes, list[Header]]:
-    """Return the body, content type and headers of a reply."""
+def encode_reply(reply: InferReply) -> Reply:
+    """Return a reply over HTTP."""
     described: Json = {"model_name": reply.model_name, "model_version": reply.model_version}
     described |= {"id": reply.id} if reply.id is not None else {}
     described |= {"parameters": reply.parameters} if reply.parameters else {}
@@ -81,8 +81,8 @@ def encode_reply(reply: InferReply) -> tuple[bytes, bytes, list[Header]]:
     head = encode(described | {"outputs": outputs})
     raw = [tail for tail in tails if tail is not None]
     if not raw:
-        return head, b"application/json", []
-    return b"".join([head, *raw]), OCTETS, [(JSON_LENGTH, str(len(head)).encode())]
+        return Reply(head)
+    return Reply(b"".join([head, *raw]), OCTETS, ((JSON_LENGTH, str(len(head)).encode()),))
 
 
 def _json_length(header: bytes | None, body: bytes) -> int:

@@ -86,24 +86,32 @@ class Record:
         self.outcome: Outcome | None = None
         """The answer's figures."""
 
+    def share(self, watch: Stopwatch) -> None:
+        """Add the stages of a turn, whose stopwatch its requests share."""
+        if self.watch.seconds:
+            self.watch.add(watch)
+        else:
+            self.watch = watch
+
     @property
     def exploratory(self) -> bool:
         """Whether its rows are invented, so that metrics of the data leave them out."""
         return self.headers.get(EXPLORATORY) == b"1"
 
 
-def describe(answer: Answer) -> Outcome:
-    """Return the figures of an answer."""
-    inputs, sampled, sampling = answer.request.inputs, answer.sampled, answer.request.sampling
+def describe(answer: Answer, rows: slice) -> Outcome:
+    """Return the figures of the answer for these rows."""
+    answer = answer.take(rows)
+    inputs, sampled, sampling = answer.inputs, answer.sampled, answer.request.sampling
     if sampled is None or sampling is None:
         return Outcome(len(answer.prediction.values), answered=Answered(inputs, answer.prediction))
-    decision, summary, rows = answer.decision, sampled.uncertainty, len(sampled.passes)
+    decision, summary, count = answer.decision, sampled.uncertainty, len(sampled.passes)
     passes = sampled.most_passes
     answered = Answered(inputs, answer.prediction, summary, decision)
     if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # whose drift means nothing
-        return Outcome(rows, passes, sampling.seed, answered=answered)
+        return Outcome(count, passes, sampling.seed, answered=answered)
     return Outcome(
-        rows,
+        count,
         passes,
         sampling.seed,
         summary.predictive_entropy,

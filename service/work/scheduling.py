@@ -101,7 +101,7 @@ class Scheduler:
         the work.
         """
         check_deadline(seconds)
-        if estimate.seconds + estimate.further <= self.inline_seconds:
+        if estimate.longest <= self.inline_seconds:
             return work(Job(watch))
         self._check_room(self._expected(estimate), seconds)
         return await self._run_in_thread(work, estimate, seconds, watch, gone)

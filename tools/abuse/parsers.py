@@ -22,7 +22,7 @@ from service.api.requests import PredictRequest, UncertaintyRequest, parse_versi
 from service.bulk.files import read_rows
 from service.engine.inputs import count_rows
 from service.errors import DropserveError, InvalidRequest
-from service.http.predict_routes import read_path
+from service.http.gate import read_path
 from service.loading.golden import record, replay
 from service.model.external_data import refuse_external_data
 from service.model.manifest import MANIFEST, Manifest, read_manifest

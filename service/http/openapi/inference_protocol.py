@@ -240,5 +240,5 @@ def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
     }
     requested = InferRequest(row, (RequestedOutput(first), RequestedOutput(spread)), parameters, id="42")
     planned, reply = plan_infer(engine, requested, settings)
-    content, _, _ = encode_reply(reply(infer(planned)))
+    content = encode_reply(reply(infer(planned))).content
     return request, orjson.loads(content)

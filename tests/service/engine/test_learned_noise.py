@@ -11,7 +11,6 @@ import pytest
 
 from service.api import schemas
 from service.api.replies import answer_columns, encode_prediction, encode_uncertainty
-from service.api.requests import UncertaintyRequest
 from service.bulk.scoring import to_csv
 from service.engine.decisions import half_widths
 from service.engine.engine import Engine
@@ -179,11 +178,8 @@ def test_what_a_request_may_have_returned_counts_answers(noisy: httpx.Client, ro
 
 
 def test_a_server_tells_the_same_over_both_protocols(noisy: httpx.Client, engine: Engine, rows: Floats) -> None:
-    request = UncertaintyRequest(inputs=None, coverage=0.9)  # type: ignore[arg-type]
     sampling = Sampling(50, 7)
-    expected = json.loads(
-        encode_uncertainty(engine.manifest, sampling, engine.sample({"input": rows}, sampling), request)
-    )
+    expected = json.loads(encode_uncertainty(engine.manifest, sampling, engine.sample({"input": rows}, sampling), 0.9))
     shown = noisy.post("/uncertainty", json={"inputs": rows.tolist(), "samples": 50, "seed": 7, "coverage": 0.9}).json()
     for ours, theirs in zip(expected["predictions"], shown["predictions"], strict=True):
         for name in ("mean", "epistemic_std", "aleatoric_std", "total_std"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
+from service.work.batching import BatchableCall, Batches
 
 from service.engine.answers import Prediction, Sampled
 from service.engine.costs import Cost
@@ -20,7 +21,6 @@ from service.inference import Answer, Request
 from service.loading.warmup import warm_up
 from service.telemetry.records import Record
 from service.turn import Turns
-from service.work.batching import BatchableCall, Batches
 from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE
 from tests.toy import Floats, LookupNet, ToyNet
