@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
+from service.engine.costs import Cost
 from service.engine.job import Estimate, Job
 from service.engine.stages import Stopwatch
 from service.errors import DropserveError
@@ -33,9 +34,10 @@ Decode = Callable[[Job], tuple[Request, Encode[T]]]
 class Pending(ABC, Generic[T]):
     """A request that is answered at the end of the turn."""
 
-    __slots__ = ("encode", "record", "request")
+    __slots__ = ("encode", "record", "request", "rows")
 
     request: Request
+    rows: int
     encode: Encode[T]
 
     def __init__(self, record: Record) -> None:
@@ -57,6 +59,27 @@ class Pending(ABC, Generic[T]):
     @abstractmethod
     def defer(self) -> None:
         """Run the request outside of the turn, as it takes too long."""
+
+
+class Batch:
+    """Calls of one kind, which share a run."""
+
+    __slots__ = ("_cost", "calls", "rows")
+
+    def __init__(self, cost: Cost | None) -> None:
+        """Take calls with this cost of a row; None for a single call."""
+        self._cost = cost
+        self.calls: list[Pending[Any]] = []
+        self.rows = 0
+
+    def has_room(self, rows: int, max_seconds: float) -> bool:
+        """Return whether the run with so many rows more takes no longer than `max_seconds`."""
+        return self._cost is not None and self._cost.seconds(self.rows + rows) <= max_seconds
+
+    def add(self, call: Pending[Any]) -> None:
+        """Add a call."""
+        self.calls.append(call)
+        self.rows += call.rows
 
 
 class Turns:
@@ -127,34 +150,34 @@ class Turns:
         batches = self._cut_batches(calls, Job(watch))
         watch.lap("parse")
         for batch in batches[1:]:  # the loop reads connections between two batches
-            asyncio.get_running_loop().call_soon(_answer_later, batch, watch.copy(), context=NO_REQUEST)
+            asyncio.get_running_loop().call_soon(_answer_later, batch.calls, watch.copy(), context=NO_REQUEST)
         if batches:
-            _answer(batches[0], watch)
+            _answer(batches[0].calls, watch)
 
-    def _cut_batches(self, calls: Sequence[Pending[Any]], job: Job) -> list[list[Pending[Any]]]:
-        """Decode the calls, and return the short ones as batches of one kind, in order of arrival."""
-        batches: list[list[Pending[Any]]] = []
-        latest: dict[Hashable, tuple[list[Pending[Any]], int]] = {}
-        """The batch of each kind that has room, and the number of its rows."""
+    def _cut_batches(self, calls: Sequence[Pending[Any]], job: Job) -> list[Batch]:
+        """Decode the calls, and return the short ones in batches of one kind, in order of arrival."""
+        batches: list[Batch] = []
+        latest: dict[Hashable, Batch] = {}
+        """The last batch of each kind."""
         for call in calls:
             try:
-                call.request, call.encode = call.decode(job)
+                request, call.encode = call.decode(job)
             except Exception as error:  # noqa: BLE001 - sent to the caller
                 call.refuse(error)
                 continue
-            request = call.request
-            cost = request.engine.batch_cost(request.rows, request.sampling, self._max_seconds)
+            call.request, call.rows, kind = request, request.rows, request.kind
+            batch = latest.get(kind)
+            if batch and batch.has_room(call.rows, self._max_seconds):
+                batch.add(call)
+                continue
+            cost = request.engine.batch_cost(call.rows, request.sampling, self._max_seconds)
             if cost is None and request.estimate().longest > self._max_seconds:
                 call.defer()
                 continue
-            kind = request.kind if cost else call
-            batch, rows = latest.get(kind, ([], 0))
-            rows += request.rows
-            if not batch or (cost and cost.seconds(rows) > self._max_seconds):
-                batch, rows = [], request.rows
-                batches.append(batch)
-            batch.append(call)
-            latest[kind] = batch, rows
+            batch = Batch(cost)
+            batch.add(call)
+            batches.append(batch)
+            latest[kind] = batch
         return batches
 
 
@@ -220,7 +243,7 @@ def _send(batch: Sequence[Pending[Any]], answer: Answer, watch: Stopwatch) -> No
     contents: list[tuple[Pending[Any], Any]] = []
     start = 0
     for call in batch:
-        rows = slice(start, start + call.request.rows)
+        rows = slice(start, start + call.rows)
         start = rows.stop
         try:
             contents.append((call, call.encode(answer, rows)))

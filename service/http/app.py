@@ -32,7 +32,6 @@ from service.http.open_files import room_for
 from service.http.openapi.description import Description, make_description_router
 from service.http.openapi.operations import operation_name
 from service.http.pages import add_docs
-from service.http.predict_routes import PredictRoutes
 from service.http.prefix import Prefixed
 from service.http.review_api import make_refusing_router, make_review_router
 from service.http.routes import make_health_router, make_metrics_router
@@ -144,7 +143,6 @@ def create_app(
     gate = Gate(
         app,
         repository,
-        PredictRoutes(settings),
         OpenInference(repository, settings),
         admission,
         turns,

@@ -11,20 +11,21 @@ from typing import NamedTuple
 import structlog
 
 from service.access.admission import DISCONNECTED, Admission
-from service.access.bodies import Decoder, answer_body
+from service.access.bodies import Operation, answer_body
 from service.access.calls import ASGIApp, ASGICall, Call, Receive, Reply, Scope, Send, too_large
 from service.access.keys import needed_scope
 from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.api.requests import parse_version
 from service.config import Settings
+from service.engine.engine import Engine
 from service.engine.job import Job
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
 from service.http.connection import Exchange
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
-from service.http.predict_routes import PredictRoutes
+from service.http.predict_routes import Predict, Sample
 from service.http.prefix import without_prefix
 from service.inference import Request
-from service.oip.http import PREFIX, OpenInference, refusal
+from service.oip.http import PREFIX, Infer, OpenInference, refusal
 from service.repository.repository import Repository
 from service.rows.json_chunks import CHUNK_BYTES
 from service.telemetry.records import OTHER
@@ -38,9 +39,6 @@ PATH = re.compile(
     r"|/v2/models/([^/]+)(?:/versions/([^/]+))?/(infer)"
 )
 """Paths of inference by a named model, with its version and the operation."""
-
-ROUTES = {"predict": "/predict", "uncertainty": "/uncertainty", "infer": "/v2/infer"}
-"""The route of each operation in metrics, for all models."""
 
 
 class Target(NamedTuple):
@@ -61,7 +59,6 @@ class Gate:
         self,
         app: ASGIApp,
         repository: Repository,
-        predict_routes: PredictRoutes,
         open_inference: OpenInference,
         admission: Admission,
         turns: Turns,
@@ -70,10 +67,10 @@ class Gate:
         """Answer inference by the models of `repository` in `turns`, and let `app` answer the rest."""
         self.app = app
         self._repository = repository
-        self._operations = {
-            "predict": predict_routes.predict,
-            "uncertainty": predict_routes.sample,
-            "infer": open_inference.infer,
+        self._operations: dict[str, Operation] = {
+            "predict": Predict(settings),
+            "uncertainty": Sample(settings),
+            "infer": Infer(settings),
         }
         self._open_inference = open_inference
         self._admission = admission
@@ -98,14 +95,14 @@ class Gate:
         call = Call(method, path, exchange.head.query, fields, exchange.head.waited)
         self._admission.trace(call)
         try:
-            decoder = self._enter(call, target)
+            operation, engine = self._enter(call, target)
             if len(body) > self._settings.max_body_bytes:
                 raise too_large(self._settings.max_body_bytes)
             check_deadline(call.seconds_left(self._settings.request_timeout))
         except Exception as error:  # noqa: BLE001 - sent to the caller
             self.end(call, exchange, self.refusal(call, error))
         else:
-            self._turns.add(Received(self, call, exchange, decoder, body))
+            self._turns.add(Received(self, call, exchange, operation, engine, body))
         return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -128,8 +125,8 @@ class Gate:
         if not call.path.isprintable():  # a newline at the end of a path passes routers, but breaks log lines
             raise UnknownPath("the path has control characters; /docs lists all paths")
         if target := read_path(call.path):
-            decoder = self._enter(call, target)
-            await call.reply(await answer_body(call, self._turns, self._settings, decoder))
+            operation, engine = self._enter(call, target)
+            await call.reply(await answer_body(call, operation, engine, self._turns, self._settings))
             return
         if self._admission.guarded:  # saves the lookup of the scope
             self._admission.check(call, needed_scope(call.path))
@@ -143,16 +140,18 @@ class Gate:
         await self.app(scope, receive, call.send_on)
         call.route = getattr(scope.get("route"), "path", OTHER)
 
-    def _enter(self, call: Call, target: Target) -> Decoder:
-        """Check a call for inference, and return the decoder of its body. Raises the errors of `service.errors`."""
+    def _enter(self, call: Call, target: Target) -> tuple[Operation, Engine]:
+        """Check a call for inference, and return its operation and model. Raises the errors of `service.errors`."""
         if self._admission.guarded:
             self._admission.check(call, "infer")
         self._check_wait(call)
-        call.route = ROUTES[target.operation]
+        operation = self._operations[target.operation]
+        call.route = operation.route
         call.expect_method("POST")
         engine = self._repository.find(target.model, parse_version(target.version))
         call.manifest = engine.manifest
-        return self._operations[target.operation](call, engine)
+        operation.check(call)
+        return operation, engine
 
     def _check_wait(self, call: Call) -> None:
         if call.waited > self._settings.max_wait and call.method == "POST":  # cheap requests are answered late
@@ -192,20 +191,23 @@ class Gate:
 class Received(Pending[Reply]):
     """A complete request for inference, which is answered in its turn."""
 
-    __slots__ = ("_body", "_call", "_decoder", "_exchange", "_gate")
+    __slots__ = ("_body", "_call", "_engine", "_exchange", "_gate", "_operation")
 
-    def __init__(self, gate: Gate, call: Call, exchange: Exchange, decoder: Decoder, body: bytes) -> None:
+    def __init__(
+        self, gate: Gate, call: Call, exchange: Exchange, operation: Operation, engine: Engine, body: bytes
+    ) -> None:
         """Answer a call on its exchange."""
         super().__init__(call)
         self._gate = gate
         self._call = call
         self._exchange = exchange
-        self._decoder = decoder
+        self._operation = operation
+        self._engine = engine
         self._body = body
 
     def decode(self, job: Job) -> tuple[Request, Encode[Reply]]:
         """Return the request and the encoder of its answer."""
-        return self._decoder.decode(self._body, job)
+        return self._operation.decode(self._call, self._engine, self._body, job)
 
     def answer(self, content: Reply) -> None:
         """Send the encoded answer."""

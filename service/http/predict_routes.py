@@ -1,13 +1,13 @@
-"""`/predict` and `/uncertainty`: decode the request, and encode its answer.
+"""The operations `/predict` and `/uncertainty`: decode a request, and encode its answer.
 
 This is the hot path, without FastAPI: `service.http.gate` calls it, and `service.http.openapi.inference` describes it.
 """
 
 from functools import partial
 
-from service.access.bodies import Decoder
+from service.access.bodies import Operation
 from service.access.calls import Call, Reply
-from service.api.decoding import decode_request
+from service.api.bodies import decode_body
 from service.api.replies import Heading, prediction_entries, uncertainty_entries
 from service.api.requests import PredictRequest, UncertaintyRequest
 from service.config import Settings
@@ -15,41 +15,42 @@ from service.engine.engine import Engine
 from service.engine.job import Job
 from service.inference import Answer, Request, plan
 from service.rows.json_chunks import decode_seconds
-from service.rows.json_rows import read_inputs
 from service.turn import Encode
 
 
-class PredictRoutes:
-    """The routes `/predict` and `/uncertainty`, of the default model or of the one in the path."""
+class Predict(Operation):
+    """The deterministic answer."""
+
+    route = "/predict"
 
     def __init__(self, settings: Settings) -> None:
         """Decode within the limits of the settings."""
         self._settings = settings
 
-    def predict(self, call: Call, engine: Engine) -> Decoder:
-        """Return the decoder of a call for the deterministic answer. Raises the errors of `service.errors`."""
-        _check_head(call)
-        return Decoder(partial(self._decode_predict, engine), decode_seconds)
+    def check(self, call: Call) -> None:
+        """Check the head of a call. Raises InvalidInput or UnsupportedMediaType."""
+        call.expect_json()
+        call.expect_no_query()
 
-    def sample(self, call: Call, engine: Engine) -> Decoder:
-        """Return the decoder of a call for samples. Raises the errors of `service.errors`."""
-        _check_head(call)
-        return Decoder(partial(self._decode_sample, engine), decode_seconds)
+    def decode_seconds(self, call: Call, body: bytes) -> float:  # noqa: ARG002
+        """Return the estimated time of decoding a body."""
+        return decode_seconds(body)
 
-    def _decode_predict(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:
-        requested = decode_request(body, PredictRequest)
-        inputs = read_inputs(requested.inputs, engine.manifest, self._settings.max_rows, job)
-        return Request(engine, inputs), partial(_encode_prediction, requested.coverage)
+    def decode(self, call: Call, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:  # noqa: ARG002
+        """Return the request in a body, and the encoder of its answer."""
+        options, inputs = decode_body(body, PredictRequest, engine.manifest, self._settings.max_rows, job)
+        return Request(engine, inputs), partial(_encode_prediction, options.coverage)
 
-    def _decode_sample(self, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:
-        options = decode_request(body, UncertaintyRequest)
-        inputs = read_inputs(options.inputs, engine.manifest, self._settings.max_rows, job)
+
+class Sample(Predict):
+    """The answer of thinned networks."""
+
+    route = "/uncertainty"
+
+    def decode(self, call: Call, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:  # noqa: ARG002
+        """Return the request in a body, and the encoder of its answer."""
+        options, inputs = decode_body(body, UncertaintyRequest, engine.manifest, self._settings.max_rows, job)
         return plan(engine, inputs, options, self._settings), partial(_encode_uncertainty, options.coverage)
-
-
-def _check_head(call: Call) -> None:
-    call.expect_json()
-    call.expect_no_query()
 
 
 def _encode_prediction(coverage: float | None, answer: Answer, rows: slice) -> Reply:
@@ -66,6 +67,6 @@ def _encode_uncertainty(coverage: float | None, answer: Answer, rows: slice) -> 
         ("entries", coverage),
         lambda: uncertainty_entries(manifest, sampling, sampled, coverage, answer.decision),
     )
-    passes = sampled.most_passes if not sampling.stop else int(sampled.passes[rows].max())
+    passes = int(sampled.passes[rows].max()) if sampling.stop else sampling.passes
     heading = answer.share(("heading", passes), lambda: Heading(manifest, sampling, passes, answer.decision))
     return Reply(heading.encode(entries[rows]))

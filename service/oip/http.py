@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, NamedTuple
 
-from service.access.bodies import Decoder
+from service.access.bodies import Operation
 from service.access.calls import JSON, ASGICall, Call, Reply
 from service.access.refusals import error_reply
 from service.api.decoding import decode_request
@@ -39,6 +38,30 @@ class Route(NamedTuple):
     answer: Callable[[ASGICall, re.Match[str]], Awaitable[None]]
 
 
+class Infer(Operation):
+    """Inference by the protocol."""
+
+    route = "/v2/infer"
+
+    def __init__(self, settings: Settings) -> None:
+        """Decode within the limits of the settings."""
+        self._settings = settings
+
+    def check(self, call: Call) -> None:
+        """Check the head of a call. Raises UnsupportedMediaType."""
+        _expect_json_or_octets(call)
+
+    def decode_seconds(self, call: Call, body: bytes) -> float:
+        """Return the estimated time of decoding a body."""
+        return len(body) * READ_SECONDS_PER_BYTE if JSON_LENGTH in call.headers else decode_seconds(body)
+
+    def decode(self, call: Call, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:  # noqa: ARG002
+        """Return the request in a body, and the encoder of its answer."""
+        requested = decode_infer(body, call.headers.get(JSON_LENGTH), engine.manifest, self._settings.max_rows)
+        request, reply = plan_infer(engine, requested, self._settings)
+        return request, lambda answer, rows: encode_reply(reply(answer.take(rows)))
+
+
 class OpenInference:
     """Answers all requests below /v2."""
 
@@ -67,17 +90,6 @@ class OpenInference:
                 await route.answer(call, path)
                 return
         raise UnknownPath(f"{call.method} {call.path[:200]}: there is no such path; /docs lists all paths")
-
-    def infer(self, call: Call, engine: Engine) -> Decoder:
-        """Return the decoder of a call for inference. Raises the errors of `service.errors`."""
-        _expect_json_or_octets(call)
-        json_length = call.headers.get(JSON_LENGTH)
-        return Decoder(partial(self._decode, engine, json_length), _raw_seconds if json_length else decode_seconds)
-
-    def _decode(self, engine: Engine, json_length: bytes | None, body: bytes, _: Job) -> tuple[Request, Encode[Reply]]:
-        requested = decode_infer(body, json_length, engine.manifest, self._settings.max_rows)
-        request, reply = plan_infer(engine, requested, self._settings)
-        return request, lambda answer, rows: encode_reply(reply(answer.take(rows)))
 
     async def _server(self, call: ASGICall, _: re.Match[str]) -> None:
         await call.reply(Reply(encode(metadata.SERVER)))
@@ -126,10 +138,6 @@ def refusal(error: DropserveError) -> Reply:
     reply = error_reply(error)
     status = 400 if reply.status == 422 else reply.status
     return reply._replace(content=encode({"error": error.message}), status=status)
-
-
-def _raw_seconds(body: bytes) -> float:
-    return len(body) * READ_SECONDS_PER_BYTE
 
 
 def _expect_json_or_octets(call: Call) -> None:

@@ -20,7 +20,6 @@ from service.model.runtime import Array
 from service.rows.inputs import FIELD, check_inputs, check_names, check_row_count, describe, empty, field_name, to_array
 from service.rows.json_chunks import CHUNK_BYTES, SPLIT, chunks, count, decode_seconds
 from service.rows.json_errors import invalid_value, quoted
-from service.rows.listed import ListedRows
 from service.rows.named_rows import decode_named_rows
 
 MAX_NAMES = 1000
@@ -35,49 +34,38 @@ def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int, job: Job 
     A list of rows for a model of one input; for any model an object with such a list for each input, by
     name. Raises InvalidInput or LimitExceeded.
     """
-    read = read_inputs(raw, manifest, max_rows, job or Job())
-    return read.fit(manifest) if isinstance(read, ListedRows) else read
-
-
-def read_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int, job: Job) -> dict[str, Array] | ListedRows:
-    """Decode like `decode_inputs`, but leave a short list of numbers to be fitted later, with those of other requests.
-
-    Raises InvalidInput or LimitExceeded.
-    """
     categories = manifest.categorical
     if len(manifest.inputs) == 1 and _is_short_list(memoryview(raw)):
         spec = manifest.inputs[0]
-        if categories is not None:
-            array = decode_named_rows(raw, spec, FIELD, categories, 0)
-            return check_inputs({spec.name: array}, manifest, max_rows)
-        listed = ListedRows(_list_rows(raw, spec, FIELD))
-        if listed.count > max_rows:
-            listed.fit(manifest)  # raises the error of the shape first
-        check_row_count(listed.count, FIELD, max_rows)
-        return listed
+        return check_inputs({spec.name: _decode_rows(raw, spec, FIELD, categories)}, manifest, max_rows)
     by_name = _rows_by_name(raw, manifest)
     check_names(by_name, manifest)
     arrays = {}
     for spec in manifest.inputs:
         arrays[spec.name] = _decode_chunks(
-            by_name[spec.name], spec, field_name(spec, manifest), categories, max_rows, job
+            by_name[spec.name], spec, field_name(spec, manifest), categories, max_rows, job or Job()
         )
     return check_inputs(arrays, manifest, max_rows)
 
 
+def rows_type(spec: TensorSpec) -> Any:
+    """Return the type of a list of rows in JSON."""
+    if spec.imputation:
+        return _nested(len(spec.shape), float | None)
+    return _nested(len(spec.shape), float if spec.dtype.startswith("float") else int)
+
+
 @cache
-def _rows_decoder(depth: int, kind: Any) -> msgspec.json.Decoder[Any]:
-    """Return a decoder of a list of rows, each nested `depth` lists deep, that checks the values' type."""
+def _nested(depth: int, kind: Any) -> Any:
+    """Return the type of a list of rows, each nested `depth` lists deep."""
     for _ in range(depth + 1):
         kind = list[kind]
+    return kind
+
+
+@cache
+def _rows_decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
-
-
-def _kind(spec: TensorSpec) -> Any:
-    """Return the type of a value in JSON."""
-    if spec.imputation:
-        return float | None
-    return float if spec.dtype.startswith("float") else int
 
 
 def _is_short_list(text: memoryview) -> bool:
@@ -179,17 +167,12 @@ def _decode_rows(
     """Decode rows to an array (rows, …); `first` is the number of the first row in the request."""
     if categories is not None:
         return decode_named_rows(text, spec, field, categories, first)
-    return to_array(_list_rows(text, spec, field, first), spec, field, first)
-
-
-def _list_rows(text: msgspec.Raw | bytes, spec: TensorSpec, field: str, first: int = 0) -> list[Any]:
-    """Decode rows to nested lists of numbers."""
     try:
-        rows: list[Any] = _rows_decoder(len(spec.shape), _kind(spec)).decode(text)
+        rows = _rows_decoder(rows_type(spec)).decode(text)
     except msgspec.ValidationError as error:
         raise invalid_value(str(error), spec, field, first) from None
     except RecursionError:
         raise MalformedBody(f"{field}: is nested too deeply", field=field) from None
     if not rows:
         raise empty(spec, field)
-    return rows
+    return to_array(rows, spec, field, first)

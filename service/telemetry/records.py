@@ -24,6 +24,9 @@ EXPLORATORY = b"dropserve-exploratory"
 """The header of requests with invented rows."""
 
 
+ALL_ROWS = slice(None)
+
+
 class Answered(NamedTuple):
     """The inputs and the answer of a request, for the prediction log."""
 
@@ -46,7 +49,18 @@ class Outcome(NamedTuple):
     """(rows,) in nats, for a classification."""
     accepted: int | None = None
     """Number of accepted rows, the others being referred; None if the model has no threshold."""
-    answered: Answered | None = None
+    answer: Answer | None = None
+    """The answer, of which the request has `taken`."""
+    taken: slice = ALL_ROWS
+
+    @property
+    def answered(self) -> Answered | None:
+        """The inputs and the answer of the request, for the prediction log."""
+        if self.answer is None:
+            return None
+        answer = self.answer.take(self.taken)
+        summary = answer.sampled.uncertainty if answer.sampled else None
+        return Answered(answer.inputs, answer.prediction, summary, answer.decision)
 
 
 class Record:
@@ -101,21 +115,25 @@ class Record:
 
 def describe(answer: Answer, rows: slice) -> Outcome:
     """Return the figures of the answer for these rows."""
-    answer = answer.take(rows)
-    inputs, sampled, sampling = answer.inputs, answer.sampled, answer.request.sampling
+    count, sampled, sampling, decision = (
+        rows.stop - rows.start,
+        answer.sampled,
+        answer.request.sampling,
+        answer.decision,
+    )
     if sampled is None or sampling is None:
-        return Outcome(len(answer.prediction.values), answered=Answered(inputs, answer.prediction))
-    decision, summary, count = answer.decision, sampled.uncertainty, len(sampled.passes)
-    passes = sampled.most_passes
-    answered = Answered(inputs, answer.prediction, summary, decision)
+        return Outcome(count, answer=answer, taken=rows)
+    passes, summary = int(sampled.passes[rows].max()), sampled.uncertainty
     if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # whose drift means nothing
-        return Outcome(count, passes, sampling.seed, answered=answered)
+        return Outcome(count, passes, sampling.seed, answer=answer, taken=rows)
+    decision = answer.decision
     return Outcome(
         count,
         passes,
         sampling.seed,
-        summary.predictive_entropy,
-        summary.mutual_information,
-        None if decision is None else sum(decision.accepted.tolist()),
-        answered,
+        summary.predictive_entropy[rows],
+        summary.mutual_information[rows],
+        None if decision is None else int(decision.accepted[rows].sum()),
+        answer,
+        rows,
     )
