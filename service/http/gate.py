@@ -184,8 +184,7 @@ class Gate:
 
     def _end_calls(self) -> None:
         ended, self._ended = self._ended, []
-        for call in ended:
-            self._admission.end(call)
+        self._admission.end(ended)
 
 
 class Received(Pending[Reply]):

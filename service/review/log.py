@@ -78,7 +78,9 @@ class PredictionLog:
             return
         if record.exploratory:
             return
-        answered = outcome.answered if self._keep_inputs else outcome.answered._replace(inputs={})
+        answered = outcome.answered()
+        if not self._keep_inputs:
+            answered = answered._replace(inputs={})
         size = EVENT_BYTES + ROW_BYTES * outcome.rows + _array_bytes(answered)
         if self._held + size > self._max_bytes:
             self._count("dropped", outcome.rows)

@@ -3,7 +3,8 @@
 import itertools
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -22,9 +23,6 @@ PROCESS = secrets.token_hex(4).encode()
 NUMBERS = itertools.count()
 EXPLORATORY = b"dropserve-exploratory"
 """The header of requests with invented rows."""
-
-
-ALL_ROWS = slice(None)
 
 
 class Answered(NamedTuple):
@@ -49,18 +47,8 @@ class Outcome(NamedTuple):
     """(rows,) in nats, for a classification."""
     accepted: int | None = None
     """Number of accepted rows, the others being referred; None if the model has no threshold."""
-    answer: Answer | None = None
-    """The answer, of which the request has `taken`."""
-    taken: slice = ALL_ROWS
-
-    @property
-    def answered(self) -> Answered | None:
-        """The inputs and the answer of the request, for the prediction log."""
-        if self.answer is None:
-            return None
-        answer = self.answer.take(self.taken)
-        summary = answer.sampled.uncertainty if answer.sampled else None
-        return Answered(answer.inputs, answer.prediction, summary, answer.decision)
+    answered: Callable[[], Answered] | None = None
+    """Return the inputs and the answer, for the prediction log."""
 
 
 class Record:
@@ -115,18 +103,13 @@ class Record:
 
 def describe(answer: Answer, rows: slice) -> Outcome:
     """Return the figures of the answer for these rows."""
-    count, sampled, sampling, decision = (
-        rows.stop - rows.start,
-        answer.sampled,
-        answer.request.sampling,
-        answer.decision,
-    )
+    count, sampled, sampling = rows.stop - rows.start, answer.sampled, answer.request.sampling
+    answered = partial(_take, answer, rows)
     if sampled is None or sampling is None:
-        return Outcome(count, answer=answer, taken=rows)
-    passes, summary = int(sampled.passes[rows].max()), sampled.uncertainty
+        return Outcome(count, answered=answered)
+    passes, summary, decision = int(sampled.passes[rows].max()), sampled.uncertainty, answer.decision
     if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # whose drift means nothing
-        return Outcome(count, passes, sampling.seed, answer=answer, taken=rows)
-    decision = answer.decision
+        return Outcome(count, passes, sampling.seed, answered=answered)
     return Outcome(
         count,
         passes,
@@ -134,6 +117,11 @@ def describe(answer: Answer, rows: slice) -> Outcome:
         summary.predictive_entropy[rows],
         summary.mutual_information[rows],
         None if decision is None else int(decision.accepted[rows].sum()),
-        answer,
-        rows,
+        answered,
     )
+
+
+def _take(answer: Answer, rows: slice) -> Answered:
+    answer = answer.take(rows)
+    summary = answer.sampled.uncertainty if answer.sampled else None
+    return Answered(answer.inputs, answer.prediction, summary, answer.decision)

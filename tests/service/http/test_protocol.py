@@ -62,7 +62,8 @@ def written(*pieces: bytes) -> list[bytes]:
             connection.connection_made(transport)
             for piece in pieces:
                 connection.data_received(piece)
-                await asyncio.sleep(0)
+                for _ in range(3):  # turns of the loop: the bytes are parsed, the application runs
+                    await asyncio.sleep(0)
             await asyncio.wait(state.tasks)
             connection.connection_lost(None)
         return transport.pieces

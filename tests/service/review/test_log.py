@@ -147,7 +147,8 @@ def an_answer(manifest: Manifest, rows: int) -> Record:
     record = Record("POST", "/predict", {})
     record.manifest, record.status, record.route = manifest, 200, "/predict"
     values = np.full((rows, 3), 1 / 3)
-    record.outcome = Outcome(rows, answered=Answered({"input": np.zeros((rows, 4), np.float32)}, Prediction(values)))
+    answered = Answered({"input": np.zeros((rows, 4), np.float32)}, Prediction(values))
+    record.outcome = Outcome(rows, answered=lambda: answered)
     return record
 
 
@@ -177,9 +178,10 @@ def test_what_cannot_be_kept_does_not_end_the_log(manifest: Manifest, tmp_path: 
     broken = an_answer(manifest, 2)
     assert broken.outcome
     assert broken.outcome.answered
-    values = Prediction(np.zeros((2, 99)))  # of more classes than the model has names for
-    broken.outcome = broken.outcome._replace(answered=broken.outcome.answered._replace(prediction=values))
-    broken.outcome.answered.prediction.values[:, 98] = 1  # type: ignore[union-attr]
+    values = np.zeros((2, 99))  # of more classes than the model has names for
+    values[:, 98] = 1
+    answered = broken.outcome.answered()._replace(prediction=Prediction(values))
+    broken.outcome = broken.outcome._replace(answered=lambda: answered)
     log.take(broken)
     wait_until(lambda: counted["dropped"] == 2)
     log.take(an_answer(manifest, 3))
