@@ -64,7 +64,8 @@ def written(*pieces: bytes) -> list[bytes]:
                 connection.data_received(piece)
                 for _ in range(3):  # turns of the loop: the bytes are parsed, the application runs
                     await asyncio.sleep(0)
-            await asyncio.wait(state.tasks)
+            while state.tasks:
+                await asyncio.sleep(0)
             connection.connection_lost(None)
         return transport.pieces
 
