@@ -26,6 +26,7 @@ from service.http.allowed_methods import find_allowed
 from service.http.connection import Limits
 from service.http.draining import Drain
 from service.http.gate import Gate
+from service.http.heads import KnownHeads
 from service.http.model_files import make_files_router
 from service.http.models_api import make_models_router
 from service.http.open_files import room_for
@@ -103,6 +104,7 @@ def create_app(
                 "drain": drain,
                 "turns": turns,
                 "take": gate.take,
+                "known_heads": KnownHeads(),
             }
         for task in tasks:
             task.cancel()

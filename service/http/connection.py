@@ -5,8 +5,8 @@ inference goes directly to the turn, which answers it at once; every other reque
 
 The contract with uvicorn, whose own protocols rely on no more: it calls the class with `config`, `server_state`,
 `app_state` and `_loop`, and calls `shutdown()` of the connections in `server_state.connections`, which add themselves.
-The application's lifespan fills `app_state`: `limits` is a `Limits`, `drain` a `Drain`, `turns` a `Turns` and `take` is
-`Gate.take`; all have defaults.
+The application's lifespan fills `app_state`: `limits` is a `Limits`, `drain` a `Drain`, `turns` a `Turns`, `take` is
+`Gate.take` and `known_heads` a `KnownHeads`; all have defaults.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ from service.access.calls import ANNOUNCED, BODY, WAITED, ASGIApp, Header, Messa
 from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.errors import DropserveError, HeadTooLarge, MalformedHead, SlowHead
 from service.http.draining import Drain
+from service.http.heads import Head, KnownHeads
 from service.http.responses import BODILESS, CHUNKED, CLOSE, CONTINUE, encode_chunk, encode_head, encode_whole
 from service.turn import Turns
 
@@ -97,24 +98,6 @@ class Limits(NamedTuple):
     """Seconds within which the next head must arrive, and the client must read some of its answer."""
 
 
-class Head(NamedTuple):
-    """The head of a request."""
-
-    method: str
-    path: str
-    """The decoded path."""
-    raw_path: str
-    query: bytes
-    headers: list[Header]
-    """With names in lower case, in their order."""
-    fields: dict[bytes, bytes]
-    """The last value of each header."""
-    version: str
-    """The version of HTTP: "1.1" or "1.0"."""
-    waited: float
-    """Seconds that the request waited in the socket."""
-
-
 class Exchange:
     """One request and its answer, with the `receive` and `send` of its ASGI application."""
 
@@ -137,12 +120,14 @@ class Exchange:
         "refusal",
         "running",
         "started",
+        "waited",
     )
 
-    def __init__(self, connection: "Connection", head: Head, *, keep_alive: bool, expects_continue: bool) -> None:
-        """Begin the exchange of a complete head; `expects_continue`: the client waits for 100 Continue."""
+    def __init__(self, connection: "Connection", head: Head, waited: float, *, keep_alive: bool) -> None:
+        """Begin the exchange of a complete head, of a request that waited so many seconds in the socket."""
         self._connection = connection
         self.head = head
+        self.waited = waited
         self._scope: Scope | None = None
         self.keep_alive = keep_alive
         """Whether another request may follow on the connection."""
@@ -159,7 +144,7 @@ class Exchange:
         """Pieces of the body not yet received by the application."""
         self.buffered = 0
         self.more_body = True
-        self._expects_continue = expects_continue
+        self._expects_continue = head.expects_continue
         self._news = False
         """Whether there is a new message for the application."""
         self._waiter: asyncio.Future[None] | None = None
@@ -186,9 +171,9 @@ class Exchange:
                 "raw_path": head.raw_path.encode(),
                 "query_string": head.query,
                 "root_path": "",
-                "headers": head.headers,
+                "headers": head.headers.copy(),
                 **self._connection.surroundings(),
-                WAITED: head.waited,
+                WAITED: self.waited,
             }
         return self._scope
 
@@ -331,6 +316,7 @@ class Connection(asyncio.Protocol):
         self._loop = _loop or asyncio.get_running_loop()
         self._turns: Turns | None = app_state.get("turns")
         self._read_later = self._turns.receive if self._turns else self._loop.call_soon
+        self._known_heads: KnownHeads = app_state.get("known_heads") or KnownHeads()
         self._take: Callable[[Exchange, bytes], bool] = app_state.get("take", lambda _, __: False)
 
         # the connection
@@ -415,18 +401,21 @@ class Connection(asyncio.Protocol):
         return self.transport.get_extra_info("sslcontext") is None  # with TLS the answers cannot be awaited
 
     def _read(self) -> None:
-        """Parse slice by slice until a request waits for an earlier one, and begin to answer the first."""
+        """Parse the received bytes, and begin to answer the first request."""
         self._read_soon = False
         if self.transport.is_closing():
             return
         data, self._unread = self._unread, b""
-        for start in range(0, len(data), SLICE_BYTES):
-            if self._refused:
-                break
-            if len(self._exchanges) > 1:
-                self._unread = data[start:]
-                break
-            self._parse(data[start : start + SLICE_BYTES])
+        if self._refused or self._exchanges or self._incoming or self._begun:
+            self._parse_slices(data)
+        elif known := self._known_heads.find(data):
+            head, body = known
+            exchange = self._begin(head)
+            exchange.pieces, exchange.more_body = [body], False
+        else:
+            self._parse_slices(data)
+            if self._exchanges and not (self._refused or self._incoming or self._begun or len(self._exchanges) > 1):
+                self._known_heads.add(data, self._exchanges[0].head)
         self._serve()
         self.control_reading()
 
@@ -483,18 +472,10 @@ class Connection(asyncio.Protocol):
             if method == "CONNECT":
                 raise MalformedHead("CONNECT: the service is not a proxy")
             return  # the head is parsed again, without its upgrade
-        fields = dict(self._headers)
         _check_head(version, self._headers)
-        path, query = _split_target(self._url)
-        decoded = unquote(path) if "%" in path else path
-        head = Head(method, decoded, path, query, self._headers, fields, version, self._seconds_waited())
-        self._incoming = Exchange(
-            self,
-            head,
-            keep_alive=version != "1.0" and not self._single and parser.should_keep_alive(),
-            expects_continue=version != "1.0" and fields.get(b"expect", b"").lower() == b"100-continue",
-        )
-        self._exchanges.append(self._incoming)
+        head = Head(method, _split_target(self._url), self._headers, version)
+        head.keep_alive = version != "1.0" and parser.should_keep_alive()
+        self._incoming = self._begin(head)
         self._headers = []
         self._begun = False
         self._idle_bytes = 0
@@ -584,6 +565,22 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     # reading
+
+    def _parse_slices(self, data: bytes) -> None:
+        """Parse slice by slice until a request waits for an earlier one."""
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._refused:
+                break
+            if len(self._exchanges) > 1:
+                self._unread = data[start:]
+                break
+            self._parse(data[start : start + SLICE_BYTES])
+
+    def _begin(self, head: Head) -> Exchange:
+        """Add the exchange of a complete head."""
+        exchange = Exchange(self, head, self._seconds_waited(), keep_alive=head.keep_alive and not self._single)
+        self._exchanges.append(exchange)
+        return exchange
 
     def _parse(self, data: bytes) -> None:
         self._idle_bytes += len(data)
@@ -751,13 +748,14 @@ def _address(name: object) -> tuple[str, int] | None:
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
 
 
-def _split_target(url: bytes) -> tuple[str, bytes]:
-    """Return the undecoded path and the query of a request's target. Raises MalformedHead."""
+def _split_target(url: bytes) -> tuple[str, str, bytes]:
+    """Return the decoded and the undecoded path, and the query of a request's target. Raises MalformedHead."""
     try:
         target = parse_url(url)
-        return (target.path or b"/").decode("ascii"), target.query or b""
+        path = (target.path or b"/").decode("ascii")
     except (HttpParserInvalidURLError, UnicodeDecodeError):
         raise MalformedHead("expected a path in ASCII after the method") from None
+    return unquote(path) if "%" in path else path, path, target.query or b""
 
 
 def _check_head(version: str, headers: list[Header]) -> None:

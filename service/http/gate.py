@@ -21,6 +21,7 @@ from service.engine.engine import Engine
 from service.engine.job import Job
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
 from service.http.connection import Exchange
+from service.http.heads import Head
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
 from service.http.predict_routes import Predict, Sample
 from service.http.prefix import without_prefix
@@ -47,6 +48,14 @@ class Target(NamedTuple):
     model: str | None
     version: str | None
     operation: str
+
+
+class Entrance(NamedTuple):
+    """The entrance of a request for inference."""
+
+    path: str
+    """The path without the prefix of a proxy."""
+    target: Target
 
 
 OF_DEFAULT = {f"/{operation}": Target(None, None, operation) for operation in ("predict", "uncertainty")}
@@ -83,19 +92,16 @@ class Gate:
 
         Long and compressed bodies are left to ASGI, as are requests from other origins, which may need more headers.
         """
-        method, path, fields = exchange.head.method, exchange.head.path, exchange.head.fields
-        if method != "POST" or len(body) > CHUNK_BYTES or b"content-encoding" in fields:
+        head = exchange.head
+        if head.entrance is None:
+            head.entrance = self._find_entrance(head)
+        entrance = head.entrance
+        if not isinstance(entrance, Entrance) or len(body) > CHUNK_BYTES:
             return False
-        if self._settings.cors_origins and b"origin" in fields:
-            return False
-        path = without_prefix(path, self._settings.root_path)
-        target = read_path(path)
-        if target is None or not path.isprintable():
-            return False
-        call = Call(method, path, exchange.head.query, fields, exchange.head.waited)
+        call = Call(head.method, entrance.path, head.query, head.fields, exchange.waited)
         self._admission.trace(call)
         try:
-            operation, engine = self._enter(call, target)
+            operation, engine = self._enter(call, entrance.target)
             if len(body) > self._settings.max_body_bytes:
                 raise too_large(self._settings.max_body_bytes)
             check_deadline(call.seconds_left(self._settings.request_timeout))
@@ -104,6 +110,15 @@ class Gate:
         else:
             self._turns.add(Received(self, call, exchange, operation, engine, body))
         return True
+
+    def _find_entrance(self, head: Head) -> "Entrance | bool":
+        """Return the entrance of a request that its turn can answer; False for others."""
+        path = without_prefix(head.path, self._settings.root_path)
+        target = read_path(path)
+        elsewhere = self._settings.cors_origins and b"origin" in head.fields
+        if target is None or head.method != "POST" or b"content-encoding" in head.fields or elsewhere:
+            return False
+        return Entrance(path, target) if path.isprintable() else False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other messages, such as lifespan, go to FastAPI."""

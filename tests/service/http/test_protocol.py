@@ -64,7 +64,7 @@ def written(*pieces: bytes) -> list[bytes]:
                 connection.data_received(piece)
                 for _ in range(3):  # turns of the loop: the bytes are parsed, the application runs
                     await asyncio.sleep(0)
-            while state.tasks:
+            while state.tasks:  # noqa: ASYNC110 - nothing sets an event at the end of a task
                 await asyncio.sleep(0)
             connection.connection_lost(None)
         return transport.pieces

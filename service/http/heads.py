@@ -1,0 +1,66 @@
+"""The heads of requests. A head is parsed and routed once: clients repeat theirs to the byte."""
+
+from service.access.calls import Header
+
+END = b"\r\n\r\n"
+
+MAX_KNOWN = 1024
+"""The number of known heads beyond which all are forgotten."""
+
+MAX_KNOWN_BYTES = 4096
+"""The length of the longest head that is remembered."""
+
+
+class Head:
+    """The head of a request."""
+
+    __slots__ = ("entrance", "fields", "headers", "keep_alive", "method", "path", "query", "raw_path", "version")
+
+    def __init__(self, method: str, target: tuple[str, str, bytes], headers: list[Header], version: str) -> None:
+        """Take the parsed parts; the target is the path, the path before it was decoded, and the query."""
+        self.method = method
+        self.path, self.raw_path, self.query = target
+        self.headers = headers
+        """With names in lower case, in their order."""
+        self.fields = dict(headers)
+        """The last value of each header."""
+        self.version = version
+        """The version of HTTP: "1.1" or "1.0"."""
+        self.keep_alive = True
+        """Whether another request may follow on the connection."""
+        self.entrance: object = None
+        """The route, once it was looked up; see `service.http.gate`."""
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for 100 Continue before it sends the body."""
+        return self.version != "1.0" and self.fields.get(b"expect", b"").lower() == b"100-continue"
+
+
+class KnownHeads:
+    """Heads by their bytes, of requests whose bodies had a Content-Length and were received together with the head."""
+
+    def __init__(self) -> None:
+        """Begin without heads."""
+        self._heads: dict[bytes, tuple[Head, int]] = {}
+        """Each head, and the length of the body."""
+
+    def find(self, data: bytes) -> tuple[Head, bytes] | None:
+        """Return the known head and the body of the only request in the data."""
+        end = data.find(END) + len(END)
+        found = self._heads.get(data[:end])
+        if found is None or len(data) != end + found[1]:
+            return None
+        return found[0], data[end:]
+
+    def add(self, data: bytes, head: Head) -> None:
+        """Remember the head of the only request in the data, if it says where the request ends."""
+        length, end = head.fields.get(b"content-length"), data.find(END) + len(END)
+        framed_otherwise = b"transfer-encoding" in head.fields or b"expect" in head.fields
+        if length is None or framed_otherwise or not head.keep_alive or end > MAX_KNOWN_BYTES:
+            return
+        if len(data) != end + int(length):  # the head ends elsewhere
+            return
+        if len(self._heads) >= MAX_KNOWN:
+            self._heads.clear()
+        self._heads[data[:end]] = head, int(length)
