@@ -181,7 +181,7 @@ class Gate:
         if isinstance(error, asyncio.CancelledError):  # the drain timeout of a shutdown is over
             error = NotReady("the service stopped before the answer was ready")
         elif not isinstance(error, DropserveError):
-            log.error("unexpected error", path=call.path[:200], exc_info=error)
+            log.error("unexpected error", path=call.path[:200], request_id=call.request_id.decode(), exc_info=error)
             error = DropserveError(INTERNAL_ERROR)
         reply = refusal(error) if is_open_inference(call.path) else error_reply(error)
         if isinstance(error, Unauthenticated) and (page := key_page(call, error.message)):

@@ -106,7 +106,7 @@ def test_a_mistake_of_ours_is_logged_with_its_trace_and_id(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of ours")
 
-    monkeypatch.setattr("service.http.predict_routes.encode_prediction", broken)
+    monkeypatch.setattr("service.http.predict_routes.prediction_entries", broken)
     response = client.post("/predict", json={"inputs": toy.rows(1).tolist()})
     assert response.status_code == 500
     assert "ZeroDivisionError" not in response.text
