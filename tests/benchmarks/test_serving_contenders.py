@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
+from benchmarks.serving.__main__ import choose
 from benchmarks.serving.contenders import (
     CONTENDERS,
     OURS,
+    PEERS,
     TURN,
     Contender,
     Request,
@@ -82,6 +85,14 @@ def test_another_build_is_called_as_ours_is() -> None:
     assert [one.name for one in others] == ["Dropserve at 1cda6bc /predict", f"Dropserve at 1cda6bc {SAMPLED}"]
     assert {(one.path, one.encode, one.decode, one.question) for one in others} < ours
     assert not {one.server for one in others} & {one.server for one in CONTENDERS}
+
+
+def test_peers_are_chosen_by_name() -> None:
+    assert choose("--peers", "all", PEERS) == list(PEERS)
+    assert choose("--peers", "none", PEERS) == []
+    assert choose("--peers", "asgi,fastapi", PEERS) == ["asgi", "fastapi"]
+    with pytest.raises(typer.BadParameter, match=r"--peers: expected some of .*, found flask"):
+        choose("--peers", "asgi,flask", PEERS)
 
 
 def test_contenders_alternate_and_references_of_one_worker_stay_alone() -> None:
