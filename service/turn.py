@@ -94,9 +94,14 @@ class Turns:
         self._calls: list[Pending[Any]] = []
         self._open = False
         """Whether a turn has begun that has not ended."""
+        self._on_answered: Callable[[], None] = lambda: None
         self._began = 0.0
         self.seconds_since_previous = float("inf")
         """Seconds between the ends of the previous turn and of this one."""
+
+    def on_answered(self, call: Callable[[], None]) -> None:
+        """Call a function each time that calls were answered."""
+        self._on_answered = call
 
     def receive(self, read: Callable[[], None]) -> None:
         """Call `read` at the end of this turn, to parse received bytes."""
@@ -143,16 +148,21 @@ class Turns:
         reads, self._reads = self._reads, []
         for read in reads:
             read()
-        calls, self._calls, self._open = self._calls, [], False
-        if not calls:
-            return
         watch.lap("receive")
+        calls, self._calls, self._open = self._calls, [], False
         batches = self._cut_batches(calls, Job(watch))
         watch.lap("parse")
         for batch in batches[1:]:  # the loop reads connections between two batches
-            asyncio.get_running_loop().call_soon(_answer_later, batch.calls, watch.copy(), context=NO_REQUEST)
+            asyncio.get_running_loop().call_soon(self._continue, batch, watch.copy(), context=NO_REQUEST)
         if batches:
             _answer(batches[0].calls, watch)
+        self._on_answered()
+
+    def _continue(self, batch: Batch, watch: Stopwatch) -> None:
+        """Answer a further batch of an earlier turn."""
+        watch.lap("queue")
+        _answer(batch.calls, watch)
+        self._on_answered()
 
     def _cut_batches(self, calls: Sequence[Pending[Any]], job: Job) -> list[Batch]:
         """Decode the calls, and return the short ones in batches of one kind, in order of arrival."""
@@ -215,11 +225,6 @@ class Awaited(Pending[T]):
 
 NO_REQUEST = Context()
 """An empty context, as the log lines of a turn have no request's id."""
-
-
-def _answer_later(batch: Sequence[Pending[Any]], watch: Stopwatch) -> None:
-    watch.lap("queue")
-    _answer(batch, watch)
 
 
 def _answer(batch: Sequence[Pending[Any]], watch: Stopwatch) -> None:

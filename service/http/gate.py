@@ -86,6 +86,7 @@ class Gate:
         self._turns = turns
         self._settings = settings
         self._ended: list[Call] = []
+        turns.on_answered(self._end_calls)
 
     def take(self, exchange: Exchange, body: bytes) -> bool:
         """Answer a complete request for inference at the end of this turn, and return whether it is one.
@@ -193,13 +194,12 @@ class Gate:
         if reply:
             call.status = reply.status
             exchange.reply(reply, call.request_id)
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._end_calls)
         self._ended.append(call)
 
     def _end_calls(self) -> None:
         ended, self._ended = self._ended, []
-        self._admission.end(ended)
+        if ended:
+            self._admission.end(ended)
 
 
 class Received(Pending[Reply]):
