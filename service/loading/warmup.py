@@ -27,16 +27,19 @@ def warm_up(engine: Engine) -> Learned:
     passes, rows = min(PASSES, per_run), min(ROWS_TRIED, per_run)
     sampling = Sampling(passes, seed=0)
     row_cost = measure(lambda count: engine.predict(_examples(engine, count)), 1, rows)._replace(per_run=per_run)
+    learned = Learned(row_cost)
+    if row_cost.seconds(1) <= BATCHED_SECONDS:
+        examples = {name: array[:EXAMPLES_TRIED] for name, array in engine.examples.items()}
+        learned = learned._replace(
+            rows_are_independent=_rows_are_independent(engine, examples, sampling),
+            deterministic_pass_is_exact=_deterministic_pass_is_exact(engine, examples),
+        )
+    engine.learned = (
+        learned  # samples are measured as they will run, with or without a run for the deterministic answer
+    )
     rows = max(1, rows // passes)
     cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, rows)
-    learned = Learned(row_cost, Cost(cost.each / passes, cost.run, per_run))
-    if row_cost.seconds(1) > BATCHED_SECONDS:
-        return learned
-    examples = {name: array[:EXAMPLES_TRIED] for name, array in engine.examples.items()}
-    return learned._replace(
-        rows_are_independent=_rows_are_independent(engine, examples, sampling),
-        deterministic_pass_is_exact=_deterministic_pass_is_exact(engine, examples),
-    )
+    return learned._replace(row_pass_cost=Cost(cost.each / passes, cost.run, per_run))
 
 
 def _rows_are_independent(engine: Engine, inputs: Inputs, sampling: Sampling) -> bool:

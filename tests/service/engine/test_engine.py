@@ -104,6 +104,21 @@ def test_a_deterministic_pass_that_is_off_by_a_bit_is_not_the_prediction(toy: To
     np.testing.assert_array_equal(found, engine.predict({"input": rows}).values)
 
 
+def test_the_cost_of_samples_has_no_run_for_the_prediction_that_comes_with_them(toy: ToyNet, rows: Floats) -> None:
+    engine = toy.engine()
+    engine.examples = {"input": rows}
+    runs: list[str] = []
+    for name, graph in (("predict", engine._predict), ("sample", engine._sample)):
+
+        def run(feeds: Mapping[str, Array], name: str = name, run: Callable[..., Array] = graph.run) -> Array:
+            runs.append(name)
+            return run(feeds)
+
+        graph.run = run  # type: ignore[method-assign]
+    assert warm_up(engine).deterministic_pass_is_exact
+    assert set(runs[-12:]) == {"sample"}  # the measured runs of few and of many rows
+
+
 def test_samples_that_depend_on_batch_mates_are_found_out(toy: ToyNet, rows: Floats) -> None:
     engine = toy.engine()
     engine.examples = {"input": rows}
