@@ -7,7 +7,7 @@ from urllib.parse import quote
 from service.access.calls import Header
 from service.access.keys import MODEL
 from service.http.cards import STYLE
-from service.http.model_files import HARMLESS, HTML, prefers_html
+from service.http.documents import HARMLESS, HTML, prefers_html
 from service.telemetry.records import Record
 
 FILE = re.compile(rf"/{MODEL}/(behaviour|card)")

@@ -1,8 +1,4 @@
-"""The routes of a model's documents, below `/models`: its card, plots and behaviour report.
-
-The files are untrusted but shown in a browser at the service's own address, so headers forbid them scripts, requests
-and the service's origin.
-"""
+"""The routes of a model's documents, below `/models`: its card, plots and behaviour report."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,27 +8,16 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from service.api.replies import encode
 from service.http.cards import render_card
+from service.http.documents import HARMLESS, HTML, prefers_html
+from service.http.json_response import json_response
 from service.http.models_api import Name, Version
 from service.http.openapi.operations import refusal, refusals, reply
-from service.http.routes import json_response
 from service.repository.documents import Documents
 from service.repository.repository import Repository
 
-HARMLESS = {
-    "content-security-policy": (
-        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "private, no-cache",
-}
-
 Json = dict[str, Any]
 
-MARKDOWN, HTML, SVG = "text/markdown; charset=utf-8", "text/html; charset=utf-8", "image/svg+xml"
+MARKDOWN, SVG = "text/markdown; charset=utf-8", "image/svg+xml"
 
 File = Annotated[str, Path(description="A plot of the model.", examples=["reliability.svg"])]
 MISSING = refusals(422, 503) | {404: refusal("There is no such model, version or file.")}
@@ -99,28 +84,6 @@ def list_files(documents: Documents) -> dict[str, Any]:
         "behaviour": documents.has_behaviour,
         "plots": documents.plots,
     }
-
-
-def prefers_html(accept: str) -> bool:
-    """Return whether an Accept header ranks `text/html` above Markdown (RFC 9110, 12.5.1); `*/*` prefers neither."""
-    return _rank(accept, "text/html") > _rank(accept, "text/markdown")
-
-
-def _rank(accept: str, kind: str) -> float:
-    """Return the `q` of a media type, by default 1; 0 if the type is not named."""
-    for part in accept.lower().split(","):
-        media, *parameters = (piece.strip() for piece in part.split(";"))
-        if media == kind:
-            given = [parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")]
-            return _number(given[0]) if given else 1.0
-    return 0.0
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
 
 
 def _kinds(*kinds: str) -> Json:

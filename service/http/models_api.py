@@ -13,8 +13,8 @@ from fastapi import APIRouter, Path, Response
 
 from service.api.replies import as_sent, encode, encode_examples
 from service.engine.engine import Engine
+from service.http.json_response import json_response
 from service.http.openapi.operations import Responses, refusals, reply
-from service.http.routes import json_response
 from service.model.manifest import Manifest
 from service.repository.catalogue import UNLOADED, Catalogue
 from service.repository.repository import Repository

@@ -1,7 +1,5 @@
 """Serve below a path prefix, such as `/ml`, that a proxy passes on."""
 
-from starlette.responses import RedirectResponse
-
 from service.access.calls import ASGIApp, Receive, Scope, Send
 
 
@@ -10,6 +8,8 @@ class Prefixed:
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         """Wrap `app`; the prefix has no slash at its end."""
+        from starlette.responses import RedirectResponse
+
         self._app = app
         self._prefix = prefix
         self._to_slash = RedirectResponse(f"{prefix.rpartition('/')[2]}/")

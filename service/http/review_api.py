@@ -13,8 +13,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from service.access.calls import ASGICall
 from service.api.decoding import decode_request
 from service.errors import InvalidInput, UnknownPath
+from service.http.json_response import json_response
 from service.http.openapi.operations import OF_BODIES, Responses, json_body, refusal, refusals, reply
-from service.http.routes import json_response
 from service.review.review import LabelRequest, Review
 from service.review.store import Decided, Order, State
 from service.review.store import Query as Selection

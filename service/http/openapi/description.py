@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI, Response
 from service.api.replies import encode
 from service.config import Settings
 from service.errors import NotReady
-from service.http.routes import json_response
+from service.http.json_response import json_response
 from service.repository.catalogue import Catalogue
 from service.repository.repository import Repository
 

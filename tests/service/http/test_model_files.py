@@ -14,7 +14,7 @@ import pytest
 from service.access.keys import make_key, needed_scope
 from service.api import schemas
 from service.http.cards import MAX_PLOT_BYTES, MAX_RENDERED_BYTES, render_card
-from service.http.model_files import HARMLESS, prefers_html
+from service.http.documents import HARMLESS, prefers_html
 from service.model.manifest import read_manifest, sha256, write_manifest
 from service.repository.documents import BEHAVIOUR, CARD, MAX_DOCUMENT_BYTES, Documents
 from tests.conftest import Serve

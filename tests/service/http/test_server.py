@@ -21,11 +21,10 @@ from onnx import TensorProto, helper
 
 from service.api import schemas
 from service.api.requests import MAX_JSON_INTEGER
-from service.config import Settings
-from service.http.app import create_app
-from service.http.gate import Gate
+from service.http import site
+from service.http.site import make_site
 from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH
-from tests.conftest import Serve, running_server
+from tests.conftest import Serve
 from tests.toy import HIDDEN, ToyNet, serialised
 
 PATHS = ["", "/v1/models/toy", "/v1/models/toy/versions/1", "/v1/models/yield"]
@@ -274,16 +273,20 @@ def test_a_body_too_large(serve: Serve, published: Path, size: int) -> None:
         assert client.post("/predict", content=b" " * 1000, headers=JSON).status_code == 400
 
 
-def test_an_internal_error_is_answered_without_its_traceback(published: Path) -> None:
-    gate = create_app(Settings(models=published))
-    assert isinstance(gate, Gate)
-    assert isinstance(gate.app, FastAPI)
+def test_an_internal_error_is_answered_without_its_traceback(
+    published: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_broken_site(*arguments: Any) -> FastAPI:
+        made = make_site(*arguments)
 
-    @gate.app.get("/broken")
-    async def broken() -> None:
-        raise RuntimeError("a secret")
+        @made.get("/broken")
+        async def broken() -> None:
+            raise RuntimeError("a secret")
 
-    with running_server(gate) as client:
+        return made
+
+    monkeypatch.setattr(site, "make_site", make_broken_site)
+    with serve(models=published) as client:
         response = client.get("/broken")
     assert "secret" not in response.text
     assert "Traceback" not in response.text
