@@ -91,6 +91,19 @@ class Answer:
         assert self.sampled
         return self.request.sampling, self.sampled
 
+    def most_passes(self, rows: slice) -> int:
+        """Return the largest number of samples of these rows, for a request that has samples."""
+        sampling, sampled = self.sampling
+        return int(sampled.passes[rows].max()) if sampling.stop else sampling.passes
+
+    def count_accepted(self, rows: slice) -> int | None:
+        """Return how many of these rows are accepted; None without a threshold."""
+        decision = self.decision
+        if decision is None:
+            return None
+        accepted: list[bool] = self.share("accepted", decision.accepted.tolist)
+        return sum(accepted[rows])
+
 
 def plan(engine: Engine, inputs: Inputs | ListedRows, options: UncertaintyRequest, settings: Settings) -> Request:
     """Return the request to sample with these options. Raises InvalidInput or LimitExceeded."""

@@ -67,6 +67,6 @@ def _encode_uncertainty(coverage: float | None, answer: Answer, rows: slice) -> 
         ("entries", coverage),
         lambda: uncertainty_entries(manifest, sampling, sampled, coverage, answer.decision),
     )
-    passes = int(sampled.passes[rows].max()) if sampling.stop else sampling.passes
+    passes = answer.most_passes(rows)
     heading = answer.share(("heading", passes), lambda: Heading(manifest, sampling, passes, answer.decision))
     return Reply(heading.encode(entries[rows]))

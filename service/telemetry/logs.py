@@ -75,16 +75,15 @@ def _level(record: Record) -> int:
 def _describe(record: Record, level: str, now: float, timestamp: datetime) -> RequestEnded:
     """Return the event of a request that ended at `now`."""
     manifest, outcome = record.manifest, record.outcome
-    rows, passes, seed = (UNSET, UNSET, UNSET) if outcome is None else outcome[:3]
     return RequestEnded(
         method=record.method,
         path=record.path[:200],
         status=record.status,
         milliseconds=round(1e6 * (now - record.started)) / 1000,
         model=UNSET if manifest is None else f"{manifest.name}/{manifest.version}",
-        rows=rows,
-        passes=passes,
-        seed=seed,
+        rows=UNSET if outcome is None else outcome.rows,
+        passes=UNSET if outcome is None else outcome.passes,
+        seed=UNSET if outcome is None else outcome.seed,
         caller=UNSET if record.caller is None else record.caller,
         event="request",
         request_id=record.request_id.decode(),

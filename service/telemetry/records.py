@@ -8,6 +8,8 @@ from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
+import msgspec
+
 from service.engine.answers import Prediction
 from service.engine.decisions import Decision
 from service.engine.inputs import Inputs
@@ -19,7 +21,7 @@ from service.model.manifest import Manifest
 OTHER = "other"
 """The route of unknown paths, so that callers cannot create labels of metrics."""
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-PROCESS = secrets.token_hex(4).encode()
+NEW_ID = b"%s%%08x" % secrets.token_hex(4).encode()
 NUMBERS = itertools.count()
 EXPLORATORY = b"dropserve-exploratory"
 """The header of requests with invented rows."""
@@ -34,7 +36,7 @@ class Answered(NamedTuple):
     decision: Decision | None = None
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct):
     """The figures of one answered request, for metrics, logs and traces."""
 
     rows: int
@@ -74,7 +76,7 @@ class Record:
         self.path = path
         self.headers = headers
         given = headers.get(b"x-request-id")
-        self.request_id = given if given and REQUEST_ID.fullmatch(given) else b"%s%08x" % (PROCESS, next(NUMBERS))
+        self.request_id = given if given and REQUEST_ID.fullmatch(given) else NEW_ID % next(NUMBERS)
         """The caller's own id if it is valid, or a new one of this process's token and a number."""
         self.started = perf_counter()
         self.watch = Stopwatch()
@@ -103,11 +105,11 @@ class Record:
 
 def describe(answer: Answer, rows: slice) -> Outcome:
     """Return the figures of the answer for these rows."""
-    count, sampled, sampling = rows.stop - rows.start, answer.sampled, answer.request.sampling
-    answered = partial(_take, answer, rows)
-    if sampled is None or sampling is None:
+    count, answered = rows.stop - rows.start, partial(_take, answer, rows)
+    if answer.sampled is None:
         return Outcome(count, answered=answered)
-    passes, summary, decision = int(sampled.passes[rows].max()), sampled.uncertainty, answer.decision
+    sampling, sampled = answer.sampling
+    passes, summary = answer.most_passes(rows), sampled.uncertainty
     if not isinstance(summary, ClassUncertainty) or sampling.changes_network:  # whose drift means nothing
         return Outcome(count, passes, sampling.seed, answered=answered)
     return Outcome(
@@ -116,7 +118,7 @@ def describe(answer: Answer, rows: slice) -> Outcome:
         sampling.seed,
         summary.predictive_entropy[rows],
         summary.mutual_information[rows],
-        None if decision is None else int(decision.accepted[rows].sum()),
+        answer.count_accepted(rows),
         answered,
     )
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_kept_does_not_end_the_log(manifest: Manifest, tmp_path: 
     values = np.zeros((2, 99))  # of more classes than the model has names for
     values[:, 98] = 1
     answered = broken.outcome.answered()._replace(prediction=Prediction(values))
-    broken.outcome = broken.outcome._replace(answered=lambda: answered)
+    broken.outcome.answered = lambda: answered
     log.take(broken)
     wait_until(lambda: counted["dropped"] == 2)
     log.take(an_answer(manifest, 3))
