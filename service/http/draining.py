@@ -19,6 +19,8 @@ import uvicorn
 log = structlog.get_logger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STARTUP_FAILURE = 3
+"""Exit code of a process whose application cannot start, the same as uvicorn's."""
 
 LINGER = 0.2
 """Seconds in which a request may arrive on the connections accepted last."""

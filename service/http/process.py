@@ -12,11 +12,8 @@ from service.access.credentials import Credentials, reload_on_hangup
 from service.config import Settings
 from service.http.app import create_app
 from service.http.connection import Connection
-from service.http.draining import Drain, DrainingServer
+from service.http.draining import STARTUP_FAILURE, Drain, DrainingServer
 from service.telemetry.logs import configure_logging, log_what_python_prints
-
-STARTUP_FAILURE = 3
-"""Exit code of a process whose application cannot start, the same as uvicorn's."""
 
 
 def make_server(settings: Settings, on_listening: Callable[[], None] | None = None) -> DrainingServer:

@@ -16,8 +16,6 @@ from service.access.listening import find_port, format_host, is_loopback
 from service.config import Settings, find_misspelt
 from service.http.checks import prepare
 from service.http.draining import STOP_SIGNALS
-from service.http.process import end_unless_started, make_server
-from service.http.supervisor import Supervisor
 from service.telemetry.logs import configure_logging, open_standard_descriptors
 
 log = structlog.get_logger(__name__)
@@ -42,6 +40,8 @@ def run_server(settings: Settings) -> None:
 
 
 def _run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
+    from service.http.supervisor import Supervisor
+
     with _shared_state(settings) as folder:
         shared = settings.model_copy(update={"state": folder})
         _announce(settings, sockets)
@@ -49,6 +49,8 @@ def _run_workers(settings: Settings, sockets: list[socket.socket]) -> None:
 
 
 def _run_alone(settings: Settings, sockets: list[socket.socket]) -> None:
+    from service.http.process import end_unless_started, make_server  # the application, which no supervisor needs
+
     server = make_server(settings, on_listening=partial(_announce, settings, sockets))
     server.run(sockets)
     end_unless_started(server)

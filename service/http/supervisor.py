@@ -1,5 +1,6 @@
 """The supervisor of several worker processes, which starts, replaces and stops them."""
 
+import gc
 import multiprocessing
 import os
 import select
@@ -19,8 +20,7 @@ import structlog
 
 from service.config import Settings
 from service.errors import DropserveError
-from service.http.draining import STOP_SIGNALS
-from service.http.process import STARTUP_FAILURE, end_unless_started, make_server
+from service.http.draining import STARTUP_FAILURE, STOP_SIGNALS
 from service.telemetry.metrics import WORKER_DEATHS
 from service.telemetry.workers import SupervisorCount
 
@@ -171,6 +171,9 @@ class Worker:
 def _work(settings: Settings, sockets: list[socket.socket], life: Connection) -> None:
     """Serve, in the worker process."""
     Thread(target=_send_heartbeats, args=(life,), name="heartbeat", daemon=True).start()
+    gc.freeze()  # what was imported so far lives as long as the process
+    from service.http.process import end_unless_started, make_server  # the application, which no supervisor needs
+
     try:
         server = make_server(settings)
     except DropserveError as error:

@@ -68,7 +68,7 @@ def test_what_starts_is_compiled(image: str) -> None:
     code = """
 import sys
 from pathlib import Path
-import service.__main__, service.http.server, uvicorn.lifespan.on, uvicorn.loops.uvloop
+import service.__main__, service.http.process, service.http.supervisor, uvicorn.lifespan.on, uvicorn.loops.uvloop
 import markdown_it, service.http.openapi.document, service.http.site  # imported when first used
 names = {name: module.__cached__ for name, module in sys.modules.items() if getattr(module, "__cached__", None)}
 print(len(names) > 500, sorted(name for name, file in names.items() if not Path(file).exists()))
