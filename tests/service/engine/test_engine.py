@@ -131,6 +131,21 @@ def test_samples_that_depend_on_batch_mates_are_found_out(toy: ToyNet, rows: Flo
     assert not warm_up(engine).rows_are_independent
 
 
+def test_kernels_that_round_the_last_values_otherwise_are_found_out(toy: ToyNet, rows: Floats) -> None:
+    """As those that compute eight values at a time, and the rest one by one."""
+    engine = toy.engine()
+    engine.examples = {"input": rows}
+    run = engine._sample.run
+
+    def run_with_a_tail(feeds: Mapping[str, Array]) -> Array:
+        found = run(feeds)
+        found.reshape(-1)[found.size // 8 * 8 :] += np.float32(1e-6)
+        return found
+
+    engine._sample.run = run_with_a_tail  # type: ignore[method-assign]
+    assert not warm_up(engine).rows_are_independent
+
+
 def test_nothing_is_learned_from_rows_that_are_the_same(toy: ToyNet, rows: Floats) -> None:
     engine = toy.engine()
     engine.examples = {"input": np.repeat(rows[:1], 8, axis=0)}

@@ -14,6 +14,7 @@ from service.api.replies import answer_columns, encode_prediction, encode_uncert
 from service.bulk.scoring import to_csv
 from service.engine.decisions import half_widths
 from service.engine.engine import Engine
+from service.engine.inputs import Inputs
 from service.engine.masks import draw_masks
 from service.engine.sampling import Sampling, StopRule
 from service.engine.uncertainty import RegressionUncertainty, summarise_regression
@@ -21,6 +22,7 @@ from service.errors import InvalidModel
 from service.loading import golden
 from service.loading.warmup import warm_up
 from service.model.manifest import ConformalQuantile, LearnedNoise, Noise, read_manifest
+from service.model.runtime import Array
 from tests.conftest import Serve
 from tests.toy import HIDDEN, Floats, P, ToyNet
 
@@ -123,6 +125,21 @@ def test_a_deterministic_pass_has_its_noise(net: ToyNet, rows: Floats) -> None:
     some = together.take(slice(1, 3))
     assert some.noise_std is not None
     np.testing.assert_array_equal(some.noise_std, together.noise_std[1:3])
+
+
+def test_noise_that_depends_on_batch_mates_is_found_out(net: ToyNet) -> None:
+    noisy = net.engine(**SAYS)
+    noisy.examples = {"input": net.rows(8)}
+    assert warm_up(noisy).rows_are_independent
+    run = noisy._predict.run
+
+    def run_otherwise_alone(feeds: Inputs) -> Array:
+        found = run(feeds)
+        found[:, OUTPUTS:] += np.float32(1e-5 if len(found) == 1 else 0)
+        return found
+
+    noisy._predict.run = run_otherwise_alone  # type: ignore[method-assign]
+    assert not warm_up(noisy).rows_are_independent
 
 
 def test_intervals_are_as_wide_as_the_row_deserves(engine: Engine, rows: Floats) -> None:
