@@ -14,8 +14,8 @@ ROWS_TRIED = 256
 EXAMPLES_TRIED = 8
 PASSES = 32
 ODD_PASSES = 31
-"""Passes of the trial whether rows are independent. Kernels that compute several values at a time may round otherwise
-for the last ones of an array, which an even number of passes would not have."""
+"""Passes of the trial whether rows are independent. Kernels that compute eight values at a time may round the last ones
+of an array otherwise, of which 32 passes leave none."""
 
 
 def warm_up(engine: Engine) -> Learned:
@@ -38,9 +38,7 @@ def warm_up(engine: Engine) -> Learned:
             rows_are_independent=_rows_are_independent(engine, examples),
             deterministic_pass_is_exact=_deterministic_pass_is_exact(engine, examples),
         )
-    engine.learned = (
-        learned  # samples are measured as they will run, with or without a run for the deterministic answer
-    )
+    engine.learned = learned  # samples are measured as they will run: the deterministic pass among them, or apart
     rows = max(1, rows // passes)
     cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, rows)
     return learned._replace(row_pass_cost=Cost(cost.each / passes, cost.run, per_run))
