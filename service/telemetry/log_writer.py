@@ -19,7 +19,7 @@ EVENT_BYTES = 400
 """Approximate bytes of an event that waits, and of its line."""
 MAX_FLUSH_SECONDS = 1.0
 """Seconds that the end of the process waits for lines to be written."""
-PAUSE = 0.01
+PAUSE = 0.02
 """Seconds between two writes, in which lines are queued without waking the thread."""
 
 log = structlog.get_logger(__name__)
