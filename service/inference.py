@@ -5,8 +5,8 @@ HTTP, the Open Inference Protocol, the shell, bulk scoring and the documentation
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
@@ -21,8 +21,7 @@ from service.rows.listed import ListedRows, join_lists
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Rows for a model, and how to sample its thinned networks; without a sampling, for the deterministic answer."""
 
     engine: Engine
@@ -69,7 +68,7 @@ class Answer:
         """Return the answer for these rows."""
         if rows == slice(0, self.request.rows):
             return self
-        request = replace(self.request, inputs=take(self.inputs, rows))
+        request = self.request._replace(inputs=take(self.inputs, rows))
         sampled, decision = self.sampled, self.decision
         return Answer(
             request,
@@ -108,7 +107,7 @@ class Answer:
 def plan(engine: Engine, inputs: Inputs | ListedRows, options: UncertaintyRequest, settings: Settings) -> Request:
     """Return the request to sample with these options. Raises InvalidInput or LimitExceeded."""
     request = Request(engine, inputs, error_rate=options.error_rate)
-    return replace(request, sampling=plan_sampling(options, engine.manifest, request.rows, settings))
+    return request._replace(sampling=plan_sampling(options, engine.manifest, request.rows, settings))
 
 
 def join(requests: Sequence[Request]) -> Request:
@@ -118,7 +117,7 @@ def join(requests: Sequence[Request]) -> Request:
         return first
     listed = [request.inputs for request in requests if isinstance(request.inputs, ListedRows)]
     arrays = [request.inputs for request in requests if not isinstance(request.inputs, ListedRows)]
-    return replace(first, inputs=join_lists(listed) if listed else join_inputs(arrays))
+    return first._replace(inputs=join_lists(listed) if listed else join_inputs(arrays))
 
 
 def infer(request: Request, job: Job | None = None) -> Answer:
@@ -127,7 +126,7 @@ def infer(request: Request, job: Job | None = None) -> Answer:
     engine, inputs, sampling = request.engine, request.inputs, request.sampling
     if isinstance(inputs, ListedRows):
         inputs = inputs.fit(engine.manifest)
-        request = replace(request, inputs=inputs)
+        request = request._replace(inputs=inputs)
         job.watch.lap("parse")
     if sampling is None:
         return Answer(request, engine.predict(inputs, job))

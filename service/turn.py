@@ -31,18 +31,19 @@ Decode = Callable[[Job], tuple[Request, Encode[T]]]
 """A function that returns the request and the encoder of its answer; it pauses where it may take long."""
 
 
+CLOCK_TICK = 0.004
+"""The precision, in seconds, with which the kernel knows how long bytes waited."""
+
+
 class Pending(ABC, Generic[T]):
     """A request that is answered at the end of the turn."""
 
-    __slots__ = ("encode", "record", "request", "rows")
+    __slots__ = ("encode", "request", "rows")
 
+    record: Record
     request: Request
     rows: int
     encode: Encode[T]
-
-    def __init__(self, record: Record) -> None:
-        """Answer the request of this record."""
-        self.record = record
 
     @abstractmethod
     def decode(self, job: Job) -> tuple[Request, Encode[T]]:
@@ -51,6 +52,10 @@ class Pending(ABC, Generic[T]):
     @abstractmethod
     def answer(self, content: T) -> None:
         """Send the encoded answer."""
+
+    @abstractmethod
+    def share(self, watch: Stopwatch) -> None:
+        """Add the stages of the turn to those of the request."""
 
     @abstractmethod
     def refuse(self, error: Exception) -> None:
@@ -88,7 +93,9 @@ class Turns:
     def __init__(self, scheduler: Scheduler, watch: type[Stopwatch] = Stopwatch) -> None:
         """Run long work by `scheduler`, and batches of its `inline_seconds` at most."""
         self._scheduler = scheduler
-        self._watch = watch
+        self._make_watch = watch
+        self.watch = watch()
+        """The stages of this turn."""
         self._max_seconds = scheduler.inline_seconds
         self._reads: list[Callable[[], None]] = []
         self._calls: list[Pending[Any]] = []
@@ -96,8 +103,8 @@ class Turns:
         """Whether a turn has begun that has not ended."""
         self._on_answered: Callable[[], None] = lambda: None
         self._began = 0.0
-        self.seconds_since_previous = float("inf")
-        """Seconds between the ends of the previous turn and of this one."""
+        self.is_prompt = False
+        """Whether the previous turn ended so recently that no bytes read in this one can have waited long."""
 
     def on_answered(self, call: Callable[[], None]) -> None:
         """Call a function each time that calls were answered."""
@@ -106,12 +113,14 @@ class Turns:
     def receive(self, read: Callable[[], None]) -> None:
         """Call `read` at the end of this turn, to parse received bytes."""
         self._reads.append(read)
-        self._begin()
+        if not self._open:
+            self._begin()
 
     def add(self, call: Pending[Any]) -> None:
         """Answer a call at the end of this turn."""
         self._calls.append(call)
-        self._begin()
+        if not self._open:
+            self._begin()
 
     async def answer(
         self, record: Record, decode: Decode[T], decode_seconds: float, seconds: float, gone: Gone | None = None
@@ -136,15 +145,14 @@ class Turns:
         )
 
     def _begin(self) -> None:
-        if not self._open:
-            self._open = True
-            asyncio.get_running_loop().call_soon(self._end, context=NO_REQUEST)
+        self._open = True
+        asyncio.get_running_loop().call_soon(self._end, context=NO_REQUEST)
 
     def _end(self) -> None:
         """Parse the received bytes, and answer the calls of the turn, those of one kind together."""
         began = perf_counter()
-        self._began, self.seconds_since_previous = began, began - self._began
-        watch = self._watch()
+        self._began, self.is_prompt = began, began - self._began < CLOCK_TICK
+        watch = self.watch = self._make_watch()
         reads, self._reads = self._reads, []
         for read in reads:
             read()
@@ -173,6 +181,7 @@ class Turns:
             try:
                 request, call.encode = call.decode(job)
             except Exception as error:  # noqa: BLE001 - sent to the caller
+                call.share(job.watch.copy())
                 call.refuse(error)
                 continue
             call.request, call.rows, kind = request, request.rows, request.kind
@@ -194,11 +203,11 @@ class Turns:
 class Awaited(Pending[T]):
     """A call whose answer a coroutine awaits."""
 
-    __slots__ = ("_decode", "outcome")
+    __slots__ = ("_decode", "outcome", "record")
 
     def __init__(self, record: Record, decode: Decode[T]) -> None:
         """Answer the request that `decode` returns."""
-        super().__init__(record)
+        self.record = record
         self._decode = decode
         self.outcome: asyncio.Future[tuple[T] | None] = asyncio.get_running_loop().create_future()
         """The encoded answer; None if the request runs outside of the turn."""
@@ -211,6 +220,10 @@ class Awaited(Pending[T]):
         """Return the encoded answer to the coroutine, unless it was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result((content,))
+
+    def share(self, watch: Stopwatch) -> None:
+        """Add the stages of the turn to those of the request."""
+        self.record.watch.add(watch)
 
     def refuse(self, error: Exception) -> None:
         """Raise the error in the coroutine, unless it was cancelled."""
@@ -258,7 +271,7 @@ def _send(batch: Sequence[Pending[Any]], answer: Answer, watch: Stopwatch) -> No
         call.record.outcome = describe(answer, rows)
     watch.lap("encode")
     for call, content in contents:
-        call.record.share(watch)
+        call.share(watch)
         call.answer(content)
 
 

@@ -6,6 +6,7 @@ from math import inf
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from service.engine.stages import Stopwatch
 from service.errors import BodyTooLarge, CallerGone, InvalidInput, MethodNotAllowed, SlowBody, UnsupportedMediaType
 from service.telemetry.records import Record
 
@@ -40,9 +41,17 @@ class Call(Record):
 
     __slots__ = ("query", "waited")
 
-    def __init__(self, method: str, path: str, query: bytes, headers: Mapping[bytes, bytes], waited: float) -> None:
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        waited: float = 0.0,
+        watch: Stopwatch | None = None,
+    ) -> None:
         """Begin the record of a request that waited so many seconds in the socket."""
-        super().__init__(method, path, headers)
+        super().__init__(method, path, headers, watch)
         self.started -= waited
         self.waited = waited
         self.query = query
@@ -69,11 +78,14 @@ class Call(Record):
     def seconds_left(self, default: float) -> float:
         """Return the seconds from now to the deadline, which is counted from the request's arrival.
 
-        The timeout is that of `X-Request-Timeout`, at most `default`. Raises InvalidInput.
+        Raises InvalidInput for an invalid timeout.
         """
+        return max(0.0, self.timeout(default) - (perf_counter() - self.started))
+
+    def timeout(self, default: float) -> float:
+        """Return the seconds of `X-Request-Timeout`, at most `default`. Raises InvalidInput."""
         given = self.headers.get(b"x-request-timeout")
-        allowed = default if given is None else min(_parse_timeout(given), default)
-        return max(0.0, allowed - (perf_counter() - self.started))
+        return default if given is None else min(_parse_timeout(given), default)
 
 
 class ASGICall(Call):

@@ -12,7 +12,7 @@ from service.model.manifest import Manifest
 from service.model.runtime import Array
 from service.rows.inputs import FIELD
 from service.rows.json_chunks import CHUNK_BYTES
-from service.rows.json_rows import decode_inputs, rows_type
+from service.rows.json_rows import decode_inputs
 from service.rows.listed import ListedRows
 
 Options = TypeVar("Options", PredictRequest, UncertaintyRequest)
@@ -27,7 +27,7 @@ def decode_body(
     """
     if len(body) <= CHUNK_BYTES and len(manifest.inputs) == 1 and not manifest.categories:
         try:
-            whole = _decoder(kind, rows_type(manifest.inputs[0])).decode(body)
+            whole = _decoder(kind, manifest.inputs[0].json_rows).decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # decoded again, for the place of the error or another form of the rows
         else:

@@ -6,22 +6,23 @@ ASGI: inference whose body is still to be read or takes long, the Open Inference
 
 import asyncio
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 
 from service.access.admission import DISCONNECTED, Admission
 from service.access.bodies import Operation, answer_body
-from service.access.calls import ASGIApp, ASGICall, Call, Receive, Reply, Scope, Send, too_large
+from service.access.calls import ASGIApp, ASGICall, Call, Receive, Reply, Scope, Send
 from service.access.keys import needed_scope
 from service.access.refusals import INTERNAL_ERROR, error_reply
 from service.api.requests import parse_version
 from service.config import Settings
 from service.engine.engine import Engine
 from service.engine.job import Job
+from service.engine.stages import Stopwatch
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
 from service.http.connection import Exchange
-from service.http.heads import Head
+from service.http.heads import Entrance, Head
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
 from service.http.predict_routes import Predict, Sample
 from service.http.prefix import without_prefix
@@ -31,7 +32,6 @@ from service.repository.repository import Repository
 from service.rows.json_chunks import CHUNK_BYTES
 from service.telemetry.records import OTHER
 from service.turn import Encode, Pending, Turns
-from service.work.scheduling import check_deadline
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +48,6 @@ class Target(NamedTuple):
     model: str | None
     version: str | None
     operation: str
-
-
-class Entrance(NamedTuple):
-    """The entrance of a request for inference."""
-
-    path: str
-    """The path without the prefix of a proxy."""
-    target: Target
 
 
 OF_DEFAULT = {f"/{operation}": Target(None, None, operation) for operation in ("predict", "uncertainty")}
@@ -85,41 +77,50 @@ class Gate:
         self._admission = admission
         self._turns = turns
         self._settings = settings
+        self._max_bytes = min(CHUNK_BYTES, settings.max_body_bytes)
         self._ended: list[Call] = []
         turns.on_answered(self._end_calls)
 
     def take(self, exchange: Exchange, body: bytes) -> bool:
-        """Answer a complete request for inference at the end of this turn, and return whether it is one.
+        """Answer a complete request for inference at the end of this turn, and return whether it can be.
 
-        Long and compressed bodies are left to ASGI, as are requests from other origins, which may need more headers.
+        All others are left to ASGI: long and compressed bodies, requests from other origins, whose answers may need
+        more headers, requests that waited too long, and those with an error in the head, which ASGI finds again.
         """
         head = exchange.head
         if head.entrance is None:
             head.entrance = self._find_entrance(head)
         entrance = head.entrance
-        if not isinstance(entrance, Entrance) or len(body) > CHUNK_BYTES:
+        if not entrance or len(body) > self._max_bytes or exchange.waited > entrance.seconds:
             return False
-        call = Call(head.method, entrance.path, head.query, head.fields, exchange.waited)
-        self._admission.trace(call)
+        call = Call(head.method, entrance.path, head.query, head.fields, exchange.waited, self._turns.watch)
         try:
-            operation, engine = self._enter(call, entrance.target)
-            if len(body) > self._settings.max_body_bytes:
-                raise too_large(self._settings.max_body_bytes)
-            check_deadline(call.seconds_left(self._settings.request_timeout))
-        except Exception as error:  # noqa: BLE001 - sent to the caller
-            self.end(call, exchange, self.refusal(call, error))
-        else:
-            self._turns.add(Received(self, call, exchange, operation, engine, body))
+            if self._admission.guarded:
+                self._admission.check(call, "infer")
+            engine = self._repository.find(entrance.model, entrance.version)
+        except DropserveError:
+            return False
+        call.route = entrance.operation.route
+        call.manifest = engine.manifest
+        self._turns.add(Received(self, call, exchange, entrance.operation, engine, body))
         return True
 
-    def _find_entrance(self, head: Head) -> "Entrance | bool":
-        """Return the entrance of a request that its turn can answer; False for others."""
+    def _find_entrance(self, head: Head) -> Entrance | Literal[False]:
+        """Return the entrance of a head, False if its requests are left to ASGI."""
         path = without_prefix(head.path, self._settings.root_path)
         target = read_path(path)
         elsewhere = self._settings.cors_origins and b"origin" in head.fields
         if target is None or head.method != "POST" or b"content-encoding" in head.fields or elsewhere:
             return False
-        return Entrance(path, target) if path.isprintable() else False
+        operation = self._operations[target.operation]
+        call = Call(head.method, path, head.query, head.fields)
+        try:
+            operation.check(call)
+            version = parse_version(target.version)
+            seconds = min(call.timeout(self._settings.request_timeout), self._settings.max_wait)
+        except DropserveError:
+            return False
+        return Entrance(operation, path, target.model, version, seconds) if path.isprintable() else False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other messages, such as lifespan, go to FastAPI."""
@@ -205,15 +206,16 @@ class Gate:
 class Received(Pending[Reply]):
     """A complete request for inference, which is answered in its turn."""
 
-    __slots__ = ("_body", "_call", "_engine", "_exchange", "_gate", "_operation")
+    __slots__ = ("_body", "_engine", "_exchange", "_gate", "_operation", "record")
+
+    record: Call
 
     def __init__(
         self, gate: Gate, call: Call, exchange: Exchange, operation: Operation, engine: Engine, body: bytes
     ) -> None:
         """Answer a call on its exchange."""
-        super().__init__(call)
+        self.record = call
         self._gate = gate
-        self._call = call
         self._exchange = exchange
         self._operation = operation
         self._engine = engine
@@ -221,15 +223,19 @@ class Received(Pending[Reply]):
 
     def decode(self, job: Job) -> tuple[Request, Encode[Reply]]:
         """Return the request and the encoder of its answer."""
-        return self._operation.decode(self._call, self._engine, self._body, job)
+        return self._operation.decode(self.record, self._engine, self._body, job)
 
     def answer(self, content: Reply) -> None:
         """Send the encoded answer."""
-        self._gate.end(self._call, self._exchange, content)
+        self._gate.end(self.record, self._exchange, content)
+
+    def share(self, watch: Stopwatch) -> None:
+        """Take the stages of the turn as those of the request."""
+        self.record.watch = watch
 
     def refuse(self, error: Exception) -> None:
         """Send an error in place of the answer."""
-        self._gate.end(self._call, self._exchange, self._gate.refusal(self._call, error))
+        self._gate.end(self.record, self._exchange, self._gate.refusal(self.record, error))
 
     def defer(self) -> None:
         """Let the ASGI application answer, which waits for a thread."""

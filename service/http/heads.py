@@ -1,5 +1,8 @@
 """The heads of requests. A head is parsed and routed once: clients repeat theirs to the byte."""
 
+from typing import Literal, NamedTuple
+
+from service.access.bodies import Operation
 from service.access.calls import Header
 
 END = b"\r\n\r\n"
@@ -11,10 +14,33 @@ MAX_KNOWN_BYTES = 4096
 """The length of the longest head that is remembered."""
 
 
+class Entrance(NamedTuple):
+    """The entrance of requests for inference with one head."""
+
+    operation: Operation
+    path: str
+    """The path without the prefix of a proxy."""
+    model: str | None
+    version: int | None
+    seconds: float
+    """Seconds after its arrival in which a request can be answered."""
+
+
 class Head:
     """The head of a request."""
 
-    __slots__ = ("entrance", "fields", "headers", "keep_alive", "method", "path", "query", "raw_path", "version")
+    __slots__ = (
+        "entrance",
+        "expects_continue",
+        "fields",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "raw_path",
+        "version",
+    )
 
     def __init__(self, method: str, target: tuple[str, str, bytes], headers: list[Header], version: str) -> None:
         """Take the parsed parts; the target is the path, the path before it was decoded, and the query."""
@@ -28,13 +54,10 @@ class Head:
         """The version of HTTP: "1.1" or "1.0"."""
         self.keep_alive = True
         """Whether another request may follow on the connection."""
-        self.entrance: object = None
-        """The route, once it was looked up; see `service.http.gate`."""
-
-    @property
-    def expects_continue(self) -> bool:
+        self.expects_continue = version != "1.0" and self.fields.get(b"expect", b"").lower() == b"100-continue"
         """Whether the client waits for 100 Continue before it sends the body."""
-        return self.version != "1.0" and self.fields.get(b"expect", b"").lower() == b"100-continue"
+        self.entrance: Entrance | Literal[False] | None = None
+        """The entrance, once it was looked up; False if the request is left to ASGI."""
 
 
 class KnownHeads:

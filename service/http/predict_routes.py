@@ -8,7 +8,7 @@ from functools import partial
 from service.access.bodies import Operation
 from service.access.calls import Call, Reply
 from service.api.bodies import decode_body
-from service.api.replies import Heading, prediction_entries, uncertainty_entries
+from service.api.replies import Entry, Heading, prediction_entries, uncertainty_entries
 from service.api.requests import PredictRequest, UncertaintyRequest
 from service.config import Settings
 from service.engine.engine import Engine
@@ -54,19 +54,21 @@ class Sample(Predict):
 
 
 def _encode_prediction(coverage: float | None, answer: Answer, rows: slice) -> Reply:
-    manifest = answer.request.engine.manifest
-    entries = answer.share(("entries", coverage), lambda: prediction_entries(manifest, answer.prediction, coverage))
-    heading = answer.share("heading", lambda: Heading(manifest))
+    heading, entries = answer.share(coverage, lambda: _describe_prediction(answer, coverage))
     return Reply(heading.encode(entries[rows]))
+
+
+def _describe_prediction(answer: Answer, coverage: float | None) -> tuple[Heading, list[Entry]]:
+    manifest = answer.request.engine.manifest
+    return Heading(manifest), prediction_entries(manifest, answer.prediction, coverage)
 
 
 def _encode_uncertainty(coverage: float | None, answer: Answer, rows: slice) -> Reply:
     manifest = answer.request.engine.manifest
     sampling, sampled = answer.sampling
-    entries = answer.share(
-        ("entries", coverage),
-        lambda: uncertainty_entries(manifest, sampling, sampled, coverage, answer.decision),
-    )
     passes = answer.most_passes(rows)
     heading = answer.share(("heading", passes), lambda: Heading(manifest, sampling, passes, answer.decision))
+    entries = answer.share(
+        ("entries", coverage), lambda: uncertainty_entries(manifest, sampling, sampled, coverage, answer.decision)
+    )
     return Reply(heading.encode(entries[rows]))

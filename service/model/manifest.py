@@ -132,6 +132,16 @@ class TensorSpec(Part):
         return self
 
     @cached_property
+    def json_rows(self) -> Any:
+        """The type of a list of rows in JSON: lists nested like the shape."""
+        kind: Any = float if self.dtype.startswith("float") else int
+        if self.imputation:
+            kind = float | None
+        for _ in range(len(self.shape) + 1):
+            kind = list[kind]
+        return kind
+
+    @cached_property
     def limits(self) -> tuple[NDArray[Any], NDArray[Any]] | None:
         """The lowest and highest whole numbers, shaped to broadcast against rows; None: any numbers."""
         if not self.ranges:

@@ -48,21 +48,6 @@ def decode_inputs(raw: msgspec.Raw, manifest: Manifest, max_rows: int, job: Job 
     return check_inputs(arrays, manifest, max_rows)
 
 
-def rows_type(spec: TensorSpec) -> Any:
-    """Return the type of a list of rows in JSON."""
-    if spec.imputation:
-        return _nested(len(spec.shape), float | None)
-    return _nested(len(spec.shape), float if spec.dtype.startswith("float") else int)
-
-
-@cache
-def _nested(depth: int, kind: Any) -> Any:
-    """Return the type of a list of rows, each nested `depth` lists deep."""
-    for _ in range(depth + 1):
-        kind = list[kind]
-    return kind
-
-
 @cache
 def _rows_decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
@@ -168,7 +153,7 @@ def _decode_rows(
     if categories is not None:
         return decode_named_rows(text, spec, field, categories, first)
     try:
-        rows = _rows_decoder(rows_type(spec)).decode(text)
+        rows = _rows_decoder(spec.json_rows).decode(text)
     except msgspec.ValidationError as error:
         raise invalid_value(str(error), spec, field, first) from None
     except RecursionError:

@@ -1,19 +1,24 @@
 """Rows of short JSON as nested lists: of several requests they become one array, and are checked once."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from service.model.manifest import Manifest
+import numpy as np
+
+from service.model.manifest import Manifest, TensorSpec
 from service.model.runtime import Array
 from service.rows.inputs import check_inputs, field_name, to_array
 
 
-@dataclass(frozen=True, slots=True)
 class ListedRows:
     """The rows of a model's only input, of the right type and number; shape and range are not checked yet."""
 
-    rows: list[Any]
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: list[Any]) -> None:
+        """Take decoded rows."""
+        self.rows = rows
 
     @property
     def count(self) -> int:
@@ -23,8 +28,23 @@ class ListedRows:
     def fit(self, manifest: Manifest) -> dict[str, Array]:
         """Return the rows as an array that fits the model. Raises InvalidInput."""
         (spec,) = manifest.inputs
+        if spec.dtype.startswith("float") and not (spec.imputation or spec.ranges):
+            fitting = _convert(self.rows, spec)
+            if fitting is not None:
+                return {spec.name: fitting}
         array = to_array(self.rows, spec, field_name(spec, manifest))
         return check_inputs({spec.name: array}, manifest, self.count)
+
+
+def _convert(rows: list[Any], spec: TensorSpec) -> Array | None:
+    """Return numbers in the model's type; None unless all have their shape and a finite sum, as other rows are rare."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = np.array(rows, dtype=spec.dtype)
+            fits = array.shape[1:] == spec.shape and math.isfinite(np.add.reduce(array, axis=None))
+    except ValueError:  # lists of different lengths
+        return None
+    return array if fits else None
 
 
 def join_lists(parts: Sequence[ListedRows]) -> ListedRows:

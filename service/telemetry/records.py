@@ -70,7 +70,7 @@ class Record:
         "watch",
     )
 
-    def __init__(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, method: str, path: str, headers: Mapping[bytes, bytes], watch: Stopwatch | None = None) -> None:
         """Begin the record of a request; names of headers are in lower case."""
         self.method = method
         self.path = path
@@ -79,7 +79,7 @@ class Record:
         self.request_id = given if given and REQUEST_ID.fullmatch(given) else NEW_ID % next(NUMBERS)
         """The caller's own id if it is valid, or a new one of this process's token and a number."""
         self.started = perf_counter()
-        self.watch = Stopwatch()
+        self.watch = watch or Stopwatch()
         self.status = 0
         """The HTTP status; 0 until the request is answered."""
         self.route = OTHER
@@ -89,13 +89,6 @@ class Record:
         """The manifest of the model, once it is known."""
         self.outcome: Outcome | None = None
         """The answer's figures."""
-
-    def share(self, watch: Stopwatch) -> None:
-        """Add the stages of a turn, whose stopwatch its requests share."""
-        if self.watch.seconds:
-            self.watch.add(watch)
-        else:
-            self.watch = watch
 
     @property
     def exploratory(self) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +114,7 @@ def test_different_models_are_not_mixed() -> None:
 
 def test_different_thresholds_are_not_mixed() -> None:
     model = Echo()
-    requests = [replace(model.request(i), error_rate=rate) for i in range(3) for rate in (0.1, 0.2)]
+    requests = [model.request(i)._replace(error_rate=rate) for i in range(3) for rate in (0.1, 0.2)]
     assert run_at_once(requests) == [[0], [0], [1], [1], [2], [2]]
     assert model.rows == [3, 3]
 
