@@ -31,8 +31,8 @@ Decode = Callable[[Job], tuple[Request, Encode[T]]]
 """A function that returns the request and the encoder of its answer; it pauses where it may take long."""
 
 
-CLOCK_TICK = 0.004
-"""The precision, in seconds, with which the kernel knows how long bytes waited."""
+UNMEASURED_WAIT = 0.02
+"""Seconds of waiting in a socket that are not worth two system calls for each request."""
 
 
 class Pending(ABC, Generic[T]):
@@ -151,7 +151,7 @@ class Turns:
     def _end(self) -> None:
         """Parse the received bytes, and answer the calls of the turn, those of one kind together."""
         began = perf_counter()
-        self._began, self.is_prompt = began, began - self._began < CLOCK_TICK
+        self._began, self.is_prompt = began, began - self._began < UNMEASURED_WAIT
         watch = self.watch = self._make_watch()
         reads, self._reads = self._reads, []
         for read in reads:

@@ -14,7 +14,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 def run(what: str, *command: str, folder: Path | None = None, variables: Mapping[str, str] = NOTHING) -> str:
     """Return what a command prints; raise NotRun, which names what it makes, if it fails."""
     # Packages on a PYTHONPATH would count as installed.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | variables
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")} | {**variables}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]

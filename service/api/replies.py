@@ -145,7 +145,7 @@ def answer_columns(manifest: Manifest, prediction: Prediction, coverage: float |
     best = values.argmax(axis=-1)
     columns = {
         "label": [manifest.labels[i] for i in best.tolist()],
-        "probability": list(singles[np.arange(len(best)), best]),
+        "probability": list(np.maximum.reduce(singles, axis=-1)),
         "probabilities": list(singles),
     }
     if quantile:

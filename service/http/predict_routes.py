@@ -4,11 +4,12 @@ This is the hot path, without FastAPI: `service.http.gate` calls it, and `servic
 """
 
 from functools import partial
+from weakref import WeakKeyDictionary
 
 from service.access.bodies import Operation
 from service.access.calls import Call, Reply
 from service.api.bodies import decode_body
-from service.api.replies import Entry, Heading, prediction_entries, uncertainty_entries
+from service.api.replies import Heading, prediction_entries, uncertainty_entries
 from service.api.requests import PredictRequest, UncertaintyRequest
 from service.config import Settings
 from service.engine.engine import Engine
@@ -26,6 +27,7 @@ class Predict(Operation):
     def __init__(self, settings: Settings) -> None:
         """Decode within the limits of the settings."""
         self._settings = settings
+        self._headings: WeakKeyDictionary[Engine, Heading] = WeakKeyDictionary()
 
     def check(self, call: Call) -> None:
         """Check the head of a call. Raises InvalidInput or UnsupportedMediaType."""
@@ -39,7 +41,13 @@ class Predict(Operation):
     def decode(self, call: Call, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:  # noqa: ARG002
         """Return the request in a body, and the encoder of its answer."""
         options, inputs = decode_body(body, PredictRequest, engine.manifest, self._settings.max_rows, job)
-        return Request(engine, inputs), partial(_encode_prediction, options.coverage)
+        return Request(engine, inputs), partial(self._encode_prediction, options.coverage)
+
+    def _encode_prediction(self, coverage: float | None, answer: Answer, rows: slice) -> Reply:
+        engine = answer.request.engine
+        entries = answer.share(coverage, lambda: prediction_entries(engine.manifest, answer.prediction, coverage))
+        heading = self._headings.get(engine) or self._headings.setdefault(engine, Heading(engine.manifest))
+        return Reply(heading.encode(entries[rows]))
 
 
 class Sample(Predict):
@@ -51,16 +59,6 @@ class Sample(Predict):
         """Return the request in a body, and the encoder of its answer."""
         options, inputs = decode_body(body, UncertaintyRequest, engine.manifest, self._settings.max_rows, job)
         return plan(engine, inputs, options, self._settings), partial(_encode_uncertainty, options.coverage)
-
-
-def _encode_prediction(coverage: float | None, answer: Answer, rows: slice) -> Reply:
-    heading, entries = answer.share(coverage, lambda: _describe_prediction(answer, coverage))
-    return Reply(heading.encode(entries[rows]))
-
-
-def _describe_prediction(answer: Answer, coverage: float | None) -> tuple[Heading, list[Entry]]:
-    manifest = answer.request.engine.manifest
-    return Heading(manifest), prediction_entries(manifest, answer.prediction, coverage)
 
 
 def _encode_uncertainty(coverage: float | None, answer: Answer, rows: slice) -> Reply:

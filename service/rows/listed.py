@@ -1,11 +1,11 @@
 """Rows of short JSON as nested lists: of several requests they become one array, and are checked once."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from service.engine.inputs import all_finite
 from service.model.manifest import Manifest, TensorSpec
 from service.model.runtime import Array
 from service.rows.inputs import check_inputs, field_name, to_array
@@ -37,11 +37,11 @@ class ListedRows:
 
 
 def _convert(rows: list[Any], spec: TensorSpec) -> Array | None:
-    """Return numbers in the model's type; None unless all have their shape and a finite sum, as other rows are rare."""
+    """Return numbers in the model's type; None unless all fit it."""
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             array = np.array(rows, dtype=spec.dtype)
-            fits = array.shape[1:] == spec.shape and math.isfinite(np.add.reduce(array, axis=None))
+            fits = array.shape[1:] == spec.shape and all_finite(array)
     except ValueError:  # lists of different lengths
         return None
     return array if fits else None
