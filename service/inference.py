@@ -16,7 +16,7 @@ from service.engine.engine import Engine
 from service.engine.inputs import Inputs, count_rows, join_inputs, take
 from service.engine.job import Estimate, Job
 from service.engine.sampling import Sampling
-from service.rows.listed import ListedRows, join_lists
+from service.rows.unchecked import UncheckedRows
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class Request(NamedTuple):
     """Rows for a model, and how to sample its thinned networks; without a sampling, for the deterministic answer."""
 
     engine: Engine
-    inputs: Inputs | ListedRows
+    inputs: Inputs | UncheckedRows
     sampling: Sampling | None = None
     error_rate: float | None = None
     """The error rate of the abstention threshold; None: the model's own choice."""
@@ -33,12 +33,13 @@ class Request(NamedTuple):
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return self.inputs.count if isinstance(self.inputs, ListedRows) else count_rows(self.inputs)
+        return self.inputs.count if isinstance(self.inputs, UncheckedRows) else count_rows(self.inputs)
 
     @property
     def kind(self) -> Hashable:
         """A key that is equal for requests whose rows can share a run."""
-        return self.engine, self.sampling, self.error_rate, type(self.inputs)
+        of_rows = self.inputs.kind if isinstance(self.inputs, UncheckedRows) else None
+        return self.engine, self.sampling, self.error_rate, of_rows
 
     def estimate(self) -> Estimate:
         """Return the estimated time of the engine."""
@@ -80,7 +81,7 @@ class Answer:
     @property
     def inputs(self) -> Inputs:
         """The rows, as the model takes them."""
-        assert not isinstance(self.request.inputs, ListedRows)
+        assert not isinstance(self.request.inputs, UncheckedRows)
         return self.request.inputs
 
     @property
@@ -104,7 +105,7 @@ class Answer:
         return sum(accepted[rows])
 
 
-def plan(engine: Engine, inputs: Inputs | ListedRows, options: UncertaintyRequest, settings: Settings) -> Request:
+def plan(engine: Engine, inputs: Inputs | UncheckedRows, options: UncertaintyRequest, settings: Settings) -> Request:
     """Return the request to sample with these options. Raises InvalidInput or LimitExceeded."""
     request = Request(engine, inputs, error_rate=options.error_rate)
     return request._replace(sampling=plan_sampling(options, engine.manifest, request.rows, settings))
@@ -115,16 +116,16 @@ def join(requests: Sequence[Request]) -> Request:
     first = requests[0]
     if len(requests) == 1:
         return first
-    listed = [request.inputs for request in requests if isinstance(request.inputs, ListedRows)]
-    arrays = [request.inputs for request in requests if not isinstance(request.inputs, ListedRows)]
-    return first._replace(inputs=join_lists(listed) if listed else join_inputs(arrays))
+    unchecked = [request.inputs for request in requests if isinstance(request.inputs, UncheckedRows)]
+    arrays = [request.inputs for request in requests if not isinstance(request.inputs, UncheckedRows)]
+    return first._replace(inputs=unchecked[0].join(unchecked) if unchecked else join_inputs(arrays))
 
 
 def infer(request: Request, job: Job | None = None) -> Answer:
     """Run a request. Raises InvalidInput for a row without an answer, or for an unknown error rate."""
     job = job or Job()
     engine, inputs, sampling = request.engine, request.inputs, request.sampling
-    if isinstance(inputs, ListedRows):
+    if isinstance(inputs, UncheckedRows):
         inputs = inputs.fit(engine.manifest)
         request = request._replace(inputs=inputs)
         job.watch.lap("parse")

@@ -13,7 +13,7 @@ from service.model.runtime import Array
 from service.rows.inputs import FIELD
 from service.rows.json_chunks import CHUNK_BYTES
 from service.rows.json_rows import decode_inputs
-from service.rows.listed import ListedRows
+from service.rows.unchecked import ListedRows
 
 Options = TypeVar("Options", PredictRequest, UncertaintyRequest)
 

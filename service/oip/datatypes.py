@@ -7,6 +7,7 @@ import numpy as np
 
 from service.errors import InvalidInput
 from service.model.runtime import Array
+from service.rows.unchecked import Tensor
 
 DTYPES = {
     "BOOL": np.dtype("?"),
@@ -27,6 +28,9 @@ DTYPES = {
 BF16 = "BF16"
 BYTES = "BYTES"
 
+ENCODED = {BF16: DTYPES["UINT16"], "BOOL": DTYPES["UINT8"]}
+"""The types of raw bytes that are not numbers yet, by datatype."""
+
 NAMES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
 """The datatypes of the types of a model's inputs."""
 
@@ -38,26 +42,26 @@ READ_SECONDS_PER_BYTE = 5e-10
 
 def check_datatype(datatype: str, field: str) -> None:
     """Raise InvalidInput unless the datatype is numeric."""
-    if datatype not in NUMERIC:
+    if datatype not in DTYPES and datatype != BF16:
         found = f"{BYTES}, but the model's inputs are numbers" if datatype == BYTES else repr(datatype[:100])
         message = f"{field}.datatype: expected one of {', '.join(NUMERIC)}; found {found}"
         raise InvalidInput(message, field=f"{field}.datatype", expected=list(NUMERIC))
 
 
-def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> Array:
-    """Return raw bytes as an array of a non-negative shape. Raises InvalidInput for a wrong number of bytes."""
-    dtype = np.dtype("<u2") if datatype == BF16 else DTYPES[datatype]
+def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> Tensor:
+    """Return raw bytes as a tensor of a non-negative shape. Raises InvalidInput for a wrong number of bytes."""
+    dtype = ENCODED.get(datatype) or DTYPES[datatype]
     expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         sizes = "×".join(map(str, shape))
         message = f"{field}: expected {expected} bytes, {sizes} of {datatype}; found {len(raw)}"
         raise InvalidInput(message, field=field, expected=expected, found=len(raw))
-    if datatype == "BOOL":
-        return _from_bool(np.frombuffer(raw, dtype=np.uint8), field).reshape(shape)
     array = np.frombuffer(raw, dtype=dtype)
-    if datatype == BF16:
+    if datatype == "BOOL":
+        _check_bool(array, field)
+    elif datatype == BF16:
         array = (array.astype("<u4") << 16).view("<f4")
-    return array.reshape(shape)
+    return Tensor(array.reshape(shape), array.dtype)
 
 
 def to_bytes(array: Array, datatype: str) -> bytes:
@@ -68,8 +72,7 @@ def to_bytes(array: Array, datatype: str) -> bytes:
     return array.astype(DTYPES[datatype], copy=False).tobytes()
 
 
-def _from_bool(octets: Array, field: str) -> Array:
-    """Return booleans as the numbers 0 and 1. Raises InvalidInput for any other byte."""
+def _check_bool(octets: Array, field: str) -> None:
+    """Raise InvalidInput for a byte other than 0 and 1."""
     if (octets > 1).any():
         raise InvalidInput(f"{field}: expected bytes 0 and 1 of BOOL, found {octets.max()}", field=field)
-    return octets

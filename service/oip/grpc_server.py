@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import grpc
@@ -144,8 +145,8 @@ class OpenInferenceGrpc:
 
         def decode(_: Job) -> tuple[Request, Encode[pb.ModelInferResponse]]:
             requested = read_request(request, engine.manifest, self._settings.max_rows)
-            planned, reply = plan_infer(engine, requested, self._settings)
-            return planned, lambda answer, rows: write_reply(reply(answer.take(rows)))
+            planned, chosen = plan_infer(engine, requested, self._settings)
+            return planned, partial(write_reply, requested.id, chosen)
 
         return await self._turns.answer(call, decode, request.ByteSize() * READ_SECONDS_PER_BYTE, seconds)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from service.access.bodies import Operation
@@ -58,8 +59,8 @@ class Infer(Operation):
     def decode(self, call: Call, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:  # noqa: ARG002
         """Return the request in a body, and the encoder of its answer."""
         requested = decode_infer(body, call.headers.get(JSON_LENGTH), engine.manifest, self._settings.max_rows)
-        request, reply = plan_infer(engine, requested, self._settings)
-        return request, lambda answer, rows: encode_reply(reply(answer.take(rows)))
+        request, chosen = plan_infer(engine, requested, self._settings)
+        return request, partial(encode_reply, requested.id, chosen)
 
 
 class OpenInference:
@@ -142,7 +143,10 @@ def refusal(error: DropserveError) -> Reply:
 
 def _expect_json_or_octets(call: Call) -> None:
     """Raise UnsupportedMediaType for a content type other than JSON or raw bytes, of which clients send either."""
-    kind = call.headers.get(b"content-type", JSON).partition(b";")[0].strip().lower()
+    found = call.headers.get(b"content-type", JSON)
+    if found in (JSON, OCTETS):
+        return
+    kind = found.partition(b";")[0].strip().lower()
     if kind not in (JSON, OCTETS):
         expected = f"{JSON.decode()} or {OCTETS.decode()}"
         message = f"content-type: expected {expected}, found {kind[:100].decode('latin-1')}"

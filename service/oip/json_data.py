@@ -11,36 +11,38 @@ import numpy as np
 
 from service.errors import InvalidInput
 from service.model.manifest import TensorSpec
-from service.model.runtime import Array
 from service.oip.datatypes import BF16, DTYPES
 from service.rows.json_chunks import CHUNK_BYTES, SPLIT, chunks, count
 from service.rows.json_errors import in_words
+from service.rows.unchecked import Tensor
 
+UINT8 = DTYPES["UINT8"]
 NESTED = re.compile(rb"\s*\[\s*\[")
 VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}
 """The JSON types of numpy's kinds of numbers."""
 
 
-def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, spec: TensorSpec) -> Array:
-    """Return JSON as an array of this shape, with NaN for null if the model's input may have missing values.
+def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, spec: TensorSpec) -> Tensor:
+    """Return JSON as a tensor of this shape, with NaN for null if the model's input may have missing values.
 
-    Floating-point numbers keep the precision of the model's input even if `datatype` has less. Raises InvalidInput
-    that names the field and what was expected.
+    Floating-point numbers keep the precision of the model's input even if `datatype` has less; until they are checked
+    they are float64, in which none is too large. Raises InvalidInput that names the field and what was expected.
     """
     if datatype == BF16:
         raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
-    dtype = DTYPES[datatype]
-    if dtype.kind == "f" and spec.dtype.startswith("float"):
-        dtype = np.promote_types(dtype, spec.dtype)
+    dtype = _given_type(datatype, spec.dtype)
+    decoded: Any = np.float64 if dtype.kind == "f" else dtype
     nested = NESTED.match(data) is not None
     text = bytes(data)
     if len(text) > CHUNK_BYTES and (values := count(text, b",") + 1) > math.prod(shape):
         raise _misfit(f"found {values}", datatype, shape, field)
     value = float | None if spec.imputation and dtype.kind == "f" else VALUES[dtype.kind]
-    decoder = _decoder(len(shape) if nested else 1, value)
+    decode = _decoder(len(shape) if nested else 1, value).decode
     try:
-        with np.errstate(over="ignore"):  # a number that is too large becomes infinite, and is refused as such
-            array = np.concatenate([np.array(decoder.decode(part), dtype=dtype) for part in _parts(text, nested)])
+        if len(text) <= CHUNK_BYTES:
+            array = np.array(decode(text), dtype=decoded)
+        else:
+            array = np.concatenate([np.array(decode(part), dtype=decoded) for part in _parts(text, nested)])
     except msgspec.DecodeError as error:
         raise _misfit(in_words(str(error).partition(" - at ")[0]), datatype, shape, field) from None
     except (ValueError, OverflowError, RecursionError):  # ragged, or not of this type
@@ -48,12 +50,21 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
     if array.shape != tuple(shape) and (nested or array.size != math.prod(shape)):
         found = f"found {'×'.join(map(str, array.shape))}"
         raise _misfit(found, datatype, shape, field)
-    return (array.view(np.uint8) if datatype == "BOOL" else array).reshape(shape)
+    if datatype == "BOOL":
+        return Tensor(array.view(np.uint8).reshape(shape), UINT8)
+    return Tensor(array.reshape(shape), dtype)
+
+
+@cache
+def _given_type(datatype: str, of_model: str) -> np.dtype[Any]:
+    """Return the type of numbers in JSON for an input of the model's type."""
+    dtype = DTYPES[datatype]
+    return np.promote_types(dtype, of_model) if dtype.kind == "f" and of_model.startswith("float") else dtype
 
 
 def _parts(text: bytes, nested: bool) -> Iterator[bytes]:
-    """Yield the list, or a long one in chunks, between which other threads can run."""
-    if len(text) <= CHUNK_BYTES or not text.startswith(b"["):
+    """Yield a long list in chunks, between which other threads can run."""
+    if not text.startswith(b"["):
         yield text
     elif nested:
         for _, rows in chunks(SPLIT.decode(text)):

@@ -1,11 +1,9 @@
-"""Requests and replies of the protocol, independent of the wire format and shared by HTTP and gRPC."""
+"""Requests of the protocol, independent of the wire format and shared by HTTP and gRPC."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from service.engine.inputs import Inputs
-from service.model.runtime import Array
+from service.rows.unchecked import TensorRows
 
 Parameter = bool | int | float | str
 Parameters = Mapping[str, object]
@@ -20,36 +18,14 @@ class RequestedOutput(NamedTuple):
     """Whether to return it as raw bytes after the JSON; gRPC always returns raw bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """A request for inference."""
 
-    inputs: Inputs
-    """Arrays (rows, …) that fit the model."""
-    outputs: tuple[RequestedOutput, ...] = ()
+    inputs: TensorRows
+    """The rows, in the shapes of the model's inputs."""
+    outputs: tuple[RequestedOutput, ...]
     """The requested outputs; empty: those of the deterministic answer."""
-    parameters: Parameters = field(default_factory=dict)
-    id: str | None = None
-    binary: bool = False
-    """Whether to return raw bytes if no outputs are named."""
-
-
-class OutputTensor(NamedTuple):
-    """An output of a reply."""
-
-    name: str
-    datatype: str
-    values: Array
-    """(rows, …); for BYTES an array of str objects."""
+    parameters: Parameters
+    id: str | None
     binary: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InferReply:
-    """The reply to a request for inference."""
-
-    model_name: str
-    model_version: str
-    outputs: list[OutputTensor]
-    parameters: dict[str, Parameter]
-    id: str | None = None
+    """Whether to return raw bytes if no outputs are named."""

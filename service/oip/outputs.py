@@ -3,8 +3,9 @@
 Numbers that `/uncertainty` returns in float32 are FP32 here, its doubles are FP64: the same numbers bit for bit.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from service.api.replies import labels
 from service.engine.answers import Prediction, Sampled
 from service.engine.uncertainty import Float64
 from service.errors import InvalidInput
+from service.inference import Answer
 from service.model.manifest import Manifest
 from service.model.runtime import Array
 from service.oip.datatypes import BYTES, DTYPES
-from service.oip.messages import OutputTensor, RequestedOutput
+from service.oip.messages import RequestedOutput
 
 Axis = Literal["passes", "outputs"]
+Rows = Array | tuple[Array, ...]
+"""The values of an output for each row."""
 
 
 class Output(NamedTuple):
@@ -26,7 +30,7 @@ class Output(NamedTuple):
     datatype: str
     shape: tuple[Axis, ...]
     of_prediction: Callable[[Prediction], Array] | None = None
-    of_sampled: Callable[[Sampled], Array] | None = None
+    of_sampled: Callable[[Sampled], Rows] | None = None
     labelled: bool = False
     """Whether the values are probabilities, of which the output is the label of the greatest."""
 
@@ -44,9 +48,9 @@ def _values(prediction: Prediction) -> Float64:
     return prediction.values
 
 
-def _samples(sampled: Sampled) -> Float64:
-    """Return the values of each sample of each row: (rows, passes, outputs)."""
-    return np.stack(sampled.values)
+def _samples(sampled: Sampled) -> tuple[Float64, ...]:
+    """Return the values of each sample, (passes, outputs), of each row, which need not be as many."""
+    return sampled.values
 
 
 SAMPLING = {
@@ -89,46 +93,73 @@ NOISY_REGRESSION = {
 
 def outputs_of(manifest: Manifest) -> Mapping[str, Output]:
     """Return all outputs of a model, by name."""
-    if manifest.noise_is_learned:
+    return _outputs_of(manifest.task, manifest.noise_is_learned)
+
+
+def _outputs_of(task: str, noise_is_learned: bool) -> Mapping[str, Output]:
+    if noise_is_learned:
         return NOISY_REGRESSION
-    return CLASSIFICATION if manifest.task == "classification" else REGRESSION
+    return CLASSIFICATION if task == "classification" else REGRESSION
 
 
-def choose_outputs(requested: Iterable[RequestedOutput], binary: bool, manifest: Manifest) -> list[RequestedOutput]:
+class Chosen(NamedTuple):
+    """The outputs of a reply, in that order."""
+
+    outputs: tuple[RequestedOutput, ...]
+    sampled: bool
+    """Whether any of them needs samples."""
+
+
+def choose_outputs(requested: tuple[RequestedOutput, ...], binary: bool, manifest: Manifest) -> Chosen:
     """Return the requested outputs, or else the deterministic ones. Raises InvalidInput for an unknown name."""
-    known = outputs_of(manifest)
-    chosen = list(requested)
-    for name, _ in chosen:
+    return _choose(requested, binary, manifest.task, manifest.noise_is_learned)
+
+
+@lru_cache
+def _choose(requested: tuple[RequestedOutput, ...], binary: bool, task: str, noise_is_learned: bool) -> Chosen:
+    known = _outputs_of(task, noise_is_learned)
+    for name, _ in requested:
         if name not in known:
             message = f"outputs.{name[:100]}: the model has no such output; it has {', '.join(known)}"
             raise InvalidInput(message, field=f"outputs.{name[:100]}", expected=list(known))
-    return chosen or [RequestedOutput(name, binary) for name, output in known.items() if output.of_prediction]
+    names = [name for name, output in known.items() if output.of_prediction]
+    outputs = requested or tuple([RequestedOutput(name, binary) for name in names])
+    return Chosen(outputs, any(known[output.name].of_sampled for output in outputs))
 
 
-def needs_sampling(chosen: Iterable[RequestedOutput], manifest: Manifest) -> bool:
-    """Return whether any of the outputs needs samples."""
-    known = outputs_of(manifest)
-    return any(known[output.name].of_sampled for output in chosen)
+class Column(NamedTuple):
+    """An output for all rows of a run."""
+
+    name: str
+    datatype: str
+    values: Rows
+    binary: bool
+
+    def take(self, rows: slice) -> Array:
+        """Return the values of these rows, those of one request; for BYTES an array of str objects."""
+        return np.asarray(self.values[rows])
 
 
-def read_outputs(
-    chosen: Iterable[RequestedOutput], manifest: Manifest, prediction: Prediction, sampled: Sampled | None
-) -> list[OutputTensor]:
-    """Return the tensors of the chosen outputs, in that order."""
-    known = outputs_of(manifest)
-    tensors = []
-    for name, binary in chosen:
-        output = known[name]
-        values = output.of_prediction(prediction) if output.of_prediction else _of_sampled(output, sampled)
-        if output.labelled:
-            values = np.array(labels(manifest, values), dtype=object)
-        elif output.datatype != BYTES:
-            values = values.astype(DTYPES[output.datatype], copy=False)
-        tensors.append(OutputTensor(name, output.datatype, values, binary))
-    return tensors
+def read_outputs(answer: Answer, chosen: Chosen) -> list[Column]:
+    """Return the chosen outputs for all rows of a run, computed once for its requests."""
+    return answer.share(chosen, lambda: [_read_output(answer, output) for output in chosen.outputs])
 
 
-def _of_sampled(output: Output, sampled: Sampled | None) -> Array:
+def _read_output(answer: Answer, requested: RequestedOutput) -> Column:
+    manifest = answer.request.engine.manifest
+    output = outputs_of(manifest)[requested.name]
+    values: Any = output.of_prediction(answer.prediction) if output.of_prediction else _of_sampled(output, answer)
+    if output.labelled:
+        values = np.array(labels(manifest, values), dtype=object)
+    elif output.datatype != BYTES:
+        dtype = DTYPES[output.datatype]
+        values = (
+            tuple([of_row.astype(dtype) for of_row in values]) if isinstance(values, tuple) else values.astype(dtype)
+        )
+    return Column(requested.name, output.datatype, values, requested.binary)
+
+
+def _of_sampled(output: Output, answer: Answer) -> Rows:
     assert output.of_sampled
-    assert sampled
-    return output.of_sampled(sampled)
+    assert answer.sampled
+    return output.of_sampled(answer.sampled)

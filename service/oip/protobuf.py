@@ -6,13 +6,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from service.errors import InvalidInput
+from service.inference import Answer
 from service.model.manifest import Manifest
-from service.model.runtime import Array
 from service.oip.datatypes import DTYPES, from_bytes, to_bytes
-from service.oip.messages import InferReply, InferRequest, Parameter, RequestedOutput
+from service.oip.infer import reply_parameters
+from service.oip.messages import InferRequest, Parameter, RequestedOutput
+from service.oip.outputs import Chosen, read_outputs
 from service.oip.proto import open_inference_pb2 as pb
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
-from service.rows.inputs import FIELD, check_inputs
+from service.rows.inputs import FIELD
+from service.rows.unchecked import Tensor, TensorRows
 
 InputTensor = pb.ModelInferRequest.InferInputTensor
 
@@ -33,7 +36,7 @@ CONTENTS = {
 
 
 def read_request(requested: pb.ModelInferRequest, manifest: Manifest, max_rows: int) -> InferRequest:
-    """Return a request whose inputs fit the model. Raises InvalidInput or LimitExceeded."""
+    """Return a request whose inputs have the model's shapes. Raises InvalidInput or LimitExceeded."""
     check_repeated([tensor.name for tensor in requested.inputs], FIELD)
     check_repeated([output.name for output in requested.outputs], "outputs")
     raw: list[bytes | None] = list(requested.raw_input_contents) or [None] * len(requested.inputs)
@@ -42,12 +45,12 @@ def read_request(requested: pb.ModelInferRequest, manifest: Manifest, max_rows: 
         raise InvalidInput(message, field="raw_input_contents", expected=len(requested.inputs))
     for output in requested.outputs:
         check_parameters(output.parameters, f"outputs.{output.name[:100]}")
-    arrays = {
+    tensors = {
         tensor.name: _read_tensor(tensor, content, manifest, max_rows)
         for tensor, content in zip(requested.inputs, raw, strict=True)
     }
     return InferRequest(
-        inputs=check_inputs(arrays, manifest, max_rows),
+        inputs=TensorRows.of(tensors, manifest),
         outputs=tuple(RequestedOutput(output.name, binary=True) for output in requested.outputs),
         parameters=_read_parameters(requested.parameters),
         id=requested.id or None,
@@ -55,24 +58,24 @@ def read_request(requested: pb.ModelInferRequest, manifest: Manifest, max_rows: 
     )
 
 
-def write_reply(reply: InferReply) -> pb.ModelInferResponse:
-    """Return a reply as protobuf."""
+def write_reply(request_id: str | None, chosen: Chosen, answer: Answer, rows: slice) -> pb.ModelInferResponse:
+    """Return the reply to the request of these rows as protobuf."""
+    manifest = answer.request.engine.manifest
+    outputs = [(column, column.take(rows)) for column in read_outputs(answer, chosen)]
     return pb.ModelInferResponse(
-        model_name=reply.model_name,
-        model_version=reply.model_version,
-        id=reply.id or "",
-        parameters={name: _write_parameter(value) for name, value in reply.parameters.items()},
+        model_name=manifest.name,
+        model_version=str(manifest.version),
+        id=request_id or "",
+        parameters={name: _write_parameter(value) for name, value in reply_parameters(answer, rows).items()},
         outputs=[
-            pb.ModelInferResponse.InferOutputTensor(
-                name=tensor.name, datatype=tensor.datatype, shape=tensor.values.shape
-            )
-            for tensor in reply.outputs
+            pb.ModelInferResponse.InferOutputTensor(name=column.name, datatype=column.datatype, shape=values.shape)
+            for column, values in outputs
         ],
-        raw_output_contents=[to_bytes(tensor.values, tensor.datatype) for tensor in reply.outputs],
+        raw_output_contents=[to_bytes(values, column.datatype) for column, values in outputs],
     )
 
 
-def _read_tensor(tensor: InputTensor, raw: bytes | None, manifest: Manifest, max_rows: int) -> Array:
+def _read_tensor(tensor: InputTensor, raw: bytes | None, manifest: Manifest, max_rows: int) -> Tensor:
     spec = input_spec(tensor.name, manifest)
     field = f"{FIELD}.{spec.name}"
     check_parameters(tensor.parameters, field)
@@ -84,7 +87,7 @@ def _read_tensor(tensor: InputTensor, raw: bytes | None, manifest: Manifest, max
     return from_bytes(raw, tensor.datatype, tensor.shape, field)
 
 
-def _from_contents(tensor: InputTensor, field: str) -> Array:
+def _from_contents(tensor: InputTensor, field: str) -> Tensor:
     name = CONTENTS.get(tensor.datatype)
     if name is None:
         raise InvalidInput(f"{field}: {tensor.datatype} has no contents; expected raw_input_contents", field=field)
@@ -96,7 +99,7 @@ def _from_contents(tensor: InputTensor, field: str) -> Array:
         raise InvalidInput(message, field=f"{field}.contents", expected=name)
     dtype = np.dtype(np.uint8) if tensor.datatype == "BOOL" else DTYPES[tensor.datatype]
     try:
-        return np.fromiter(values, dtype, len(values)).reshape(tensor.shape)
+        return Tensor(np.fromiter(values, dtype, len(values)).reshape(tensor.shape), dtype)
     except OverflowError:
         message = f"{field}.contents: expected numbers that fit {tensor.datatype}"
         raise InvalidInput(message, field=f"{field}.contents") from None

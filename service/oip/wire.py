@@ -11,18 +11,24 @@ from service.access.calls import Reply
 from service.api.decoding import decode_request
 from service.api.replies import encode
 from service.errors import InvalidInput, MalformedBody
+from service.inference import Answer
 from service.model.manifest import Manifest
-from service.model.runtime import Array
 from service.oip.datatypes import BYTES, from_bytes, to_bytes
+from service.oip.infer import reply_parameters
 from service.oip.json_data import from_json
-from service.oip.messages import InferReply, InferRequest, OutputTensor, RequestedOutput
+from service.oip.messages import InferRequest, RequestedOutput
+from service.oip.outputs import Chosen, read_outputs
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
-from service.rows.inputs import FIELD, check_inputs
+from service.rows.inputs import FIELD
+from service.rows.unchecked import Tensor, TensorRows
 
 JSON_LENGTH = b"inference-header-content-length"
 OCTETS = b"application/octet-stream"
 
 Json = dict[str, Any]
+
+
+NO_DATA = msgspec.Raw(b"")
 
 
 class InputTensor(msgspec.Struct):
@@ -32,7 +38,7 @@ class InputTensor(msgspec.Struct):
     shape: list[Annotated[int, msgspec.Meta(le=2**63 - 1)]]
     datatype: str
     parameters: Json | None = None
-    data: msgspec.Raw = msgspec.Raw(b"")
+    data: msgspec.Raw = NO_DATA
 
 
 class OutputRequest(msgspec.Struct):
@@ -52,42 +58,46 @@ class Body(msgspec.Struct):
 
 
 def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max_rows: int) -> InferRequest:
-    """Return a request whose inputs fit the model; `json_length` is the header's value.
+    """Return a request whose inputs have the model's shapes; `json_length` is the header's value.
 
     Raises MalformedBody, InvalidInput or LimitExceeded.
     """
-    length = _json_length(json_length, body)
+    length = len(body) if json_length is None else _parse_length(json_length, body)
     requested = decode_request(body[:length], Body)
     check_repeated([tensor.name for tensor in requested.inputs], FIELD)
     parameters = requested.parameters or {}
     binary = _flag(parameters, "binary_data_output", "parameters", default=False)
-    arrays = _read_inputs(requested.inputs, body, length, manifest, max_rows)
-    return InferRequest(
-        inputs=check_inputs(arrays, manifest, max_rows),
-        outputs=_read_outputs(requested.outputs or [], binary),
-        parameters=parameters,
-        id=requested.id,
-        binary=binary,
-    )
+    tensors = _read_inputs(requested.inputs, body, length, manifest, max_rows)
+    outputs = _read_outputs(requested.outputs, binary) if requested.outputs else ()
+    return InferRequest(TensorRows.of(tensors, manifest), outputs, parameters, requested.id, binary)
 
 
-def encode_reply(reply: InferReply) -> Reply:
-    """Return a reply over HTTP."""
-    described: Json = {"model_name": reply.model_name, "model_version": reply.model_version}
-    described |= {"id": reply.id} if reply.id is not None else {}
-    described |= {"parameters": reply.parameters} if reply.parameters else {}
-    tails = [to_bytes(tensor.values, tensor.datatype) if tensor.binary else None for tensor in reply.outputs]
-    outputs = [_describe(tensor, tail) for tensor, tail in zip(reply.outputs, tails, strict=True)]
-    head = encode(described | {"outputs": outputs})
-    raw = [tail for tail in tails if tail is not None]
+def encode_reply(request_id: str | None, chosen: Chosen, answer: Answer, rows: slice) -> Reply:
+    """Return the reply to the request of these rows over HTTP."""
+    manifest = answer.request.engine.manifest
+    described: Json = {"model_name": manifest.name, "model_version": str(manifest.version)}
+    if request_id is not None:
+        described["id"] = request_id
+    if parameters := reply_parameters(answer, rows):
+        described["parameters"] = parameters
+    described["outputs"] = outputs = []
+    raw: list[bytes] = []
+    for column in read_outputs(answer, chosen):
+        values = column.take(rows)
+        output: Json = {"name": column.name, "datatype": column.datatype, "shape": values.shape}
+        if column.binary:
+            raw.append(to_bytes(values, column.datatype))
+            output["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            output["data"] = values.ravel().tolist() if column.datatype == BYTES else values.ravel()
+        outputs.append(output)
+    head = encode(described)
     if not raw:
         return Reply(head)
-    return Reply(b"".join([head, *raw]), OCTETS, ((JSON_LENGTH, str(len(head)).encode()),))
+    return Reply(b"".join([head, *raw]), OCTETS, ((JSON_LENGTH, b"%d" % len(head)),))
 
 
-def _json_length(header: bytes | None, body: bytes) -> int:
-    if header is None:
-        return len(body)
+def _parse_length(header: bytes, body: bytes) -> int:
     if not (header.isdigit() and len(header) < 20 and int(header) <= len(body)):
         found = header[:100].decode("latin-1")
         message = f"{JSON_LENGTH.decode()}: expected the bytes of JSON, at most the body's {len(body)}; found {found}"
@@ -97,24 +107,24 @@ def _json_length(header: bytes | None, body: bytes) -> int:
 
 def _read_inputs(
     tensors: list[InputTensor], body: bytes, start: int, manifest: Manifest, max_rows: int
-) -> dict[str, Array]:
-    """Return arrays by input; the raw bytes from `start` on belong to the inputs without data, in order."""
-    arrays: dict[str, Array] = {}
+) -> dict[str, Tensor]:
+    """Return tensors by input; the raw bytes from `start` on belong to the inputs without data, in order."""
+    read: dict[str, Tensor] = {}
     for tensor in tensors:
         spec = input_spec(tensor.name, manifest)
         field = f"{FIELD}.{spec.name}"
         parameters = tensor.parameters or {}
         check_parameters(parameters, field)
         check_tensor(tensor.datatype, tensor.shape, spec, max_rows)
-        size = _binary_size(parameters, bool(bytes(tensor.data)), len(body) - start, field)
+        size = _binary_size(parameters, tensor.data is not NO_DATA, len(body) - start, field)
         if size is None:
-            arrays[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, spec)
+            read[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, spec)
         else:  # a slice is a copy, which is aligned for every type
-            arrays[spec.name] = from_bytes(body[start : start + size], tensor.datatype, tensor.shape, field)
+            read[spec.name] = from_bytes(body[start : start + size], tensor.datatype, tensor.shape, field)
             start += size
     if start != len(body):
         raise InvalidInput(f"{FIELD}: {len(body) - start} of the bytes after the JSON belong to no input", field=FIELD)
-    return arrays
+    return read
 
 
 def _binary_size(parameters: Json, has_data: bool, left: int, field: str) -> int | None:
@@ -150,11 +160,3 @@ def _flag(parameters: Json, name: str, field: str, *, default: bool) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput(f"{field}.{name}: expected true or false", field=f"{field}.{name}")
     return value
-
-
-def _describe(tensor: OutputTensor, tail: bytes | None) -> Json:
-    described: Json = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.values.shape}
-    if tail is not None:
-        return described | {"parameters": {"binary_data_size": len(tail)}}
-    flat = tensor.values.ravel()
-    return described | {"data": flat.tolist() if tensor.datatype == BYTES else flat}

@@ -23,10 +23,8 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
         spec.name: _check_array(arrays[spec.name], spec, field_name(spec, manifest), max_rows)
         for spec in manifest.inputs
     }
-    rows = {name: len(array) for name, array in checked.items()}
-    if len(rows) > 1 and len(set(rows.values())) > 1:
-        counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
-        raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=rows)
+    if len(checked) > 1:
+        check_row_counts(checked)
     if categories := manifest.categorical:
         categories.check(checked[manifest.inputs[0].name], FIELD)
     for spec in manifest.inputs:
@@ -50,6 +48,14 @@ def check_names(given: Mapping[str, object], manifest: Manifest) -> None:
     for name in expected:
         if name not in given:
             raise InvalidInput(f"{FIELD}.{name}: is missing", field=f"{FIELD}.{name}", expected=expected)
+
+
+def check_row_counts(arrays: Mapping[str, Array]) -> None:
+    """Raise InvalidInput unless all inputs have the same number of rows."""
+    rows = {name: len(array) for name, array in arrays.items()}
+    if len(set(rows.values())) > 1:
+        counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
+        raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=rows)
 
 
 def field_name(spec: TensorSpec, manifest: Manifest) -> str:

@@ -104,7 +104,7 @@ def _infer(body: bytes) -> None:
     for manifest in (MANIFESTS[0], TWO):
         try:
             infer = decode_infer(*_split(body), manifest, MAX_ROWS)
-            _fits(infer.inputs, manifest)
+            _fits(infer.inputs.fit(manifest), manifest)
             choose_outputs(infer.outputs, infer.binary, manifest)
             sampling_parameters(infer.parameters)
         except DropserveError as error:
@@ -131,7 +131,7 @@ def _protobuf(body: bytes) -> None:
         request = pb.ModelInferRequest.FromString(body)
     except DecodeError:
         return
-    _fits(read_request(request, MANIFESTS[0], MAX_ROWS).inputs, MANIFESTS[0])
+    _fits(read_request(request, MANIFESTS[0], MAX_ROWS).inputs.fit(MANIFESTS[0]), MANIFESTS[0])
 
 
 def _file(manifest: Manifest, kind: Format) -> Callable[[bytes], None]:

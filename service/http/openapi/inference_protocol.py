@@ -16,6 +16,7 @@ from service.oip.infer import plan_infer
 from service.oip.messages import InferRequest, RequestedOutput
 from service.oip.outputs import outputs_of
 from service.oip.wire import encode_reply
+from service.rows.unchecked import Tensor, TensorRows
 
 Json = dict[str, Any]
 
@@ -238,7 +239,9 @@ def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
         "outputs": [{"name": first}, {"name": spread}],
         "parameters": parameters,
     }
-    requested = InferRequest(row, (RequestedOutput(first), RequestedOutput(spread)), parameters, id="42")
-    planned, reply = plan_infer(engine, requested, settings)
-    content = encode_reply(reply(infer(planned))).content
+    rows = TensorRows.of({name: Tensor(array, array.dtype) for name, array in row.items()}, manifest)
+    named = (RequestedOutput(first), RequestedOutput(spread))
+    requested = InferRequest(rows, named, parameters, id="42", binary=False)
+    planned, chosen = plan_infer(engine, requested, settings)
+    content = encode_reply(requested.id, chosen, infer(planned), slice(0, 1)).content
     return request, orjson.loads(content)

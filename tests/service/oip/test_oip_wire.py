@@ -4,7 +4,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from service.access.compression import decompress
 from service.errors import BodyTooLarge, InvalidInput, InvalidRequest, LimitExceeded, MalformedBody
 from service.model.manifest import Manifest
+from service.model.runtime import Array
 from service.oip.datatypes import DTYPES, NUMERIC, to_bytes
-from service.oip.messages import InferRequest
+from service.oip.messages import RequestedOutput
 from service.oip.wire import decode_infer
 from tests.toy import ToyNet
 
@@ -38,9 +39,19 @@ def raw_tensor(size: object, **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name != "data"}
 
 
-def read(manifest: Manifest, *tensors: Any, tail: bytes = b"", **fields: Any) -> InferRequest:
+class Read(NamedTuple):
+    """A request with its inputs as the model takes them."""
+
+    inputs: dict[str, Array]
+    outputs: tuple[RequestedOutput, ...]
+    parameters: Mapping[str, object]
+    id: str | None
+
+
+def read(manifest: Manifest, *tensors: Any, tail: bytes = b"", **fields: Any) -> Read:
     head = json.dumps({"inputs": tensors} | fields).encode()
-    return decode_infer(head + tail, str(len(head)).encode(), manifest, MAX_ROWS)
+    request = decode_infer(head + tail, str(len(head)).encode(), manifest, MAX_ROWS)
+    return Read(request.inputs.fit(manifest), request.outputs, request.parameters, request.id)
 
 
 def refusal(manifest: Manifest, *tensors: Any, tail: bytes = b"", **fields: Any) -> InvalidRequest:
@@ -321,7 +332,7 @@ def test_a_long_tensor_is_read_as_a_short_one(nested: bool, value: float, manife
     rows = np.full((30_000, 4), value) + np.arange(30_000)[:, None]
     data = rows.tolist() if nested else rows.ravel().tolist()
     body = json.dumps({"inputs": [tensor(shape=[30_000, 4], data=data)]}).encode()
-    read = decode_infer(body, None, manifest, 30_000).inputs["input"]
+    read = decode_infer(body, None, manifest, 30_000).inputs.fit(manifest)["input"]
     np.testing.assert_array_equal(read, rows.astype(np.float32))
 
 
