@@ -82,8 +82,10 @@ class Batch:
         self.rows = 0
 
     def has_room(self, rows: int, max_seconds: float) -> bool:
-        """Return whether the run with so many rows more takes no longer than `max_seconds`."""
-        return self._cost is not None and self._cost.seconds(self.rows + rows) <= max_seconds
+        """Return whether a request of so many rows, which takes `max_seconds` at most by itself, can join the run."""
+        if self._cost is None or self._cost.seconds(rows) > max_seconds:
+            return False
+        return self._cost.seconds(self.rows + rows) <= BATCH_FACTOR * max_seconds
 
     def add(self, call: Pending[Any]) -> None:
         """Add a call."""
@@ -190,7 +192,7 @@ class Turns:
                 continue
             call.request, call.rows, kind = request, request.rows, request.kind
             batch = latest.get(kind)
-            if batch and batch.has_room(call.rows, BATCH_FACTOR * self._max_seconds):
+            if batch and batch.has_room(call.rows, self._max_seconds):
                 batch.add(call)
                 continue
             cost = request.engine.batch_cost(call.rows, request.sampling, self._max_seconds)

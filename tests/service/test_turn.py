@@ -122,7 +122,7 @@ def test_different_thresholds_are_not_mixed() -> None:
 def test_a_batch_takes_a_few_times_as_long_as_a_request_on_the_event_loop_may() -> None:
     model = Echo()
     model.learned = MILLISECOND_A_ROW._replace(row_cost=Cost(each=0.0009))
-    assert run_at_once([model.request(i) for i in range(10)], max_seconds=0.001) == [[i] for i in range(10)]
+    assert run_at_once([model.request(i) for i in range(10, 20)], max_seconds=0.001) == [[i] for i in range(10, 20)]
     assert model.rows == [4, 4, 2]
 
 
@@ -188,7 +188,7 @@ def test_a_cancelled_request_delays_no_other() -> None:
 
 def test_the_stages_of_a_turn_are_those_of_each_of_its_requests() -> None:
     model = Echo()
-    records = [Record("POST", "/", {}) for _ in range(3)]
+    records = [Record("POST", "/", {}, Intervals()) for _ in range(3)]
     run_at_once([model.request(i) for i in range(3)], records=records)
     for record in records:
         assert isinstance(record.watch, Intervals)
