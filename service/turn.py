@@ -161,7 +161,10 @@ class Turns:
         watch = self.watch = self._make_watch()
         reads, self._reads = self._reads, []
         for read in reads:
-            read()
+            try:
+                read()
+            except Exception as error:
+                log.error("a connection could not be read", exc_info=error)
         watch.lap("receive")
         calls, self._calls, self._open = self._calls, [], False
         batches = self._cut_batches(calls, Job(watch))
@@ -252,6 +255,7 @@ def _answer(batch: Sequence[Pending[Any]], watch: Stopwatch) -> None:
         answer = infer(join([call.request for call in batch]), Job(watch))
     except Exception as error:
         if len(batch) == 1:
+            batch[0].share(watch.copy())
             batch[0].refuse(error)
             return
         if not isinstance(error, DropserveError):
@@ -278,7 +282,10 @@ def _send(batch: Sequence[Pending[Any]], answer: Answer, watch: Stopwatch) -> No
     watch.lap("encode")
     for call, content in contents:
         call.share(watch)
-        call.answer(content)
+        try:
+            call.answer(content)
+        except Exception as error:
+            log.error("an answer could not be sent", path=call.record.path[:200], exc_info=error)
 
 
 def _run_alone(record: Record, request: Request, encode: Encode[T], job: Job) -> T:
