@@ -16,6 +16,7 @@ BASELINE = "baseline"
 """The name of the server of another commit's build."""
 
 PREDICT = "Dropserve /predict"
+IDENTIFIED = f"{PREDICT}, ids"
 KEYED = "Dropserve /predict, API key file"
 LOGGED = "Dropserve /predict, access log"
 V2_JSON = "Dropserve /v2 infer, JSON"
@@ -56,6 +57,8 @@ class Contender(NamedTuple):
     """Write the files of Dropserve's settings into a folder, and return the settings as environment variables."""
     logs_requests: bool = False
     """Whether the server's log must have a line for each answer."""
+    has_ids: bool = False
+    """Whether each request has an id of its own, so that no head is sent twice in a while."""
     one_worker: bool = False
     """Whether the server cannot have more workers."""
 
@@ -146,6 +149,7 @@ INFER = "/v2/models/mlp/infer"
 
 CONTENDERS = (
     Contender(PREDICT, OURS, "/predict", as_rows, from_prediction("probabilities")),
+    Contender(IDENTIFIED, OURS, "/predict", as_rows, from_prediction("probabilities"), has_ids=True),
     Contender(KEYED, OURS, "/predict", with_key, from_prediction("probabilities"), settings=key_file),
     Contender(
         LOGGED, OURS, "/predict", as_rows, from_prediction("probabilities"), settings=access_log, logs_requests=True

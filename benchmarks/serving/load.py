@@ -6,7 +6,8 @@ Latency is that of a closed loop, as seen by a caller that waits for each answer
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from benchmarks.serving.contenders import Request
 from benchmarks.serving.failures import NotRun
 
 SCRIPT = Path(__file__).parent / "post.lua"
+IDS = 4096
+"""Requests with different ids, four times as many as the heads that Dropserve remembers."""
 
 
 class Load(NamedTuple):
@@ -40,6 +43,12 @@ def wrk() -> str:
     if found is None:
         raise SystemExit("wrk, the load generator, must be on the PATH: apt install wrk, or brew install wrk.")
     return found
+
+
+def with_ids(requests: Sequence[Request]) -> list[Request]:
+    """Return these requests over and over, each with an id of its own."""
+    numbered = enumerate(islice(cycle(requests), IDS))
+    return [one._replace(headers=one.headers | {"x-request-id": f"{number:08x}"}) for number, one in numbered]
 
 
 def write_requests(file: Path, port: int, path: str, requests: Iterable[Request]) -> None:

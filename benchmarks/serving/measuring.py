@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.serving.contenders import UNCERTAINTY, Contender, Request
 from benchmarks.serving.failures import NotRun
-from benchmarks.serving.load import Load, put, write_requests
+from benchmarks.serving.load import Load, put, with_ids, write_requests
 from benchmarks.serving.processes import cpu_seconds, machine_cpu_seconds, memory_bytes
 from benchmarks.serving.servers import ROOT, Installed, Server, serving
 from benchmarks.serving.subjects import CLASSES, Prepared, Rows
@@ -72,7 +72,8 @@ def visit(
     ):
         idle = memory_bytes(server.pid)
         verify(server, contender, requests, expected)
-        write_requests(Path(file.name), server.port, contender.path, requests)
+        sent = with_ids(requests) if contender.has_ids else requests
+        write_requests(Path(file.name), server.port, contender.path, sent)
         warm_up = put(server.port, Path(file.name), max(connections), WARM_UP_SECONDS)
         measured = tuple(measure(server, Path(file.name), count, seconds) for count in connections)
         loaded = memory_bytes(server.pid)
