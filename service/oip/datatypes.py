@@ -28,8 +28,8 @@ DTYPES = {
 BF16 = "BF16"
 BYTES = "BYTES"
 
-ENCODED = {BF16: DTYPES["UINT16"], "BOOL": DTYPES["UINT8"]}
-"""The types of raw bytes that are not numbers yet, by datatype."""
+ENCODED = DTYPES | {BF16: DTYPES["UINT16"], "BOOL": DTYPES["UINT8"]}
+"""The types of raw bytes."""
 
 NAMES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
 """The datatypes of the types of a model's inputs."""
@@ -50,18 +50,18 @@ def check_datatype(datatype: str, field: str) -> None:
 
 def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> Tensor:
     """Return raw bytes as a tensor of a non-negative shape. Raises InvalidInput for a wrong number of bytes."""
-    dtype = ENCODED.get(datatype) or DTYPES[datatype]
+    dtype = ENCODED[datatype]
     expected = math.prod(shape) * dtype.itemsize
     if len(raw) != expected:
         sizes = "×".join(map(str, shape))
         message = f"{field}: expected {expected} bytes, {sizes} of {datatype}; found {len(raw)}"
         raise InvalidInput(message, field=field, expected=expected, found=len(raw))
-    array = np.frombuffer(raw, dtype=dtype)
+    array = np.frombuffer(raw, dtype)
     if datatype == "BOOL":
         _check_bool(array, field)
     elif datatype == BF16:
-        array = (array.astype("<u4") << 16).view("<f4")
-    return Tensor(array.reshape(shape), array.dtype)
+        return Tensor((array.astype("<u4") << 16).view("<f4"), DTYPES["FP32"], shape[0])
+    return Tensor(array, dtype, shape[0])
 
 
 def to_bytes(array: Array, datatype: str) -> bytes:

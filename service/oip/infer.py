@@ -35,6 +35,8 @@ def reply_parameters(answer: Answer, rows: slice) -> dict[str, Parameter]:
 
 def sampling_parameters(parameters: Parameters) -> dict[str, object]:
     """Return the parameters of sampling. Raises InvalidInput for an unknown parameter."""
+    if not parameters:
+        return {}
     for name in parameters:
         if name not in SAMPLING and name not in IGNORED:
             message = f"parameters.{name[:100]}: there is no such parameter; expected {', '.join(SAMPLING)}"

@@ -16,7 +16,7 @@ from service.rows.json_chunks import CHUNK_BYTES, SPLIT, chunks, count
 from service.rows.json_errors import in_words
 from service.rows.unchecked import Tensor
 
-UINT8 = DTYPES["UINT8"]
+FLOAT64, UINT8 = DTYPES["FP64"], DTYPES["UINT8"]
 NESTED = re.compile(rb"\s*\[\s*\[")
 VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}
 """The JSON types of numpy's kinds of numbers."""
@@ -31,7 +31,7 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
     if datatype == BF16:
         raise InvalidInput(f"{field}.data: JSON has no {BF16}; expected raw bytes, or FP32", field=f"{field}.data")
     dtype = _given_type(datatype, spec.dtype)
-    decoded: Any = np.float64 if dtype.kind == "f" else dtype
+    decoded = FLOAT64 if dtype.kind == "f" else dtype
     nested = NESTED.match(data) is not None
     text = bytes(data)
     if len(text) > CHUNK_BYTES and (values := count(text, b",") + 1) > math.prod(shape):
@@ -40,19 +40,19 @@ def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str
     decode = _decoder(len(shape) if nested else 1, value).decode
     try:
         if len(text) <= CHUNK_BYTES:
-            array = np.array(decode(text), dtype=decoded)
+            array = np.array(decode(text), decoded)
         else:
             array = np.concatenate([np.array(decode(part), dtype=decoded) for part in _parts(text, nested)])
     except msgspec.DecodeError as error:
         raise _misfit(in_words(str(error).partition(" - at ")[0]), datatype, shape, field) from None
     except (ValueError, OverflowError, RecursionError):  # ragged, or not of this type
         raise _misfit("found lists of different lengths, or a number out of range", datatype, shape, field) from None
-    if array.shape != tuple(shape) and (nested or array.size != math.prod(shape)):
+    if (array.shape != tuple(shape)) if nested else array.size != math.prod(shape):
         found = f"found {'×'.join(map(str, array.shape))}"
         raise _misfit(found, datatype, shape, field)
     if datatype == "BOOL":
-        return Tensor(array.view(np.uint8).reshape(shape), UINT8)
-    return Tensor(array.reshape(shape), dtype)
+        array, dtype = array.view(np.uint8), UINT8
+    return Tensor(array.ravel(), dtype, shape[0])
 
 
 @cache

@@ -99,7 +99,7 @@ def _from_contents(tensor: InputTensor, field: str) -> Tensor:
         raise InvalidInput(message, field=f"{field}.contents", expected=name)
     dtype = np.dtype(np.uint8) if tensor.datatype == "BOOL" else DTYPES[tensor.datatype]
     try:
-        return Tensor(np.fromiter(values, dtype, len(values)).reshape(tensor.shape), dtype)
+        return Tensor(np.fromiter(values, dtype, len(values)), dtype, tensor.shape[0])
     except OverflowError:
         message = f"{field}.contents: expected numbers that fit {tensor.datatype}"
         raise InvalidInput(message, field=f"{field}.contents") from None

@@ -64,9 +64,10 @@ def decode_infer(body: bytes, json_length: bytes | None, manifest: Manifest, max
     """
     length = len(body) if json_length is None else _parse_length(json_length, body)
     requested = decode_request(body[:length], Body)
-    check_repeated([tensor.name for tensor in requested.inputs], FIELD)
+    if len(requested.inputs) > 1:
+        check_repeated([tensor.name for tensor in requested.inputs], FIELD)
     parameters = requested.parameters or {}
-    binary = _flag(parameters, "binary_data_output", "parameters", default=False)
+    binary = _flag(parameters, "binary_data_output", "parameters", default=False) if parameters else False
     tensors = _read_inputs(requested.inputs, body, length, manifest, max_rows)
     outputs = _read_outputs(requested.outputs, binary) if requested.outputs else ()
     return InferRequest(TensorRows.of(tensors, manifest), outputs, parameters, requested.id, binary)
@@ -114,7 +115,8 @@ def _read_inputs(
         spec = input_spec(tensor.name, manifest)
         field = f"{FIELD}.{spec.name}"
         parameters = tensor.parameters or {}
-        check_parameters(parameters, field)
+        if parameters:
+            check_parameters(parameters, field)
         check_tensor(tensor.datatype, tensor.shape, spec, max_rows)
         size = _binary_size(parameters, tensor.data is not NO_DATA, len(body) - start, field)
         if size is None:

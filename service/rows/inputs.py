@@ -24,7 +24,7 @@ def check_inputs(arrays: Mapping[str, Array], manifest: Manifest, max_rows: int)
         for spec in manifest.inputs
     }
     if len(checked) > 1:
-        check_row_counts(checked)
+        check_row_counts({name: len(array) for name, array in checked.items()})
     if categories := manifest.categorical:
         categories.check(checked[manifest.inputs[0].name], FIELD)
     for spec in manifest.inputs:
@@ -50,12 +50,11 @@ def check_names(given: Mapping[str, object], manifest: Manifest) -> None:
             raise InvalidInput(f"{FIELD}.{name}: is missing", field=f"{FIELD}.{name}", expected=expected)
 
 
-def check_row_counts(arrays: Mapping[str, Array]) -> None:
+def check_row_counts(rows: Mapping[str, int]) -> None:
     """Raise InvalidInput unless all inputs have the same number of rows."""
-    rows = {name: len(array) for name, array in arrays.items()}
     if len(set(rows.values())) > 1:
         counts = ", ".join(f"{name} has {count}" for name, count in rows.items())
-        raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=rows)
+        raise InvalidInput(f"{FIELD}: expected as many rows for each input; {counts}", field=FIELD, rows=dict(rows))
 
 
 def field_name(spec: TensorSpec, manifest: Manifest) -> str:

@@ -70,48 +70,56 @@ def _convert(rows: list[Any], spec: TensorSpec) -> Array | None:
 
 
 class Tensor(NamedTuple):
-    """The values of an input in the model's shape, (rows, …)."""
+    """The values of an input, as many as its shape has for so many rows."""
 
     values: Array
+    """Flat, in row-major order."""
     dtype: np.dtype[Any]
     """The type to round the values to before they are checked: numbers in JSON are decoded in more precision."""
+    rows: int
 
 
 class TensorRows(UncheckedRows):
-    """The rows of each input as an array, whose values are not checked yet.
+    """The rows as a tensor for each input, whose values are not checked yet.
 
-    Only arrays of the same types are joined: others would be rounded twice, or to float64.
+    Only tensors of the same types are joined: others would be rounded twice, or to float64.
     """
 
-    __slots__ = ("_arrays", "_dtypes", "count", "kind")
+    __slots__ = ("_tensors", "count", "kind")
 
-    def __init__(self, arrays: Mapping[str, Array], dtypes: tuple[np.dtype[Any], ...]) -> None:
-        """Take as many rows for each input; the types are in the same order."""
-        self._arrays = arrays
-        self._dtypes = self.kind = dtypes
-        self.count = len(next(iter(arrays.values())))
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take a tensor with as many rows for each input of the model, in their order."""
+        self._tensors = tensors
+        self.kind = tuple([tensor.dtype for tensor in tensors.values()])
+        self.count = next(iter(tensors.values())).rows
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], manifest: Manifest) -> Self:
-        """Return the rows of the model's inputs. Raises InvalidInput for a missing one or different numbers of rows."""
-        check_names(tensors, manifest)
-        arrays = {spec.name: tensors[spec.name].values for spec in manifest.inputs}
-        if len(arrays) > 1:
-            check_row_counts(arrays)
-        return cls(arrays, tuple([tensors[name].dtype for name in arrays]))
+        """Return the rows of tensors by name. Raises InvalidInput for a missing one, or other numbers of rows."""
+        names = [spec.name for spec in manifest.inputs]
+        if list(tensors) != names:
+            check_names(tensors, manifest)
+            tensors = {name: tensors[name] for name in names}
+        if len(names) > 1:
+            check_row_counts({name: tensor.rows for name, tensor in tensors.items()})
+        return cls(tensors)
 
     @classmethod
     def join(cls, parts: Sequence["TensorRows"]) -> Self:
         """Return the rows of all parts, which are of one kind."""
-        first = parts[0]
-        arrays = {name: np.concatenate([part._arrays[name] for part in parts]) for name in first._arrays}
-        return cls(arrays, first._dtypes)
+        rows = sum([part.count for part in parts])
+        return cls(
+            {
+                name: Tensor(np.concatenate([part._tensors[name].values for part in parts]), dtype, rows)
+                for name, (_, dtype, _) in parts[0]._tensors.items()
+            }
+        )
 
     def fit(self, manifest: Manifest) -> dict[str, Array]:
         """Return the arrays in the model's types. Raises InvalidInput."""
-        with np.errstate(over="ignore"):  # a number that is too large becomes infinite, and is refused as such
-            arrays = {
-                name: array.astype(dtype, copy=False)
-                for (name, array), dtype in zip(self._arrays.items(), self._dtypes, strict=True)
-            }
+        arrays = {}
+        for spec in manifest.inputs:
+            values, dtype, rows = self._tensors[spec.name]
+            with np.errstate(over="ignore"):  # a number that is too large becomes infinite, and is refused as such
+                arrays[spec.name] = values.astype(dtype, copy=False).reshape(rows, *spec.shape)
         return check_inputs(arrays, manifest, self.count)

@@ -239,7 +239,7 @@ def _example_of_infer(engine: Engine, settings: Settings) -> tuple[Json, Json]:
         "outputs": [{"name": first}, {"name": spread}],
         "parameters": parameters,
     }
-    rows = TensorRows.of({name: Tensor(array, array.dtype) for name, array in row.items()}, manifest)
+    rows = TensorRows({name: Tensor(array.ravel(), array.dtype, 1) for name, array in row.items()})
     named = (RequestedOutput(first), RequestedOutput(spread))
     requested = InferRequest(rows, named, parameters, id="42", binary=False)
     planned, chosen = plan_infer(engine, requested, settings)
