@@ -13,7 +13,7 @@ import numpy as np
 from service.engine.answers import Part, Prediction, Rows, Sampled, join
 from service.engine.costs import Cost
 from service.engine.cuts import cut_passes, cut_rows, row_passes_per_run, rows_per_part, rows_per_summary
-from service.engine.inputs import Inputs, all_finite, count_rows, take
+from service.engine.inputs import Inputs, count_rows, take
 from service.engine.job import Estimate, Job
 from service.engine.masks import DETERMINISTIC, MaskCache, passes_per_block
 from service.engine.pieces import ModelKey, PassesPiece, Piece, RowsDone, RowsPiece, cut_evenly
@@ -307,7 +307,7 @@ class Engine:
 
     def _values(self, raw: Array, temperature: float | Float64, rows: Rows | range | None) -> Float64:
         """Return the values of raw outputs (…, rows, outputs). Raises InvalidInput for a row without finite ones."""
-        if not all_finite(raw):
+        if not np.isfinite(raw).all():
             row = int(np.argwhere(~np.isfinite(raw))[0, -2])
             raise _refuse_row(row if rows is None else int(rows[row]), NOT_FINITE)
         if self.manifest.task == "classification":

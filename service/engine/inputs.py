@@ -24,12 +24,6 @@ def take(inputs: Inputs, rows: slice | Rows) -> Inputs:
     return {name: array[rows] for name, array in inputs.items()}
 
 
-def all_finite(array: Array) -> bool:
-    """Return whether no value is NaN or infinite: a finite sum proves it with one operation."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.add.reduce(array, axis=None)) or np.isfinite(array).all())
-
-
 def join_inputs(parts: Sequence[Inputs]) -> Inputs:
     """Return the rows of all parts."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from service.engine.inputs import all_finite
 from service.model.manifest import Manifest, TensorSpec
 from service.model.runtime import Array
 from service.rows.inputs import check_inputs, check_names, check_row_counts, field_name, to_array
@@ -63,7 +62,7 @@ def _convert(rows: list[Any], spec: TensorSpec) -> Array | None:
     try:
         with np.errstate(over="ignore"):
             array = np.array(rows, dtype=spec.dtype)
-            fits = array.shape[1:] == spec.shape and all_finite(array)
+            fits = array.shape[1:] == spec.shape and bool(np.isfinite(array).all())
     except ValueError:  # lists of different lengths
         return None
     return array if fits else None
