@@ -9,6 +9,9 @@ import structlog
 FormatEvents = Callable[[Sequence[msgspec.Struct]], str]
 """A function that returns a line for each event, whose fields are those of the line."""
 
+DELETE = b"\x7f"
+"""The one control character that JSON allows unescaped."""
+
 _encoder = msgspec.json.Encoder()
 _in_colours = structlog.dev.ConsoleRenderer()
 
@@ -24,8 +27,8 @@ def format_in_colours(events: Sequence[msgspec.Struct]) -> str:
 
 
 def _to_json(event: msgspec.Struct) -> str:
-    """Return a line in ASCII, as other characters may end a line or control a terminal."""
+    """Return a line in printable ASCII, as other characters may end a line or control a terminal."""
     line = _encoder.encode(event)
-    if not line.isascii():
+    if not line.isascii() or DELETE in line:
         return f"{json.dumps(msgspec.to_builtins(event))}\n"
     return f"{msgspec.json.format(line, indent=0).decode()}\n"
