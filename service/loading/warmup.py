@@ -16,6 +16,8 @@ PASSES = 32
 ODD_PASSES = 31
 """Passes of the trial whether rows are independent. Kernels that compute eight values at a time may round the last ones
 of an array otherwise, of which 32 passes leave none."""
+FEW_PASSES = 3
+"""Passes of the trial with many rows, whose runs are as large as those of many passes."""
 
 
 def warm_up(engine: Engine) -> Learned:
@@ -45,9 +47,11 @@ def warm_up(engine: Engine) -> Learned:
 
 
 def _rows_are_independent(engine: Engine, inputs: Inputs) -> bool:
-    """Return whether runs of one, two and three rows give bitwise the same answers as one run of all."""
+    """Return whether runs of one, two, three and many rows give bitwise the same answers as one run of all."""
     if not _differ(inputs):
         return False  # equal rows would hide a difference
+    if not _many_rows_are_independent(engine, inputs):
+        return False
     sampling = Sampling(ODD_PASSES, seed=0)
     predicted, drawn = engine.predict(inputs), engine.draw_all(inputs, sampling)
     return all(
@@ -55,6 +59,23 @@ def _rows_are_independent(engine: Engine, inputs: Inputs) -> bool:
         and np.array_equal(engine.draw_all(take(inputs, some), sampling), drawn[:, some])
         for together in (1, 2, 3)
         for some in cut_rows(count_rows(inputs), together)
+    )
+
+
+def _many_rows_are_independent(engine: Engine, inputs: Inputs) -> bool:
+    """Return whether a run of many rows, which are these repeated, gives bitwise the same answers as a run of these."""
+    count, few_passes = count_rows(inputs), Sampling(FEW_PASSES, seed=0)
+    predicted, drawn = engine.predict(inputs), engine.draw_all(inputs, few_passes)
+    row_passes = min(ROWS_TRIED, engine.row_passes_per_run)
+    many, many_drawn = row_passes, max(1, row_passes // FEW_PASSES)
+    predicted_of_many = engine.predict(_repeat(inputs, many))
+    drawn_of_many = engine.draw_all(_repeat(inputs, many_drawn), few_passes)
+    return all(
+        _equal(predicted_of_many.take(some), predicted.take(slice(some.stop - some.start)))
+        for some in cut_rows(many, count)
+    ) and all(
+        np.array_equal(drawn_of_many[:, some], drawn[:, : some.stop - some.start])
+        for some in cut_rows(many_drawn, count)
     )
 
 
@@ -83,4 +104,8 @@ def _differ(inputs: Inputs) -> bool:
 
 def _examples(engine: Engine, rows: int) -> Inputs:
     """Return this many rows, the examples repeated."""
-    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in engine.examples.items()}
+    return _repeat(engine.examples, rows)
+
+
+def _repeat(inputs: Inputs, rows: int) -> Inputs:
+    return {name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()}

@@ -131,6 +131,21 @@ def test_samples_that_depend_on_batch_mates_are_found_out(toy: ToyNet, rows: Flo
     assert not warm_up(engine).rows_are_independent
 
 
+@pytest.mark.parametrize("graph", ["_predict", "_sample"])
+def test_large_runs_that_round_otherwise_are_found_out(toy: ToyNet, rows: Floats, graph: str) -> None:
+    engine = toy.engine()
+    engine.examples = {"input": rows}
+    assert warm_up(engine).rows_are_independent
+    run = getattr(engine, graph).run
+
+    def run_otherwise_from_sixty_four_rows_on(feeds: Mapping[str, Array]) -> Array:
+        found: Array = run(feeds)
+        return found + np.float32(1e-6 if len(feeds["input"]) >= 64 else 0)
+
+    getattr(engine, graph).run = run_otherwise_from_sixty_four_rows_on
+    assert not warm_up(engine).rows_are_independent
+
+
 def test_kernels_that_round_the_last_values_otherwise_are_found_out(toy: ToyNet, rows: Floats) -> None:
     """As those that compute eight values at a time, and the rest one by one."""
     engine = toy.engine()
