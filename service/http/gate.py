@@ -6,6 +6,7 @@ ASGI: inference whose body is still to be read or takes long, the Open Inference
 
 import asyncio
 import re
+from time import perf_counter
 from typing import Literal, NamedTuple
 
 import structlog
@@ -32,6 +33,7 @@ from service.repository.repository import Repository
 from service.rows.json_chunks import CHUNK_BYTES
 from service.telemetry.records import OTHER
 from service.turn import Encode, Pending, Turns
+from service.work.scheduling import check_deadline
 
 log = structlog.get_logger(__name__)
 
@@ -78,6 +80,7 @@ class Gate:
         self._turns = turns
         self._settings = settings
         self._max_bytes = min(CHUNK_BYTES, settings.max_body_bytes)
+        self._max_wait = settings.max_wait
         self._ended: list[Call] = []
         turns.on_answered(self._end_calls)
 
@@ -91,7 +94,7 @@ class Gate:
         if head.entrance is None:
             head.entrance = self._find_entrance(head)
         entrance = head.entrance
-        if not entrance or len(body) > self._max_bytes or exchange.waited > entrance.seconds:
+        if not entrance or len(body) > self._max_bytes or exchange.waited > self._max_wait:
             return False
         call = Call(head.method, entrance.path, head.query, head.fields, exchange.waited, self._turns.watch)
         try:
@@ -102,7 +105,7 @@ class Gate:
             return False
         call.route = entrance.operation.route
         call.manifest = engine.manifest
-        self._turns.add(Received(self, call, exchange, entrance.operation, engine, body))
+        self._turns.add(Received(self, call, exchange, entrance, engine, body))
         return True
 
     def _find_entrance(self, head: Head) -> Entrance | Literal[False]:
@@ -117,10 +120,10 @@ class Gate:
         try:
             operation.check(call)
             version = parse_version(target.version)
-            seconds = min(call.timeout(self._settings.request_timeout), self._settings.max_wait)
+            timeout = call.timeout(self._settings.request_timeout)
         except DropserveError:
             return False
-        return Entrance(operation, path, target.model, version, seconds) if path.isprintable() else False
+        return Entrance(operation, path, target.model, version, timeout) if path.isprintable() else False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other messages, such as lifespan, go to FastAPI."""
@@ -206,24 +209,26 @@ class Gate:
 class Received(Pending[Reply]):
     """A complete request for inference, which is answered in its turn."""
 
-    __slots__ = ("_body", "_engine", "_exchange", "_gate", "_operation", "record")
+    __slots__ = ("_body", "_engine", "_entrance", "_exchange", "_gate", "record")
 
     record: Call
 
     def __init__(
-        self, gate: Gate, call: Call, exchange: Exchange, operation: Operation, engine: Engine, body: bytes
+        self, gate: Gate, call: Call, exchange: Exchange, entrance: Entrance, engine: Engine, body: bytes
     ) -> None:
         """Answer a call on its exchange."""
         self.record = call
         self._gate = gate
         self._exchange = exchange
-        self._operation = operation
+        self._entrance = entrance
         self._engine = engine
         self._body = body
 
     def decode(self, job: Job) -> tuple[Request, Encode[Reply]]:
-        """Return the request and the encoder of its answer."""
-        return self._operation.decode(self.record, self._engine, self._body, job)
+        """Return the request and the encoder of its answer. Raises DeadlineExceeded."""
+        entrance = self._entrance
+        check_deadline(entrance.timeout - (perf_counter() - self.record.started))
+        return entrance.operation.decode(self.record, self._engine, self._body, job)
 
     def answer(self, content: Reply) -> None:
         """Send the encoded answer."""

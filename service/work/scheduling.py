@@ -232,7 +232,7 @@ class Scheduler:
 def check_deadline(seconds: float) -> None:
     """Raise DeadlineExceeded if no time is left."""
     if seconds <= 0:
-        raise DeadlineExceeded("the deadline passed before the request was read", seconds=seconds)
+        raise DeadlineExceeded("the deadline passed before the request was read", seconds=0.0)
 
 
 async def _do_remotely(pieces: Sequence[Any], workers: RemoteWorkers) -> Sequence[Any]:

@@ -350,3 +350,19 @@ def test_a_deadline_runs_from_when_the_request_came(tmp_path: Path, published: P
         finally:
             running.process.send_signal(signal.SIGCONT)
         assert statuses(connection.recv(2**16)) == [504]
+
+
+def test_a_deadline_that_passes_within_a_turn_is_kept(client: httpx.Client) -> None:
+    ask = head("POST", "/predict", "x-request-timeout: 1e-9", "content-length: 26") + BODY
+    with connected(client) as connection:
+        for _ in range(3):
+            connection.sendall(ask)
+            assert statuses(connection.recv(2**16)) == [504]
+
+
+# lengths
+
+
+def test_zeros_before_a_content_length_change_nothing(client: httpx.Client) -> None:
+    begin = head("POST", "/predict", f"content-length: {'0' * 5000}26", "connection: close")
+    assert statuses(said_to(client, begin, BODY)) == [200]

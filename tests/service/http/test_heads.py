@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, Head, KnownHeads
+from service.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, MAX_KNOWN_HEADERS, Head, KnownHeads
 from tests.conftest import PATIENCE, running_server
 
 
@@ -123,6 +123,13 @@ def known(head: bytes, *lines: bytes) -> Head:
 def test_only_heads_that_say_where_the_request_ends_are_remembered(data: bytes, line: bytes) -> None:
     heads = KnownHeads()
     heads.add(data, known(data, line))
+    assert heads.find(data) is None
+
+
+def test_a_head_of_many_headers_is_not_remembered() -> None:
+    heads, lines = KnownHeads(), [b"content-length: 1", *[b"a: b"] * MAX_KNOWN_HEADERS]
+    data = b"POST /a HTTP/1.1\r\n%s\r\n\r\na" % b"\r\n".join(lines)
+    heads.add(data, known(data, *lines))
     assert heads.find(data) is None
 
 
