@@ -6,6 +6,7 @@
     outputs     the outputs of a model, of the deterministic answer and of the samples
     infer       a request in the protocol's terms → one for the engine, and back
     metadata    descriptions of the server and of models
+    form        the JSON of a request over HTTP, checked against the model
     wire        HTTP bodies: JSON, with tensors inside it or as raw bytes after it
     http        the paths below /v2
 

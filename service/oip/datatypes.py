@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,11 +66,17 @@ def from_bytes(raw: bytes, datatype: str, shape: Sequence[int], field: str) -> T
 
 
 def to_bytes(array: Array, datatype: str) -> bytes:
-    """Return an array as raw bytes; each string is preceded by its length in four bytes."""
+    """Return an array of the datatype's numpy type as raw bytes; before each string is its length in four bytes."""
     if datatype == BYTES:
-        strings = [text.encode() for text in array.ravel().tolist()]
-        return b"".join(part for text in strings for part in (len(text).to_bytes(4, "little"), text))
-    return array.astype(DTYPES[datatype], copy=False).tobytes()
+        return b"".join([_encode_string(text) for text in array.ravel().tolist()])
+    return array.tobytes()
+
+
+@lru_cache(maxsize=1024)
+def _encode_string(text: str) -> bytes:
+    """Return a string, such as a label, with its length before it."""
+    content = text.encode()
+    return len(content).to_bytes(4, "little") + content
 
 
 def _check_bool(octets: Array, field: str) -> None:

@@ -18,6 +18,7 @@ from service.errors import DropserveError, UnknownPath, UnsupportedMediaType
 from service.inference import Request
 from service.oip import metadata
 from service.oip.datatypes import READ_SECONDS_PER_BYTE
+from service.oip.form import KnownForms
 from service.oip.infer import plan_infer
 from service.oip.repository import IndexBody, LoadBody, check_load, index, versions_of
 from service.oip.wire import JSON_LENGTH, OCTETS, decode_infer, encode_reply
@@ -47,6 +48,8 @@ class Infer(Operation):
     def __init__(self, settings: Settings) -> None:
         """Decode within the limits of the settings."""
         self._settings = settings
+        self._max_rows = settings.max_rows
+        self._known = KnownForms()
 
     def check(self, call: Call) -> None:
         """Check the head of a call. Raises UnsupportedMediaType."""
@@ -58,7 +61,7 @@ class Infer(Operation):
 
     def decode(self, call: Call, engine: Engine, body: bytes, job: Job) -> tuple[Request, Encode[Reply]]:  # noqa: ARG002
         """Return the request in a body, and the encoder of its answer."""
-        requested = decode_infer(body, call.headers.get(JSON_LENGTH), engine.manifest, self._settings.max_rows)
+        requested = decode_infer(body, call.headers.get(JSON_LENGTH), engine.manifest, self._max_rows, self._known)
         request, chosen = plan_infer(engine, requested, self._settings)
         return request, partial(encode_reply, requested.id, chosen)
 

@@ -16,7 +16,8 @@ from service.errors import BodyTooLarge, InvalidInput, InvalidRequest, LimitExce
 from service.model.manifest import Manifest
 from service.model.runtime import Array
 from service.oip.datatypes import DTYPES, NUMERIC, to_bytes
-from service.oip.messages import RequestedOutput
+from service.oip.form import KnownForms
+from service.oip.messages import InferRequest, RequestedOutput
 from service.oip.wire import decode_infer
 from tests.toy import ToyNet
 
@@ -127,6 +128,36 @@ def test_raw_bytes_and_json_side_by_side() -> None:
     request = read(of(TOKENS, IMAGE), *described, tail=np.ones(6, "<f4").tobytes())
     np.testing.assert_array_equal(request.inputs["tokens"], [[7, 8, 9]])
     assert request.inputs["tokens"].dtype == np.int32
+
+
+def test_json_that_was_read_before_is_read_as_the_first_time(manifest: Manifest) -> None:
+    known = KnownForms()
+    head = json.dumps({"inputs": [raw_tensor(16)], "id": "same"}).encode()
+
+    def decode(tail: bytes, manifest: Manifest) -> InferRequest:
+        return decode_infer(head + tail, str(len(head)).encode(), manifest, MAX_ROWS, known)
+
+    for row in (ROW, [5.0, 6.0, 7.0, 8.0]):
+        request = decode(np.array(row, "<f4").tobytes(), manifest)
+        assert request.id == "same"
+        assert request.inputs.fit(manifest)["input"].tolist() == [row]
+    with pytest.raises(InvalidInput, match="at most the 15 bytes left"):
+        decode(bytes(15), manifest)
+    with pytest.raises(InvalidInput, match="1 of the bytes after the JSON belong to no input"):
+        decode(bytes(17), manifest)
+    other = of(IMAGE | {"name": "input"})
+    with pytest.raises(InvalidInput, match=r"inputs.input.shape: expected \[-1, 2, 3\]"):
+        decode(bytes(16), other)
+
+
+def test_json_with_values_is_not_remembered(manifest: Manifest) -> None:
+    known = KnownForms()
+    text = json.dumps({"inputs": [tensor()]}).encode()
+    first, second = (known.read(text, manifest, MAX_ROWS) for _ in range(2))
+    assert first is not second
+    text = json.dumps({"inputs": [raw_tensor(16)]}).encode()
+    first, second = (known.read(text, manifest, MAX_ROWS) for _ in range(2))
+    assert first is second
 
 
 def test_nulls_are_as_if_absent(manifest: Manifest) -> None:
