@@ -1,15 +1,18 @@
 """Open the store of the prediction log: a folder of Parquet files, or a database by its URL."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.errors import InvalidStore
 from service.extras import remedy
-from service.review.store import Store
+
+if TYPE_CHECKING:
+    from service.review.store import Store  # imports onnxruntime, which no supervisor needs
 
 DATABASES = ("sqlite", "postgresql")
 
 
-def open_store(where: str | Path) -> Store:
+def open_store(where: str | Path) -> "Store":
     """Return the store at a folder or a database's URL, without reading or writing.
 
     Raises InvalidStore for a URL of another database than SQLite and PostgreSQL, and for a missing package.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -16,7 +17,9 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from service.telemetry.log_lines import format_as_json, format_in_colours
 from service.telemetry.log_writer import LogWriter
-from service.telemetry.records import Record
+
+if TYPE_CHECKING:
+    from service.telemetry.records import Record  # imports onnxruntime, which no supervisor needs
 
 REQUEST_ID: ContextVar[bytes] = ContextVar("request_id")
 """The id of the request being answered, added to its log lines."""
@@ -51,7 +54,7 @@ class RequestEnded(msgspec.Struct):
     timestamp: datetime
 
 
-def log_records(records: Sequence[Record]) -> None:
+def log_records(records: "Sequence[Record]") -> None:
     """Log the end of requests that were answered together, without their bodies and keys."""
     now, timestamp = perf_counter(), datetime.now(UTC)
     events = [
@@ -68,11 +71,11 @@ def log_records(records: Sequence[Record]) -> None:
         requests_log.log(max(map(_level, records)), format_as_json(events).rstrip())
 
 
-def _level(record: Record) -> int:
+def _level(record: "Record") -> int:
     return logging.INFO if record.status < 500 else logging.ERROR if record.status == 500 else logging.WARNING
 
 
-def _describe(record: Record, level: str, now: float, timestamp: datetime) -> RequestEnded:
+def _describe(record: "Record", level: str, now: float, timestamp: datetime) -> RequestEnded:
     """Return the event of a request that ended at `now`."""
     manifest, outcome = record.manifest, record.outcome
     return RequestEnded(

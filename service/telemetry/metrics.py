@@ -9,13 +9,15 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from service.engine.stages import STAGES
 from service.engine.uncertainty import Float64
-from service.telemetry.records import Outcome, Record
+
+if TYPE_CHECKING:
+    from service.telemetry.records import Outcome, Record  # imports onnxruntime, which no supervisor needs
 
 Key = tuple[str, ...]
 """The name of a family, followed by the values of its labels."""
@@ -109,7 +111,7 @@ class Metrics:
         self._of_end = cache(self._find_end)
         self._of_stages = cache(self._find_stages)
 
-    def count_records(self, records: Sequence[Record]) -> None:
+    def count_records(self, records: "Sequence[Record]") -> None:
         """Count requests that were answered together; equal labels and a shared stopwatch are looked up once."""
         now = perf_counter()
         groups: dict[tuple[str, int, int, int], list[Record]] = {}
@@ -146,7 +148,7 @@ class Metrics:
         self._of_end.cache_clear()
         self._of_stages.cache_clear()
 
-    def _count_group(self, records: Sequence[Record], now: float) -> None:
+    def _count_group(self, records: "Sequence[Record]", now: float) -> None:
         """Count requests of one route, status, model and stopwatch, answered at `now`."""
         first = records[0]
         name, version = (first.manifest.name, first.manifest.version) if first.manifest else ("", "")
@@ -167,7 +169,7 @@ class Metrics:
             if sampled:
                 self._count_answers((name, str(version)), sampled)
 
-    def _count_answers(self, model: Version, sampled: Sequence[tuple[Record, Outcome]]) -> None:
+    def _count_answers(self, model: Version, sampled: "Sequence[tuple[Record, Outcome]]") -> None:
         """Count the entropies, information and decisions of one model's answers."""
         entropy: list[Float64 | None] = []
         information: list[Float64 | None] = []

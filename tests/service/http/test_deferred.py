@@ -37,6 +37,12 @@ def test_inference_and_monitoring_import_nothing_of_the_pages(published: Path) -
     assert last == ["[]; ['fastapi', 'starlette']; ['fastapi', 'starlette', 'service.api.schemas']"], done.stderr
 
 
+def test_the_supervisor_of_workers_imports_no_application() -> None:
+    script = "import sys, service.__main__, service.http.server, service.http.supervisor; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"fastapi", "onnxruntime", "service.http.app"} & set(done.stdout.split())
+
+
 def test_it_is_made_once_for_requests_at_the_same_time() -> None:
     made: list[ASGIApp] = []
     answered: list[Scope] = []
