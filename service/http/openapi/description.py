@@ -21,15 +21,17 @@ class Description:
         self._repository = repository
         self._settings = settings
         self._made: tuple[Catalogue | None, bytes] = (None, b"")
+        self._making = asyncio.Lock()
 
     async def content(self) -> bytes:
         """Return the document, in JSON."""
-        catalogue = _catalogue_at_hand(self._repository)
-        known, content = self._made
-        if not content or known is not catalogue:
-            content = await asyncio.to_thread(self._make)
-            self._made = (catalogue, content)
-        return content
+        async with self._making:
+            catalogue = _catalogue_at_hand(self._repository)
+            known, content = self._made
+            if not content or known is not catalogue:
+                content = await asyncio.to_thread(self._make)
+                self._made = (catalogue, content)
+            return content
 
     def _make(self) -> bytes:
         from service.http.openapi.document import describe_api  # the models of the API's JSON, a tenth of the start

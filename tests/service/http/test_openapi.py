@@ -91,8 +91,8 @@ def test_it_is_made_by_a_thread_and_once_as_long_as_the_same_models_serve(toy: T
     async def ask() -> None:
         description = Description(Watched(title="x"), repository, settings)
         makers.clear()
-        first, again = await description.content(), await description.content()
-        assert first is again
+        first, *others = await asyncio.gather(*(description.content() for _ in range(3)))
+        assert all(other is first for other in [*others, await description.content()])
         assert makers
         assert threading.main_thread() not in makers
         ToyNet(seed=1).publish(tmp_path, version=2)
