@@ -27,7 +27,7 @@ class Lifespan:
         try:
             await receive()
             async with self._life() as state:
-                scope["state"].update(state)
+                scope.get("state", {}).update(state)  # only this service's own server reads it
                 await send({"type": "lifespan.startup.complete"})
                 phase = "shutdown"
                 await receive()
