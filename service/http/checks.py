@@ -13,9 +13,19 @@ from service.errors import DropserveError
 from service.extras import remedy
 from service.review.opening import open_store
 
+PACKAGES_OF_PAGES = ("fastapi", "fastapi_offline", "markdown_it")
+"""Required packages that are imported with the first page, so that their absence would show in a running service."""
+
+
+class MissingPackage(DropserveError):
+    """A required package is not installed."""
+
+    code = "missing_package"
+
 
 def prepare(settings: Settings) -> list[socket.socket]:
-    """Check the settings and bind the sockets of HTTP. Raises InvalidSettings with all errors."""
+    """Check the settings and bind the sockets of HTTP. Raises MissingPackage, or InvalidSettings with all errors."""
+    _check_packages()
     reasons: dict[str, str] = {}
     sockets: list[socket.socket] = []
     for name, check in CHECKS.items():
@@ -34,6 +44,12 @@ def prepare(settings: Settings) -> list[socket.socket]:
             each.close()
         raise InvalidSettings(reasons)
     return sockets
+
+
+def _check_packages() -> None:
+    missing = [name for name in PACKAGES_OF_PAGES if find_spec(name) is None]
+    if missing:
+        raise MissingPackage(f"{', '.join(missing)}: required by Dropserve, and not installed")
 
 
 def _check_certificate(settings: Settings) -> None:
