@@ -238,6 +238,12 @@ class Exchange:
         else:
             raise RuntimeError(f"unexpected ASGI message {kind!r}")
 
+    def take_body(self, body: bytes) -> None:
+        """Take the whole body of the request."""
+        self.pieces = [body]
+        self.more_body = False
+        self.wake()
+
     def announce(self, size: int) -> None:
         """Pass the length of an incomplete chunk on to the application."""
         self.scope[ANNOUNCED] = size
@@ -407,8 +413,7 @@ class Connection(asyncio.Protocol):
             self._parse_slices(data)
         elif known := self._known_heads.find(data):
             head, body = known
-            exchange = self._begin(head)
-            exchange.pieces, exchange.more_body = [body], False
+            self._begin(head).take_body(body)
         else:
             self._parse_slices(data)
             if self._exchanges and not (self._refused or self._incoming or self._begun or len(self._exchanges) > 1):
