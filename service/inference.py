@@ -61,9 +61,10 @@ class Answer:
 
     def share(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what `make` returned at the first call with this key, for the encoders of the answer."""
-        if key not in self._shared:
-            self._shared[key] = make()
-        return self._shared[key]  # type: ignore[no-any-return]
+        shared: T | None = self._shared.get(key)
+        if shared is None:
+            shared = self._shared[key] = make()
+        return shared
 
     def take(self, rows: slice) -> "Answer":
         """Return the answer for these rows."""

@@ -1,6 +1,6 @@
 """The JSON of a request for inference over HTTP: what it says of the tensors, checked against the model."""
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -10,6 +10,7 @@ from service.model.manifest import Manifest, TensorSpec
 from service.oip.messages import RequestedOutput
 from service.oip.reading import check_parameters, check_repeated, check_tensor, input_spec
 from service.rows.inputs import FIELD
+from service.rows.json_chunks import CHUNK_BYTES
 
 Json = dict[str, Any]
 
@@ -22,14 +23,26 @@ MAX_KNOWN_BYTES = 4096
 """The length of the longest JSON that is remembered."""
 
 
-class InputTensor(msgspec.Struct):
-    """An input in JSON, without values if they follow as raw bytes."""
+class Described(msgspec.Struct):
+    """An input in JSON without its values."""
 
     name: str
     shape: list[Annotated[int, msgspec.Meta(le=2**63 - 1)]]
     datatype: str
     parameters: Json | None = None
+
+
+class InputTensor(Described):
+    """An input in JSON, without values if they follow as raw bytes."""
+
     data: msgspec.Raw = NO_DATA
+
+
+class FlatTensor(Described, kw_only=True):
+    """An input whose values are a flat list of floating-point numbers, as most in JSON are."""
+
+    datatype: Literal["FP16", "FP32", "FP64"]
+    data: list[float]
 
 
 class OutputRequest(msgspec.Struct):
@@ -48,13 +61,25 @@ class Body(msgspec.Struct):
     parameters: Json | None = None
 
 
+class FlatBody(msgspec.Struct):
+    """The JSON of a request for inference whose inputs are all flat."""
+
+    inputs: list[FlatTensor]
+    outputs: list[OutputRequest] | None = None
+    id: str | None = None
+    parameters: Json | None = None
+
+
+FLAT = msgspec.json.Decoder(FlatBody)
+
+
 class Input(NamedTuple):
     """An input whose datatype and shape fit the model."""
 
     spec: TensorSpec
     field: str
     """Its name in errors."""
-    tensor: InputTensor
+    tensor: InputTensor | FlatTensor
 
 
 class Form(NamedTuple):
@@ -80,7 +105,7 @@ class KnownForms:
         known = self._forms.get(text)
         if known is not None and known[0] is manifest:
             return known[1]
-        form = read_form(text, manifest, max_rows)
+        form = check_body(decode_request(text, Body), manifest, max_rows)
         if len(text) <= MAX_KNOWN_BYTES and all(given.tensor.data is NO_DATA for given in form.inputs):
             if len(self._forms) >= MAX_KNOWN:
                 self._forms.clear()
@@ -88,9 +113,18 @@ class KnownForms:
         return form
 
 
-def read_form(text: bytes, manifest: Manifest, max_rows: int) -> Form:
-    """Return the form of a request to this model. Raises MalformedBody, InvalidInput or LimitExceeded."""
-    requested = decode_request(text, Body)
+def decode_json(text: bytes) -> Body | FlatBody:
+    """Return the JSON of a request with values, those in flat lists decoded. Raises MalformedBody or InvalidInput."""
+    if len(text) <= CHUNK_BYTES:
+        try:
+            return FLAT.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # decoded again, for another form or datatype of the values, or the place of the error
+    return decode_request(text, Body)
+
+
+def check_body(requested: Body | FlatBody, manifest: Manifest, max_rows: int) -> Form:
+    """Return the form of a request to this model. Raises InvalidInput or LimitExceeded."""
     if len(requested.inputs) > 1:
         check_repeated([tensor.name for tensor in requested.inputs], FIELD)
     parameters = requested.parameters or {}

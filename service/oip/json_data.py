@@ -22,6 +22,13 @@ VALUES: dict[str, Any] = {"f": float, "i": int, "u": int, "b": bool}
 """The JSON types of numpy's kinds of numbers."""
 
 
+def from_list(values: list[float], datatype: str, shape: Sequence[int], field: str, spec: TensorSpec) -> Tensor:
+    """Return floating-point numbers as a tensor of this shape, as `from_json` does. Raises InvalidInput."""
+    if len(values) != math.prod(shape):
+        raise _misfit(f"found {len(values)}", datatype, shape, field)
+    return Tensor(np.array(values, FLOAT64), _given_type(datatype, spec.dtype), shape[0])
+
+
 def from_json(data: msgspec.Raw, datatype: str, shape: Sequence[int], field: str, spec: TensorSpec) -> Tensor:
     """Return JSON as a tensor of this shape, with NaN for null if the model's input may have missing values.
 

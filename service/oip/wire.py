@@ -11,9 +11,9 @@ from service.errors import InvalidInput, MalformedBody
 from service.inference import Answer
 from service.model.manifest import Manifest
 from service.oip.datatypes import BYTES, from_bytes, to_bytes
-from service.oip.form import NO_DATA, Input, InputTensor, KnownForms, read_form
+from service.oip.form import NO_DATA, FlatTensor, Input, InputTensor, KnownForms, check_body, decode_json
 from service.oip.infer import reply_parameters
-from service.oip.json_data import from_json
+from service.oip.json_data import from_json, from_list
 from service.oip.messages import InferRequest
 from service.oip.outputs import Chosen, read_outputs
 from service.rows.inputs import FIELD
@@ -33,7 +33,7 @@ def decode_infer(
     Raises MalformedBody, InvalidInput or LimitExceeded.
     """
     if json_length is None:
-        length, form = len(body), read_form(body, manifest, max_rows)
+        length, form = len(body), check_body(decode_json(body), manifest, max_rows)
     else:
         length = _parse_length(json_length, body)
         form = (known or KnownForms()).read(body[:length], manifest, max_rows)
@@ -79,17 +79,19 @@ def _read_inputs(inputs: list[Input], body: bytes, start: int) -> dict[str, Tens
     read: dict[str, Tensor] = {}
     for spec, field, tensor in inputs:
         size = _binary_size(tensor, len(body) - start, field)
-        if size is None:
-            read[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, spec)
-        else:  # a slice is a copy, which is aligned for every type
+        if size is not None:  # a slice is a copy, which is aligned for every type
             read[spec.name] = from_bytes(body[start : start + size], tensor.datatype, tensor.shape, field)
             start += size
+        elif isinstance(tensor, FlatTensor):
+            read[spec.name] = from_list(tensor.data, tensor.datatype, tensor.shape, field, spec)
+        else:
+            read[spec.name] = from_json(tensor.data, tensor.datatype, tensor.shape, field, spec)
     if start != len(body):
         raise InvalidInput(f"{FIELD}: {len(body) - start} of the bytes after the JSON belong to no input", field=FIELD)
     return read
 
 
-def _binary_size(tensor: InputTensor, left: int, field: str) -> int | None:
+def _binary_size(tensor: InputTensor | FlatTensor, left: int, field: str) -> int | None:
     """Return the number of raw bytes of an input, or None if its values are in the JSON."""
     size = tensor.parameters.get("binary_data_size") if tensor.parameters else None
     has_data = tensor.data is not NO_DATA
