@@ -179,7 +179,8 @@ class Settings(BaseSettings):
     the client reads no answer; behind a load balancer, set it above the balancer's own idle timeout."""
 
     inline_seconds: Annotated[float, Field(ge=0)] = 0.001
-    """Seconds of work up to which requests run in one batch on the event loop; longer work runs in a thread."""
+    """Seconds up to which a request runs on the event loop; longer ones run in a thread. Those of one turn of the loop
+    run together, in batches of four times as long at most."""
 
     threads: Count = 1
     """Threads that onnxruntime may use for one run of a large network; small networks are fastest with one."""
