@@ -51,8 +51,27 @@ class Read(NamedTuple):
 
 def read(manifest: Manifest, *tensors: Any, tail: bytes = b"", **fields: Any) -> Read:
     head = json.dumps({"inputs": tensors} | fields).encode()
-    request = decode_infer(head + tail, str(len(head)).encode(), manifest, MAX_ROWS)
-    return Read(request.inputs.fit(manifest), request.outputs, request.parameters, request.id)
+    found = fitted(head + tail, str(len(head)).encode(), manifest)
+    if not tail:  # the length of the JSON may be left out
+        assert_same(found, fitted(head, None, manifest))
+    if isinstance(found, InvalidRequest):
+        raise found
+    return found
+
+
+def fitted(body: bytes, length: bytes | None, manifest: Manifest) -> Read | InvalidRequest:
+    try:
+        request = decode_infer(body, length, manifest, MAX_ROWS)
+        return Read(request.inputs.fit(manifest), request.outputs, request.parameters, request.id)
+    except InvalidRequest as error:
+        return error
+
+
+def assert_same(found: Read | InvalidRequest, expected: Read | InvalidRequest) -> None:
+    if isinstance(found, InvalidRequest) or isinstance(expected, InvalidRequest):
+        assert repr(found) == repr(expected)
+    else:
+        np.testing.assert_equal(found._asdict(), expected._asdict())
 
 
 def refusal(manifest: Manifest, *tensors: Any, tail: bytes = b"", **fields: Any) -> InvalidRequest:
