@@ -94,12 +94,13 @@ class TensorRows(UncheckedRows):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], manifest: Manifest) -> Self:
-        """Return the rows of tensors by name. Raises InvalidInput for a missing one, or other numbers of rows."""
-        names = [spec.name for spec in manifest.inputs]
-        if list(tensors) != names:
+        """Return the rows of tensors of the model's inputs, by name.
+
+        Raises InvalidInput for a missing input, or different numbers of rows.
+        """
+        if len(manifest.inputs) > 1 or not tensors:
             check_names(tensors, manifest)
-            tensors = {name: tensors[name] for name in names}
-        if len(names) > 1:
+            tensors = {spec.name: tensors[spec.name] for spec in manifest.inputs}
             check_row_counts({name: tensor.rows for name, tensor in tensors.items()})
         return cls(tensors)
 
