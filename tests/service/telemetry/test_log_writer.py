@@ -140,9 +140,7 @@ def test_no_line_of_concurrent_threads_is_lost_or_torn(pipe: tuple[int, int]) ->
         assert numbers == [*range(rounds * (together + 1))]
 
 
-def test_lines_of_concurrent_processes_are_not_torn(pipe: tuple[int, int]) -> None:
-    """Even though the pipe is full again and again."""
-    script = """
+LOG_MANY = """
 import sys
 from service.telemetry.logs import configure_logging, log_records
 from service.telemetry.records import Record
@@ -150,14 +148,35 @@ configure_logging("info")
 for _ in range(30):
     log_records([Record("GET", "/", {b"x-request-id": sys.argv[1].encode() * 128}) for _ in range(60)])
 """
-    processes = [subprocess.Popen([sys.executable, "-c", script, name], stderr=pipe[1]) for name in "ab"]
+MANY = 30 * 60
+
+
+def log_many(name: str, descriptor: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", LOG_MANY, name], stderr=descriptor)
+
+
+def count_ids(content: bytes) -> dict[str, int]:
+    found = [json.loads(line)["request_id"] for line in content.splitlines()]
+    return {name: found.count(name * 128) for name in "ab"}
+
+
+def test_lines_of_concurrent_processes_are_not_torn(pipe: tuple[int, int]) -> None:
+    """Even though the pipe is full again and again."""
+    processes = [log_many(name, pipe[1]) for name in "ab"]
     content = b""
-    while content.count(b"\n") < 2 * 30 * 60:
+    while content.count(b"\n") < 2 * MANY:
         content += os.read(pipe[0], 2**16)
     for process in processes:
         assert process.wait(PATIENCE) == 0
-    found = [json.loads(line)["request_id"] for line in content.splitlines()]
-    assert {name: found.count(name * 128) for name in "ab"} == {"a": 30 * 60, "b": 30 * 60}
+    assert count_ids(content) == {"a": MANY, "b": MANY}
+
+
+def test_lines_of_concurrent_processes_are_whole_in_a_file(tmp_path: Path) -> None:
+    """Although each process writes all its waiting lines at once."""
+    with (tmp_path / "log").open("wb") as log:
+        for process in [log_many(name, log.fileno()) for name in "ab"]:
+            assert process.wait(PATIENCE) == 0
+    assert count_ids((tmp_path / "log").read_bytes()) == {"a": MANY, "b": MANY}
 
 
 def test_a_descriptor_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -> None:
