@@ -17,10 +17,11 @@ import struct
 import sys
 import termios
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import structlog
@@ -86,13 +87,31 @@ class ServerState(Protocol):
     default_headers: list[Header]
 
 
-class Limits(NamedTuple):
-    """Limits of connections, from the settings."""
+@dataclass(slots=True)
+class Limits:
+    """Limits of the connections of a process, from the settings."""
 
     connections: int | None = None
-    """The largest number of open connections of a process; None: no limit."""
+    """The largest number of open connections; None: no limit."""
     idle_timeout: float = 5.0
     """Seconds within which the next head must arrive, and the client must read some of its answer."""
+    _next_search: float = 0.0
+    """The loop's time before which no connection can be idle long enough to be closed."""
+
+    def have_room(self, connections: Collection["Connection"], now: float) -> bool:
+        """Return whether a further connection may stay open, if need be by closing the one idle for longest.
+
+        A search looks at all connections: one for each new connection would stop the event loop for minutes in a flood.
+        """
+        if self.connections is None or len(connections) <= self.connections:
+            return True
+        if now < self._next_search:
+            return False
+        longest_idle = min(connections, key=lambda connection: connection.idle_since())
+        has_room = longest_idle.make_room(now)
+        if not has_room:
+            self._next_search = min(longest_idle.idle_since(), now) + MIN_IDLE
+        return has_room
 
 
 class Exchange:
@@ -383,10 +402,9 @@ class Connection(asyncio.Protocol):
         }
         connections = self.server_state.connections
         connections.add(self)
-        if self._limits.connections is not None and len(connections) > self._limits.connections:
-            longest_idle: Connection = min(connections, key=Connection.idle_since)
-            self._single = not longest_idle.make_room(self._loop.time())
-        self._due = self._loop.time() + self._limits.idle_timeout
+        now = self._loop.time()
+        self._single = not self._limits.have_room(connections, now)
+        self._due = now + self._limits.idle_timeout
         self._timer = self._loop.call_at(self._due, self._check_idle)
 
     def data_received(self, data: bytes) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 from service.access.calls import ASGIApp, Receive, Scope, Send
 from service.config import Settings
 from service.http.app import create_app
+from service.http.connection import MIN_IDLE, Connection, Limits
 from service.http.open_files import OTHER_FILES
 from tests.conftest import PATIENCE, running_server, wait_until
 from tests.service.sockets import address, is_read
@@ -119,6 +121,32 @@ def test_who_asked_and_was_not_read_yet_does_not_rest(
         caller.sendall(HEALTH)
     app.goes_on.set()
     assert all(b"200 OK" in caller.recv(4096) for caller in (*resting, newcomer))
+
+
+class Busy(Connection):
+    """A connection that is never idle, and counts how often that is looked up."""
+
+    looked_up = 0
+
+    def __init__(self) -> None:
+        """Have no transport."""
+
+    def idle_since(self) -> float:
+        type(self).looked_up += 1
+        return inf
+
+    def make_room(self, now: float) -> bool:
+        return False
+
+
+def test_a_flood_of_connections_is_not_searched_for_each() -> None:
+    """It was: 10,000 connections stopped the event loop for 40 s."""
+    busy, limits = [Busy() for _ in range(MOST + 1)], Limits(connections=MOST)
+    assert not any(limits.have_room(busy, 10.0 + number / 1000) for number in range(900))
+    assert Busy.looked_up <= 2 * len(busy)
+    assert not limits.have_room(busy, 10.0 + MIN_IDLE)
+    assert Busy.looked_up > 2 * len(busy)
+    assert limits.have_room(busy[:MOST], 10.0)
 
 
 def test_a_newcomer_may_ask_for_another_protocol(
