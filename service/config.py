@@ -98,8 +98,8 @@ class Settings(BaseSettings):
     """The folder that keeps copies of models read from a URL; unset: the user's cache folder."""
 
     state: Path | None = None
-    """A folder in which the workers of one service share which models were unloaded by request; unset: each worker
-    keeps its own list."""
+    """The folder in which workers share their metrics and which models were unloaded by request; unset: a temporary
+    one for several workers, none for one."""
 
     max_model_bytes: Count = MAX_MODEL_BYTES
     """The largest total size of the files of one version, in bytes."""
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
 
     max_connections: Count = 4096
     """The largest number of open connections of each worker; at the limit, the connection idle for longest is closed,
-    or where none is idle the new one is refused."""
+    or where none is idle the new one after one answer."""
 
     idle_timeout: Count = 5
     """Whole seconds of silence after which a connection is closed: between requests, within a request's head, or while

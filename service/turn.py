@@ -36,7 +36,7 @@ BATCH_FACTOR = 4
 others. Batches of four milliseconds answer 1.7 times as many requests for samples as those of one (64 connections)."""
 
 UNMEASURED_WAIT = 0.02
-"""Seconds of waiting in a socket that are not worth two system calls for each request."""
+"""Seconds of waiting in a socket that are not worth a system call for each request."""
 
 
 class Pending(ABC, Generic[T]):
@@ -58,7 +58,7 @@ class Pending(ABC, Generic[T]):
         """Send the encoded answer."""
 
     @abstractmethod
-    def share(self, watch: Stopwatch) -> None:
+    def add_stages(self, watch: Stopwatch) -> None:
         """Add the stages of the turn to those of the request."""
 
     @abstractmethod
@@ -116,7 +116,7 @@ class Turns:
         """Call a function each time that calls were answered."""
         self._on_answered = call
 
-    def receive(self, read: Callable[[], None]) -> None:
+    def read_later(self, read: Callable[[], None]) -> None:
         """Call `read` at the end of this turn, to parse received bytes."""
         self._reads.append(read)
         if not self._open:
@@ -190,7 +190,7 @@ class Turns:
             try:
                 request, call.encode = call.decode(job)
             except Exception as error:  # noqa: BLE001 - sent to the caller
-                call.share(job.watch.copy())
+                call.add_stages(job.watch.copy())
                 call.refuse(error)
                 continue
             call.request, call.rows, kind = request, request.rows, request.kind
@@ -230,7 +230,7 @@ class Awaited(Pending[T]):
         if not self.outcome.done():
             self.outcome.set_result((content,))
 
-    def share(self, watch: Stopwatch) -> None:
+    def add_stages(self, watch: Stopwatch) -> None:
         """Add the stages of the turn to those of the request."""
         self.record.watch.add(watch)
 
@@ -255,7 +255,7 @@ def _answer(batch: Sequence[Pending[Any]], watch: Stopwatch) -> None:
         answer = infer(join([call.request for call in batch]), Job(watch))
     except Exception as error:
         if len(batch) == 1:
-            batch[0].share(watch.copy())
+            batch[0].add_stages(watch.copy())
             batch[0].refuse(error)
             return
         if not isinstance(error, DropserveError):
@@ -281,7 +281,7 @@ def _send(batch: Sequence[Pending[Any]], answer: Answer, watch: Stopwatch) -> No
         call.record.outcome = describe(answer, rows)
     watch.lap("encode")
     for call, content in contents:
-        call.share(watch)
+        call.add_stages(watch)
         try:
             call.answer(content)
         except Exception as error:

@@ -118,11 +118,11 @@ class Exchange:
     """One request and its answer, with the `receive` and `send` of its ASGI application."""
 
     __slots__ = (
+        "_answer_head",
         "_chunked",
         "_connection",
         "_disconnected",
         "_expects_continue",
-        "_head",
         "_missing",
         "_news",
         "_scope",
@@ -167,7 +167,7 @@ class Exchange:
 
         # the answer
         self.started = False
-        self._head = b""
+        self._answer_head = b""
         """The head of the answer, written together with the first piece of the body."""
         self._chunked = False
         self._missing: float = 0
@@ -297,7 +297,7 @@ class Exchange:
             self._chunked = self.head.version != "1.0"  # else the end of the connection ends the body
             if self._chunked:
                 lines.append(CHUNKED)
-        self._head = encode_head(status, lines)
+        self._answer_head = encode_head(status, lines)
 
     def _write(self, content: bytes, *, last: bool) -> None:
         if self.head.method == "HEAD":
@@ -307,7 +307,7 @@ class Exchange:
             raise RuntimeError("the body of the answer is not as long as its Content-Length")
         if self._chunked:
             content = encode_chunk(content, last=last)
-        head, self._head = self._head, b""
+        head, self._answer_head = self._answer_head, b""
         self._connection.transport.write(head + content)
         if last:
             self.ended = True
@@ -337,7 +337,7 @@ class Connection(asyncio.Protocol):
         self._limits: Limits = app_state.get("limits") or Limits()
         self._loop = _loop or asyncio.get_running_loop()
         self._turns: Turns | None = app_state.get("turns")
-        self._read_later = self._turns.receive if self._turns else self._loop.call_soon
+        self._read_later = self._turns.read_later if self._turns else self._loop.call_soon
         self._known_heads: KnownHeads = app_state.get("known_heads") or KnownHeads()
         self._take: Callable[[Exchange, bytes], bool] = app_state.get("take", lambda _, __: False)
 
@@ -501,7 +501,7 @@ class Connection(asyncio.Protocol):
         self._idle_bytes = 0
 
     def on_body(self, piece: bytes) -> None:
-        """Pass a piece of the body to the application, unless it has answered already."""
+        """Add a piece of the body to its request, unless that is answered already."""
         self._idle_bytes = 0
         if self._chunk_bytes is not None:
             self._chunk_bytes += len(piece)
@@ -550,7 +550,7 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._due = self._loop.time() + self._limits.idle_timeout
-        if self._read_paused:
+        if self._read_paused:  # as it is while a request waits
             self._read()
         if self._stopping:
             self.shutdown()
@@ -599,8 +599,8 @@ class Connection(asyncio.Protocol):
     def _begin(self, head: Head) -> Exchange:
         """Add the exchange of a complete head.
 
-        Its request waited in the socket only where bytes can have waited long: not if the connection was read in the
-        previous turn, nor behind the client's own requests.
+        The time that its request waited in the socket is measured only where it can be long: not shortly after the
+        previous turn, unless the connection is new, nor behind the client's own requests.
         """
         prompt = self._turns is not None and self._turns.is_prompt and not self._fresh
         waited = 0.0 if prompt or self._exchanges else self._seconds_waited()

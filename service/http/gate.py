@@ -1,7 +1,8 @@
-"""The entrance of every HTTP request: identify, authorise and route it, and answer every error in one form.
+"""Identify, authorise and route every HTTP request, and answer every error in one form.
 
 A complete request for inference is answered in its turn of the event loop (`Gate.take`). Every other request comes as
-ASGI: inference whose body is still to be read or takes long, the Open Inference Protocol, and FastAPI for the rest.
+ASGI: inference whose body is still to be read or takes long, the rest of the Open Inference Protocol, and all else in
+FastAPI.
 """
 
 import asyncio
@@ -234,7 +235,7 @@ class Received(Pending[Reply]):
         """Send the encoded answer."""
         self._gate.end(self.record, self._exchange, content)
 
-    def share(self, watch: Stopwatch) -> None:
+    def add_stages(self, watch: Stopwatch) -> None:
         """Take the stages of the turn as those of the request."""
         self.record.watch = watch
 
@@ -243,7 +244,7 @@ class Received(Pending[Reply]):
         self._gate.end(self.record, self._exchange, self._gate.refusal(self.record, error))
 
     def defer(self) -> None:
-        """Let the ASGI application answer, which waits for a thread."""
+        """Let the ASGI application answer, with the work in a thread."""
         self._exchange.run_app()
 
 

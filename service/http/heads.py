@@ -18,7 +18,7 @@ MAX_KNOWN_HEADERS = 64
 
 
 class Entrance(NamedTuple):
-    """The entrance of requests for inference with one head."""
+    """The operation and the model to which the gate routes a head of inference."""
 
     operation: Operation
     path: str
@@ -60,7 +60,7 @@ class Head:
         self.expects_continue = version != "1.0" and self.fields.get(b"expect", b"").lower() == b"100-continue"
         """Whether the client waits for 100 Continue before it sends the body."""
         self.entrance: Entrance | Literal[False] | None = None
-        """The entrance, once it was looked up; False if the request is left to ASGI."""
+        """The entrance, once the gate has looked it up; False if the request is left to ASGI."""
 
 
 class KnownHeads:
