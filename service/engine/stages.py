@@ -23,13 +23,9 @@ class Stopwatch:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
-    def beside(self) -> Self:
-        """Return a new stopwatch of the same class, for work shared by several requests."""
-        return type(self)()
-
     def copy(self) -> Self:
         """Return a stopwatch that goes on from here."""
-        copy = self.beside()
+        copy = type(self)()
         copy.add(self)
         return copy
 
