@@ -45,6 +45,10 @@ PATH = re.compile(
 """Paths of inference by a named model, with its version and the operation."""
 
 
+VARY = (b"vary", b"Origin")
+"""The header of all answers with CORS, so that no cache gives the answer for one origin to another."""
+
+
 class Target(NamedTuple):
     """The model and operation of a path."""
 
@@ -82,6 +86,7 @@ class Gate:
         self._settings = settings
         self._max_bytes = min(CHUNK_BYTES, settings.max_body_bytes)
         self._max_wait = settings.max_wait
+        self._cors = bool(settings.cors_origins)
         self._ended: list[Call] = []
         turns.on_answered(self._end_calls)
 
@@ -113,7 +118,7 @@ class Gate:
         """Return the entrance of a head, False if its requests are left to ASGI."""
         path = without_prefix(head.path, self._settings.root_path)
         target = read_path(path)
-        elsewhere = self._settings.cors_origins and b"origin" in head.fields
+        elsewhere = self._cors and b"origin" in head.fields
         if target is None or head.method != "POST" or b"content-encoding" in head.fields or elsewhere:
             return False
         operation = self._operations[target.operation]
@@ -198,6 +203,8 @@ class Gate:
         """Send the answer to a call of this turn, and record its end together with those of others."""
         if reply:
             call.status = reply.status
+            if self._cors:  # as the answers have that pass through the middleware
+                reply = reply._replace(headers=(*reply.headers, VARY))
             exchange.reply(reply, call.request_id)
         self._ended.append(call)
 

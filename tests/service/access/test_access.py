@@ -278,6 +278,14 @@ def test_other_origins_are_not_let_in_by_default(client: httpx.Client) -> None:
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
+def test_no_cache_mixes_the_answers_for_several_origins(serve: Serve, published: Path) -> None:
+    with serve(models=published, cors_origins=("https://app.example.org",)) as client:
+        for headers in ({}, {"origin": "https://app.example.org"}):
+            assert client.get("/healthz", headers=headers).headers["vary"] == "Origin"
+            for body in ({"inputs": [[0] * 4]}, {}):
+                assert client.post("/predict", json=body, headers=headers).headers["vary"] == "Origin"
+
+
 def test_an_origin_that_is_set_may_ask(serve: Serve, published: Path, keys: tuple[Path, dict[str, str]]) -> None:
     with serve(models=published, api_keys=keys[0], cors_origins=("https://app.example.org",)) as client:
         wish = {
