@@ -24,7 +24,7 @@ from service.engine.job import Job
 from service.engine.stages import Stopwatch
 from service.errors import CallerGone, DropserveError, NotReady, Overloaded, Unauthenticated, UnknownPath
 from service.http.connection import Exchange
-from service.http.heads import Entrance, Head
+from service.http.heads import Destination, Head
 from service.http.key_page import CONTENT_TYPE, HEADERS, key_page
 from service.http.predict_routes import Predict, Sample
 from service.http.prefix import without_prefix
@@ -97,25 +97,25 @@ class Gate:
         more headers, requests that waited too long, and those with an error in the head, which ASGI finds again.
         """
         head = exchange.head
-        if head.entrance is None:
-            head.entrance = self._find_entrance(head)
-        entrance = head.entrance
-        if not entrance or len(body) > self._max_bytes or exchange.waited > self._max_wait:
+        if head.destination is None:
+            head.destination = self._find_destination(head)
+        destination = head.destination
+        if not destination or len(body) > self._max_bytes or exchange.waited > self._max_wait:
             return False
-        call = Call(head.method, entrance.path, head.query, head.fields, exchange.waited, self._turns.watch)
+        call = Call(head.method, destination.path, head.query, head.fields, exchange.waited, self._turns.watch)
         try:
             if self._admission.guarded:
                 self._admission.check(call, "infer")
-            engine = self._repository.find(entrance.model, entrance.version)
+            engine = self._repository.find(destination.model, destination.version)
         except DropserveError:
             return False
-        call.route = entrance.operation.route
+        call.route = destination.operation.route
         call.manifest = engine.manifest
-        self._turns.add(Received(self, call, exchange, entrance, engine, body))
+        self._turns.add(Received(self, call, exchange, destination, engine, body))
         return True
 
-    def _find_entrance(self, head: Head) -> Entrance | Literal[False]:
-        """Return the entrance of a head, False if its requests are left to ASGI."""
+    def _find_destination(self, head: Head) -> Destination | Literal[False]:
+        """Return the destination of a head, False if its requests are left to ASGI."""
         path = without_prefix(head.path, self._settings.root_path)
         target = read_path(path)
         elsewhere = self._cors and b"origin" in head.fields
@@ -129,7 +129,7 @@ class Gate:
             timeout = call.timeout(self._settings.request_timeout)
         except DropserveError:
             return False
-        return Entrance(operation, path, target.model, version, timeout) if path.isprintable() else False
+        return Destination(operation, path, target.model, version, timeout) if path.isprintable() else False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other messages, such as lifespan, go to FastAPI."""
@@ -217,26 +217,26 @@ class Gate:
 class Received(Pending[Reply]):
     """A complete request for inference, which is answered in its turn."""
 
-    __slots__ = ("_body", "_engine", "_entrance", "_exchange", "_gate", "record")
+    __slots__ = ("_body", "_destination", "_engine", "_exchange", "_gate", "record")
 
     record: Call
 
     def __init__(
-        self, gate: Gate, call: Call, exchange: Exchange, entrance: Entrance, engine: Engine, body: bytes
+        self, gate: Gate, call: Call, exchange: Exchange, destination: Destination, engine: Engine, body: bytes
     ) -> None:
         """Answer a call on its exchange."""
         self.record = call
         self._gate = gate
         self._exchange = exchange
-        self._entrance = entrance
+        self._destination = destination
         self._engine = engine
         self._body = body
 
     def decode(self, job: Job) -> tuple[Request, Encode[Reply]]:
         """Return the request and the encoder of its answer. Raises DeadlineExceeded."""
-        entrance = self._entrance
-        check_deadline(entrance.timeout - (perf_counter() - self.record.started))
-        return entrance.operation.decode(self.record, self._engine, self._body, job)
+        destination = self._destination
+        check_deadline(destination.timeout - (perf_counter() - self.record.started))
+        return destination.operation.decode(self.record, self._engine, self._body, job)
 
     def answer(self, content: Reply) -> None:
         """Send the encoded answer."""

@@ -17,7 +17,7 @@ MAX_KNOWN_HEADERS = 64
 """The most headers of a head that is remembered: short ones take 20 times their bytes once parsed."""
 
 
-class Entrance(NamedTuple):
+class Destination(NamedTuple):
     """The operation and the model to which the gate routes a head of inference."""
 
     operation: Operation
@@ -33,7 +33,7 @@ class Head:
     """The head of a request."""
 
     __slots__ = (
-        "entrance",
+        "destination",
         "expects_continue",
         "fields",
         "headers",
@@ -59,8 +59,8 @@ class Head:
         """Whether another request may follow on the connection."""
         self.expects_continue = version != "1.0" and self.fields.get(b"expect", b"").lower() == b"100-continue"
         """Whether the client waits for 100 Continue before it sends the body."""
-        self.entrance: Entrance | Literal[False] | None = None
-        """The entrance, once the gate has looked it up; False if the request is left to ASGI."""
+        self.destination: Destination | Literal[False] | None = None
+        """The destination, once the gate has found it; False if the request is left to ASGI."""
 
 
 class KnownHeads:
