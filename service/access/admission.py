@@ -59,6 +59,11 @@ class Admission:
         if self._traces:
             self._traces.watch(record)
 
+    @property
+    def keys(self) -> object:
+        """The keys in force, another object after each change of them."""
+        return self._access.keys if self._access else None
+
     def check(self, record: Record, needed: KeyScope | None) -> None:
         """Check the request's key, before its body is read. Raises Unauthenticated or Forbidden."""
         if self._access and needed:

@@ -65,11 +65,12 @@ class Access:
 
     def __init__(self, keys: tuple[Key, ...]) -> None:
         """Accept these keys."""
-        self._keys = {key.digest: key for key in keys}
+        self.keys = {key.digest: key for key in keys}
+        """The keys by their digests, replaced as a whole."""
 
     def replace(self, other: "Access") -> None:
         """Accept the other's keys in place of the current ones."""
-        self._keys = other._keys
+        self.keys = other.keys
 
     def check(self, needed: KeyScope, given: str | None) -> Key:
         """Return the stored key that matches the given one, if its scope suffices.
@@ -91,7 +92,7 @@ class Access:
         The time reveals nothing about a key: a caller chooses what is hashed, not the digest, so how much of a digest
         is right says nothing about how much of a key is, and a key of 256 random bits cannot be found from its digest.
         """
-        return self._keys.get(digest)
+        return self.keys.get(digest)
 
 
 def read_keys(file: Path) -> Access:

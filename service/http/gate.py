@@ -105,7 +105,7 @@ class Gate:
         call = Call(head.method, destination.path, head.query, head.fields, exchange.waited, self._turns.watch)
         try:
             if self._admission.guarded:
-                self._admission.check(call, "infer")
+                self._admit(call, head)
             engine = self._repository.find(destination.model, destination.version)
         except DropserveError:
             return False
@@ -113,6 +113,13 @@ class Gate:
         call.manifest = engine.manifest
         self._turns.add(Received(self, call, exchange, destination, engine, body))
         return True
+
+    def _admit(self, call: Call, head: Head) -> None:
+        """Check the key of a call, once for each head and set of keys. Raises Unauthenticated or Forbidden."""
+        keys, call.caller = head.admitted
+        if keys is not self._admission.keys:
+            self._admission.check(call, "infer")
+            head.admitted = self._admission.keys, call.caller
 
     def _find_destination(self, head: Head) -> Destination | Literal[False]:
         """Return the destination of a head, False if its requests are left to ASGI."""

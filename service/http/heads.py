@@ -33,6 +33,7 @@ class Head:
     """The head of a request."""
 
     __slots__ = (
+        "admitted",
         "destination",
         "expects_continue",
         "fields",
@@ -59,6 +60,8 @@ class Head:
         """Whether another request may follow on the connection."""
         self.expects_continue = version != "1.0" and self.fields.get(b"expect", b"").lower() == b"100-continue"
         """Whether the client waits for 100 Continue before it sends the body."""
+        self.admitted: tuple[object, str | None] = (None, None)
+        """The keys that were in force when the head's key was last found right, and the key's name."""
         self.destination: Destination | Literal[False] | None = None
         """The destination, once the gate has found it; False if the request is left to ASGI."""
 

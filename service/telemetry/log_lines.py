@@ -17,18 +17,19 @@ _in_colours = structlog.dev.ConsoleRenderer()
 
 
 def format_as_json(events: Sequence[msgspec.Struct]) -> str:
-    """Return events as structlog's JSONRenderer does, in a tenth of the time."""
-    return "".join([_to_json(event) for event in events])
+    """Return events of one class as structlog's JSONRenderer does, in a small part of the time.
+
+    Lines are in printable ASCII, as other characters may end a line or control a terminal.
+    """
+    content = msgspec.json.format(_encoder.encode(events), indent=0)
+    if not content.isascii() or DELETE in content:
+        return "".join([f"{json.dumps(msgspec.to_builtins(event))}\n" for event in events])
+    first = b'{"%s": ' % type(events[0]).__struct_fields__[0].encode()
+    # no string contains the place between two events, as its quotes are escaped
+    lines = content[1:-1].replace(b"}, " + first, b"}\n" + first) + b"\n"
+    return lines.decode()
 
 
 def format_in_colours(events: Sequence[msgspec.Struct]) -> str:
     """Return events as structlog does on a terminal."""
     return "".join(f"{_in_colours(None, '', msgspec.to_builtins(event))}\n" for event in events)
-
-
-def _to_json(event: msgspec.Struct) -> str:
-    """Return a line in printable ASCII, as other characters may end a line or control a terminal."""
-    line = _encoder.encode(event)
-    if not line.isascii() or DELETE in line:
-        return f"{json.dumps(msgspec.to_builtins(event))}\n"
-    return f"{msgspec.json.format(line, indent=0).decode()}\n"

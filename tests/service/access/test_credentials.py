@@ -66,6 +66,11 @@ def hang_up(running: Service, event: str, times: int) -> None:
     wait_until(lambda: len(running.said(event)) == before + times)
 
 
+def predict(running: Service, key: str) -> int:
+    """Return the status of a prediction with this key."""
+    return running.client.post("/predict", json={"inputs": [[0, 0, 0, 0]]}, headers={"x-api-key": key}).status_code
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_keys_and_certificates_are_read_again(tmp_path: Path, published: Path, files: Files, workers: int) -> None:
     authority = trustme.CA()
@@ -84,6 +89,7 @@ def test_keys_and_certificates_are_read_again(tmp_path: Path, published: Path, f
     with service(tmp_path, *options, verify=trust, **settings) as running:
         port = running.client.base_url.port
         running.client.get("/v1/models", headers={"x-api-key": first_key}).raise_for_status()
+        assert [predict(running, first_key) for _ in range(3)] == [200, 200, 200]
         assert (serial_at(port), serial_at(grpc_port)) == (first_serial, first_serial)
 
         second_key, second_serial = files.write_key("bob"), files.write_certificate(authority)
@@ -93,7 +99,8 @@ def test_keys_and_certificates_are_read_again(tmp_path: Path, published: Path, f
             with httpx.Client(base_url=running.client.base_url, verify=trust) as other:
                 assert other.get("/v1/models", headers={"x-api-key": first_key}).status_code == 401
                 other.get("/v1/models", headers={"x-api-key": second_key}).raise_for_status()
-        # over the connection that was open
+        # over the connection that was open, with a head that was admitted before
+        assert [predict(running, key) for key in (first_key, second_key, first_key)] == [401, 200, 401]
         assert running.client.get("/v1/models", headers={"x-api-key": first_key}).status_code == 401
         running.client.get("/v1/models", headers={"x-api-key": second_key}).raise_for_status()
 

@@ -142,8 +142,14 @@ def test_the_lines_of_other_modules_bear_the_id_too(lines: Lines) -> None:
     assert "request_id" not in without
 
 
-def test_no_path_breaks_a_line(lines: Lines) -> None:
-    paths = ["/a\nb", "/a\u2028b", "/a\x85b", "/a\x9bb", "/a\x7fb", "/\U0001f600", '/"\\']
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["/a\nb", "/a\u2028b", "/a\x85b", "/a\x9bb", "/a\x7fb", "/\U0001f600", '/"\\'],
+        ["/}, {", '/}, {"method": "', "/", '"}, {"method": ', "/}\n{"],  # like the place between two lines
+    ],
+)
+def test_no_path_breaks_a_line(lines: Lines, paths: list[str]) -> None:
     log_records([Record("GET", path, {}) for path in paths])
     assert re.fullmatch(r"[ -~\n]*", lines.text())
     assert [line["path"] for line in lines.all()] == paths
