@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import httpx
 import hypothesis
@@ -90,6 +91,14 @@ def running_server(app: ASGIApp, ready: str = "/readyz", certificate: Path | Non
     finally:
         server.should_exit = True
         thread.join()
+
+
+async def answer_lifespan(receive: Any, send: Any) -> None:
+    """Start and stop an ASGI application that has nothing to start."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:

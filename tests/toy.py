@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.loading import golden
+from service.loading.warmup import warm_up
 from service.model.manifest import (
     GOLDEN,
     PREDICT_GRAPH,
@@ -144,6 +145,13 @@ class LookupNet(ToyNet):
             ]
         )
         return bytes(model.SerializeToString())
+
+
+def warmed(engine: Engine, rows: Floats) -> Engine:
+    """Return the engine, warmed up with these rows (rows, …) as its examples."""
+    engine.examples = {"input": rows}
+    engine.learned = warm_up(engine)
+    return engine
 
 
 def serialised(graph: onnx.GraphProto) -> bytes:

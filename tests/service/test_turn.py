@@ -22,7 +22,7 @@ from service.telemetry.records import Record
 from service.turn import Encode, Turns
 from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE
-from tests.toy import Floats, LookupNet, ToyNet
+from tests.toy import Floats, LookupNet, ToyNet, warmed
 
 MILLISECOND_A_ROW = Learned(row_cost=Cost(each=0.001), rows_are_independent=True)
 
@@ -210,10 +210,7 @@ def test_an_internal_error_costs_no_other_request_its_answer() -> None:
 
 @pytest.fixture(scope="module")
 def engine(toy: ToyNet) -> Engine:
-    engine = toy.engine()
-    engine.examples = {"input": toy.rows(8)}
-    engine.learned = warm_up(engine)
-    return engine
+    return warmed(toy.engine(), toy.rows(8))
 
 
 def answer_each(engine: Engine, rows: Floats, sampling: Sampling | None = None) -> list[Any]:
@@ -234,10 +231,7 @@ def test_answers_are_to_the_bit_those_without_company(engine: Engine, toy: ToyNe
 def regression() -> Engine:
     """Of one output, whose samples are a lone column where there is one row."""
     net = ToyNet(outputs=1)
-    engine = net.engine(task="regression", labels=())
-    engine.examples = {"input": net.rows(8)}
-    engine.learned = warm_up(engine)
-    return engine
+    return warmed(net.engine(task="regression", labels=()), net.rows(8))
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
@@ -270,9 +264,7 @@ def test_samples_are_to_the_bit_those_without_company(
 
 def test_the_batch_mates_of_a_row_that_the_graph_cannot_take_get_their_answers() -> None:
     net = LookupNet()
-    engine = net.engine()
-    engine.examples = {"input": np.abs(net.rows(8))}
-    engine.learned = warm_up(engine)
+    engine = warmed(net.engine(), np.abs(net.rows(8)))
     assert engine.learned.rows_are_independent
     rows = np.abs(net.rows(5))
     rows[3, 0] = 9

@@ -9,16 +9,13 @@ import httpx
 import pytest
 
 from service.http.heads import MAX_KNOWN, MAX_KNOWN_BYTES, MAX_KNOWN_HEADERS, Head, KnownHeads
-from tests.conftest import PATIENCE, running_server
+from tests.conftest import PATIENCE, answer_lifespan, running_server
 
 
 async def echo(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
     """Answer with the path, a header and the body of the request."""
     if scope["type"] == "lifespan":
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
+        await answer_lifespan(receive, send)
         return
     body = b""
     while (message := await receive()).get("more_body") or message["body"]:

@@ -13,7 +13,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from service.http.connection import Connection
-from tests.conftest import PATIENCE, running_server
+from tests.conftest import PATIENCE, answer_lifespan, running_server
 from tests.service.sockets import said_to
 
 BODY = b'{"inputs": [[0, 0, 0, 0]]}'
@@ -95,10 +95,7 @@ def test_a_client_that_expects_100_continue_gets_it_at_once() -> None:
 async def odd_app(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
     """Answers that the service itself does not give."""
     if scope["type"] == "lifespan":
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
+        await answer_lifespan(receive, send)
         return
     length = [(b"content-length", b"0")] if scope["path"] == "/empty" else []
     if scope["path"] == "/split":

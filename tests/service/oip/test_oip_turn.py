@@ -17,7 +17,6 @@ from service.engine.engine import Engine, Learned
 from service.engine.inputs import Inputs
 from service.engine.job import Job
 from service.errors import DropserveError
-from service.loading.warmup import warm_up
 from service.model.manifest import Manifest
 from service.oip.datatypes import DTYPES
 from service.oip.http import Infer
@@ -27,7 +26,7 @@ from service.oip.protobuf import read_request, write_reply
 from service.turn import Decode, Turns
 from service.work.scheduling import Scheduler
 from tests.conftest import PATIENCE
-from tests.toy import ToyNet
+from tests.toy import ToyNet, warmed
 
 SETTINGS = Settings()
 INFER = Infer(SETTINGS)
@@ -203,10 +202,7 @@ def test_several_inputs_share_a_run_if_their_types_are_the_same(toy: ToyNet) -> 
 
 @pytest.fixture(scope="module")
 def engine(toy: ToyNet) -> Engine:
-    engine = toy.engine()
-    engine.examples = {"input": toy.rows(8)}
-    engine.learned = warm_up(engine)
-    return engine
+    return warmed(toy.engine(), toy.rows(8))
 
 
 @pytest.mark.parametrize("parameters", [{"samples": 8, "seed": 5}, {"samples": 400, "seed": 5, "tolerance": 0.03}])
