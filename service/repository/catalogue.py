@@ -134,6 +134,8 @@ class Catalogue:
         if missing := [name for name in named if name and name not in self.names]:
             kind = "default" if missing[0] == self._set_default else "pinned"
             return f"the {kind} model {missing[0]!r} is not among {', '.join(self.names)}"
+        if strict and any(entry.state == "loading" for entry in self.versions):
+            return "the models are being loaded"
         needed = [name for name in self.names if strict or name == self.default_model]
         absent = [name for name in needed if (name, None) not in self._engines and not self._may_be_absent(name)]
         return self._why_unavailable(absent[0]) if absent else ""

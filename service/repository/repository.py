@@ -204,8 +204,7 @@ class Repository:
                 held = {
                     i: old._replace(tried=None) if i.name == retry and old.reason else old for i, old in held.items()
                 }
-            self._announce(found, held)
-            after = {identity: self._load(folder, held[identity]) for identity, folder in wanted.items()}
+            after = self._load_all(found, wanted, held)
             self._log_removed(after)
             self._found, self._held = found, after
             self._swap(found, after)
@@ -252,10 +251,23 @@ class Repository:
         log.error("model refused", model=identity, reason=reason, serving=held.engine is not None)
         return Held(files, held.engine, reason)
 
-    def _announce(self, found: Mapping[Identity, Path], held: Mapping[Identity, Held]) -> None:
-        """Publish new versions as loading, while the loaded ones stay."""
+    def _load_all(
+        self, found: Mapping[Identity, Path], wanted: Mapping[Identity, Path], held: Mapping[Identity, Held]
+    ) -> dict[Identity, Held]:
+        """Load versions, and let each answer as soon as it is loaded; those loaded before stay until the end.
+
+        The default model is the first, and the highest version of each, so that no other answers in its place.
+        """
+        after: dict[Identity, Held] = {}
+        current = {**held, **{identity: old for identity, old in self._held.items() if old.engine}}
         if self._catalogue is not None:
-            self._swap(found, {**held, **{i: old for i, old in self._held.items() if old.engine}})
+            self._swap(found, current)
+        for identity in sorted(wanted, key=lambda each: (each.name != self._default_model, each.name, -each.version)):
+            after[identity] = self._load(wanted[identity], held[identity])
+            if after[identity] is not held[identity]:
+                current[identity] = after[identity]
+                self._swap(found, current)
+        return after
 
     def _swap(self, found: Mapping[Identity, Path], held: Mapping[Identity, Held]) -> None:
         reasons = dict.fromkeys(found, UNLOADED)

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.errors import InvalidModel, NotReady, UnknownModel
+from service.loading.load import load_model
 from service.model.manifest import MANIFEST, PREDICT_GRAPH
 from service.repository.catalogue import Version
 from service.repository.folder import find_models, scan
@@ -123,6 +125,24 @@ def test_nothing_is_ready_before_it_is_loaded(published: Path) -> None:
     with pytest.raises(NotReady, match="being loaded"):
         repository.check_ready()
     assert repository.index() == []
+
+
+def test_each_version_answers_as_soon_as_it_is_loaded(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default model is the first, and the highest version of each; the service is ready at the end."""
+    repository = Repository(published, MaskCache(0), default_model="yield")
+    seen: list[tuple[str, list[str]]] = []
+
+    def watch(folder: Path, *args: Any, **options: Any) -> Engine:
+        ready = [f"{entry.name}/{entry.version}" for entry in repository.index() if entry.state == "ready"]
+        seen.append(("/".join(folder.parts[-2:]), ready))
+        with pytest.raises(NotReady, match="being loaded"):
+            repository.check_ready()
+        return load_model(folder, *args, **options)
+
+    monkeypatch.setattr("service.repository.repository.load_model", watch)
+    repository.refresh()
+    assert seen == [("yield/1", []), ("toy/2", ["yield/1"]), ("toy/1", ["toy/2", "yield/1"])]
+    repository.check_ready()
 
 
 def test_an_empty_folder_is_not_ready(tmp_path: Path) -> None:
@@ -325,6 +345,7 @@ def test_a_folder_that_may_not_be_listed_holds_up_no_other(tmp_path: Path, model
     script = f"""
 import os, shutil
 from pathlib import Path
+from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.repository.repository import Repository
 models = Path({str(models)!r})
