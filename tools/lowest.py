@@ -27,7 +27,7 @@ SAMPLES = 10
 SECONDS = 60
 """Timeout of a call, and of loading the models."""
 LISTENS = re.compile(r"running on (http://\S+)")
-GRPC_LISTENS = re.compile(r'"port": (\d+), "event": "gRPC listens"')
+GRPC_LISTENS = re.compile(r'"port":(\d+),"event":"gRPC listens"')
 SHOWN = ("fastapi", "msgspec", "numpy", "onnxruntime", "pydantic", "typer", "uvicorn", "httptools", "grpcio")
 
 

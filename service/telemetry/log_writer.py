@@ -138,7 +138,7 @@ class LogWriter(logging.Handler):
 
     def _format_or_drop(self, events: Sequence[msgspec.Struct]) -> bytes:
         try:
-            return self._format_events(events).encode()
+            return self._format_events(events)
         except Exception:  # noqa: BLE001 - events that cannot be formatted must not end the thread
             self._drop(len(events))
             return b""

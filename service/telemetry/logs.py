@@ -15,7 +15,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 from structlog.types import EventDict, Processor, WrappedLogger
 
-from service.telemetry.log_lines import format_as_json, format_in_colours
+from service.telemetry.log_lines import SEPARATORS, format_as_json, format_in_colours
 from service.telemetry.log_writer import LogWriter
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def log_records(records: "Sequence[Record]") -> None:
     for writer in writers:
         writer.add_events(events)
     if not writers:  # the service is part of another program, which has its own handlers
-        requests_log.log(max(map(_level, records)), format_as_json(events).rstrip())
+        requests_log.log(max(map(_level, records)), format_as_json(events).rstrip().decode())
 
 
 def _level(record: "Record") -> int:
@@ -124,7 +124,9 @@ def configure_logging(level: str, descriptor: int = STDERR) -> None:
         cache_logger_on_first_use=True,
     )
     on_terminal = os.isatty(descriptor)
-    renderer: Processor = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer(separators=SEPARATORS)
+    )
     handler = LogWriter(descriptor, format_in_colours if on_terminal else format_as_json)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

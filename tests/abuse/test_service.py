@@ -247,7 +247,7 @@ def test_no_secret_is_in_the_location(tmp_path: Path, monkeypatch: pytest.Monkey
                     for method in ("GET", "POST"):
                         answer = service.client.request(method, path, headers=headers, content=f'{{"{in_body}')
                         shown += answer.content + str(answer.headers).encode()
-        wait_until(lambda: service.log_file.read_text().count('"event": "request"') >= 48)  # lines are written together
+        wait_until(lambda: service.log_file.read_text().count('"event":"request"') >= 48)  # lines are written together
         log = service.log_file.read_text()
     for secret in (*SECRETS, key):
         assert secret not in log

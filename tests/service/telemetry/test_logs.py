@@ -22,7 +22,7 @@ from tests.conftest import Serve
 from tests.service.processes import service
 from tests.toy import LookupNet, ToyNet
 
-NUMBERS = re.compile(r"[0-9T:.-]+Z|(?<=milliseconds)(\x1b\[0m=\x1b\[35m|\": )[0-9.]+")
+NUMBERS = re.compile(r"""[0-9T:.-]+Z|(?<=milliseconds)(\x1b\[0m=\x1b\[35m|":)[0-9.]+""")
 ADAPTIVE = {"max": 50, "confidence": 0.9}
 
 
