@@ -83,7 +83,7 @@ def serve(
     """Answer HTTP requests. Every other setting is an environment variable: see docs/settings.md."""
     given = {"models": models, "host": host, "port": port, "workers": workers}
     settings = _settings(**given)
-    gc.freeze()  # each collection during the following imports would visit all of the former: a tenth of the start
+    gc.disable()  # collections during the following imports take a tenth of the start, and find nothing
     from service.http.server import run_server
 
     try:

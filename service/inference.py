@@ -6,7 +6,10 @@ HTTP, the Open Inference Protocol, the shell, bulk scoring and the documentation
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from service.api.requests import UncertaintyRequest, plan_sampling
 from service.config import Settings
@@ -21,7 +24,7 @@ from service.rows.unchecked import UncheckedRows
 T = TypeVar("T")
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """Rows for a model, and how to sample its thinned networks; without a sampling, for the deterministic answer."""
 
     engine: Engine
@@ -70,7 +73,7 @@ class Answer:
         """Return the answer for these rows."""
         if rows == slice(0, self.request.rows):
             return self
-        request = self.request._replace(inputs=take(self.inputs, rows))
+        request = replace(self.request, inputs=take(self.inputs, rows))
         sampled, decision = self.sampled, self.decision
         return Answer(
             request,
@@ -109,7 +112,7 @@ class Answer:
 def plan(engine: Engine, inputs: Inputs | UncheckedRows, options: UncertaintyRequest, settings: Settings) -> Request:
     """Return the request to sample with these options. Raises InvalidInput or LimitExceeded."""
     request = Request(engine, inputs, error_rate=options.error_rate)
-    return request._replace(sampling=plan_sampling(options, engine.manifest, request.rows, settings))
+    return replace(request, sampling=plan_sampling(options, engine.manifest, request.rows, settings))
 
 
 def join(requests: Sequence[Request]) -> Request:
@@ -119,7 +122,7 @@ def join(requests: Sequence[Request]) -> Request:
         return first
     unchecked = [request.inputs for request in requests if isinstance(request.inputs, UncheckedRows)]
     arrays = [request.inputs for request in requests if not isinstance(request.inputs, UncheckedRows)]
-    return first._replace(inputs=unchecked[0].join(unchecked) if unchecked else join_inputs(arrays))
+    return replace(first, inputs=unchecked[0].join(unchecked) if unchecked else join_inputs(arrays))
 
 
 def infer(request: Request, job: Job | None = None) -> Answer:
@@ -128,7 +131,7 @@ def infer(request: Request, job: Job | None = None) -> Answer:
     engine, inputs, sampling = request.engine, request.inputs, request.sampling
     if isinstance(inputs, UncheckedRows):
         inputs = inputs.fit(engine.manifest)
-        request = request._replace(inputs=inputs)
+        request = replace(request, inputs=inputs)
         job.watch.lap("parse")
     if sampling is None:
         return Answer(request, engine.predict(inputs, job))

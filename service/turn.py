@@ -9,7 +9,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from contextvars import Context
-from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -83,7 +82,7 @@ class Batch:
 
     def has_room(self, rows: int, max_seconds: float) -> bool:
         """Return whether a request of so many rows, which takes `max_seconds` at most by itself, can join the run."""
-        if self._cost is None or self._cost.seconds(rows) > max_seconds:
+        if self._cost is None or (rows > self.calls[0].rows and self._cost.seconds(rows) > max_seconds):
             return False
         return self._cost.seconds(self.rows + rows) <= BATCH_FACTOR * max_seconds
 
@@ -110,7 +109,7 @@ class Turns:
         self._on_answered: Callable[[], None] = lambda: None
         self._began = 0.0
         self.is_prompt = False
-        """Whether the previous turn ended so recently that no bytes read in this one can have waited long."""
+        """Whether the previous turn began so recently that no bytes read in this one can have waited long."""
 
     def on_answered(self, call: Callable[[], None]) -> None:
         """Call a function each time that calls were answered."""
@@ -152,13 +151,14 @@ class Turns:
 
     def _begin(self) -> None:
         self._open = True
+        self.watch = self._make_watch()
+        self.is_prompt = self.watch.started - self._began < UNMEASURED_WAIT
+        self._began = self.watch.started
         asyncio.get_running_loop().call_soon(self._end, context=NO_REQUEST)
 
     def _end(self) -> None:
         """Parse the received bytes, and answer the calls of the turn, those of one kind together."""
-        began = perf_counter()
-        self._began, self.is_prompt = began, began - self._began < UNMEASURED_WAIT
-        watch = self.watch = self._make_watch()
+        watch = self.watch
         reads, self._reads = self._reads, []
         for read in reads:
             try:

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
 from math import inf
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from service.engine.stages import Stopwatch
 from service.errors import BodyTooLarge, CallerGone, InvalidInput, MethodNotAllowed, SlowBody, UnsupportedMediaType
@@ -27,7 +29,7 @@ BODY = "dropserve.body"
 """The key in an ASGI scope of the body, if all of it was received with the head."""
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """A whole answer over HTTP."""
 
     content: bytes

@@ -10,12 +10,12 @@ STAGES = ("receive", "queue", "parse", "run", "summarise", "encode")
 class Stopwatch:
     """Seconds by stage; `lap` adds the time since the previous lap to a stage."""
 
-    __slots__ = ("_last", "seconds")
+    __slots__ = ("_last", "seconds", "started")
 
     def __init__(self) -> None:
         """Start the first lap."""
         self.seconds: dict[str, float] = {}
-        self._last = perf_counter()
+        self.started = self._last = perf_counter()
 
     def lap(self, stage: str) -> None:
         """Add the time since the previous lap to a stage."""
@@ -26,6 +26,7 @@ class Stopwatch:
     def copy(self) -> Self:
         """Return a stopwatch that goes on from here."""
         copy = type(self)()
+        copy.started = self.started
         copy.add(self)
         return copy
 

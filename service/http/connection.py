@@ -24,6 +24,7 @@ from math import inf
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import msgspec
 import structlog
 from httptools import (
     HttpParserError,
@@ -114,64 +115,42 @@ class Limits:
         return has_room
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request and its answer, with the `receive` and `send` of its ASGI application."""
 
-    __slots__ = (
-        "_answer_head",
-        "_chunked",
-        "_connection",
-        "_disconnected",
-        "_expects_continue",
-        "_missing",
-        "_news",
-        "_scope",
-        "_waiter",
-        "buffered",
-        "ended",
-        "head",
-        "keep_alive",
-        "more_body",
-        "pieces",
-        "refusal",
-        "running",
-        "started",
-        "waited",
-    )
+    _connection: "Connection"
+    head: Head
+    waited: float
+    """Seconds that the request waited in the socket."""
+    keep_alive: bool
+    """Whether another request may follow on the connection."""
+    running: bool = False
+    """Whether the answer is being made."""
+    refusal: DropserveError | None = None
+    """The error to answer in place of the application, if the rest of the request is invalid."""
+    ended: bool = False
+    """Whether the answer is complete, or the client disconnected."""
+    _disconnected: bool = False
+    _scope: Scope | None = None
 
-    def __init__(self, connection: "Connection", head: Head, waited: float, *, keep_alive: bool) -> None:
-        """Begin the exchange of a complete head, of a request that waited so many seconds in the socket."""
-        self._connection = connection
-        self.head = head
-        self.waited = waited
-        self._scope: Scope | None = None
-        self.keep_alive = keep_alive
-        """Whether another request may follow on the connection."""
-        self.running = False
-        """Whether the answer is being made."""
-        self.refusal: DropserveError | None = None
-        """The error to answer in place of the application, if the rest of the request is invalid."""
-        self.ended = False
-        """Whether the answer is complete, or the client disconnected."""
-        self._disconnected = False
+    # the request
+    pieces: list[bytes] = []
+    """Pieces of the body not yet received by the application."""
+    buffered: int = 0
+    """Bytes of these pieces."""
+    more_body: bool = True
+    _told_to_continue: bool = False
+    _news: bool = False
+    """Whether there is a new message for the application."""
+    _waiter: asyncio.Future[None] | None = None
 
-        # the request
-        self.pieces: list[bytes] = []
-        """Pieces of the body not yet received by the application."""
-        self.buffered = 0
-        self.more_body = True
-        self._expects_continue = head.expects_continue
-        self._news = False
-        """Whether there is a new message for the application."""
-        self._waiter: asyncio.Future[None] | None = None
-
-        # the answer
-        self.started = False
-        self._answer_head = b""
-        """The head of the answer, written together with the first piece of the body."""
-        self._chunked = False
-        self._missing: float = 0
-        """Bytes of the body still to be sent; infinity without a Content-Length."""
+    # the answer
+    started: bool = False
+    _answer_head: bytes = b""
+    """The head of the answer, written together with the first piece of the body."""
+    _chunked: bool = False
+    _missing: float = 0.0
+    """Bytes of the body still to be sent; infinity without a Content-Length."""
 
     @property
     def scope(self) -> Scope:
@@ -226,8 +205,9 @@ class Exchange:
 
     async def receive(self) -> Message:
         """Return the next ASGI message: the bytes received of the body, or the end of the exchange."""
-        if self._expects_continue and self.more_body and not (self.started or self.ended):
-            self._expects_continue = False
+        waits = self.head.expects_continue and not self._told_to_continue
+        if waits and self.more_body and not (self.started or self.ended):
+            self._told_to_continue = True
             self._connection.transport.write(CONTINUE)
         while not (self._news or self.ended):
             self._waiter = asyncio.get_running_loop().create_future()

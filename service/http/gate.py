@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Literal, NamedTuple
 
 import structlog
+from msgspec.structs import replace
 
 from service.access.admission import DISCONNECTED, Admission
 from service.access.bodies import Operation, answer_body
@@ -203,7 +204,7 @@ class Gate:
             error = DropserveError(INTERNAL_ERROR)
         reply = refusal(error) if is_open_inference(call.path) else error_reply(error)
         if isinstance(error, Unauthenticated) and (page := key_page(call, error.message)):
-            return reply._replace(content=page, content_type=CONTENT_TYPE, headers=(*reply.headers, *HEADERS))
+            return Reply(page, CONTENT_TYPE, (*reply.headers, *HEADERS), reply.status)
         return reply
 
     def end(self, call: Call, exchange: Exchange, reply: Reply | None) -> None:
@@ -211,7 +212,7 @@ class Gate:
         if reply:
             call.status = reply.status
             if self._cors:  # as the answers have that pass through the middleware
-                reply = reply._replace(headers=(*reply.headers, VARY))
+                reply = replace(reply, headers=(*reply.headers, VARY))
             exchange.reply(reply, call.request_id)
         self._ended.append(call)
 

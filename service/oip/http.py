@@ -141,7 +141,7 @@ def refusal(error: DropserveError) -> Reply:
     """Return the answer for an error in the protocol's form, with 400 for all invalid requests."""
     reply = error_reply(error)
     status = 400 if reply.status == 422 else reply.status
-    return reply._replace(content=encode({"error": error.message}), status=status)
+    return Reply(encode({"error": error.message}), headers=reply.headers, status=status)
 
 
 def _expect_json_or_octets(call: Call) -> None:

@@ -3,6 +3,7 @@
 A header has the length of the JSON; without it, the whole body is JSON.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.access.calls import Reply
@@ -14,8 +15,8 @@ from service.oip.datatypes import BYTES, from_bytes, to_bytes
 from service.oip.form import NO_DATA, FlatTensor, Input, InputTensor, KnownForms, check_body, decode_json
 from service.oip.infer import reply_parameters
 from service.oip.json_data import from_json, from_list
-from service.oip.messages import InferRequest
-from service.oip.outputs import Chosen, read_outputs
+from service.oip.messages import InferRequest, Parameter
+from service.oip.outputs import Chosen, Column, read_outputs
 from service.rows.inputs import FIELD
 from service.rows.unchecked import Tensor, TensorRows
 
@@ -43,27 +44,45 @@ def decode_infer(
 
 def encode_reply(request_id: str | None, chosen: Chosen, answer: Answer, rows: slice) -> Reply:
     """Return the reply to the request of these rows over HTTP."""
+    columns = read_outputs(answer, chosen)
+    raw = [to_bytes(column.take(rows), column.datatype) for column in columns if column.binary]
+    sizes, parameters = tuple(map(len, raw)), reply_parameters(answer, rows)
+    if len(raw) < len(columns):
+        head = _describe(request_id, columns, answer, rows, sizes, parameters)
+    else:  # it has no values, and so is the same for many requests of a run
+        key = (chosen, request_id, rows.stop - rows.start, sizes, *parameters.values())
+        head = answer.share(key, lambda: _describe(request_id, columns, answer, rows, sizes, parameters))
+    if not raw:
+        return Reply(head)
+    return Reply(b"".join([head, *raw]), OCTETS, ((JSON_LENGTH, b"%d" % len(head)),))
+
+
+def _describe(
+    request_id: str | None,
+    columns: Sequence[Column],
+    answer: Answer,
+    rows: slice,
+    sizes: Sequence[int],
+    parameters: Mapping[str, Parameter],
+) -> bytes:
+    """Return the JSON of a reply; `sizes` are the bytes of its binary outputs."""
     manifest = answer.request.engine.manifest
     described: Json = {"model_name": manifest.name, "model_version": str(manifest.version)}
     if request_id is not None:
         described["id"] = request_id
-    if parameters := reply_parameters(answer, rows):
+    if parameters:
         described["parameters"] = parameters
     described["outputs"] = outputs = []
-    raw: list[bytes] = []
-    for column in read_outputs(answer, chosen):
+    size = iter(sizes)
+    for column in columns:
         values = column.take(rows)
         output: Json = {"name": column.name, "datatype": column.datatype, "shape": values.shape}
         if column.binary:
-            raw.append(to_bytes(values, column.datatype))
-            output["parameters"] = {"binary_data_size": len(raw[-1])}
+            output["parameters"] = {"binary_data_size": next(size)}
         else:
             output["data"] = values.ravel().tolist() if column.datatype == BYTES else values.ravel()
         outputs.append(output)
-    head = encode(described)
-    if not raw:
-        return Reply(head)
-    return Reply(b"".join([head, *raw]), OCTETS, ((JSON_LENGTH, b"%d" % len(head)),))
+    return encode(described)
 
 
 def _parse_length(header: bytes, body: bytes) -> int:

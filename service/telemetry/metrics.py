@@ -17,7 +17,7 @@ from service.engine.stages import STAGES
 from service.engine.uncertainty import Float64
 
 if TYPE_CHECKING:
-    from service.telemetry.records import Outcome, Record  # imports onnxruntime, which no supervisor needs
+    from service.telemetry.records import Record  # imports onnxruntime, which no supervisor needs
 
 Key = tuple[str, ...]
 """The name of a family, followed by the values of its labels."""
@@ -112,11 +112,12 @@ class Metrics:
         self._of_stages = cache(self._find_stages)
 
     def count_records(self, records: "Sequence[Record]") -> None:
-        """Count requests that were answered together; equal labels and a shared stopwatch are looked up once."""
+        """Count requests that were answered together; those with equal labels and times are added at once."""
         now = perf_counter()
-        groups: dict[tuple[str, int, int, int], list[Record]] = {}
+        groups: dict[tuple[str, int, int, int, float, int | None], list[Record]] = {}
         for record in records:
-            key = (record.route, record.status, id(record.manifest), id(record.watch))
+            rows = record.outcome.rows if record.outcome else None
+            key = (record.route, record.status, id(record.manifest), id(record.watch), record.started, rows)
             groups.setdefault(key, []).append(record)
         for group in groups.values():
             self._count_group(group, now)
@@ -149,32 +150,30 @@ class Metrics:
         self._of_stages.cache_clear()
 
     def _count_group(self, records: "Sequence[Record]", now: float) -> None:
-        """Count requests of one route, status, model and stopwatch, answered at `now`."""
+        """Count requests of one route, status, model, stopwatch, start and number of rows, answered at `now`."""
         first = records[0]
         name, version = (first.manifest.name, first.manifest.version) if first.manifest else ("", "")
         requests, seconds = self._of_end(first.route, name, version, first.status)
         requests[0] += len(records)
-        answered: list[tuple[Record, Outcome]] = []
-        for record in records:
-            _add(seconds, SECONDS, now - record.started)
-            if record.outcome is not None:
-                answered.append((record, record.outcome))
-        if answered:
-            rows, stages = self._of_stages(first.route, name, version)
-            for stage, spent in first.watch.seconds.items():
-                _add(stages[stage], STAGE_SECONDS, spent, len(answered))
-            for _, outcome in answered:
-                _add(rows, ROWS, outcome.rows)
-            sampled = [each for each in answered if each[1].predictive_entropy is not None]
-            if sampled:
-                self._count_answers((name, str(version)), sampled)
+        _add(seconds, SECONDS, now - first.started, len(records))
+        if first.outcome is None:
+            return
+        rows, stages = self._of_stages(first.route, name, version)
+        _add(rows, ROWS, first.outcome.rows, len(records))
+        for stage, spent in first.watch.seconds.items():
+            _add(stages[stage], STAGE_SECONDS, spent, len(records))
+        if first.outcome.passes:
+            self._count_answers((name, str(version)), records)
 
-    def _count_answers(self, model: Version, sampled: "Sequence[tuple[Record, Outcome]]") -> None:
-        """Count the entropies, information and decisions of one model's answers."""
+    def _count_answers(self, model: Version, records: "Sequence[Record]") -> None:
+        """Count the entropies, information and decisions of one model's answers with samples."""
         entropy: list[Float64 | None] = []
         information: list[Float64 | None] = []
         accepted = referred = 0
-        for record, outcome in sampled:
+        for record in records:
+            outcome = record.outcome
+            if outcome is None or outcome.predictive_entropy is None:
+                continue
             if record.exploratory:
                 self.count(EXPLORATORY, model, outcome.rows)
                 continue

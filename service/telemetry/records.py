@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
-from time import perf_counter
 from typing import NamedTuple
 
 import msgspec
@@ -78,8 +77,8 @@ class Record:
         given = headers.get(b"x-request-id")
         self.request_id = given if given and REQUEST_ID.fullmatch(given) else NEW_ID % next(NUMBERS)
         """The caller's own id if it is valid, or a new one of this process's token and a number."""
-        self.started = perf_counter()
         self.watch = watch or Stopwatch()
+        self.started = self.watch.started
         self.status = 0
         """The HTTP status; 0 until the request is answered."""
         self.route = OTHER

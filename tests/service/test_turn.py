@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from service.engine.answers import Prediction, Sampled
 from service.engine.costs import Cost
@@ -114,7 +115,7 @@ def test_different_models_are_not_mixed() -> None:
 
 def test_different_thresholds_are_not_mixed() -> None:
     model = Echo()
-    requests = [model.request(i)._replace(error_rate=rate) for i in range(3) for rate in (0.1, 0.2)]
+    requests = [replace(model.request(i), error_rate=rate) for i in range(3) for rate in (0.1, 0.2)]
     assert run_at_once(requests) == [[0], [0], [1], [1], [2], [2]]
     assert model.rows == [3, 3]
 
