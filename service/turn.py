@@ -99,8 +99,8 @@ class Turns:
         """Run long work by `scheduler`; requests of its `inline_seconds` at most run in their turn."""
         self._scheduler = scheduler
         self._make_watch = watch
-        self.watch = watch()
-        """The stages of this turn."""
+        self._watch: Stopwatch | None = None
+        """The stages of the turn whose bytes are being read."""
         self._max_seconds = scheduler.inline_seconds
         self._reads: list[Callable[[], None]] = []
         self._calls: list[Pending[Any]] = []
@@ -114,6 +114,10 @@ class Turns:
     def on_answered(self, call: Callable[[], None]) -> None:
         """Call a function each time that calls were answered."""
         self._on_answered = call
+
+    def watch(self) -> Stopwatch:
+        """Return the stages of the turn whose bytes are being read, or new ones for a request that comes between."""
+        return self._watch or self._make_watch()
 
     def read_later(self, read: Callable[[], None]) -> None:
         """Call `read` at the end of this turn, to parse received bytes."""
@@ -151,14 +155,12 @@ class Turns:
 
     def _begin(self) -> None:
         self._open = True
-        self.watch = self._make_watch()
-        self.is_prompt = self.watch.started - self._began < UNMEASURED_WAIT
-        self._began = self.watch.started
         asyncio.get_running_loop().call_soon(self._end, context=NO_REQUEST)
 
     def _end(self) -> None:
         """Parse the received bytes, and answer the calls of the turn, those of one kind together."""
-        watch = self.watch
+        watch = self._watch = self._make_watch()
+        self._began, self.is_prompt = watch.started, watch.started - self._began < UNMEASURED_WAIT
         reads, self._reads = self._reads, []
         for read in reads:
             try:
@@ -166,6 +168,7 @@ class Turns:
             except Exception as error:
                 log.error("a connection could not be read", exc_info=error)
         watch.lap("receive")
+        self._watch = None
         calls, self._calls, self._open = self._calls, [], False
         batches = self._cut_batches(calls, Job(watch))
         watch.lap("parse")

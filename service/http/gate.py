@@ -103,7 +103,7 @@ class Gate:
         destination = head.destination
         if not destination or len(body) > self._max_bytes or exchange.waited > self._max_wait:
             return False
-        call = Call(head.method, destination.path, head.query, head.fields, exchange.waited, self._turns.watch)
+        call = Call(head.method, destination.path, head.query, head.fields, exchange.waited, self._turns.watch())
         try:
             if self._admission.guarded:
                 self._admit(call, head)

@@ -58,6 +58,7 @@ class Supervisor:
     def run(self) -> int:
         """Run until a stop signal, and return the exit code of the service."""
         code = 0
+        gc.enable()  # it was off during the imports
         self._start_workers()
         while (number := self._next_signal()) not in STOP_SIGNALS:
             if number == signal.SIGHUP:

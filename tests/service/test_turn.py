@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from service.engine.engine import Engine, Learned
 from service.engine.inputs import Inputs
 from service.engine.job import Job
 from service.engine.sampling import Sampling, StopRule
-from service.engine.stages import Intervals
+from service.engine.stages import Intervals, Stopwatch
 from service.errors import InvalidInput
 from service.inference import Answer, Request
 from service.loading.warmup import warm_up
@@ -170,6 +171,26 @@ def test_a_request_that_cannot_be_decoded_costs_no_other_request_its_answer() ->
     error, values = asyncio.run(answer_both())
     assert isinstance(error, InvalidInput)
     assert values == [1]
+
+
+def test_the_stopwatch_of_a_turn_starts_when_its_bytes_are_read() -> None:
+    """Not when the first bytes came: how long they lay in the socket is measured and counted apart."""
+
+    async def read_after_other_work() -> tuple[Stopwatch, Stopwatch, float]:
+        scheduler = Scheduler(max_jobs=1, inline_seconds=1.0)
+        turns, read, done = Turns(scheduler), [], asyncio.Event()
+        turns.read_later(lambda: read.append(turns.watch()))
+        sleep(0.05)  # noqa: ASYNC251 - such as a batch of an earlier turn
+        ended = perf_counter()
+        asyncio.get_running_loop().call_later(0.01, done.set)
+        await done.wait()
+        scheduler.close()
+        return read[0], turns.watch(), ended
+
+    watch, later, ended = asyncio.run(read_after_other_work())
+    assert watch.started >= ended
+    assert watch.seconds["receive"] < 0.05
+    assert later.started > watch.started  # a request between two turns has a stopwatch of its own
 
 
 def test_a_cancelled_request_delays_no_other() -> None:

@@ -345,7 +345,6 @@ def test_a_folder_that_may_not_be_listed_holds_up_no_other(tmp_path: Path, model
     script = f"""
 import os, shutil
 from pathlib import Path
-from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.repository.repository import Repository
 models = Path({str(models)!r})
