@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
+from service.engine.network import Network
 from service.loading import golden
 from service.loading.warmup import warm_up
 from service.model.manifest import (
@@ -100,8 +101,7 @@ class ToyNet:
         """Ready to answer."""
         return Engine(
             self.manifest(**changes),
-            Graph(self.graph(masked=False)),
-            Graph(self.graph(masked=True)),
+            Network(Graph(self.graph(masked=False)), Graph(self.graph(masked=True))),
             MaskCache(2**20),
         )
 
@@ -125,6 +125,21 @@ class ToyNet:
         digests = {name: sha256(content) for name, content in files.items()}
         write_manifest(manifest.model_copy(update={"files": digests}), folder)
         return folder
+
+
+class SharingNet(ToyNet):
+    """The toy whose predict.onnx returns the hidden layer, which sample.onnx takes."""
+
+    def graph(self, *, masked: bool) -> bytes:
+        model = onnx.load_model_from_string(super().graph(masked=masked))
+        graph = model.graph
+        hidden = helper.make_tensor_value_info("h", TensorProto.FLOAT, ["rows", self.hidden])
+        if masked:
+            del graph.node[:3], graph.input[0], graph.initializer[:2]
+            graph.input.insert(0, hidden)
+        else:
+            graph.output.append(hidden)
+        return bytes(model.SerializeToString())
 
 
 class LookupNet(ToyNet):

@@ -18,16 +18,26 @@ VALUES_PER_SUMMARY = 2**15
 """Passes × rows × outputs that are summarised at a time: arrays of 256 kB, which fit into the processor's cache. Fewer
 values mean more calls of numpy, and more than these gained nothing."""
 MAX_ROW_PASSES_PER_RUN = 2048
+MAX_ROWS_PER_RUN = 256
+"""More rows gain nothing, and remote workers share whole runs."""
 
 
 def row_passes_per_run(manifest: Manifest, graph_bytes: int) -> int:
-    """Return the number of rows × passes of a run.
+    """Return the number of rows × passes of a run of sample.onnx, without `work` estimated at 4 bytes a weight."""
+    return _per_run(manifest.work or _estimate(graph_bytes), MAX_ROW_PASSES_PER_RUN)
 
-    Without `work` in the manifest, the multiply-adds are estimated from the graph's size, at 4 bytes a weight.
-    """
-    work = manifest.work or Work(multiply_adds=max(1, graph_bytes // 4), bytes=1)
-    longest = min(MULTIPLY_ADDS_PER_RUN // work.multiply_adds, BYTES_PER_RUN // work.bytes, MAX_ROW_PASSES_PER_RUN)
-    return max(1, longest)
+
+def rows_per_run(manifest: Manifest, graph_bytes: int) -> int:
+    """Return the number of rows of a run of predict.onnx, whose work is that of sample.onnx if unknown."""
+    return _per_run(manifest.predict_work or manifest.work or _estimate(graph_bytes), MAX_ROWS_PER_RUN)
+
+
+def _estimate(graph_bytes: int) -> Work:
+    return Work(multiply_adds=max(1, graph_bytes // 4), bytes=1)
+
+
+def _per_run(work: Work, most: int) -> int:
+    return max(1, min(MULTIPLY_ADDS_PER_RUN // work.multiply_adds, BYTES_PER_RUN // work.bytes, most))
 
 
 def rows_per_part(passes: int, manifest: Manifest, row_passes: int) -> int:

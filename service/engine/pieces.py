@@ -34,8 +34,6 @@ class RowsPiece:
     sampling: Sampling
     first: int
     """The number of the first row in the request."""
-    deterministic: bool
-    """Whether the deterministic pass is included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,8 @@ class PassesPiece:
     """A piece of passes start … stop-1 of some rows, with raw results."""
 
     model: ModelKey
-    inputs: Inputs
+    begun: Inputs
+    """What samples of these rows begin with: see `service.engine.network`."""
     sampling: Sampling
     start: int
     stop: int
@@ -56,7 +55,7 @@ class RowsDone(NamedTuple):
     """The result of a RowsPiece."""
 
     deterministic: list[Float64]
-    """(rows, outputs) each: the answers of the deterministic pass, if included."""
+    """(rows, outputs) each: the deterministic answers."""
     parts: list[Part]
 
     def extend(self, other: Self) -> None:

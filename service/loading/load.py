@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
+from service.engine.network import MASK, Network
 from service.errors import InvalidModel
 from service.loading import golden
 from service.loading.warmup import warm_up
@@ -22,6 +23,7 @@ from service.model.manifest import (
 from service.model.runtime import Graph, TensorInfo
 
 Dimensions = tuple[int | None, ...]
+Expected = dict[str, tuple[str, Dimensions]]
 
 
 class Check(NamedTuple):
@@ -59,7 +61,7 @@ def load_model(
     check_graphs(manifest, predict, sample)
     passed.append(Check("graphs", _describe_graphs(manifest)))
 
-    engine = Engine(manifest, predict, sample, masks or MaskCache(0))
+    engine = Engine(manifest, Network(predict, sample), masks or MaskCache(0))
     try:
         largest = golden.replay(engine, files[GOLDEN])
         engine.learned = warm_up(engine)
@@ -80,13 +82,32 @@ def check_size(manifest: Manifest, folder: Path, max_bytes: int) -> None:
 
 
 def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:
-    """Raise InvalidModel unless both graphs have the manifest's inputs and outputs, masks included."""
+    """Raise InvalidModel unless both graphs have the manifest's inputs and outputs, and those that they share."""
     rows = {spec.name: (spec.dtype, (None, *spec.shape)) for spec in manifest.inputs}
-    masks = {f"mask_{i}": ("float32", (None, 1, *site.shape)) for i, site in enumerate(manifest.sites)}
+    masks = {f"{MASK}{i}": ("float32", (None, 1, *site.shape)) for i, site in enumerate(manifest.sites)}
+    shared = _check_shared(predict, sample)
     _check_inputs(predict, rows)
-    _check_inputs(sample, rows | masks)
+    read = rows.keys() & {tensor.name for tensor in sample.inputs} if shared else rows
+    _check_inputs(sample, {name: rows[name] for name in read} | masks | shared)
     _check_output(predict, (None, *manifest.output.shape))
+    if len(sample.outputs) != 1:
+        raise InvalidModel(f"{sample.name}: has {len(sample.outputs)} outputs; expected one", file=sample.name)
     _check_output(sample, (None, None, *manifest.output.shape))
+
+
+def _check_shared(predict: Graph, sample: Graph) -> Expected:
+    """Return the tensors that predict.onnx returns for sample.onnx; raise InvalidModel unless they have rows first."""
+    shared: Expected = {}
+    for tensor in predict.outputs[1:]:
+        first, *rest = tensor.shape or (0,)
+        sizes = [size for size in rest if isinstance(size, int)]
+        if isinstance(first, int) or len(sizes) < len(rest):
+            message = f"{predict.name}: {tensor.name} is {list(tensor.shape)}; expected rows, and fixed dimensions"
+            raise InvalidModel(message, file=predict.name)
+        shared[tensor.name] = (tensor.dtype, (None, *sizes))
+    if unread := sorted(set(shared) - {tensor.name for tensor in sample.inputs}):
+        raise InvalidModel(f"{predict.name}: {sample.name} does not read its output {unread[0]!r}", file=predict.name)
+    return shared
 
 
 def _check_inputs(graph: Graph, expected: Mapping[str, tuple[str, Dimensions]]) -> None:
@@ -101,8 +122,6 @@ def _check_inputs(graph: Graph, expected: Mapping[str, tuple[str, Dimensions]]) 
 
 
 def _check_output(graph: Graph, shape: Dimensions) -> None:
-    if len(graph.outputs) != 1:
-        raise InvalidModel(f"{graph.name}: has {len(graph.outputs)} outputs; expected one", file=graph.name)
     _check_tensor(graph, graph.outputs[0], "float32", shape)
 
 

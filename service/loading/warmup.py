@@ -29,21 +29,17 @@ def warm_up(engine: Engine) -> Learned:
     """
     if not engine.examples:
         return Learned()
-    per_run = engine.row_passes_per_run
-    passes, rows = min(PASSES, per_run), min(ROWS_TRIED, per_run)
-    sampling = Sampling(passes, seed=0)
-    row_cost = measure(lambda count: engine.predict(_examples(engine, count)), 1, rows)._replace(per_run=per_run)
-    learned = Learned(row_cost)
+    per_run, row_passes = engine.rows_per_run, engine.row_passes_per_run
+    row_cost = measure(lambda count: engine.predict(_examples(engine, count)), 1, min(ROWS_TRIED, per_run))
+    learned = Learned(row_cost._replace(per_run=per_run))
     if row_cost.seconds(1) <= BATCHED_SECONDS:
         examples = {name: array[:EXAMPLES_TRIED] for name, array in engine.examples.items()}
-        learned = learned._replace(
-            rows_are_independent=_rows_are_independent(engine, examples),
-            deterministic_pass_is_exact=_deterministic_pass_is_exact(engine, examples),
-        )
-    engine.learned = learned  # samples are measured as they will run: the deterministic pass among them, or apart
-    rows = max(1, rows // passes)
-    cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, rows)
-    return learned._replace(row_pass_cost=Cost(cost.each / passes, cost.run, per_run))
+        learned = learned._replace(rows_are_independent=_rows_are_independent(engine, examples))
+    passes = min(PASSES, row_passes)
+    rows, sampling = max(1, min(ROWS_TRIED, row_passes) // passes), Sampling(passes, seed=0)
+    cost = measure(lambda count: engine.sample(_examples(engine, count), sampling), 1, min(rows, per_run))
+    each, run = max(0.0, cost.each - row_cost.each) / passes, max(0.0, cost.run - row_cost.run)
+    return learned._replace(row_pass_cost=Cost(each, run, row_passes))
 
 
 def _rows_are_independent(engine: Engine, inputs: Inputs) -> bool:
@@ -83,18 +79,6 @@ def _equal(one: Prediction, other: Prediction) -> bool:
     if one.noise_std is not None and other.noise_std is not None and not np.array_equal(one.noise_std, other.noise_std):
         return False
     return np.array_equal(one.values, other.values)
-
-
-def _deterministic_pass_is_exact(engine: Engine, inputs: Inputs) -> bool:
-    """Return whether the pass that keeps all units gives bitwise the same answer as the network without dropout."""
-    return all(
-        np.array_equal(
-            engine.deterministic_pass(take(inputs, some), passes).values, engine.predict(take(inputs, some)).values
-        )
-        for together in (1, EXAMPLES_TRIED)
-        for some in cut_rows(count_rows(inputs), together)
-        for passes in (1, PASSES)
-    )
 
 
 def _differ(inputs: Inputs) -> bool:

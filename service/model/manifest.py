@@ -3,9 +3,10 @@
 A published model is a folder `<name>/<version>/` with
 
     manifest.json   this contract
-    predict.onnx    the network without dropout: inputs (rows, …) → output (rows, outputs)
-    sample.onnx     the network with its dropout masks as inputs: inputs (rows, …) and, for each site i,
-                    mask_<i> (passes, 1, …) → output (passes, rows, outputs)
+    predict.onnx    the network without dropout: inputs (rows, …) → output (rows, outputs), and what no mask reaches:
+                    body_<j> (rows, …)
+    sample.onnx     the rest of the network with its dropout masks as inputs: body_<j> or inputs (rows, …) and, for
+                    each site i, mask_<i> (passes, 1, …) → output (passes, rows, outputs)
     golden.npz      inputs, a seed and the answers to them, replayed when the model is loaded
 
 The output of a regression with learned noise has the answers first and then the standard deviation of each.
@@ -245,7 +246,7 @@ AnyNoise = Annotated[
 
 
 class Work(Part):
-    """The computation of sample.onnx for one row in one pass, from which a service sizes its runs."""
+    """The computation of a graph for one row, from which a service sizes its runs."""
 
     multiply_adds: int = Field(ge=1)
     bytes: int = Field(ge=1, description="size of all intermediate results")
@@ -276,7 +277,10 @@ class Manifest(Part):
     sampled_temperature: float | None = Field(
         default=None, gt=0, description="temperature of each thinned network; null: `temperature`"
     )
-    work: Work | None = Field(default=None, description="null: estimated from the size of the graph")
+    work: Work | None = Field(
+        default=None, description="that of sample.onnx for one row in one pass; null: estimated from the graph's size"
+    )
+    predict_work: Work | None = Field(default=None, description="that of predict.onnx; null: as `work`")
     noise: AnyNoise | None = None
     conformal: tuple[ConformalQuantile, ...] = ()
     abstention: tuple[AbstentionThreshold, ...] = ()

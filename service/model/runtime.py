@@ -72,13 +72,21 @@ class Graph:
         self._output_names = [output.name for output in self.outputs]
 
     def run(self, feeds: Mapping[str, Array]) -> Array:
-        """Return the graph's first output for the inputs by name.
+        """Return the graph's first output for the inputs by name; no other is computed. Raises InvalidInput."""
+        return self._run(self._output_names[:1], feeds)[0]
+
+    def run_all(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """Return all outputs of the graph for the inputs by name. Raises InvalidInput."""
+        return self._run(self._output_names, feeds)
+
+    def _run(self, outputs: list[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """Return outputs by name.
 
         Raises InvalidInput for values that the graph does not accept, such as unknown tokens: a graph that has
         replayed its golden answers fails only because of the values.
         """
         try:
-            return np.asarray(self._session.run(self._output_names[:1], feeds)[0])
+            return [np.asarray(output) for output in self._session.run(outputs, feeds)]
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors have no other base
             raise InvalidInput(f"inputs: {CANNOT_TAKE}: {_reason(error)}", field="inputs") from None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from service.engine.engine import Engine
 from service.engine.inputs import Inputs, count_rows
 from service.engine.masks import Float32, MaskCache
+from service.engine.network import Network
 from service.loading.load import load_model
 from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file
 from service.model.runtime import Array, Graph
@@ -51,14 +52,14 @@ def inputs_of(served: Served, rows: Array) -> Inputs:
 
 def run_masked(served: Served, inputs: Inputs, masks: Sequence[Float32]) -> Float32:
     """Return raw outputs (passes, rows, outputs) of sample.onnx with these masks, one a site and (passes, 1, …)."""
-    graph = Graph(served.sample)
+    network = Network(Graph(served.predict), Graph(served.sample))
+    _, begun = network.begin(inputs)
     passes, widest = len(masks[0]), max(mask[0].size for mask in masks)
     at_once = max(1, MAX_RUN // (count_rows(inputs) * widest))
-    runs = []
-    for first in range(0, passes, at_once):
-        feeds = {f"mask_{i}": mask[first : first + at_once] for i, mask in enumerate(masks)}
-        runs.append(graph.run({**inputs, **feeds}))
-    return np.concatenate(runs)
+    starts = range(0, passes, at_once)
+    return np.concatenate(
+        [network.sample(begun, [mask[first : first + at_once] for mask in masks]) for first in starts]
+    )
 
 
 def operators(content: bytes) -> dict[str, int]:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from service.engine.engine import Engine
 from service.engine.inputs import Inputs
 from service.engine.masks import MaskCache
+from service.engine.network import Network
 from service.engine.sampling import Sampling
 from service.errors import InvalidInput
 from service.model.manifest import LearnedNoise, Manifest
@@ -72,11 +73,12 @@ class VerifiedGraphs:
 
     def __init__(self, verified: Verified) -> None:
         """Open both graphs in onnxruntime."""
-        self.predict, self.sample, self.masks = Graph(verified.predict), Graph(verified.sample), MaskCache(MASK_BYTES)
+        self.predict, self._masks = Graph(verified.predict), MaskCache(MASK_BYTES)
+        self._network = Network(self.predict, Graph(verified.sample))
 
     def engine(self, manifest: Manifest) -> Engine:
         """Return the service's engine for these graphs and the manifest."""
-        return Engine(manifest, self.predict, self.sample, self.masks)
+        return Engine(manifest, self._network, self._masks)
 
 
 def check_learned_noise(manifest: Manifest, graphs: VerifiedGraphs, inputs: Inputs, sampling: Sampling) -> None:

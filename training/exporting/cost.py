@@ -14,14 +14,16 @@ PRODUCTS = {"MatMul", "Gemm", "Conv", "ConvTranspose", "LSTM", "GRU"}
 Shapes = dict[str, tuple[int, ...]]
 
 
-def measure_work(sample: ModelProto) -> Work:
-    """Return the multiply-adds of one row in one pass of sample.onnx, and the bytes of all tensors it writes."""
-    known = infer_shapes(sample, rows=1)
+def measure_work(model: ModelProto) -> Work:
+    """Return the multiply-adds of a graph for one row, in one pass if it has masks, and the bytes of all tensors it
+    writes.
+    """
+    known = infer_shapes(model, rows=1)
     shapes = {name: tuple(size or 1 for size in shape) for name, (_, shape) in known.items()}
-    shapes |= {weights.name: tuple(weights.dims) for weights in sample.graph.initializer}
-    written = [name for node in sample.graph.node for name in node.output if name in known]
+    shapes |= {weights.name: tuple(weights.dims) for weights in model.graph.initializer}
+    written = [name for node in model.graph.node for name in node.output if name in known]
     return Work(
-        multiply_adds=max(1, sum(_multiply_adds(node, shapes) for node in sample.graph.node)),
+        multiply_adds=max(1, sum(_multiply_adds(node, shapes) for node in model.graph.node)),
         bytes=max(1, sum(math.prod(shapes[name]) * _item_size(known[name][0]) for name in written)),
     )
 

@@ -24,6 +24,7 @@ from training.exporting.ending import NOTHING, Ending, to_logits
 from training.exporting.graphs import flattened
 from training.exporting.inject import BERNOULLI, OWN_GENERATOR, Draw, random_draws, sampling_copy
 from training.exporting.refusals import add_refusals
+from training.exporting.sharing import share_body
 from training.exporting.sites import RANDOM, Site
 from training.exporting.surgery import find_sites, to_predict, to_sample
 
@@ -97,9 +98,10 @@ def export(
     sites = find_sites(graph)
     _compare(sites, draws)
     ending = to_logits(graph, answers) if classification else NOTHING
+    predict, sample = share_body(to_predict(graph), to_sample(graph))
     return Exported(
-        predict=to_predict(graph),
-        sample=to_sample(graph),
+        predict=predict,
+        sample=sample,
         sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
         inputs=inputs,
         output=output,

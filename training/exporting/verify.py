@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from service.engine.masks import draw_masks
+from service.engine.network import Network
 from service.errors import InvalidModel
 from service.loading.load import Check, check_graphs
 from service.model.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, sha256
@@ -89,6 +90,7 @@ class _Subject:
         self.example = example
         self.predict = predict
         self.sample = sample
+        self._network = Network(predict, sample)
 
     def rows(self, rows: int) -> tuple[Tensor, ...]:
         given = example_rows(self.example, rows)
@@ -97,10 +99,13 @@ class _Subject:
             tensor if mask and not all(masks) else _varied(tensor) for tensor, mask in zip(given, masks, strict=True)
         )
 
-    def feeds(self, rows: int, masks: Sequence[Array] = ()) -> dict[str, Array]:
+    def feeds(self, rows: int) -> dict[str, Array]:
         names = [spec.name for spec in self.exported.inputs]
-        inputs = {name: tensor.numpy() for name, tensor in zip(names, self.rows(rows), strict=True)}
-        return inputs | {f"mask_{i}": mask for i, mask in enumerate(masks)}
+        return {name: tensor.numpy() for name, tensor in zip(names, self.rows(rows), strict=True)}
+
+    def answers(self, feeds: Mapping[str, Array], masks: Sequence[Array]) -> Array:
+        """Return the outputs (passes, rows, outputs) of both graphs together."""
+        return self._network.sample(self._network.begin(feeds)[1], masks)
 
     def masks(self, passes: int) -> list[Array]:
         """Return masks (passes, 1, *shape) for each site."""
@@ -162,15 +167,15 @@ def _predict_agrees(subject: _Subject) -> Check:
 def _rows_are_independent(subject: _Subject) -> Check:
     """Check that rows do not affect each other, as the service answers several callers in one batch."""
     name = "a row's answer does not depend on the rows beside it"
-    masks = {f"mask_{i}": mask for i, mask in enumerate(subject.masks(2))}
+    masks = subject.masks(2)
 
     def difference(rows: int) -> float:
         together, alone = subject.feeds(rows), list(_single(subject.feeds(rows)))
         predicted = [subject.predict.run(feed) for feed in alone]
-        sampled = [subject.sample.run(feed | masks) for feed in alone]  # each (passes, 1, outputs)
+        sampled = [subject.answers(feed, masks) for feed in alone]  # each (passes, 1, outputs)
         return max(
             _difference(subject.predict.run(together), np.concatenate(predicted)),
-            _difference(subject.sample.run(together | masks), np.concatenate(sampled, axis=1)),
+            _difference(subject.answers(together, masks), np.concatenate(sampled, axis=1)),
         )
 
     check = _largest(name, difference, network_tolerance(subject.exported.predict))
@@ -197,7 +202,7 @@ def _ones_change_nothing(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
         ones = [np.ones_like(mask) for mask in subject.masks(2)]
         wanted = subject.predict.run(subject.feeds(rows))
-        return _difference(np.stack([wanted, wanted]), subject.sample.run(subject.feeds(rows, ones)))
+        return _difference(np.stack([wanted, wanted]), subject.answers(subject.feeds(rows), ones))
 
     return _largest("masks of ones give what predict.onnx gives", difference, graph_tolerance(subject.exported.predict))
 
@@ -213,13 +218,13 @@ def _sample_agrees(subject: _Subject) -> Check:
 def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
     masks = subject.masks(passes)
     wanted = subject.reference.sample(subject.rows(rows), masks, subject.exported.rows_axes)
-    return _difference(wanted, subject.exported.ending.answer(subject.sample.run(subject.feeds(rows, masks))))
+    return _difference(wanted, subject.exported.ending.answer(subject.answers(subject.feeds(rows), masks)))
 
 
 def _masks_matter(subject: _Subject) -> Check:
     name = "different masks give different answers"
     masks = [draw_masks(SEED, i, 0.5, site.shape, 0, 32) for i, site in enumerate(subject.exported.sites)]
-    answers = subject.sample.run(subject.feeds(3, masks))  # (passes, rows, outputs)
+    answers = subject.answers(subject.feeds(3), masks)  # (passes, rows, outputs)
     if not (spread := float(np.ptp(answers, axis=0).max())) > 0:
         raise failed(name, f"32 passes give the same answers on {len(answers[0])} rows")
     return Check(name, f"32 passes differ by up to {spread:.2g}")

@@ -14,6 +14,7 @@ from training.errors import CannotExport
 from training.exporting.ending import NOTHING, Ending, to_logits
 from training.exporting.export import Exported
 from training.exporting.refusals import add_refusals
+from training.exporting.sharing import share_body
 from training.exporting.surgery import find_sites, to_predict, to_sample
 from training.importing.axes import fix_axes, free_rows, input_specs
 from training.importing.original import Original
@@ -112,9 +113,10 @@ def _refuse_without_dropout(model: ModelProto) -> None:
 
 
 def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending) -> Exported:
-    sites, sample = find_sites(model), to_sample(model)
+    sites = find_sites(model)
+    predict, sample = share_body(to_predict(model), to_sample(model))
     return Exported(
-        predict=to_predict(model),
+        predict=predict,
         sample=sample,
         sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
         inputs=inputs,

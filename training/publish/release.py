@@ -148,6 +148,7 @@ def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> 
             labels=tuple(labels),
             sites=graphs.sites,
             work=measure_work(onnx.load_model_from_string(graphs.sample)),
+            predict_work=measure_work(onnx.load_model_from_string(graphs.predict)),
             libraries=provenance.libraries(),
             git_commit=provenance.git_commit(),
             files=dict.fromkeys(REQUIRED_FILES, sha256(b"")),

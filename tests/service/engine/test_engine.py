@@ -1,6 +1,6 @@
 """The engine against the toy's arithmetic; and what must not change an answer: batch-mates and how the work is cut."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -12,6 +12,7 @@ from service.engine.answers import Sampled
 from service.engine.costs import Cost
 from service.engine.engine import Engine, Learned
 from service.engine.masks import MaskCache, draw_masks
+from service.engine.network import Network
 from service.engine.sampling import Ablation, Sampling, StopRule
 from service.engine.uncertainty import Float64
 from service.errors import InvalidInput
@@ -19,7 +20,7 @@ from service.loading.warmup import warm_up
 from service.model.manifest import Manifest
 from service.model.runtime import Array, Graph
 from tests.jobs import NotedPauses
-from tests.toy import HIDDEN, Floats, LookupNet, P, ToyNet
+from tests.toy import HIDDEN, Floats, LookupNet, P, SharingNet, ToyNet
 
 TEMPERATURE = 1.5
 
@@ -58,6 +59,29 @@ def test_samples_are_the_toys_arithmetic_with_the_masks_of_the_seed(
     np.testing.assert_allclose(draw(engine, rows, 300, seed), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(40, 3),
+        Sampling(400, 3, StopRule(tolerance=0.05, confidence=0.99)),
+        Sampling(40, 3, dropout_rate=0.2),
+        Sampling(40, 3, ablations=(Ablation(0, (1, 2)),)),
+    ],
+)
+def test_what_no_mask_reaches_is_computed_once_a_row(toy: ToyNet, rows: Floats, sampling: Sampling) -> None:
+    engine, other = SharingNet().engine(), toy.engine()
+    runs: list[int] = []
+    run_all = engine._network._predict.run_all
+
+    def counted(feeds: Mapping[str, Array]) -> list[Array]:
+        runs.append(len(feeds["input"]))
+        return run_all(feeds)
+
+    engine._network._predict.run_all = counted  # type: ignore[method-assign]
+    assert_same(engine.sample({"input": rows}, sampling), other.sample({"input": rows}, sampling))
+    assert sum(runs) == len(rows)
+
+
 def test_masks_of_ones_give_the_prediction(toy: ToyNet, rows: Floats) -> None:
     ones = np.ones((3, 1, HIDDEN), dtype=np.float32)
     sampled = Graph(toy.graph(masked=True)).run({"input": rows, "mask_0": ones})
@@ -74,60 +98,37 @@ def test_the_sample_says_what_was_asked_and_holds_the_prediction(engine: Engine,
     np.testing.assert_allclose(asdict(sampled.uncertainty)["mean"], asdict(summary)["mean"], atol=1e-9)
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_the_prediction_beside_the_samples_is_the_prediction_to_the_bit(toy: ToyNet, rows: Floats, exact: bool) -> None:
-    """Whether it comes with the samples, as where that was found to change no bit, or by itself."""
-    engine = toy.engine()
-    engine.examples = {"input": rows} if exact else {}
+@pytest.mark.parametrize("net", [ToyNet(), SharingNet()])
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_prediction_beside_the_samples_is_the_prediction_to_the_bit(net: ToyNet, rows: Floats, warm: bool) -> None:
+    engine = net.engine()
+    engine.examples = {"input": rows} if warm else {}
     engine.learned = warm_up(engine)
-    runs: list[int] = []
-
-    def run(feeds: Mapping[str, Array], run: Callable[[Mapping[str, Array]], Array] = engine._predict.run) -> Array:
-        runs.append(len(feeds["input"]))
-        return run(feeds)
-
-    assert engine.learned.deterministic_pass_is_exact == exact
     predicted = engine.predict({"input": rows}).values
-    engine._predict.run = run  # type: ignore[method-assign]
     np.testing.assert_array_equal(engine.sample({"input": rows}, Sampling(20, 7)).deterministic.values, predicted)
-    assert runs == ([] if exact else [len(rows)])
 
 
-def test_a_deterministic_pass_that_is_off_by_a_bit_is_not_the_prediction(toy: ToyNet, rows: Floats) -> None:
+def test_the_cost_of_samples_leaves_out_the_predictions(
+    toy: ToyNet, rows: Floats, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = toy.engine()
     engine.examples = {"input": rows}
-    run = engine._predict.run
-    engine._predict.run = lambda feeds: run(feeds) * np.float32(1 + 2e-7)  # type: ignore[method-assign]
-    engine.learned = warm_up(engine)
-    assert not engine.learned.deterministic_pass_is_exact
-    found = engine.sample({"input": rows}, Sampling(20, 7)).deterministic.values
-    np.testing.assert_array_equal(found, engine.predict({"input": rows}).values)
-
-
-def test_the_cost_of_samples_has_no_run_for_the_prediction_that_comes_with_them(toy: ToyNet, rows: Floats) -> None:
-    engine = toy.engine()
-    engine.examples = {"input": rows}
-    runs: list[str] = []
-    for name, graph in (("predict", engine._predict), ("sample", engine._sample)):
-
-        def run(feeds: Mapping[str, Array], name: str = name, run: Callable[..., Array] = graph.run) -> Array:
-            runs.append(name)
-            return run(feeds)
-
-        graph.run = run  # type: ignore[method-assign]
-    assert warm_up(engine).deterministic_pass_is_exact
-    assert set(runs[-12:]) == {"sample"}  # the measured runs of few and of many rows
+    measured = iter([Cost(1e-3, 2e-3, 256), Cost(33e-3, 5e-3, 8)])  # of predictions, and of them with 32 samples each
+    monkeypatch.setattr("service.loading.warmup.measure", lambda *_: next(measured))
+    learned = warm_up(engine)
+    assert learned.row_cost == Cost(1e-3, 2e-3, engine.rows_per_run)
+    assert learned.row_pass_cost == pytest.approx(Cost(1e-3, 3e-3, engine.row_passes_per_run))
 
 
 def test_samples_that_depend_on_batch_mates_are_found_out(toy: ToyNet, rows: Floats) -> None:
     engine = toy.engine()
     engine.examples = {"input": rows}
-    run = engine._sample.run
+    run = engine._network._sample.run
 
     def run_otherwise_in_threes(feeds: Mapping[str, Array]) -> Array:
         return run(feeds) + np.float32(1e-7 if len(feeds["input"]) == 3 else 0)
 
-    engine._sample.run = run_otherwise_in_threes  # type: ignore[method-assign]
+    engine._network._sample.run = run_otherwise_in_threes  # type: ignore[method-assign]
     assert not warm_up(engine).rows_are_independent
 
 
@@ -136,13 +137,13 @@ def test_large_runs_that_round_otherwise_are_found_out(toy: ToyNet, rows: Floats
     engine = toy.engine()
     engine.examples = {"input": rows}
     assert warm_up(engine).rows_are_independent
-    run = getattr(engine, graph).run
+    run = getattr(engine._network, graph).run
 
     def run_otherwise_from_sixty_four_rows_on(feeds: Mapping[str, Array]) -> Array:
         found: Array = run(feeds)
         return found + np.float32(1e-6 if len(feeds["input"]) >= 64 else 0)
 
-    getattr(engine, graph).run = run_otherwise_from_sixty_four_rows_on
+    getattr(engine._network, graph).run = run_otherwise_from_sixty_four_rows_on
     assert not warm_up(engine).rows_are_independent
 
 
@@ -150,14 +151,14 @@ def test_kernels_that_round_the_last_values_otherwise_are_found_out(toy: ToyNet,
     """As those that compute eight values at a time, and the rest one by one."""
     engine = toy.engine()
     engine.examples = {"input": rows}
-    run = engine._sample.run
+    run = engine._network._sample.run
 
     def run_with_a_tail(feeds: Mapping[str, Array]) -> Array:
         found = run(feeds)
         found.reshape(-1)[found.size // 8 * 8 :] += np.float32(1e-6)
         return found
 
-    engine._sample.run = run_with_a_tail  # type: ignore[method-assign]
+    engine._network._sample.run = run_with_a_tail  # type: ignore[method-assign]
     assert not warm_up(engine).rows_are_independent
 
 
@@ -170,22 +171,20 @@ def test_nothing_is_learned_from_rows_that_are_the_same(toy: ToyNet, rows: Float
 
 @pytest.mark.parametrize("passes", [1, 16, 32, 100, 128])
 def test_rows_of_a_part_are_run_together(toy: ToyNet, passes: int) -> None:
-    """With the deterministic pass, which is no run of its own."""
     engine = toy.engine(work={"multiply_adds": 1, "bytes": 1})
     engine.examples = {"input": toy.rows(8)}
     engine.learned = warm_up(engine)
-    assert engine.learned.deterministic_pass_is_exact
     runs: list[tuple[int, int]] = []
-    run = engine._sample.run
+    run = engine._network._sample.run
 
     def counted(feeds: Mapping[str, Array]) -> Array:
         runs.append((len(feeds["input"]), len(feeds["mask_0"])))
         return run(feeds)
 
-    engine._sample.run = counted  # type: ignore[method-assign]
+    engine._network._sample.run = counted  # type: ignore[method-assign]
     rows = toy.rows(500)
     engine.sample({"input": rows}, Sampling(passes, 0))
-    assert {drawn for _, drawn in runs} == {1 + passes}
+    assert {drawn for _, drawn in runs} == {passes}
     assert sum(asked for asked, _ in runs) == len(rows)
 
 
@@ -214,9 +213,9 @@ def test_a_row_does_not_depend_on_its_batch_mates(engine: Engine, rows: Floats) 
 
 def test_the_cache_changes_no_answer(toy: ToyNet, rows: Floats) -> None:
     graphs = Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True))
-    with_cache = Engine(toy.manifest(), *graphs, MaskCache(2**20))
+    with_cache = Engine(toy.manifest(), Network(*graphs), MaskCache(2**20))
     with_cache.sample({"input": rows}, Sampling(50, 5))
-    without = Engine(toy.manifest(), *graphs, MaskCache(0))
+    without = Engine(toy.manifest(), Network(*graphs), MaskCache(0))
     one, other = (engine.sample({"input": rows}, Sampling(200, 5)) for engine in (with_cache, without))
     assert_same(one, other, atol=0)
 
@@ -271,7 +270,7 @@ def test_a_regression_answers_in_its_own_unit() -> None:
 
 def test_a_regression_that_states_no_noise_has_none(toy: ToyNet) -> None:
     manifest: Manifest = toy.manifest(task="regression", labels=())
-    engine = Engine(manifest, Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True)), MaskCache(0))
+    engine = Engine(manifest, Network(Graph(toy.graph(masked=False)), Graph(toy.graph(masked=True))), MaskCache(0))
     found = asdict(engine.sample({"input": toy.rows(2)}, Sampling(8, 0)).uncertainty)
     assert (found["aleatoric_std"] == 0).all()
     np.testing.assert_array_equal(found["total_std"], found["epistemic_std"])
@@ -338,7 +337,7 @@ def test_rows_that_only_fail_together_are_answered(toy: ToyNet, rows: Floats) ->
             return super().run(feeds)
 
     predict, sample = Short(toy.graph(masked=False)), Short(toy.graph(masked=True))
-    engine = Engine(toy.manifest(), predict, sample, MaskCache(2**20))
+    engine = Engine(toy.manifest(), Network(predict, sample), MaskCache(2**20))
     asked = {"input": rows}
     np.testing.assert_allclose(engine.predict(asked).values, toy.engine().predict(asked).values, atol=1e-6)
     expected = toy.engine().draw_all(asked, Sampling(7, 3))
@@ -366,7 +365,7 @@ def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) ->
         longest.clear()
         manifest = toy.manifest(work=work)
         graphs = Graph(toy.graph(masked=False)), Counting(toy.graph(masked=True))
-        engine = Engine(manifest, *graphs, MaskCache(2**20))
+        engine = Engine(manifest, Network(*graphs), MaskCache(2**20))
         answer = engine.sample({"input": rows}, Sampling(40, 1))
         assert max(longest) <= expected
         assert sum(longest) == 40 * len(rows)

@@ -131,14 +131,14 @@ def test_noise_that_depends_on_batch_mates_is_found_out(net: ToyNet) -> None:
     noisy = net.engine(**SAYS)
     noisy.examples = {"input": net.rows(8)}
     assert warm_up(noisy).rows_are_independent
-    run = noisy._predict.run
+    run = noisy._network._predict.run
 
     def run_otherwise_alone(feeds: Inputs) -> Array:
         found = run(feeds)
         found[:, OUTPUTS:] += np.float32(1e-5 if len(found) == 1 else 0)
         return found
 
-    noisy._predict.run = run_otherwise_alone  # type: ignore[method-assign]
+    noisy._network._predict.run = run_otherwise_alone  # type: ignore[method-assign]
     assert not warm_up(noisy).rows_are_independent
 
 

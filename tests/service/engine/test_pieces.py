@@ -19,9 +19,9 @@ from service.engine.stages import Stopwatch
 from service.errors import CallerGone, DeadlineExceeded, InvalidInput
 from service.model.manifest import LearnedNoise
 from service.work.scheduling import Scheduler
-from tests.toy import Floats, ToyNet
+from tests.toy import Floats, SharingNet, ToyNet
 
-SLOW = Learned(Cost(1e-6), Cost(1e-4))
+SLOW = Learned(Cost(1e-6), Cost(1e-4), rows_are_independent=True)
 """Costs of a network so slow that much is offered to others."""
 
 
@@ -126,14 +126,14 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("net", [ToyNet(), SharingNet()])
 @pytest.mark.parametrize("losing", [False, True])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_in_pieces_the_answer_is_the_same(question: str, losing: bool, exact: bool) -> None:
+def test_in_pieces_the_answer_is_the_same(question: str, losing: bool, net: ToyNet) -> None:
     rows, sampling = QUESTIONS[question]
-    here = engine()
-    here.learned = SLOW._replace(deterministic_pass_is_exact=exact)
-    workers = OtherProcesses(engine(), losing)
+    here, there = net.engine(), net.engine()
+    here.learned = there.learned = SLOW
+    workers = OtherProcesses(there, losing)
     expected = here.sample({"input": ToyNet().rows(rows)}, sampling)
     assert_same(asyncio.run(asked(here, rows, sampling, workers)), expected)
     kind = PassesPiece if rows < 3 else RowsPiece

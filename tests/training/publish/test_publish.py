@@ -9,6 +9,7 @@ from torch import nn
 
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
+from service.engine.network import Network
 from service.errors import InvalidModel
 from service.loading import golden
 from service.loading.load import load_model
@@ -50,7 +51,7 @@ def recorded(graphs: Verified) -> bytes:
 
 
 def golden_answers(graphs: Verified) -> bytes:
-    engine = Engine(DRAFT, Graph(graphs.predict), Graph(graphs.sample), MaskCache(2**20))
+    engine = Engine(DRAFT, Network(Graph(graphs.predict), Graph(graphs.sample)), MaskCache(2**20))
     return golden.record(engine, {"input": TOY.rows(3)}, passes=4, seed=1)
 
 
