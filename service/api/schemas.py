@@ -311,6 +311,7 @@ class ModelDetail(ModelState):
     sampled_temperature: float | None
     """The same for samples, so that their mean is calibrated; null: `temperature`."""
     work: Work | None
+    predict_work: Work | None
     """Cost of a row in one pass; null when unknown."""
     noise: AnyNoise | None
     """Observation noise of a regression; null when there is none."""

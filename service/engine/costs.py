@@ -27,15 +27,21 @@ def measure(work: Callable[[int], object], few: int, many: int) -> Cost:
     return Cost(each, max(0.0, first - few * each), many)
 
 
-def _seconds(work: Callable[[], object], repeats: int = 5) -> float:
-    """Return the shortest time of a few runs, without the first, which allocates memory.
+REPEATS = 5
+LONG = 0.05
+"""Seconds from which on a run is not repeated: what the first one allocates matters little."""
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return the shortest time of a few runs, without the first, which allocates memory, unless that is long.
 
     A run counts by the clock, or by processor time where that is less, so that other processes do not matter.
     """
+    first = _seconds_of(work)
+    return first if first > LONG else min(_seconds_of(work) for _ in range(REPEATS))
+
+
+def _seconds_of(work: Callable[[], object]) -> float:
+    clock, processor = perf_counter(), process_time()
     work()
-    times = []
-    for _ in range(repeats):
-        clock, processor = perf_counter(), process_time()
-        work()
-        times.append(min(perf_counter() - clock, process_time() - processor))
-    return min(times)
+    return min(perf_counter() - clock, process_time() - processor)

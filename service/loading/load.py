@@ -10,17 +10,23 @@ from service.engine.network import MASK, Network
 from service.errors import InvalidModel
 from service.loading import golden
 from service.loading.warmup import warm_up
-from service.model.external_data import refuse_external_data
+from service.model.external_data import check_external_data
 from service.model.manifest import (
     GOLDEN,
     MAX_MODEL_BYTES,
     PREDICT_GRAPH,
     SAMPLE_GRAPH,
+    WEIGHTS,
     Manifest,
     read_file,
     read_manifest,
 )
 from service.model.runtime import Graph, TensorInfo
+from service.model.weights import private_copy
+
+PREPACKED_BYTES = 2**26
+"""Weights up to this size are rearranged for faster products of many rows, in a copy for each graph; larger ones are
+used where they are."""
 
 Dimensions = tuple[int | None, ...]
 Expected = dict[str, tuple[str, Dimensions]]
@@ -51,13 +57,10 @@ def load_model(
     passed.append(Check("manifest", _describe(manifest)))
 
     check_size(manifest, folder, max_bytes)
-    files = {name: read_file(manifest, folder, name, max_bytes) for name in manifest.files}
-    passed.append(Check("digests", f"{len(files)} files agree with their SHA-256"))
-
-    for name in (PREDICT_GRAPH, SAMPLE_GRAPH):
-        refuse_external_data(files[name], name)
-    predict = Graph(files[PREDICT_GRAPH], name=PREDICT_GRAPH, threads=threads)
-    sample = Graph(files[SAMPLE_GRAPH], name=SAMPLE_GRAPH, threads=threads)
+    files = {name: read_file(manifest, folder, name, max_bytes) for name in manifest.files if name != WEIGHTS}
+    with private_copy(manifest, folder, max_bytes) as weights:
+        passed.append(Check("digests", f"{len(manifest.files)} files agree with their SHA-256"))
+        predict, sample = open_graphs(files[PREDICT_GRAPH], files[SAMPLE_GRAPH], weights, threads=threads)
     check_graphs(manifest, predict, sample)
     passed.append(Check("graphs", _describe_graphs(manifest)))
 
@@ -73,12 +76,24 @@ def load_model(
     return engine
 
 
+def open_graphs(predict: bytes, sample: bytes, weights: Path | None, *, threads: int = 1) -> tuple[Graph, Graph]:
+    """Load both graphs of a model, whose large weights are in the folder `weights`, if any are. Raises InvalidModel."""
+    size = (weights / WEIGHTS).stat().st_size if weights else 0
+    for content, name in ((predict, PREDICT_GRAPH), (sample, SAMPLE_GRAPH)):
+        check_external_data(content, name, size)
+    prepack = size <= PREPACKED_BYTES
+    return (
+        Graph(predict, name=PREDICT_GRAPH, weights=weights, threads=threads, prepack=prepack),
+        Graph(sample, name=SAMPLE_GRAPH, weights=weights, threads=threads, prepack=prepack),
+    )
+
+
 def check_size(manifest: Manifest, folder: Path, max_bytes: int) -> None:
     """Raise InvalidModel for a model that is too large before any file is read; missing files fail later."""
     paths = [folder / name for name in manifest.files]
     size = sum(path.stat().st_size for path in paths if path.exists())
     if size > max_bytes:
-        raise InvalidModel(f"{folder}: has {size} bytes; at most {max_bytes} are loaded", limit=max_bytes)
+        raise InvalidModel(f"{folder}: has {size} bytes; DROPSERVE_MAX_MODEL_BYTES allows {max_bytes}", limit=max_bytes)
 
 
 def check_graphs(manifest: Manifest, predict: Graph, sample: Graph) -> None:

@@ -7,6 +7,7 @@ A published model is a folder `<name>/<version>/` with
                     body_<j> (rows, …)
     sample.onnx     the rest of the network with its dropout masks as inputs: body_<j> or inputs (rows, …) and, for
                     each site i, mask_<i> (passes, 1, …) → output (passes, rows, outputs)
+    weights.bin     the large weights of both graphs, each once (ONNX external data); absent if all are small
     golden.npz      inputs, a seed and the answers to them, replayed when the model is loaded
 
 The output of a regression with learned noise has the answers first and then the standard deviation of each.
@@ -20,7 +21,7 @@ import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from service.model.categories import Categories
 MANIFEST = "manifest.json"
 PREDICT_GRAPH = "predict.onnx"
 SAMPLE_GRAPH = "sample.onnx"
+WEIGHTS = "weights.bin"
 GOLDEN = "golden.npz"
 REQUIRED_FILES = (PREDICT_GRAPH, SAMPLE_GRAPH, GOLDEN)
 
@@ -430,7 +432,13 @@ def sha256(content: bytes) -> str:
 
 
 def read_plain(path: Path, max_bytes: int) -> bytes:
-    """Return the content of a regular file. Raises InvalidModel for another kind or a larger file, else OSError.
+    """Return the content of a regular file. Raises InvalidModel for another kind or a larger file, else OSError."""
+    with open_plain(path, max_bytes) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
+
+
+def open_plain(path: Path, max_bytes: int) -> BinaryIO:
+    """Open a regular file. Raises InvalidModel for another kind or a larger file, else OSError.
 
     Links are followed, as mounted volumes (Kubernetes' `..data`, git-sync) consist of them, and write access to the
     folder of models decides what is served in any case. File names never come from a request.
@@ -440,8 +448,7 @@ def read_plain(path: Path, max_bytes: int) -> bytes:
         raise InvalidModel(f"{path}: cannot be read: it is not a regular file", file=path.name)
     if status.st_size > max_bytes:
         raise InvalidModel(f"{path}: has {status.st_size} bytes; at most {max_bytes} are read", file=path.name)
-    with path.open("rb") as file:
-        return file.read(max_bytes)
+    return path.open("rb")
 
 
 def read_file(manifest: Manifest, folder: Path, name: str, max_bytes: int = MAX_MODEL_BYTES) -> bytes:

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ DTYPES = {
 REFUSES = "refuses: "
 """The start of the name of a node that refuses invalid input; after it come the reason, # and a number."""
 CANNOT_TAKE = "the network does not accept these values"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 SILENT = 4
 """The lowest severity that onnxruntime logs; its log lines are not JSON, and its exceptions have the same text."""
 SOURCE = re.compile(r"^\S+\.(?:cc|h):\d+ (?:\S.*?\) )?(?:\[with .*?\] )?")
@@ -45,10 +47,21 @@ class TensorInfo(NamedTuple):
 class Graph:
     """A loaded and optimised ONNX graph, which threads may share."""
 
-    def __init__(self, content: bytes, *, name: str = "graph", threads: int = 1, optimise: bool = True) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        name: str = "graph",
+        weights: Path | None = None,
+        threads: int = 1,
+        prepack: bool = True,
+        optimise: bool = True,
+    ) -> None:
         """Load a graph from the bytes of an ONNX file; `name` stands in errors.
 
-        `optimise=False` runs the graph unchanged, for verification. Raises InvalidModel if onnxruntime cannot load it.
+        `weights` is the folder of the files of its weights, which are mapped and may be deleted afterwards. Without
+        `prepack` it keeps no rearranged copy of them. `optimise=False` runs the graph unchanged, for verification.
+        Raises InvalidModel if onnxruntime cannot load it.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -56,6 +69,11 @@ class Graph:
         options.log_severity_level = SILENT
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.load_model_format", "ONNX")  # the one that is checked beforehand
+        if weights is not None:
+            options.add_session_config_entry(WEIGHTS_FOLDER, str(weights))
+        if not prepack:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+            options.enable_cpu_mem_arena = False
         if not optimise:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

@@ -302,12 +302,12 @@ def test_the_batch_mates_of_a_row_that_the_graph_cannot_take_get_their_answers()
 def test_rows_that_depend_on_their_batch_mates_are_not_shared(toy: ToyNet) -> None:
     engine = toy.engine()
     engine.examples = {"input": toy.rows(8)}
-    run = engine._predict.run
+    run = engine._network.predict
 
     def run_otherwise_alone(feeds: Inputs) -> Floats:
         return run(feeds) + np.float32(1e-7 if len(feeds["input"]) == 1 else 0)
 
-    engine._predict.run = run_otherwise_alone  # type: ignore[method-assign]
+    engine._network.predict = run_otherwise_alone  # type: ignore[method-assign, assignment]
     engine.learned = warm_up(engine)
     assert not engine.learned.rows_are_independent
     assert engine.batch_cost(1, None) is None

@@ -24,7 +24,7 @@ from service.engine.inputs import count_rows
 from service.errors import DropserveError, InvalidRequest
 from service.http.gate import read_path
 from service.loading.golden import record, replay
-from service.model.external_data import refuse_external_data
+from service.model.external_data import check_external_data
 from service.model.manifest import MANIFEST, Manifest, read_manifest
 from service.model.runtime import Array
 from service.oip.infer import sampling_parameters
@@ -277,6 +277,6 @@ PARSERS: Mapping[str, Parser] = {
     "key headers": Parser(_headers, [b"Bearer ds_abc", b"ds_abc"]),
     "paths": Parser(_path, [b"/v1/models/toy/versions/1/predict", b"/v2/models/toy/infer", b"/models/toy/plots/a.svg"]),
     "ONNX, looked through": Parser(
-        lambda content: refuse_external_data(content, "graph"), [TOY.graph(masked=False), TOY.graph(masked=True)]
+        lambda content: check_external_data(content, "graph"), [TOY.graph(masked=False), TOY.graph(masked=True)]
     ),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from onnx.external_data_helper import load_external_data_for_model
 from torch import Tensor, nn
 
 from service.engine.engine import Engine
@@ -17,6 +18,7 @@ from service.loading.load import load_model
 from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, read_file
 from service.model.runtime import Array, Graph
 
+GRAPHS = (PREDICT_GRAPH, SAMPLE_GRAPH)
 MASK_BYTES = 2**28
 """Memory for masks, in bytes."""
 MAX_RUN = 2**26
@@ -41,8 +43,14 @@ class Served:
 def open_served(folder: Path) -> Served:
     """Load a model; raise InvalidModel where the service would refuse it."""
     engine = load_model(folder, MaskCache(MASK_BYTES))
-    graphs = (read_file(engine.manifest, folder, name) for name in (PREDICT_GRAPH, SAMPLE_GRAPH))
-    return Served(engine.manifest, engine, *graphs)
+    return Served(engine.manifest, engine, *(_read_graph(engine.manifest, folder, name) for name in GRAPHS))
+
+
+def _read_graph(manifest: Manifest, folder: Path, name: str) -> bytes:
+    """Return a graph with all its weights in it."""
+    model = onnx.load_from_string(read_file(manifest, folder, name))
+    load_external_data_for_model(model, str(folder))
+    return model.SerializeToString()
 
 
 def inputs_of(served: Served, rows: Array) -> Inputs:

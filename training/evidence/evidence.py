@@ -18,7 +18,6 @@ from service.engine.network import Network
 from service.engine.sampling import Sampling
 from service.errors import InvalidInput
 from service.model.manifest import LearnedNoise, Manifest
-from service.model.runtime import Graph
 from training.errors import TrainingError
 from training.evidence.answers import compute_answers
 from training.evidence.calibrate import SCALES, calibrate, check_above_0, describe_noise, fit
@@ -73,8 +72,9 @@ class VerifiedGraphs:
 
     def __init__(self, verified: Verified) -> None:
         """Open both graphs in onnxruntime."""
-        self.predict, self._masks = Graph(verified.predict), MaskCache(MASK_BYTES)
-        self._network = Network(self.predict, Graph(verified.sample))
+        self._masks = MaskCache(MASK_BYTES)
+        self.predict, sample = verified.open()
+        self._network = Network(self.predict, sample)
 
     def engine(self, manifest: Manifest) -> Engine:
         """Return the service's engine for these graphs and the manifest."""

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from training.exporting.refusals import add_refusals
 from training.exporting.sharing import share_body
 from training.exporting.sites import RANDOM, Site
 from training.exporting.surgery import find_sites, to_predict, to_sample
+from training.exporting.weights import Weights
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
 """Types of inputs that can be served."""
@@ -67,6 +68,8 @@ class Exported:
     rows_axes: tuple[int, ...]
     ending: Ending = NOTHING
     """The end of the network that the graphs of a classification leave to the service."""
+    weights: Weights = field(default_factory=Weights)
+    """The large weights of both graphs."""
 
 
 def export(
@@ -93,7 +96,8 @@ def export(
     _refuse_certain_dropout(network)
     draws = _dropout_draws(network, example)
     answers = _evaluated(module, example)
-    graph = flattened(_to_onnx(network, example, input_names, output_name))
+    graph, weights = flattened(_to_onnx(network, example, input_names, output_name)), Weights()
+    weights.take_from(graph)
     inputs = add_refusals(graph, [_spec(name, tensor) for name, tensor in zip(input_names, example, strict=True)])
     sites = find_sites(graph)
     _compare(sites, draws)
@@ -107,6 +111,7 @@ def export(
         output=output,
         rows_axes=tuple(len(site.before) for site in sites),
         ending=ending,
+        weights=weights,
     )
 
 

@@ -10,20 +10,23 @@ from torch import Tensor, nn
 from service.engine.masks import draw_masks
 from service.engine.network import Network
 from service.errors import InvalidModel
-from service.loading.load import Check, check_graphs
-from service.model.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, sha256
+from service.loading.load import Check, check_graphs, open_graphs
+from service.model.manifest import REQUIRED_FILES, DropoutSite, Manifest, TensorSpec, WholeNumbers, Work, sha256
 from service.model.runtime import Array, Graph
 from service.rows.inputs import check_inputs
 from training.errors import TrainingError
+from training.exporting.cost import measure_work
 from training.exporting.export import Exported, example_rows
 from training.exporting.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
 from training.exporting.reference import Reference, TorchReference
 from training.exporting.tolerances import advice, graph_tolerance, network_tolerance
+from training.exporting.weights import Weights
 
-ROWS = (1, 3, 17)
-"""Batch sizes of the checks."""
-PASSES = (1, 32)
-"""Numbers of passes of the checks."""
+MOST_ROWS, FEWEST_ROWS = 17, 3
+MOST_PASSES, FEWEST_PASSES = 32, 4
+"""Rows and passes of the largest runs, the fewest for a network of which more would exceed the limits below."""
+MULTIPLY_ADDS_PER_RUN = 2**35
+BYTES_PER_RUN = 2**30
 SEED = 7
 """The seed of masks and varied rows."""
 RANGES_TRIED = 8
@@ -38,6 +41,7 @@ class Verified:
 
     predict: bytes = field(repr=False)
     sample: bytes = field(repr=False)
+    weights: Weights = field(repr=False)
     sites: tuple[DropoutSite, ...]
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
@@ -48,6 +52,10 @@ class Verified:
         """Refuse graphs that `verify` did not make."""
         if seal is not _SEAL:
             raise TypeError("only verify makes Verified graphs")
+
+    def open(self) -> tuple[Graph, Graph]:
+        """Return both graphs, predict.onnx first, as the service loads them."""
+        return open_graphs(self.predict, self.sample, self.weights.folder)
 
 
 def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Tensor, ...]) -> Verified:
@@ -61,7 +69,7 @@ def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Te
     reference = TorchReference(network) if isinstance(network, nn.Module) else network
     subject = _Subject(reference, exported, example, *_load(exported, predict, sample))
     checks = tuple(_checks(subject))
-    return Verified(predict, sample, exported.sites, exported.inputs, exported.output, checks, _SEAL)
+    return Verified(predict, sample, exported.weights, exported.sites, exported.inputs, exported.output, checks, _SEAL)
 
 
 def _checks(subject: "_Subject") -> Iterator[Check]:
@@ -91,6 +99,12 @@ class _Subject:
         self.predict = predict
         self.sample = sample
         self._network = Network(predict, sample)
+        self.most_rows, self.most_passes = largest_run(measure_work(exported.sample))
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Batch sizes of the checks."""
+        return tuple(sorted({1, FEWEST_ROWS, self.most_rows}))
 
     def rows(self, rows: int) -> tuple[Tensor, ...]:
         given = example_rows(self.example, rows)
@@ -112,9 +126,16 @@ class _Subject:
         return [draw_masks(SEED, i, site.p, site.shape, 0, passes) for i, site in enumerate(self.exported.sites)]
 
 
+def largest_run(work: Work) -> tuple[int, int]:
+    """Return the rows and passes of the largest run of a graph with this work for a row and pass."""
+    runs = min(MULTIPLY_ADDS_PER_RUN / work.multiply_adds, BYTES_PER_RUN / work.bytes)
+    rows = MOST_ROWS if runs >= MOST_ROWS * FEWEST_PASSES else FEWEST_ROWS
+    return rows, min(MOST_PASSES, max(FEWEST_PASSES, int(runs / rows)))
+
+
 def _load(exported: Exported, predict: bytes, sample: bytes) -> tuple[Graph, Graph]:
     try:
-        return Graph(predict, name="predict.onnx"), Graph(sample, name="sample.onnx")
+        return open_graphs(predict, sample, exported.weights.folder)
     except InvalidModel as error:
         raise failed("the service can load the graphs", f"{error.message}{advice(exported.predict)}") from None
 
@@ -161,7 +182,9 @@ def _predict_agrees(subject: _Subject) -> Check:
         wanted = subject.reference.predict(subject.rows(rows))
         return _difference(wanted, subject.exported.ending.answer(subject.predict.run(subject.feeds(rows))))
 
-    return _largest("predict.onnx answers as the network does", difference, network_tolerance(subject.exported.predict))
+    return _largest(
+        subject, "predict.onnx answers as the network does", difference, network_tolerance(subject.exported.predict)
+    )
 
 
 def _rows_are_independent(subject: _Subject) -> Check:
@@ -178,14 +201,14 @@ def _rows_are_independent(subject: _Subject) -> Check:
             _difference(subject.answers(together, masks), np.concatenate(sampled, axis=1)),
         )
 
-    check = _largest(name, difference, network_tolerance(subject.exported.predict))
+    check = _largest(subject, name, difference, network_tolerance(subject.exported.predict))
     _check_variety(subject, name)
     return check
 
 
 def _check_variety(subject: _Subject, name: str) -> None:
     """Refuse rows that are all alike, or get the same answer, for which the check is void; some inputs may be alike."""
-    feeds = subject.feeds(max(ROWS))
+    feeds = subject.feeds(subject.most_rows)
     if all((rows == rows[0]).all() for rows in feeds.values()):
         raise failed(name, "the example's rows are all the same; give rows that differ")
     answers = subject.predict.run(feeds)
@@ -204,15 +227,17 @@ def _ones_change_nothing(subject: _Subject) -> Check:
         wanted = subject.predict.run(subject.feeds(rows))
         return _difference(np.stack([wanted, wanted]), subject.answers(subject.feeds(rows), ones))
 
-    return _largest("masks of ones give what predict.onnx gives", difference, graph_tolerance(subject.exported.predict))
+    return _largest(
+        subject, "masks of ones give what predict.onnx gives", difference, graph_tolerance(subject.exported.predict)
+    )
 
 
 def _sample_agrees(subject: _Subject) -> Check:
     def difference(rows: int) -> float:
-        return max(_pass_difference(subject, rows, passes) for passes in PASSES)
+        return max(_pass_difference(subject, rows, passes) for passes in (1, subject.most_passes))
 
     limit = network_tolerance(subject.exported.sample)
-    return _largest("sample.onnx answers as the network does with the same masks", difference, limit)
+    return _largest(subject, "sample.onnx answers as the network does with the same masks", difference, limit)
 
 
 def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
@@ -223,11 +248,12 @@ def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
 
 def _masks_matter(subject: _Subject) -> Check:
     name = "different masks give different answers"
-    masks = [draw_masks(SEED, i, 0.5, site.shape, 0, 32) for i, site in enumerate(subject.exported.sites)]
-    answers = subject.answers(subject.feeds(3), masks)  # (passes, rows, outputs)
+    passes = subject.most_passes
+    masks = [draw_masks(SEED, i, 0.5, site.shape, 0, passes) for i, site in enumerate(subject.exported.sites)]
+    answers = subject.answers(subject.feeds(FEWEST_ROWS), masks)  # (passes, rows, outputs)
     if not (spread := float(np.ptp(answers, axis=0).max())) > 0:
-        raise failed(name, f"32 passes give the same answers on {len(answers[0])} rows")
-    return Check(name, f"32 passes differ by up to {spread:.2g}")
+        raise failed(name, f"{passes} passes give the same answers on {len(answers[0])} rows")
+    return Check(name, f"{passes} passes differ by up to {spread:.2g}")
 
 
 def _refusals_agree(subject: _Subject) -> Check:
@@ -278,10 +304,10 @@ def _answers(run: Callable[[], Array]) -> bool:
         return False
 
 
-def _largest(name: str, difference: Callable[[int], float], limit: float) -> Check:
+def _largest(subject: _Subject, name: str, difference: Callable[[int], float], limit: float) -> Check:
     """Check the largest of the differences at several batch sizes; raise VerificationFailed when it is too large."""
     differences = {}
-    for rows in ROWS:
+    for rows in subject.batches:
         try:
             differences[rows] = difference(rows)
         except TrainingError as error:
@@ -291,7 +317,9 @@ def _largest(name: str, difference: Callable[[int], float], limit: float) -> Che
         if not differences[rows] <= limit:
             figures = f"a relative difference of {differences[rows]:.2e} at {rows} rows; {limit:.0e} is allowed"
             raise failed(name, figures)
-    return Check(name, f"relative difference at most {max(differences.values()):.1e} at {_listed(ROWS)} rows")
+    return Check(
+        name, f"relative difference at most {max(differences.values()):.1e} at {_listed(subject.batches)} rows"
+    )
 
 
 def _difference(wanted: Array, got: Array) -> float:

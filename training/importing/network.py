@@ -16,6 +16,7 @@ from training.exporting.export import Exported
 from training.exporting.refusals import add_refusals
 from training.exporting.sharing import share_body
 from training.exporting.surgery import find_sites, to_predict, to_sample
+from training.exporting.weights import Weights
 from training.importing.axes import fix_axes, free_rows, input_specs
 from training.importing.original import Original
 from training.importing.source import Source
@@ -115,6 +116,9 @@ def _refuse_without_dropout(model: ModelProto) -> None:
 def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending) -> Exported:
     sites = find_sites(model)
     predict, sample = share_body(to_predict(model), to_sample(model))
+    weights = Weights()
+    for graph in (predict, sample):
+        weights.take_from(graph)
     return Exported(
         predict=predict,
         sample=sample,
@@ -123,6 +127,7 @@ def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending)
         output=_output(sample),
         rows_axes=tuple(len(site.before) for site in sites),
         ending=ending,
+        weights=weights,
     )
 
 

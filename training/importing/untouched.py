@@ -42,7 +42,7 @@ def compare(model: ModelProto, exported: Exported, inputs: Sequence[Tensor], *, 
     except DropserveError as error:
         return Check(NAME, f"not compared: {first_line(error)}")
     wanted = _answers(file, model, inputs, rows)
-    predict = Graph(exported.predict.SerializeToString(), name="predict.onnx")
+    predict = Graph(exported.predict.SerializeToString(), name="predict.onnx", weights=exported.weights.folder)
     feed = {spec.name: tensor.numpy() for spec, tensor in zip(exported.inputs, inputs, strict=True)}
     difference = _difference(wanted, exported.ending.answer(predict.run(feed)))
     if not difference <= (limit := network_tolerance(exported.predict)):

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,9 +14,19 @@ from types import MappingProxyType
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache
 from service.loading.load import load_model
-from service.model.manifest import GOLDEN, MANIFEST, PREDICT_GRAPH, SAMPLE_GRAPH, Manifest, sha256, write_manifest
+from service.model.manifest import (
+    GOLDEN,
+    MANIFEST,
+    PREDICT_GRAPH,
+    SAMPLE_GRAPH,
+    WEIGHTS,
+    Manifest,
+    sha256,
+    write_manifest,
+)
 from training.errors import PublishFailed
 from training.exporting.verify import Verified
+from training.exporting.weights import Weights
 from training.publish.card import model_card
 
 FinalCheck = Callable[[Engine], None]
@@ -59,8 +70,8 @@ def publish(
         while True:
             version = next_version(models / draft.name)
             folder = staging / draft.name / str(version)
-            manifest = _write(folder, draft.model_copy(update={"version": version}), files)
-            final_check(load_model(folder, MaskCache(MASK_BYTES)))
+            manifest = _write(folder, draft.model_copy(update={"version": version}), files, graphs.weights)
+            final_check(load_model(folder, MaskCache(MASK_BYTES), max_bytes=sys.maxsize))
             if _move(folder, models / draft.name / str(version)):
                 return models / draft.name / str(version), manifest
 
@@ -97,17 +108,20 @@ def next_version(folder: Path) -> int:
     return 1 + max(taken, default=0)
 
 
-def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+def _write(folder: Path, manifest: Manifest, files: Mapping[str, bytes], weights: Weights) -> Manifest:
     """Fill the folder and flush it to the disk, readable for the user of a container."""
     folder.mkdir(parents=True)
     digests = {name: sha256(content) for name, content in files.items()}
+    if weights.folder:
+        shutil.copyfile(weights.folder / WEIGHTS, folder / WEIGHTS)
+        digests[WEIGHTS] = weights.sha256
     card = model_card(manifest.model_copy(update={"files": digests})).encode()
     contents = {**files, CARD: card}
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     finished = manifest.model_copy(update={"files": {**digests, CARD: sha256(card)}})
     write_manifest(finished, folder)
-    for name in (*contents, MANIFEST):
+    for name in (*finished.files, MANIFEST):
         (folder / name).chmod(READABLE_BY_ALL)
         _sync(folder / name)
     folder.chmod(ENTERABLE_BY_ALL)

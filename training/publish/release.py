@@ -35,10 +35,10 @@ from training.flags import check_name
 from training.publish import provenance
 from training.publish.publish import FinalCheck, publish
 
-GOLDEN_ROWS = 8
-"""The number of rows with golden answers."""
-GOLDEN_PASSES = 16
-"""The number of samples of a golden answer."""
+GOLDEN_ROWS, FEWEST_GOLDEN_ROWS = 8, 2
+GOLDEN_PASSES, FEWEST_GOLDEN_PASSES = 16, 2
+"""Rows with golden answers, and samples of each; the fewest for a network of which more would exceed the next limit."""
+GOLDEN_MULTIPLY_ADDS = 2**34
 
 
 class Facts(TypedDict, total=False):
@@ -122,17 +122,25 @@ def publish_verified(
     manifest = _draft(name, labels, verified, facts)
     for check in verified.checks:
         log(f"verify: {check.name}: {check.detail}")
-    graphs, shown = VerifiedGraphs(verified), named_inputs(example_rows(example, GOLDEN_ROWS), manifest)
+    rows, passes = golden_size(manifest)
+    graphs, shown = VerifiedGraphs(verified), named_inputs(example_rows(example, rows), manifest)
     if not labels and are_probabilities(graphs.predict.run(shown)):
         log(f"export: {UNNAMED}")
-    check_learned_noise(manifest, graphs, shown, Sampling(GOLDEN_PASSES, evidence.seed))
+    check_learned_noise(manifest, graphs, shown, Sampling(passes, evidence.seed))
     manifest = checked(manifest, evidence, log)
     manifest = fitted(manifest, graphs, evidence, log)
     manifest = calibrated(manifest, graphs, evidence, log)
     manifest, plots = evaluated(manifest, graphs, evidence, log)
     tolerance = max(golden.TOLERANCE, network_tolerance(onnx.load_model_from_string(verified.sample)))
-    answers = golden.record(graphs.engine(manifest), shown, GOLDEN_PASSES, evidence.seed, tolerance)
+    answers = golden.record(graphs.engine(manifest), shown, passes, evidence.seed, tolerance)
     return publish(Path(models), manifest, verified, answers, plots, final_check)
+
+
+def golden_size(manifest: Manifest) -> tuple[int, int]:
+    """Return the number of golden rows, and of samples of each, by the cost of replaying them."""
+    runs = GOLDEN_MULTIPLY_ADDS // (manifest.work.multiply_adds if manifest.work else 1)
+    rows = GOLDEN_ROWS if runs >= GOLDEN_ROWS * FEWEST_GOLDEN_PASSES else FEWEST_GOLDEN_ROWS
+    return rows, min(GOLDEN_PASSES, max(FEWEST_GOLDEN_PASSES, runs // rows))
 
 
 def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:

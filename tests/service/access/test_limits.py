@@ -15,7 +15,7 @@ from service.engine.masks import MaskCache
 from service.errors import InvalidModel
 from service.loading.golden import MAX_UNPACKED_BYTES
 from service.loading.load import load_model
-from service.model.external_data import refuse_external_data
+from service.model.external_data import check_external_data
 from service.model.manifest import GOLDEN, MANIFEST, MAX_MANIFEST_BYTES, PREDICT_GRAPH, SAMPLE_GRAPH, sha256
 from tests.toy import ToyNet
 
@@ -106,20 +106,20 @@ def test_a_disguised_field_number_is_seen() -> None:
     for written in (before, after):
         wrapped = b"\x2a" + bytes([len(written)]) + written  # graph.initializer
         with pytest.raises(InvalidModel, match="another file"):
-            refuse_external_data(b"\x3a" + bytes([len(wrapped)]) + wrapped, "a graph")
+            check_external_data(b"\x3a" + bytes([len(wrapped)]) + wrapped, "a graph")
     with pytest.raises(InvalidModel, match="another file"):
-        refuse_external_data(content, "a graph")
+        check_external_data(content, "a graph")
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*/*/*.onnx")), ids=lambda path: path.name)
 def test_graphs_that_keep_their_weights_pass(path: Path) -> None:
-    refuse_external_data(path.read_bytes(), path.name)
+    check_external_data(path.read_bytes(), path.name)
 
 
 @pytest.mark.parametrize("size", [1, 10, 100, 1000])
 def test_a_cut_graph_is_no_graph(toy: ToyNet, size: int) -> None:
     with pytest.raises(InvalidModel, match="is not an ONNX file"):
-        refuse_external_data(toy.graph(masked=True)[:size], "a graph")
+        check_external_data(toy.graph(masked=True)[:size], "a graph")
 
 
 def test_another_format_than_onnx_is_refused(folder: Path) -> None:
@@ -209,5 +209,5 @@ def test_a_graph_that_fails_when_it_runs(folder: Path) -> None:
 def test_too_large_a_file_is_refused_unread(folder: Path) -> None:
     with (folder / SAMPLE_GRAPH).open("r+b") as file:
         file.truncate(2**40)
-    with pytest.raises(InvalidModel, match=r"has \d+ bytes; at most \d+ are loaded"):
+    with pytest.raises(InvalidModel, match=r"has \d+ bytes; DROPSERVE_MAX_MODEL_BYTES allows \d+"):
         load_model(folder, MaskCache(0))

@@ -372,15 +372,13 @@ def test_runs_are_cut_by_what_the_network_computes(toy: ToyNet, rows: Floats) ->
         assert_same(answer, toy.engine().sample({"input": rows}, Sampling(40, 1)))
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_the_rows_of_a_batch_share_the_cost_of_a_run(toy: ToyNet, exact: bool) -> None:
-    """And that of the network without dropout, unless it is one of the passes."""
+def test_the_rows_of_a_batch_share_the_cost_of_a_run(toy: ToyNet) -> None:
+    """And that of the network without dropout."""
     engine = toy.engine(work={"multiply_adds": 1, "bytes": 1})
-    engine.learned = Learned(Cost(1e-6, 2e-5, 2048), Cost(1e-6, 5e-5, 2048), True, exact)
+    engine.learned = Learned(Cost(1e-6, 2e-5, 2048), Cost(1e-6, 5e-5, 2048), True)
     cost = engine.batch_cost(1, Sampling(99, 0))
     assert cost
-    apart = 0 if exact else 2e-5 + 9 * 1e-6
-    assert cost.seconds(9) == pytest.approx(5e-5 + 9 * 99e-6 + apart)
+    assert cost.seconds(9) == pytest.approx(7e-5 + 9 * 100e-6)
     assert engine.batch_cost(10, Sampling(99, 0)) is None
 
 

@@ -540,4 +540,4 @@ def test_too_large_a_model_is_refused(models: Path) -> None:
     size = sum(path.stat().st_size for path in (models / "toy" / "1").iterdir() if path.name != MANIFEST)
     assert states(load(models, max_bytes=size)) == {"toy/1": "ready"}
     repository = load(models, max_bytes=size - 1)
-    assert repository.index()[0].reason.endswith(f"has {size} bytes; at most {size - 1} are loaded")
+    assert repository.index()[0].reason.endswith(f"has {size} bytes; DROPSERVE_MAX_MODEL_BYTES allows {size - 1}")

@@ -63,7 +63,7 @@ def test_weights_that_were_rescaled(network: Network) -> None:
     claim = claim_of(replace(network, served=replace(network.served, predict=model.SerializeToString())))
     faults = failed(claim)
     assert "torch's parameters found in predict.onnx byte for byte" in faults
-    assert any("found in sample.onnx byte for byte" in what for what in faults)
+    assert any("weights of sample.onnx found in predict.onnx byte for byte" in what for what in faults)
 
 
 def test_the_classic_twin_trains_and_predicts_the_same(network: Network) -> None:

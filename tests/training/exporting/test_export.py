@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from service.engine.masks import draw_masks
+from service.engine.network import Network
 from service.model.runtime import Graph
 from tests.training.example_networks import CASES, Cnn, Mlp, Tokens, tokens
 from training.errors import CannotExport
@@ -76,8 +77,8 @@ def test_specifications_and_names_of_the_graphs() -> None:
     assert (exported.output.name, exported.output.shape) == ("output", (2,))
     sample = Graph(exported.sample.SerializeToString())
     assert [(tensor.name, tensor.shape) for tensor in sample.inputs] == [
-        ("input_0", ("rows", 4)),
-        ("input_1", ("rows", 1)),
+        ("body_0", ("rows", 5, 1)),
+        ("body_1", ("rows", 5)),
         ("mask_0", ("passes", 1, 5)),
     ]
     assert [(tensor.name, tensor.shape) for tensor in sample.outputs] == [("output", ("passes", "rows", 2))]
@@ -107,19 +108,19 @@ def test_no_path_of_this_machine_is_in_the_files() -> None:
         assert b"Module" not in content
 
 
-def test_what_no_mask_reaches_runs_once_per_row() -> None:
+def test_what_no_mask_reaches_is_in_the_other_graph() -> None:
     exported = export(Cnn(), (torch.randn(3, 1, 8, 8),))
-    convolution = next(node for node in exported.sample.graph.node if node.op_type == "Conv")
-    assert convolution.input[0] == "input"
+    counts = [sum(node.op_type == "Conv" for node in graph.graph.node) for graph in (exported.predict, exported.sample)]
+    assert counts == [1, 0]
 
 
 def test_a_pass_depends_on_its_own_masks_alone() -> None:
-    _, example, exported = make("cnn")
-    graph = Graph(exported.sample.SerializeToString())
+    module, example, exported = make("cnn")
+    network = Network(*verify(module, exported, example).open())
     masks = [draw_masks(5, i, site.p, site.shape, 0, 6) for i, site in enumerate(exported.sites)]
-    feeds = {"input_0": example[0].numpy()}
-    together = graph.run(feeds | {f"mask_{i}": mask for i, mask in enumerate(masks)})
-    alone = graph.run(feeds | {f"mask_{i}": mask[4:5] for i, mask in enumerate(masks)})
+    _, begun = network.begin({"input_0": example[0].numpy()})
+    together = network.sample(begun, masks)
+    alone = network.sample(begun, [mask[4:5] for mask in masks])
     np.testing.assert_allclose(together[4:5], alone, rtol=0, atol=1e-6)
 
 

@@ -3,31 +3,37 @@
 import torch
 from torch import nn
 
+from service.model.manifest import Work
 from training.exporting.cost import measure_work
 from training.exporting.export import export
 
 
-def work_of(module: nn.Module, example: torch.Tensor) -> tuple[int, int]:
-    work = measure_work(export(module, (example,)).sample)
-    return work.multiply_adds, work.bytes
+def work_of(module: nn.Module, example: torch.Tensor) -> tuple[Work, Work]:
+    """Return the work of predict.onnx and of sample.onnx."""
+    exported = export(module, (example,))
+    return measure_work(exported.predict), measure_work(exported.sample)
 
 
 def test_a_dense_network() -> None:
     network = nn.Sequential(
         nn.Linear(64, 256), nn.ReLU(), nn.Dropout(), nn.Linear(256, 256), nn.Dropout(), nn.Linear(256, 10)
     )
-    multiply_adds, written = work_of(network, torch.randn(5, 64))
-    assert multiply_adds == 64 * 256 + 256 * 256 + 256 * 10
-    assert written >= 4 * (3 * 256 + 10)
+    predict, sample = work_of(network, torch.randn(5, 64))
+    assert predict.multiply_adds == 64 * 256 + 256 * 256 + 256 * 10
+    assert sample.multiply_adds == 256 * 256 + 256 * 10
+    assert predict.bytes >= 4 * (2 * 256 + 10)
+    assert sample.bytes >= 4 * (256 + 10)
 
 
 def test_a_convolution_computes_more_than_its_weights() -> None:
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3), nn.Dropout2d(), nn.Conv2d(8, 4, 5, stride=2), nn.Flatten(), nn.Linear(4 * 6 * 6, 2)
     )
-    multiply_adds, written = work_of(network, torch.randn(5, 3, 18, 18))
-    assert multiply_adds == 8 * 16 * 16 * 3 * 9 + 4 * 6 * 6 * 8 * 25 + 4 * 6 * 6 * 2
-    assert written >= 4 * (8 * 16 * 16 + 4 * 6 * 6 + 2)
+    predict, sample = work_of(network, torch.randn(5, 3, 18, 18))
+    behind = 4 * 6 * 6 * 8 * 25 + 4 * 6 * 6 * 2
+    assert predict.multiply_adds == 8 * 16 * 16 * 3 * 9 + behind
+    assert sample.multiply_adds == behind
+    assert predict.bytes >= 4 * (8 * 16 * 16 + 4 * 6 * 6 + 2)
 
 
 def test_attention_counts_its_products_of_activations() -> None:
@@ -41,5 +47,6 @@ def test_attention_counts_its_products_of_activations() -> None:
             answer: torch.Tensor = self.out((weights @ x).mean(1))
             return answer
 
-    multiply_adds, _ = work_of(Attention(), torch.randn(5, 7, 16))
-    assert multiply_adds == 2 * 7 * 7 * 16 + 16 * 2
+    predict, sample = work_of(Attention(), torch.randn(5, 7, 16))
+    assert predict.multiply_adds == 2 * 7 * 7 * 16 + 16 * 2
+    assert sample.multiply_adds == 7 * 7 * 16 + 16 * 2
