@@ -275,6 +275,9 @@ class Manifest(Part):
         default=(), description="ranges in the training rows: one entry per value, or one for all; may be empty"
     )
     sites: tuple[DropoutSite, ...] = Field(min_length=1)
+    bypassed_sites: tuple[str, ...] = Field(
+        default=(), description="names of the network's other dropout sites, which are off in samples as well"
+    )
     temperature: float = Field(default=1.0, gt=0)
     sampled_temperature: float | None = Field(
         default=None, gt=0, description="temperature of each thinned network; null: `temperature`"

@@ -6,7 +6,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,17 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
-from service.model.manifest import DropoutSite, TensorSpec
+from service.model.manifest import TensorSpec
 from service.model.runtime import Array
 from training.errors import CannotExport
 from training.exporting.decompositions import DECOMPOSITIONS
-from training.exporting.ending import NOTHING, Ending, to_logits
+from training.exporting.ending import NOTHING, to_logits
+from training.exporting.exported import DropoutGraph, Exported
 from training.exporting.graphs import flattened
 from training.exporting.inject import BERNOULLI, OWN_GENERATOR, Draw, random_draws, sampling_copy
 from training.exporting.refusals import add_refusals
-from training.exporting.sharing import share_body
 from training.exporting.sites import RANDOM, Site
-from training.exporting.surgery import find_sites, to_predict, to_sample
+from training.exporting.surgery import find_sites
 from training.exporting.weights import Weights
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64", torch.int32: "int32", torch.int64: "int64"}
@@ -52,26 +51,6 @@ CHATTER = ("torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir
 """Loggers that are silent during an export."""
 
 
-@dataclass(frozen=True)
-class Exported:
-    """Both graphs, not verified yet, and their part of the manifest.
-
-    `rows_axes` gives for each site the axis of the mask before which the network's own masks have the rows: 0 unless
-    the network puts another axis before its rows.
-    """
-
-    predict: ModelProto
-    sample: ModelProto
-    sites: tuple[DropoutSite, ...]
-    inputs: tuple[TensorSpec, ...]
-    output: TensorSpec
-    rows_axes: tuple[int, ...]
-    ending: Ending = NOTHING
-    """The end of the network that the graphs of a classification leave to the service."""
-    weights: Weights = field(default_factory=Weights)
-    """The large weights of both graphs."""
-
-
 def export(
     module: nn.Module,
     example: tuple[Tensor, ...],
@@ -79,13 +58,30 @@ def export(
     input_names: Sequence[str] = ("input",),
     output_name: str = "output",
     classification: bool = False,
+    sample_sites: Sequence[str] = (),
 ) -> Exported:
     """Export a network that maps inputs (rows, …) to one output (rows, outputs).
 
     `example` is one tensor for each input, of one row or more. The module itself is not changed. The graphs of a
-    classification answer with logits, whether the network ends in a softmax or not. Raises CannotExport for a network
-    that has no dropout, draws random numbers for another purpose, or cannot be expressed in ONNX or with masks.
+    classification answer with logits, whether the network ends in a softmax or not. `sample_sites` selects the dropout
+    that stays on in samples, by default all: names, globs, or `last:N`. Raises CannotExport for a network that has no
+    dropout, draws random numbers for another purpose, or cannot be expressed in ONNX or with masks.
     """
+    graph = dropout_graph(
+        module, example, input_names=input_names, output_name=output_name, classification=classification
+    )
+    return graph.exported(sample_sites)
+
+
+def dropout_graph(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    *,
+    input_names: Sequence[str] = ("input",),
+    output_name: str = "output",
+    classification: bool = False,
+) -> DropoutGraph:
+    """Return the network's graph with its dropout; arguments and errors are those of `export`."""
     check_module(module)
     example = example_rows(example, 3)  # with one row torch would export the number of rows as a constant
     if len(set(input_names)) != len(example):
@@ -102,17 +98,7 @@ def export(
     sites = find_sites(graph)
     _compare(sites, draws)
     ending = to_logits(graph, answers) if classification else NOTHING
-    predict, sample = share_body(to_predict(graph), to_sample(graph))
-    return Exported(
-        predict=predict,
-        sample=sample,
-        sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
-        inputs=inputs,
-        output=output,
-        rows_axes=tuple(len(site.before) for site in sites),
-        ending=ending,
-        weights=weights,
-    )
+    return DropoutGraph(graph, sites, inputs, output, ending, weights)
 
 
 def training_graph(

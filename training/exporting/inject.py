@@ -20,6 +20,8 @@ from training.errors import CannotExport, TrainingError
 BERNOULLI = "aten.bernoulli_.float"
 OWN_GENERATOR = " and a generator of its own"
 """The end of a draw's name that used its own generator."""
+MISSING = torch.empty(0)
+"""The mask after the last."""
 DROPPING = {"torch.nn.modules.dropout", "torch.nn.modules.rnn", "torch.nn.modules.transformer"}
 """Modules of torch that define layers with dropout, beside multi-head attention."""
 
@@ -76,10 +78,11 @@ def random_draws(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Draw, ..
     return tuple(draws.seen)
 
 
-def run_with_masks(network: nn.Module, inputs: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+def run_with_masks(network: nn.Module, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
     """Run one forward pass with `masks` (0 or 1, with as many elements as the draw) in place of its draws.
 
-    Raises TrainingError when the masks do not fit the draws.
+    A mask of None keeps all units as they are: it is the probability to keep, by which dropout divides. Raises TrainingError
+    when the masks do not fit the draws.
     """
     draws = _Draws(iter(masks))
     with torch.no_grad(), draws:
@@ -116,7 +119,7 @@ def _leave(running: list[str], *_: object) -> None:
 class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Record every random draw, and replace it by a mask if there are masks."""
 
-    def __init__(self, masks: Iterator[Tensor] | None = None, module: Callable[[], str] = str) -> None:
+    def __init__(self, masks: Iterator[Tensor | None] | None = None, module: Callable[[], str] = str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.masks = masks
         self.module = module
@@ -139,8 +142,10 @@ class _Draws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.seen.append(Draw(name, keep, tuple(target.shape), self.module()))
         if self.masks is None:
             return func(*args, **(kwargs or {}))
-        mask = next(self.masks, None)
-        if mask is None or mask.numel() != target.numel():
-            given = "nothing" if mask is None else f"{tuple(mask.shape)}"
+        mask = next(self.masks, MISSING)
+        if mask is None:
+            return target.fill_(keep)
+        if mask.numel() != target.numel():
+            given = "nothing" if mask is MISSING else f"{tuple(mask.shape)}"
             raise TrainingError(f"draw {len(self.seen)} needs a mask of {tuple(target.shape)}, found {given}")
         return target.copy_(mask.reshape(target.shape))

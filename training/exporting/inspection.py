@@ -10,7 +10,7 @@ from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
 from service.loading.load import Check
 from training.errors import VerificationFailed
-from training.exporting.export import Exported
+from training.exporting.exported import Exported
 from training.exporting.folding import OWN
 from training.exporting.graphs import metadata_holders
 from training.exporting.inject import Draw
@@ -66,18 +66,28 @@ def no_metadata(exported: Exported) -> Check:
 
 
 def every_draw_is_a_mask(exported: Exported, draws: Sequence[Draw]) -> Check:
-    """Check that the masks of sample.onnx match the draws of the network."""
+    """Check that the masks of sample.onnx, and the sites that are bypassed, match the draws of the network."""
     name = "every random draw of the network is a mask of the graph"
     shapes = {value.name: _dims(value.type.tensor_type.shape.dim) for value in exported.sample.graph.input}
     masks = [shape for mask, shape in shapes.items() if mask.startswith("mask_")]
-    if not len(draws) == len(exported.sites) == len(masks):
-        raise failed(name, f"{len(draws)} draws, {len(exported.sites)} sites, {len(masks)} mask inputs")
-    for i, (draw, site) in enumerate(zip(draws, exported.sites, strict=True)):
+    sites, bypassed = exported.sites, exported.bypassed
+    if len(sites) != len(masks) or len(draws) != len(sites) + len(bypassed):
+        also = f", {len(bypassed)} bypassed ones" if bypassed else ""
+        raise failed(name, f"{len(draws)} draws, {len(sites)} sites{also}, {len(masks)} mask inputs")
+    for i, site in enumerate(sites):
         if shapes.get(f"mask_{i}") != ("passes", 1, *site.shape):
             raise failed(name, f"mask_{i} is {shapes.get(f'mask_{i}')} in the graph, {site.shape} in the manifest")
+    sampled = iter(sites)
+    for number, draw in enumerate(draws):
+        site = bypassed.get(number) or next(sampled)
         if abs(1 - draw.keep - site.p) > SAME_P:
             raise failed(name, f"{site.name} drops with p={site.p}, the network with p={1 - draw.keep:.6f}")
-    return Check(name, f"{len(draws)} a pass")
+    return Check(name, f"{len(sites)} a pass{_others_bypassed(exported)}")
+
+
+def _others_bypassed(exported: Exported) -> str:
+    names = ", ".join(exported.bypassed_sites)
+    return f"; bypassed: {names}" if names else ""
 
 
 def _here() -> Iterator[str]:

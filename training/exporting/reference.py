@@ -20,11 +20,12 @@ class Reference(Protocol):
     def predict(self, inputs: Sequence[Tensor]) -> Array:
         """Return the answers without dropout: (rows, outputs)."""
 
-    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array], rows_axes: Sequence[int]) -> Array:
+    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array | None], rows_axes: Sequence[int]) -> Array:
         """Return the answers with masks (passes, 1, *shape), one a draw, which drop where they are 0: (passes, rows,
         outputs).
 
-        `rows_axes` gives for each mask the axis of its shape before which the network's own masks have the rows.
+        None in place of a mask turns off the dropout of that draw, at least one of which is on. `rows_axes` gives
+        for each mask the axis of its shape before which the network's own masks have the rows.
         """
 
 
@@ -45,22 +46,30 @@ class TorchReference:
         with torch.no_grad():
             return np.asarray(self.evaluation(*inputs).numpy())
 
-    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array], rows_axes: Sequence[int]) -> Array:
+    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array | None], rows_axes: Sequence[int]) -> Array:
         """Return the answers with masks (passes, 1, *shape), one a draw: (passes, rows, outputs)."""
         draws = self.draws(inputs)
         passes = []
-        for number in range(len(masks[0])):
+        for number in range(count_passes(masks)):
             kept = masks_of_pass(number, masks, rows_axes, draws, len(inputs[0]))
-            passes.append(run_with_masks(self.sampling, inputs, [torch.from_numpy(mask) for mask in kept]).numpy())
+            given = [None if mask is None else torch.from_numpy(mask) for mask in kept]
+            passes.append(run_with_masks(self.sampling, inputs, given).numpy())
         return np.stack(passes)
 
 
+def count_passes(masks: Sequence[Array | None]) -> int:
+    """Return the number of passes of masks (passes, 1, *shape)."""
+    return next(len(mask) for mask in masks if mask is not None)
+
+
 def masks_of_pass(
-    number: int, masks: Sequence[Array], rows_axes: Sequence[int], draws: Sequence[Draw], rows: int
-) -> list[Array]:
-    """Return the kept units of each draw in a pass, true or false, with as many elements as the draw has."""
+    number: int, masks: Sequence[Array | None], rows_axes: Sequence[int], draws: Sequence[Draw], rows: int
+) -> list[Array | None]:
+    """Return the kept units of each draw in a pass, true or false, with as many elements as the draw has; None for a
+    draw whose dropout is off.
+    """
     places = zip(masks, rows_axes, draws, strict=True)
-    return [_with_rows(mask[number], axis, draw.shape, rows) for mask, axis, draw in places]
+    return [None if mask is None else _with_rows(mask[number], axis, draw.shape, rows) for mask, axis, draw in places]
 
 
 def _with_rows(mask: Array, axis: int, shape: Sequence[int], rows: int) -> Array:

@@ -3,6 +3,8 @@
 Any ONNX graph with dropout and a free first axis of rows can be used, whatever its exporter.
 """
 
+from collections.abc import Sequence
+
 from onnx import ModelProto, helper
 
 from training.errors import CannotExport
@@ -30,15 +32,16 @@ def to_predict(model: ModelProto) -> ModelProto:
     return finished(marked)
 
 
-def to_sample(model: ModelProto) -> ModelProto:
-    """Return the graph with a mask as input for each of its dropout sites; raise CannotExport.
+def to_sample(model: ModelProto, chosen: Sequence[int] | None = None) -> ModelProto:
+    """Return the graph with a mask as input for each chosen dropout site, by default all; raise CannotExport.
 
     Inputs: those of the model (rows, …), and mask_<i> (passes, 1, *shape of site i), float32, 0 or 1/(1-p). Output:
-    (passes, rows, …). Masks of ones give the predict graph's output.
+    (passes, rows, …). Masks of ones give the predict graph's output. `chosen` are numbers of sites; dropout at the
+    others is off.
     """
     marked, sites = mark_sites(normalised(model))
     if not sites:
         raise CannotExport("the network has no active dropout on the way to its output, so there is nothing to sample")
-    Folding(marked, sites).run()
+    Folding(marked, sites if chosen is None else [sites[number] for number in chosen]).run()
     prune(marked.graph)
     return finished(marked)

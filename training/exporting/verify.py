@@ -16,7 +16,8 @@ from service.model.runtime import Array, Graph
 from service.rows.inputs import check_inputs
 from training.errors import TrainingError
 from training.exporting.cost import measure_work
-from training.exporting.export import Exported, example_rows
+from training.exporting.export import example_rows
+from training.exporting.exported import Exported
 from training.exporting.inspection import every_draw_is_a_mask, failed, no_metadata, no_randomness, same_weights
 from training.exporting.reference import Reference, TorchReference
 from training.exporting.tolerances import advice, graph_tolerance, network_tolerance
@@ -43,6 +44,7 @@ class Verified:
     sample: bytes = field(repr=False)
     weights: Weights = field(repr=False)
     sites: tuple[DropoutSite, ...]
+    bypassed_sites: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     output: TensorSpec
     checks: tuple[Check, ...]
@@ -69,7 +71,17 @@ def verify(network: nn.Module | Reference, exported: Exported, example: tuple[Te
     reference = TorchReference(network) if isinstance(network, nn.Module) else network
     subject = _Subject(reference, exported, example, *_load(exported, predict, sample))
     checks = tuple(_checks(subject))
-    return Verified(predict, sample, exported.weights, exported.sites, exported.inputs, exported.output, checks, _SEAL)
+    return Verified(
+        predict,
+        sample,
+        exported.weights,
+        exported.sites,
+        exported.bypassed_sites,
+        exported.inputs,
+        exported.output,
+        checks,
+        _SEAL,
+    )
 
 
 def _checks(subject: "_Subject") -> Iterator[Check]:
@@ -242,8 +254,9 @@ def _sample_agrees(subject: _Subject) -> Check:
 
 def _pass_difference(subject: _Subject, rows: int, passes: int) -> float:
     masks = subject.masks(passes)
-    wanted = subject.reference.sample(subject.rows(rows), masks, subject.exported.rows_axes)
-    return _difference(wanted, subject.exported.ending.answer(subject.answers(subject.feeds(rows), masks)))
+    exported = subject.exported
+    wanted = subject.reference.sample(subject.rows(rows), exported.masks_of_draws(masks), exported.rows_axes)
+    return _difference(wanted, exported.ending.answer(subject.answers(subject.feeds(rows), masks)))
 
 
 def _masks_matter(subject: _Subject) -> Check:

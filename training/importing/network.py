@@ -1,4 +1,4 @@
-"""Make both graphs of a flat graph, and the original to verify them against."""
+"""Make the graph with dropout of a flat graph, and the original to verify it against."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,13 @@ import torch
 from onnx import ModelProto
 from torch import Tensor
 
-from service.model.manifest import DropoutSite, TensorSpec, WholeNumbers
+from service.model.manifest import TensorSpec, WholeNumbers
 from service.model.runtime import Array
 from training.errors import CannotExport
 from training.exporting.ending import NOTHING, Ending, to_logits
-from training.exporting.export import Exported
+from training.exporting.exported import DropoutGraph
 from training.exporting.refusals import add_refusals
-from training.exporting.sharing import share_body
-from training.exporting.surgery import find_sites, to_predict, to_sample
+from training.exporting.surgery import find_sites, to_sample
 from training.exporting.weights import Weights
 from training.importing.axes import fix_axes, free_rows, input_specs
 from training.importing.original import Original
@@ -30,19 +29,19 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Network:
-    """Both graphs, the original, and an example: one tensor (rows, …) an input.
+    """The graph with its dropout, the original, and an example: one tensor (rows, …) an input.
 
     `fixed_rows` is the number of rows the file was fixed at, None for any.
     """
 
-    exported: Exported
+    graph: DropoutGraph
     original: Original
     example: tuple[Tensor, ...]
     fixed_rows: int | None
 
 
 def make_network(source: Source, rows: Sequence[Array], *, classification: bool) -> Network:
-    """Return both graphs, not verified yet; those of a classification have logits as their output.
+    """Return the network of a file; the graph of a classification has logits as its output.
 
     `rows` are arrays (rows, …), one an input, that may be published; without them, random numbers are used. Raises
     CannotExport.
@@ -60,10 +59,10 @@ def make_network(source: Source, rows: Sequence[Array], *, classification: bool)
         _refuse_without_dropout(model)
         original = Original(before, drop_ratios(source.untouched), fixed)
         ending = to_logits(model, original.predict(example)) if classification else NOTHING
-        exported = _exported(model, inputs, ending)
+        graph = _dropout_graph(model, inputs, ending)
     except CannotExport as error:
         raise CannotExport(f"{error.message}{freed_advice(fixed)}") from None
-    return Network(exported, original, example, fixed)
+    return Network(graph, original, example, fixed)
 
 
 def freed_advice(fixed_rows: int | None) -> str:
@@ -113,22 +112,11 @@ def _refuse_without_dropout(model: ModelProto) -> None:
         )
 
 
-def _exported(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending) -> Exported:
-    sites = find_sites(model)
-    predict, sample = share_body(to_predict(model), to_sample(model))
-    weights = Weights()
-    for graph in (predict, sample):
-        weights.take_from(graph)
-    return Exported(
-        predict=predict,
-        sample=sample,
-        sites=tuple(DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in sites),
-        inputs=inputs,
-        output=_output(sample),
-        rows_axes=tuple(len(site.before) for site in sites),
-        ending=ending,
-        weights=weights,
-    )
+def _dropout_graph(model: ModelProto, inputs: tuple[TensorSpec, ...], ending: Ending) -> DropoutGraph:
+    sites, weights = find_sites(model), Weights()
+    weights.take_from(model)
+    output = _output(to_sample(model, [len(sites) - 1]))
+    return DropoutGraph(model, sites, inputs, output, ending, weights)
 
 
 def _output(sample: ModelProto) -> TensorSpec:

@@ -8,9 +8,10 @@ it: ratios are the file's own, and uniform draws pass through the file's own com
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.helper import tensor_dtype_to_np_dtype
 from onnx.shape_inference import infer_shapes
 from torch import Tensor
@@ -21,7 +22,7 @@ from training.errors import CannotExport, TrainingError
 from training.exporting.dropout_arithmetic import UNIFORM, find_block
 from training.exporting.graphs import NEWEST_IR, bypass, producers, prune, real_inputs
 from training.exporting.inject import Draw
-from training.exporting.reference import masks_of_pass
+from training.exporting.reference import count_passes, masks_of_pass
 from training.exporting.sites import drop_idle
 from training.exporting.tolerances import advice
 from training.importing.reading import first_line
@@ -70,7 +71,7 @@ class Original:
         drop_idle(model.graph)
         self.sources = _find_sources(model, ratios)
         self._deterministic = _load(_without_noise(model, self.sources))
-        self._thinned = _load(_with_noise_fed(model, self.sources))
+        self._thin = cache(lambda on: _load(_with_noise_fed(model, self.sources, on)))
         self._shapes = _load(_with_shapes_out(model, self.sources))
 
     def draws(self, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
@@ -86,15 +87,18 @@ class Original:
         """Return the answers without dropout: (rows, outputs)."""
         return np.concatenate([_run(self._deterministic, feed)[:rows] for feed, rows in self._batches(inputs)])
 
-    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array], rows_axes: Sequence[int]) -> Array:
+    def sample(self, inputs: Sequence[Tensor], masks: Sequence[Array | None], rows_axes: Sequence[int]) -> Array:
         """Return the answers with masks (passes, 1, *shape), one a draw: (passes, rows, outputs)."""
         draws, size = self.draws(inputs), self.rows or len(inputs[0])
+        thinned = self._thin(tuple(mask is not None for mask in masks))
         passes = []
-        for number in range(len(masks[0])):
+        for number in range(count_passes(masks)):
             noise = masks_of_pass(number, masks, rows_axes, draws, size)
             places = zip(self.sources, noise, draws, strict=True)
-            fed = {_input_name(source): source.feed(kept, draw.shape) for source, kept, draw in places}
-            answers = [_run(self._thinned, feed | fed)[:rows] for feed, rows in self._batches(inputs)]
+            fed = {
+                _input_name(source): source.feed(kept, draw.shape) for source, kept, draw in places if kept is not None
+            }
+            answers = [_run(thinned, feed | fed)[:rows] for feed, rows in self._batches(inputs)]
             passes.append(np.concatenate(answers))
         return np.stack(passes)
 
@@ -125,20 +129,26 @@ def _kinds(model: ModelProto) -> dict[str, np.dtype[np.generic]]:
 def _without_noise(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
     made = _copy(model)
     for source in sources:
-        if source.uniform:
-            block = find_block(made.graph, source.node)
-            bypass(made.graph, {block.output: block.source})
-        else:
-            node = producers(made.graph)[source.node.output[0]]
-            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output[:1]))
+        _turn_off(made.graph, source)
     prune(made.graph)
     return made
 
 
-def _with_noise_fed(model: ModelProto, sources: Sequence[_Source]) -> ModelProto:
-    """Return the graph with an input for each source: a factor for a Dropout, the numbers of a uniform draw."""
-    made = _copy(model)
-    for source in sources:
+def _turn_off(graph: GraphProto, source: _Source) -> None:
+    if source.uniform:
+        block = find_block(graph, source.node)
+        bypass(graph, {block.output: block.source})
+    else:
+        node = producers(graph)[source.node.output[0]]
+        node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output[:1]))
+
+
+def _with_noise_fed(model: ModelProto, sources: Sequence[_Source], on: Sequence[bool]) -> ModelProto:
+    """Return the graph with an input for each source that is on: a factor for a Dropout, the numbers of a uniform
+    draw. The others are turned off.
+    """
+    made = _without_noise(model, [source for source, keeps in zip(sources, on, strict=True) if not keeps])
+    for source in (source for source, keeps in zip(sources, on, strict=True) if keeps):
         node, name = producers(made.graph)[source.node.output[0]], _input_name(source)
         new = ("Identity", [name]) if source.uniform else ("Mul", [node.input[0], name])
         node.CopyFrom(helper.make_node(*new, node.output[:1]))

@@ -12,6 +12,7 @@ from service.model.runtime import Array
 from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence.evidence import Evidence, Log
 from training.evidence.rows import Rows, one_an_input
+from training.exporting.exported import Exported
 from training.exporting.verify import Verified, verify
 from training.flags import check_name
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
@@ -37,6 +38,7 @@ def publish_onnx(
     others: ArrayLike | Sequence[ArrayLike] = (),
     passes: int = 100,
     seed: int = 0,
+    sample_sites: Sequence[str] = (),
     log: Log = lambda _: None,
     final_check: FinalCheck = lambda _: None,
     **facts: Unpack[Facts],
@@ -55,12 +57,13 @@ def publish_onnx(
         log(f"import: {note}")
     with making_sense():
         network = make_network(source, arrays, classification=bool(labels))
+        exported = network.graph.exported(sample_sites)
     if isinstance(facts.get("noise"), LearnedNoise):
         _check_deviations(network.original.predict(network.example))
-    for line in _describe(network, random=not arrays):
+    for line in _describe(network, exported, random=not arrays):
         log(f"import: {line}")
-    verified = _checked(network, random=not arrays)
-    check = compare(source.untouched, network.exported, network.example, rows=network.fixed_rows)
+    verified = _checked(network, exported, random=not arrays)
+    check = compare(source.untouched, exported, network.example, rows=network.fixed_rows)
     log(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
     evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
@@ -87,19 +90,21 @@ def _check_deviations(answers: Array) -> None:
         )
 
 
-def _checked(network: Network, *, random: bool) -> Verified:
+def _checked(network: Network, exported: Exported, *, random: bool) -> Verified:
     try:
-        return verify(network.original, network.exported, network.example)
+        return verify(network.original, exported, network.example)
     except TrainingError as error:  # from the file's own network, too
         advice = freed_advice(network.fixed_rows) + random * f"; {RANDOM_ADVICE}"
         raise VerificationFailed(f"{error.message}{advice}", **error.details) from None
 
 
-def _describe(network: Network, *, random: bool) -> Iterator[str]:
-    sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in network.exported.sites)
-    yield f"drops units at {len(network.exported.sites)} of its nodes: {sites}"
-    if network.exported.ending.note:
-        yield network.exported.ending.note
+def _describe(network: Network, exported: Exported, *, random: bool) -> Iterator[str]:
+    sites = ", ".join(f"{site.name} (p = {site.p:g})" for site in exported.sites)
+    yield f"drops units at {len(exported.sites)} of its nodes: {sites}"
+    if exported.bypassed:
+        yield f"does not drop at {len(exported.bypassed)} others: {', '.join(exported.bypassed_sites)}"
+    if exported.ending.note:
+        yield exported.ending.note
     if network.fixed_rows is not None:
         yield f"the file takes {network.fixed_rows} rows at a time; it now takes any number"
     if random:

@@ -16,7 +16,7 @@ from service.loading.load import Check
 from service.model.runtime import Array, Graph
 from training.errors import VerificationFailed
 from training.exporting.dropout_arithmetic import UNIFORM
-from training.exporting.export import Exported
+from training.exporting.exported import Exported
 from training.exporting.graphs import NEWEST_IR, constants, describe, producers, prune, real_inputs
 from training.exporting.tolerances import network_tolerance
 from training.importing.evaluation import is_training, switches_off

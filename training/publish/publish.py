@@ -33,6 +33,8 @@ FinalCheck = Callable[[Engine], None]
 """A function that raises an error where the finished model must not be published."""
 
 CARD = "MODEL_CARD.md"
+OF_GRAPHS = ("inputs", "output", "sites", "bypassed_sites")
+"""Fields of the manifest that describe the graphs."""
 STAGING = ".publish-"
 """The prefix of temporary folders."""
 LEFT_AFTER = 86400.0
@@ -63,7 +65,7 @@ def publish(
     renamed into place, so that a reader finds a whole version or none; a version number that another process takes
     meanwhile is left to it. Raises PublishFailed or InvalidModel, and any error of `final_check`.
     """
-    if (draft.inputs, draft.output, draft.sites) != (graphs.inputs, graphs.output, graphs.sites):
+    if any(getattr(draft, field) != getattr(graphs, field) for field in OF_GRAPHS):
         raise PublishFailed("the manifest's inputs, output and sites must be those of the verified graphs")
     files = {PREDICT_GRAPH: graphs.predict, SAMPLE_GRAPH: graphs.sample, GOLDEN: golden, **plots}
     with _staging(models) as staging:

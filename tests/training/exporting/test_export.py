@@ -18,7 +18,8 @@ from service.engine.network import Network
 from service.model.runtime import Graph
 from tests.training.example_networks import CASES, Cnn, Mlp, Tokens, tokens
 from training.errors import CannotExport
-from training.exporting.export import Exported, export
+from training.exporting.export import export
+from training.exporting.exported import Exported
 from training.exporting.verify import verify
 
 

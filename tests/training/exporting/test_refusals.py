@@ -17,7 +17,8 @@ from service.model.manifest import TensorSpec, WholeNumbers
 from service.model.runtime import Graph
 from tests.training.onnx_files import dynamo_export
 from training.errors import VerificationFailed
-from training.exporting.export import Exported, export
+from training.exporting.export import export
+from training.exporting.exported import Exported
 from training.exporting.graphs import flattened
 from training.exporting.refusals import add_refusals
 from training.exporting.verify import verify
@@ -220,7 +221,7 @@ def test_a_file_that_torch_made_is_as_strict_as_torch(tmp_path: Path) -> None:
     module = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 2))
     file = dynamo_export(module, (torch.randint(0, 9, (4, 3)),), tmp_path / "net.onnx")
     network = make_network(open_source(file), [], classification=True)
-    (spec,) = network.exported.inputs
+    (spec,) = network.graph.inputs
     assert ranges_of(spec) == [(0, 8)]
     assert set(network.example[0].flatten().tolist()) == set(range(9))  # random rows are of the range
-    verify(network.original, network.exported, network.example)
+    verify(network.original, network.graph.exported(), network.example)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from tests.training.example_networks import Mlp
 from training.errors import VerificationFailed
-from training.exporting.export import Exported, export
+from training.exporting.export import export
+from training.exporting.exported import Exported
 from training.exporting.verify import Verified, verify
 
 EXAMPLE = (torch.linspace(-2, 2, 24).reshape(4, 6),)

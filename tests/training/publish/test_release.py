@@ -20,7 +20,8 @@ from tests.training.example_networks import TwoInputs
 from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence.report import make_report
 from training.evidence.rows import Rows
-from training.exporting.export import Exported, export
+from training.exporting.export import export
+from training.exporting.exported import Exported
 from training.publish import release
 from training.publish.release import publish_module
 

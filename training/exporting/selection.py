@@ -1,0 +1,39 @@
+"""Choose the dropout sites that stay on in samples: by name, by glob, or the last ones."""
+
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+
+from training.errors import CannotExport
+
+LAST = re.compile(r"last:([1-9][0-9]*)")
+"""The pattern of the last sites in order of execution."""
+
+
+def select(names: Sequence[str], patterns: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the sites that some pattern selects, in order of execution; all of them without patterns.
+
+    A pattern is a site's name, a glob such as `encoder.*`, or `last:N`. Raises CannotExport, listing the names, for a
+    pattern that selects nothing.
+    """
+    if not patterns:
+        return tuple(range(len(names)))
+    given = [patterns] if isinstance(patterns, str) else patterns
+    return tuple(sorted({number for pattern in given for number in _selected(names, pattern)}))
+
+
+def _selected(names: Sequence[str], pattern: str) -> Sequence[int]:
+    found = list(_matches(names, pattern))
+    if not found:
+        raise CannotExport(f"sample_sites: {pattern!r} selects no dropout site; there are: {', '.join(names)}")
+    return found
+
+
+def _matches(names: Sequence[str], pattern: str) -> Iterator[int]:
+    """Yield the sites of exactly this name, else those that it counts or matches."""
+    if pattern in names:
+        yield names.index(pattern)
+    elif last := LAST.fullmatch(pattern):
+        yield from range(len(names))[-int(last[1]) :]
+    else:
+        yield from (number for number, name in enumerate(names) if fnmatchcase(name, pattern))
