@@ -124,6 +124,10 @@ class TrainConfig(BaseModel):
     """Share of the rows that is held out for the figures in the manifest."""
     passes: int = Field(default=100, ge=2)
     """Samples a row, when uncertainty is calibrated and evaluated."""
+    sample_sites: Names = ()
+    """Dropout sites that stay on in samples, separated by commas: names, globs, last:N for the last N, or auto:0.95 for
+    the fewest last ones that find errors 0.95 times as well as all; unless given, all.
+    """
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the split, first weights, order of rows and dropout; on the CPU, the same seed gives the same model."""
     device: str = Field(default="auto", pattern=DEVICE)

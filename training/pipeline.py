@@ -90,6 +90,7 @@ def run(config: TrainConfig, log: Callable[[str], None], on_epoch: Callable[[Epo
         others=others,
         passes=config.passes,
         seed=config.seed,
+        sample_sites=config.sample_sites,
         log=log,
         final_check=source_rows_check(config.data, data, (data.inputs,)),
         description=config.description,

@@ -254,6 +254,33 @@ class Work(Part):
     bytes: int = Field(ge=1, description="size of all intermediate results")
 
 
+class SiteFigures(Part):
+    """Figures of samples that drop at some sites; null where one is not defined for the rows."""
+
+    rank_correlation: float | None = Field(
+        ge=-1,
+        le=1,
+        description="Spearman's, of the rows' mutual information, or a regression's standard deviations, with that of"
+        " all sites; for all sites themselves, with that of another seed, which is the most to expect",
+    )
+    detection: float | None = Field(
+        ge=-1,
+        le=1,
+        description="AUROC of wrong deterministic answers by that uncertainty; for a regression its rank correlation"
+        " with the absolute error",
+    )
+    seconds: float = Field(gt=0, description="time of a row with 100 samples where the model was published")
+
+
+class SiteComparison(Part):
+    """What samples lose and save by dropping at some of the network's sites only."""
+
+    part: Literal["validation", "calibration", "test"] = Field(description="part of the data that was compared on")
+    rows: int = Field(ge=1)
+    all_sites: SiteFigures
+    sampled_sites: SiteFigures
+
+
 class Manifest(Part):
     """The description of a model for serving. Temperature divides the logits before the softmax."""
 
@@ -277,6 +304,9 @@ class Manifest(Part):
     sites: tuple[DropoutSite, ...] = Field(min_length=1)
     bypassed_sites: tuple[str, ...] = Field(
         default=(), description="names of the network's other dropout sites, which are off in samples as well"
+    )
+    site_comparison: SiteComparison | None = Field(
+        default=None, description="null: all sites are sampled, or there were no rows to compare on"
     )
     temperature: float = Field(default=1.0, gt=0)
     sampled_temperature: float | None = Field(

@@ -18,6 +18,7 @@ from service.engine.network import Network
 from service.engine.sampling import Sampling
 from service.errors import InvalidInput
 from service.model.manifest import LearnedNoise, Manifest
+from service.model.runtime import Graph
 from training.errors import TrainingError
 from training.evidence.answers import compute_answers
 from training.evidence.calibrate import SCALES, calibrate, check_above_0, describe_noise, fit
@@ -67,18 +68,26 @@ class Evidence:
         return Sampling(self.passes, self.seed)
 
 
-class VerifiedGraphs:
-    """Graphs that passed verification, ready to run under any manifest."""
+class OpenGraphs:
+    """Both graphs of a network, ready to run under any manifest."""
 
-    def __init__(self, verified: Verified) -> None:
-        """Open both graphs in onnxruntime."""
+    def __init__(self, predict: Graph, sample: Graph) -> None:
+        """Take both graphs as the service loads them."""
+        self.predict = predict
         self._masks = MaskCache(MASK_BYTES)
-        self.predict, sample = verified.open()
-        self._network = Network(self.predict, sample)
+        self._network = Network(predict, sample)
 
     def engine(self, manifest: Manifest) -> Engine:
         """Return the service's engine for these graphs and the manifest."""
         return Engine(manifest, self._network, self._masks)
+
+
+class VerifiedGraphs(OpenGraphs):
+    """Graphs that passed verification."""
+
+    def __init__(self, verified: Verified) -> None:
+        """Open both graphs in onnxruntime."""
+        super().__init__(*verified.open())
 
 
 def check_learned_noise(manifest: Manifest, graphs: VerifiedGraphs, inputs: Inputs, sampling: Sampling) -> None:
@@ -106,7 +115,7 @@ def _distinct(inputs: Inputs) -> set[bytes]:
     return {blake2b(b"".join(value.tobytes() for value in row), digest_size=16).digest() for row in rows}
 
 
-def fitted(manifest: Manifest, graphs: VerifiedGraphs, evidence: Evidence, log: Log) -> Manifest:
+def fitted(manifest: Manifest, graphs: OpenGraphs, evidence: Evidence, log: Log) -> Manifest:
     """Return the manifest with temperatures, or with noise, fitted to the validation rows."""
     if evidence.validation is None:
         return manifest

@@ -64,8 +64,9 @@ def export(
 
     `example` is one tensor for each input, of one row or more. The module itself is not changed. The graphs of a
     classification answer with logits, whether the network ends in a softmax or not. `sample_sites` selects the dropout
-    that stays on in samples, by default all: names, globs, or `last:N`. Raises CannotExport for a network that has no
-    dropout, draws random numbers for another purpose, or cannot be expressed in ONNX or with masks.
+    that stays on in samples, by default all: names, globs, or `last:N`. Raises ConfigError for a selection of nothing,
+    CannotExport for a network that has no dropout, draws random numbers for another purpose, or cannot be expressed in
+    ONNX or with masks.
     """
     graph = dropout_graph(
         module, example, input_names=input_names, output_name=output_name, classification=classification

@@ -61,7 +61,9 @@ class DropoutGraph:
     weights: Weights
 
     def exported(self, sample_sites: Sequence[str] = ()) -> Exported:
-        """Return both graphs, with masks at the selected sites, by default at all; raise CannotExport."""
+        """Return both graphs, with masks at the selected sites, by default at all; raise ConfigError or
+        CannotExport.
+        """
         chosen = select([site.name for site in self.sites], sample_sites)
         stated = [DropoutSite(name=site.name, kind=site.kind, p=site.p, shape=site.shape) for site in self.sites]
         bypassed = {number: site for number, site in enumerate(stated) if number not in chosen}

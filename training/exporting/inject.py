@@ -81,8 +81,8 @@ def random_draws(network: nn.Module, inputs: Sequence[Tensor]) -> tuple[Draw, ..
 def run_with_masks(network: nn.Module, inputs: Sequence[Tensor], masks: Sequence[Tensor | None]) -> Tensor:
     """Run one forward pass with `masks` (0 or 1, with as many elements as the draw) in place of its draws.
 
-    A mask of None keeps all units as they are: it is the probability to keep, by which dropout divides. Raises TrainingError
-    when the masks do not fit the draws.
+    A mask of None keeps all units as they are: it is the probability to keep, by which dropout divides.
+    Raises TrainingError when the masks do not fit the draws.
     """
     draws = _Draws(iter(masks))
     with torch.no_grad(), draws:

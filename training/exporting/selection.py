@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from training.errors import CannotExport
+from training.errors import ConfigError
 
 LAST = re.compile(r"last:([1-9][0-9]*)")
 """The pattern of the last sites in order of execution."""
@@ -13,7 +13,7 @@ LAST = re.compile(r"last:([1-9][0-9]*)")
 def select(names: Sequence[str], patterns: Sequence[str]) -> tuple[int, ...]:
     """Return the numbers of the sites that some pattern selects, in order of execution; all of them without patterns.
 
-    A pattern is a site's name, a glob such as `encoder.*`, or `last:N`. Raises CannotExport, listing the names, for a
+    A pattern is a site's name, a glob such as `encoder.*`, or `last:N`. Raises ConfigError, listing the names, for a
     pattern that selects nothing.
     """
     if not patterns:
@@ -25,7 +25,7 @@ def select(names: Sequence[str], patterns: Sequence[str]) -> tuple[int, ...]:
 def _selected(names: Sequence[str], pattern: str) -> Sequence[int]:
     found = list(_matches(names, pattern))
     if not found:
-        raise CannotExport(f"sample_sites: {pattern!r} selects no dropout site; there are: {', '.join(names)}")
+        raise ConfigError(f"sample_sites: {pattern!r} selects no dropout site; there are: {', '.join(names)}")
     return found
 
 

@@ -20,7 +20,8 @@ from training.importing.reading import making_sense
 from training.importing.source import Source, open_source
 from training.importing.untouched import compare
 from training.publish.publish import FinalCheck
-from training.publish.release import Facts, publish_verified
+from training.publish.release import Facts, drafting, publish_verified
+from training.publish.sites import auto_share, chosen_sites
 
 RANDOM_ADVICE = "the rows were random numbers; real ones (--rows) may pass"
 
@@ -51,13 +52,18 @@ def publish_onnx(
     have, CannotExport, VerificationFailed or another TrainingError, and then leaves no files.
     """
     check_name(name)
+    auto_share(sample_sites)
+    evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
     source = file if isinstance(file, Source) else open_source(Path(file))
     arrays = [np.asarray(array) for array in one_an_input(rows)]
     for note in source.notes:
         log(f"import: {note}")
     with making_sense():
         network = make_network(source, arrays, classification=bool(labels))
-        exported = network.graph.exported(sample_sites)
+        try:
+            exported = chosen_sites(network.graph, sample_sites, drafting(name, labels, facts), evidence, log)
+        except CannotExport as error:
+            raise CannotExport(f"{error.message}{freed_advice(network.fixed_rows)}") from None
     if isinstance(facts.get("noise"), LearnedNoise):
         _check_deviations(network.original.predict(network.example))
     for line in _describe(network, exported, random=not arrays):
@@ -66,11 +72,11 @@ def publish_onnx(
     check = compare(source.untouched, exported, network.example, rows=network.fixed_rows)
     log(f"verify: {check.name}: {check.detail}")
     facts["training"] = source.origin | facts.get("training", {})
-    evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
     return publish_verified(
         verified,
         network.example,
         evidence,
+        network.graph.exported,
         name=name,
         models=models,
         labels=labels,

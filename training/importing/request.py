@@ -58,6 +58,10 @@ class ImportRequest(BaseModel):
     """Folder of published models; the import adds NAME/VERSION to it."""
     passes: int = Field(default=100, ge=2)
     """Samples a row, when uncertainty is calibrated and evaluated."""
+    sample_sites: Names = ()
+    """Dropout sites that stay on in samples, separated by commas: names, globs, last:N for the last N, or auto:0.95 for
+    the fewest last ones that find errors 0.95 times as well as all; unless given, all.
+    """
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of the split of the data, and of dropout."""
 

@@ -51,6 +51,7 @@ def run(request: ImportRequest, log: Log) -> tuple[Path, Manifest]:
         models=request.models,
         passes=request.passes,
         seed=request.seed,
+        sample_sites=request.sample_sites,
         log=log,
         description=request.description,
         noise=noise,

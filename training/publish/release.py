@@ -1,12 +1,13 @@
 """Turn a trained network into a published model: export, verify, fit, calibrate, evaluate, record, publish."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import onnx
 from numpy.typing import ArrayLike
+from onnx import ModelProto
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -28,12 +29,14 @@ from training.evidence.evidence import (
 from training.evidence.rows import Rows, named_inputs, one_an_input
 from training.exporting.cost import measure_work
 from training.exporting.ending import UNNAMED, are_probabilities
-from training.exporting.export import as_tensors, check_module, example_rows, export
+from training.exporting.export import as_tensors, check_module, dropout_graph, example_rows
+from training.exporting.exported import Exported
 from training.exporting.tolerances import network_tolerance
 from training.exporting.verify import Verified, verify
 from training.flags import check_name
 from training.publish import provenance
 from training.publish.publish import FinalCheck, publish
+from training.publish.sites import auto_share, chosen_sites, compared
 
 GOLDEN_ROWS, FEWEST_GOLDEN_ROWS = 8, 2
 GOLDEN_PASSES, FEWEST_GOLDEN_PASSES = 16, 2
@@ -85,25 +88,37 @@ def publish_module(
     that is None leaves out its step. `others`, inputs of another data set, are OOD data for the evaluation. Each step
     runs the exported graphs through the service's engine, so that its results hold for what is served. `image` states
     how pictures became the rows of the only input, `imputation` the value for a missing one, NaN, at each place of a
-    row; without it none may be missing. `passes` is the number of samples a row, from `seed`. `log` is called with a
-    line on each step. `final_check` is called with the finished model's engine, and raises an error to prevent
-    publishing.
+    row; without it none may be missing. `passes` is the number of samples a row, from `seed`. `sample_sites` selects
+    the dropout that stays on in samples: names of sites, globs, `last:N`, or `auto:SHARE` for the fewest last sites
+    that find errors SHARE times as well as all, on validation, else calibration rows. Fewer sites than all are compared
+    with all, on calibration, else validation, else test rows. `log` is called with a line on each step. `final_check`
+    is called with the finished model's engine, and raises an error to prevent publishing.
 
-    Raises ConfigError for a name that a model cannot have, CannotExport, VerificationFailed, PublishFailed or another
-    TrainingError, and then leaves no files.
+    Raises ConfigError for a name that a model cannot have or sites that it does not have, CannotExport,
+    VerificationFailed, PublishFailed or another TrainingError, and then leaves no files.
     """
     check_name(name)
     check_module(module)
     example = as_tensors(example, module)
-    exported = export(module, example, input_names=input_names, classification=bool(labels))
+    auto_share(sample_sites)
+    graph = dropout_graph(module, example, input_names=input_names, classification=bool(labels))
     if image is not None or imputation:
-        exported = replace(exported, inputs=(_stated(exported.inputs, image, imputation),))
-    if exported.ending.note:
-        log(f"export: {exported.ending.note}")
-    verified = verify(module, exported, example)
+        graph = replace(graph, inputs=(_stated(graph.inputs, image, imputation),))
+    if graph.ending.note:
+        log(f"export: {graph.ending.note}")
     evidence = Evidence(validation, calibration, test, one_an_input(others), passes, seed)
+    exported = chosen_sites(graph, sample_sites, drafting(name, labels, facts), evidence, log)
     return publish_verified(
-        verified, example, evidence, name=name, models=models, labels=labels, log=log, final_check=final_check, **facts
+        verify(module, exported, example),
+        example,
+        evidence,
+        graph.exported,
+        name=name,
+        models=models,
+        labels=labels,
+        log=log,
+        final_check=final_check,
+        **facts,
     )
 
 
@@ -111,6 +126,7 @@ def publish_verified(
     verified: Verified,
     example: tuple[Tensor, ...],
     evidence: Evidence,
+    everything: Callable[[], Exported],
     *,
     name: str,
     models: Path | str = Path("models"),
@@ -119,8 +135,12 @@ def publish_verified(
     final_check: FinalCheck = lambda _: None,
     **facts: Unpack[Facts],
 ) -> tuple[Path, Manifest]:
-    """Publish graphs that passed verification, from any source; arguments and errors are those of `publish_module`."""
-    manifest = _draft(name, labels, verified, facts)
+    """Publish graphs that passed verification, from any source; arguments and errors are those of `publish_module`.
+
+    `everything` returns the graphs with masks at all of the network's sites, which those of fewer are compared with.
+    """
+    models_of = (onnx.load_model_from_string(verified.predict), onnx.load_model_from_string(verified.sample))
+    manifest = _draft(name, labels, verified, *models_of, facts)
     for check in verified.checks:
         log(f"verify: {check.name}: {check.detail}")
     rows, passes = golden_size(manifest)
@@ -130,9 +150,10 @@ def publish_verified(
     check_learned_noise(manifest, graphs, shown, Sampling(passes, evidence.seed))
     manifest = checked(manifest, evidence, log)
     manifest = fitted(manifest, graphs, evidence, log)
+    manifest = compared(manifest, graphs, everything, evidence, log)
     manifest = calibrated(manifest, graphs, evidence, log)
     manifest, plots = evaluated(manifest, graphs, evidence, log)
-    tolerance = max(golden.TOLERANCE, network_tolerance(onnx.load_model_from_string(verified.sample)))
+    tolerance = max(golden.TOLERANCE, network_tolerance(models_of[1]))
     answers = golden.record(graphs.engine(manifest), shown, passes, evidence.seed, tolerance)
     return publish(Path(models), manifest, verified, answers, plots, final_check)
 
@@ -144,7 +165,19 @@ def golden_size(manifest: Manifest) -> tuple[int, int]:
     return rows, min(GOLDEN_PASSES, max(FEWEST_GOLDEN_PASSES, runs // rows))
 
 
-def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> Manifest:
+def drafting(name: str, labels: Sequence[str], facts: Facts) -> Callable[[Exported], Manifest]:
+    """Return a function that drafts the manifest of graphs of any sites."""
+    return lambda exported: _draft(name, labels, exported, exported.predict, exported.sample, facts)
+
+
+def _draft(
+    name: str,
+    labels: Sequence[str],
+    graphs: Verified | Exported,
+    predict: ModelProto,
+    sample: ModelProto,
+    facts: Facts,
+) -> Manifest:
     """Return the manifest as far as it is known before calibration; version and digests are filled in later."""
     try:
         return Manifest(
@@ -157,8 +190,8 @@ def _draft(name: str, labels: Sequence[str], graphs: Verified, facts: Facts) -> 
             labels=tuple(labels),
             sites=graphs.sites,
             bypassed_sites=graphs.bypassed_sites,
-            work=measure_work(onnx.load_model_from_string(graphs.sample)),
-            predict_work=measure_work(onnx.load_model_from_string(graphs.predict)),
+            work=measure_work(sample),
+            predict_work=measure_work(predict),
             libraries=provenance.libraries(),
             git_commit=provenance.git_commit(),
             files=dict.fromkeys(REQUIRED_FILES, sha256(b"")),

@@ -13,7 +13,7 @@ from service.engine.network import Network
 from service.loading.load import open_graphs
 from service.model.runtime import Array
 from tests.training.example_networks import CASES
-from training.errors import CannotExport, VerificationFailed
+from training.errors import CannotExport, ConfigError, VerificationFailed
 from training.exporting.export import export
 from training.exporting.exported import Exported
 from training.exporting.selection import select
@@ -44,11 +44,11 @@ def named() -> Named:
     return Named()
 
 
-def products(exported: Exported) -> list[str]:
+def products(exported: Exported) -> list[int]:
     def of(model: ModelProto) -> int:
         return sum(node.op_type in {"Gemm", "MatMul"} for node in model.graph.node)
 
-    return [of(exported.predict), of(exported.sample)]  # type: ignore[list-item]
+    return [of(exported.predict), of(exported.sample)]
 
 
 def masks_of(exported: Exported) -> list[Array]:
@@ -145,7 +145,7 @@ def test_a_lone_pattern_may_be_given_as_it_is(named: Named) -> None:
 
 
 def test_a_pattern_that_selects_nothing_is_refused_with_the_names(named: Named) -> None:
-    with pytest.raises(CannotExport, match=r"sample_sites: 'fourth' selects no dropout site; there are: first, sec"):
+    with pytest.raises(ConfigError, match=r"sample_sites: 'fourth' selects no dropout site; there are: first, sec"):
         export(named, EXAMPLE, sample_sites=("first", "fourth"))
 
 
@@ -177,5 +177,5 @@ def test_patterns(patterns: tuple[str, ...], numbers: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("pattern", ["last:0", "last:-1", "last:", "last:x", "ENCODER.*", "", "drop", "auto:0.9"])
 def test_patterns_that_select_nothing(pattern: str) -> None:
-    with pytest.raises(CannotExport, match=r"there are: encoder\.0\.drop, "):
+    with pytest.raises(ConfigError, match=r"there are: encoder\.0\.drop, "):
         select(NAMES, (pattern,))

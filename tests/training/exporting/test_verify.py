@@ -154,7 +154,7 @@ def test_verified_graphs_are_those_that_were_checked(module: nn.Module, exported
 def test_nothing_else_makes_verified_graphs(module: nn.Module, exported: Exported) -> None:
     verified = verify(module, exported, EXAMPLE)
     with pytest.raises(TypeError, match="only verify makes"):
-        Verified(b"", b"", exported.weights, (), verified.inputs, verified.output, verified.checks, object())
+        Verified(b"", b"", exported.weights, (), (), verified.inputs, verified.output, verified.checks, object())
     with pytest.raises(ValueError, match="seal"):
         replace(verified, predict=b"")  # type: ignore[call-arg]
     with pytest.raises(FrozenInstanceError):
