@@ -14,15 +14,17 @@ from training.data.dataset import value_ranges
 from training.data.ood import read_ood
 from training.data.reviewed import Reviewed, with_reviewed
 from training.evidence.rows import Rows
+from training.exporting.export import dropout_graph
+from training.exporting.selection import auto_share
 from training.loop.checkpoint import check_checkpoint, load, resumed
 from training.loop.class_weights import absent_classes, check_class_weights, class_weights
 from training.loop.distributed import ranks
 from training.loop.log_files import Epoch, check_log
 from training.loop.loss import check_noise, known_noise
 from training.loop.prior import LENGTH_SCALE
-from training.loop.scaling import constant_features
+from training.loop.scaling import Scaling, constant_features
 from training.loop.train import Trained, train
-from training.networks.architecture import choose_network
+from training.networks.architecture import choose_network, make_network
 from training.networks.concrete import LEAST, MOST
 from training.networks.device import choose_device, choose_precision, describe
 from training.networks.network import LENET_HIDDEN
@@ -61,6 +63,7 @@ def run(config: TrainConfig, log: Callable[[str], None], on_epoch: Callable[[Epo
     others = () if config.others is None else (read_ood(config.others, data),)
     for line in (*_table(data.columns), *data.notes, *_left_out(everything, split)):
         log(line)
+    check_sites(config, data, split.train)
     for line in (*constant_features(data, split.train), *absent_classes(data, split.train)):
         log(line)
     log(f"data: {data.name}, {', '.join(f'{name} {rows}' for name, rows in _counts(split).items())}")
@@ -107,6 +110,18 @@ def run(config: TrainConfig, log: Callable[[str], None], on_epoch: Callable[[Epo
     if config.class_weights == "none" and _misses_rare(manifest):
         log("--class-weights balanced improves the recall of rare classes: docs/training.md.")
     return folder, manifest
+
+
+def check_sites(config: TrainConfig, data: Dataset, rows: Part) -> None:
+    """Raise ConfigError where the setting selects no dropout of the network, before hours of training.
+
+    An untrained network has the same sites, unless it learns their probabilities.
+    """
+    if not config.sample_sites or auto_share(config.sample_sites) or config.dropout == "learned":
+        return
+    scaling, some = Scaling(config, data, rows), Part(rows.inputs[:EXAMPLE_ROWS], rows.targets[:EXAMPLE_ROWS])
+    network = scaling.around(make_network(config, data, scaling.tensors(some)[0]))
+    dropout_graph(network, (torch.from_numpy(some.inputs),)).exported(config.sample_sites)
 
 
 def assist(config: TrainConfig) -> None:

@@ -16,6 +16,7 @@ from service.model.manifest import (
     ConformalQuantile,
     DropoutSite,
     Seen,
+    SiteComparison,
     TensorSpec,
     TrainingData,
     Work,
@@ -306,6 +307,10 @@ class ModelDetail(ModelState):
     """Ranges in the training rows: one entry per value of a row, or one for all values; empty when unknown."""
     sites: list[DropoutSite]
     """The dropout sites, with their probabilities."""
+    bypassed_sites: list[str]
+    """Names of the network's other dropout sites, which are off in samples."""
+    site_comparison: SiteComparison | None
+    """What samples lose and save by that; null when nothing is bypassed or measured."""
     temperature: float
     """Divisor of the logits before the softmax."""
     sampled_temperature: float | None

@@ -137,3 +137,21 @@ def test_a_failure_is_a_sentence_and_exit_code_1(quick: Path, tmp_path: Path) ->
     assert result.exit_code == 1
     assert re.fullmatch(r"Error: the loss is no longer a finite number in epoch 1 of 20;.*\n", result.stderr)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_drop_at_the_sites_of_the_flag(quick: Path, tmp_path: Path) -> None:
+    result = train("--config", quick, "--models", tmp_path, "--epochs", "1", "--sample-sites", "last:1")
+    assert result.exit_code == 0, result.output
+    manifest = read_manifest(tmp_path / "quick" / "1")
+    assert [site.name for site in manifest.sites] == ["dropout_2"]
+    assert manifest.bypassed_sites == ("dropout_1",)
+    assert manifest.site_comparison
+    assert manifest.site_comparison.part == "calibration"
+    assert manifest.training["sample_sites"] == ["last:1"]
+
+
+def test_unknown_sites_are_refused_before_training(quick: Path, tmp_path: Path) -> None:
+    result = train("--config", quick, "--models", tmp_path, "--sample-sites", "dropout_1,dropout_9")
+    assert result.exit_code == 2
+    assert "'dropout_9' selects no dropout site; there are: dropout_1, dropout_2" in result.stderr
+    assert "train: on" not in result.output

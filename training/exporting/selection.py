@@ -8,6 +8,8 @@ from training.errors import ConfigError
 
 LAST = re.compile(r"last:([1-9][0-9]*)")
 """The pattern of the last sites in order of execution."""
+AUTO = re.compile(r"auto:(0?\.[0-9]+|1|1\.0+)")
+"""The pattern that chooses the fewest last sites by the share of errors' detection that they keep."""
 
 
 def select(names: Sequence[str], patterns: Sequence[str]) -> tuple[int, ...]:
@@ -37,3 +39,16 @@ def _matches(names: Sequence[str], pattern: str) -> Iterator[int]:
         yield from range(len(names))[-int(last[1]) :]
     else:
         yield from (number for number, name in enumerate(names) if fnmatchcase(name, pattern))
+
+
+def auto_share(sample_sites: Sequence[str]) -> float | None:
+    """Return the share of `auto:SHARE`, None for other patterns; raise ConfigError for a share that is none."""
+    patterns = [sample_sites] if isinstance(sample_sites, str) else list(sample_sites)
+    if not any(pattern.startswith("auto:") for pattern in patterns):
+        return None
+    found = AUTO.fullmatch(patterns[0])
+    if len(patterns) > 1 or not found or not float(found[1]):
+        raise ConfigError(
+            f"sample_sites: expected auto:SHARE alone, a share above 0 and at most 1; found {', '.join(patterns)}"
+        )
+    return float(found[1])

@@ -13,6 +13,7 @@ from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence.evidence import Evidence, Log
 from training.evidence.rows import Rows, one_an_input
 from training.exporting.exported import Exported
+from training.exporting.selection import auto_share
 from training.exporting.verify import Verified, verify
 from training.flags import check_name
 from training.importing.network import EXAMPLE_ROWS, Network, freed_advice, make_network
@@ -21,7 +22,7 @@ from training.importing.source import Source, open_source
 from training.importing.untouched import compare
 from training.publish.publish import FinalCheck
 from training.publish.release import Facts, drafting, publish_verified
-from training.publish.sites import auto_share, chosen_sites
+from training.publish.sites import chosen_sites
 
 RANDOM_ADVICE = "the rows were random numbers; real ones (--rows) may pass"
 

@@ -13,7 +13,7 @@ from training.flags import flag
 
 FREE = {"name", "description", "models", "others", "device", "checkpoint", "resume", "log", "tensorboard", "compile"}
 """Settings that may change when a run is resumed."""
-FREE |= {"passes"}
+FREE |= {"passes", "sample_sites"}
 """Settings that may be given anew to a run that is gone on with."""
 
 

@@ -31,12 +31,13 @@ from training.exporting.cost import measure_work
 from training.exporting.ending import UNNAMED, are_probabilities
 from training.exporting.export import as_tensors, check_module, dropout_graph, example_rows
 from training.exporting.exported import Exported
+from training.exporting.selection import auto_share
 from training.exporting.tolerances import network_tolerance
 from training.exporting.verify import Verified, verify
 from training.flags import check_name
 from training.publish import provenance
 from training.publish.publish import FinalCheck, publish
-from training.publish.sites import auto_share, chosen_sites, compared
+from training.publish.sites import chosen_sites, compared
 
 GOLDEN_ROWS, FEWEST_GOLDEN_ROWS = 8, 2
 GOLDEN_PASSES, FEWEST_GOLDEN_PASSES = 16, 2

@@ -1,38 +1,23 @@
 """Choose the dropout sites of samples, and compare them with all sites."""
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 from service.engine.engine import Engine
 from service.errors import InvalidModel
 from service.loading.load import open_graphs
 from service.model.manifest import Manifest, SiteComparison
-from training.errors import CannotExport, ConfigError, TrainingError
+from training.errors import CannotExport, TrainingError
 from training.evidence.evidence import Evidence, Log, OpenGraphs, VerifiedGraphs, fitted
 from training.evidence.sites import CHOOSES, compare_sites, detection, subject_of
 from training.exporting.cost import measure_work
 from training.exporting.exported import DropoutGraph, Exported
+from training.exporting.selection import auto_share
 
-AUTO = re.compile(r"auto:(0?\.[0-9]+|1|1\.0+)")
-"""The pattern that chooses the fewest last sites by the share of errors' detection that they keep."""
 MISSING = "needs validation or calibration rows to choose by"
 """What the automatic choice lacks without data."""
 
 Draft = Callable[[Exported], Manifest]
 """A function that returns the manifest of graphs before calibration."""
-
-
-def auto_share(sample_sites: Sequence[str]) -> float | None:
-    """Return the share of `auto:SHARE`, None for other patterns; raise ConfigError for a share that is none."""
-    patterns = [sample_sites] if isinstance(sample_sites, str) else list(sample_sites)
-    if not any(pattern.startswith("auto:") for pattern in patterns):
-        return None
-    found = AUTO.fullmatch(patterns[0])
-    if len(patterns) > 1 or not found or not float(found[1]):
-        raise ConfigError(
-            f"sample_sites: expected auto:SHARE alone, a share above 0 and at most 1; found {', '.join(patterns)}"
-        )
-    return float(found[1])
 
 
 def chosen_sites(

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 from onnx import ModelProto
+from typer.testing import CliRunner
 
 from service.engine.engine import Engine
 from service.engine.masks import MaskCache, draw_masks
 from service.engine.sampling import Sampling
 from service.loading.load import load_model
+from service.model.manifest import read_manifest
 from tests.training.example_networks import CASES
 from tests.training.onnx_files import RNG, by_arithmetic, constant, dynamo_export, saved, script_export, two_layers
+from training.cli import app
 from training.errors import ConfigError
 from training.evidence.rows import Rows
 from training.exporting.reference import TorchReference
@@ -101,3 +104,14 @@ def test_a_file_is_compared_and_chosen_for_as_a_module_is(tmp_path: Path) -> Non
     assert [site.name for site in manifest.sites] == ["e"]
     assert manifest.site_comparison
     assert manifest.site_comparison.rows == 80
+
+
+def test_the_flag_of_the_command(tmp_path: Path) -> None:
+    file = saved(WAYS["two nodes"](), tmp_path / "net.onnx")
+    arguments = ["import", str(file), "--task", "regression", "--models", str(tmp_path / "m"), "--sample-sites"]
+    result = CliRunner().invoke(app, [*arguments, "e"])
+    assert result.exit_code == 0, result.output
+    assert read_manifest(tmp_path / "m" / "net" / "1").bypassed_sites == ("d",)
+    refused = CliRunner().invoke(app, [*arguments, "auto:7"], env={"COLUMNS": "200"})
+    assert refused.exit_code == 2
+    assert "expected auto:SHARE alone" in refused.stderr
