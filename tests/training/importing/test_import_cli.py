@@ -17,6 +17,7 @@ from tests.training.onnx_files import saved, script_export, two_layers
 from training.cli import app
 from training.data import Choices
 from training.data.split import equal_rows
+from training.flags import flag
 from training.importing.data import load_labelled, split_labelled, with_labels
 from training.importing.request import ImportRequest
 
@@ -415,6 +416,6 @@ def test_help_explains_every_flag() -> None:
     text = run("--help").output
     for key, field in ImportRequest.model_fields.items():
         if key != "file":
-            assert f"--{key}" in text
+            assert flag(key) in text
             assert str(field.description).split(",")[0][:40] in text
     assert "Examples: dropserve import net.onnx" in text

@@ -20,7 +20,6 @@ from tests.training.example_networks import TwoInputs
 from training.errors import CannotExport, TrainingError, VerificationFailed
 from training.evidence.report import make_report
 from training.evidence.rows import Rows
-from training.exporting.export import export
 from training.exporting.exported import Exported
 from training.publish import release
 from training.publish.release import publish_module
@@ -178,24 +177,22 @@ def test_what_is_not_given_is_not_said(tmp_path: Path) -> None:
     load_model(folder, MaskCache(2**20))
 
 
-def wrong_weight(module: nn.Module, example: tuple[Tensor, ...], **options: Any) -> Exported:
-    """An exporter with a mistake that both graphs share."""
-    exported = export(module, example, **options)
+def wrong_weight(exported: Exported) -> Exported:
+    """A mistake that both graphs share."""
     for model in (exported.predict, exported.sample):
         weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 2)
         weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) + np.float32(0.01), weight.name))
     return exported
 
 
-def wrong_site(module: nn.Module, example: tuple[Tensor, ...], **options: Any) -> Exported:
+def wrong_site(exported: Exported) -> Exported:
     """Loads, and answers its golden inputs: only verification sees it."""
-    exported = export(module, example, **options)
     return replace(exported, sites=(exported.sites[0].model_copy(update={"p": 0.1}),))
 
 
 @pytest.mark.parametrize("mistake", [wrong_weight, wrong_site])
 def test_a_wrong_export_leaves_nothing(mistake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "export", mistake)
+    monkeypatch.setattr(release, "chosen_sites", lambda graph, *_: mistake(graph.exported()))
     with pytest.raises(VerificationFailed):
         publish_module(regressor(), (torch.randn(9, 3),), name="wrong", models=tmp_path)
     assert everything_in(tmp_path) == []
