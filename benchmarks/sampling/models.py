@@ -39,7 +39,8 @@ def write(folder: Path, rows: int) -> None:
     np.savez(folder / "weights.npz", **{name: tensor.numpy() for name, tensor in network.state_dict().items()})
     labels = [str(label) for label in range(sampled_sizes(NETWORKS[folder.name])[-1][1])]
     published, _ = publish_module(network, (inputs,), name=folder.name, models=folder / "published", labels=labels)
-    shutil.copy(published / "predict.onnx", folder)
+    for name in ("predict.onnx", "weights.bin"):
+        shutil.copy(published / name, folder)
     _export(dropout_on(load(folder)), inputs, folder / "training.onnx")
     _export(network[: first_dropout(NETWORKS[folder.name])], inputs, folder / "before_dropout.onnx")
     write_products(folder / "products.onnx", sampled_sizes(NETWORKS[folder.name]))

@@ -72,16 +72,22 @@ def sampled(published: Path, manifest: Manifest, rows: Float32) -> Float32:
     """Return the mean probabilities (rows, classes) of the service's default samples."""
     sites = enumerate(manifest.sites)
     masks = [draw_masks(SEED, number, site.p, site.shape, 0, PASSES) for number, site in sites]
-    drawn = softmax(run(published / SAMPLE_GRAPH, [rows, *masks]))  # (passes, rows, classes)
+    _, *begun = run_all(published / PREDICT_GRAPH, [rows])
+    drawn = softmax(run(published / SAMPLE_GRAPH, [*(begun or [rows]), *masks]))  # (passes, rows, classes)
     mean: Float32 = drawn.mean(axis=0)
     return mean
 
 
 def run(graph: Path, feeds: Sequence[Float32]) -> Float32:
-    """Return a graph's only output."""
+    """Return a graph's first output."""
+    return run_all(graph, feeds)[0]
+
+
+def run_all(graph: Path, feeds: Sequence[Float32]) -> list[Float32]:
+    """Return a graph's outputs."""
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in session.get_inputs()]
-    return np.asarray(session.run(None, dict(zip(names, feeds, strict=True)))[0])
+    return [np.asarray(output) for output in session.run(None, dict(zip(names, feeds, strict=True)))]
 
 
 def softmax(logits: Float32) -> Float32:

@@ -316,8 +316,9 @@ class ModelDetail(ModelState):
     sampled_temperature: float | None
     """The same for samples, so that their mean is calibrated; null: `temperature`."""
     work: Work | None
+    """Cost of a row in one pass, beside the prediction; null when unknown."""
     predict_work: Work | None
-    """Cost of a row in one pass; null when unknown."""
+    """Cost of a row's prediction; null when unknown."""
     noise: AnyNoise | None
     """Observation noise of a regression; null when there is none."""
     conformal: list[ConformalQuantile]

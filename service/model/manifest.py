@@ -467,7 +467,7 @@ def sha256(content: bytes) -> str:
 def read_plain(path: Path, max_bytes: int) -> bytes:
     """Return the content of a regular file. Raises InvalidModel for another kind or a larger file, else OSError."""
     with open_plain(path, max_bytes) as file:
-        return file.read(os.fstat(file.fileno()).st_size)
+        return file.read(min(max_bytes, os.fstat(file.fileno()).st_size))
 
 
 def open_plain(path: Path, max_bytes: int) -> BinaryIO:

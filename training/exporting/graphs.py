@@ -16,7 +16,7 @@ WEIGHTS_APART_IR = 4
 """From this IR version on initializers need not be inputs, too."""
 NEWEST_IR = 10
 NEWEST_OPSET = 21
-"""The newest IR version and opset of onnxruntime 1.20, the oldest that the service supports."""
+"""The newest IR version and opset of onnxruntime 1.20; the service supports 1.21 and newer."""
 
 ROWS = "rows"
 """The name of the axis of rows."""

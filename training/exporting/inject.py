@@ -40,14 +40,14 @@ class Draw:
 
 
 def sampling_copy(module: nn.Module) -> nn.Module:
-    """Return a copy on the CPU, which shares weights there, with active dropout and everything else as in evaluation.
+    """Return a copy on the CPU with active dropout and everything else as in evaluation.
 
     torch's own layers other than dropout are in evaluation mode: BatchNorm, for one, must neither use nor update its
     batch's statistics. Other modules are in training mode, as they may pass it on to functional dropout. Raises
     CannotExport for a module that cannot be copied.
     """
     try:
-        network = copy.deepcopy(module, _shared_weights(module)).cpu()
+        network = copy.deepcopy(module).cpu()
     except Exception as error:  # the module's own attributes may raise anything
         first = str(error).partition("\n")[0]
         raise CannotExport(f"module: cannot be copied: {type(error).__name__}: {first}") from error
@@ -56,10 +56,9 @@ def sampling_copy(module: nn.Module) -> nn.Module:
     return network
 
 
-def _shared_weights(module: nn.Module) -> dict[int, Any]:
-    """Return what `deepcopy` is to take for the plain weights on the CPU, which no forward pass changes."""
-    weights = [each for each in module.parameters() if type(each) is nn.Parameter and each.device.type == "cpu"]
-    return {id(each): nn.Parameter(each.detach(), requires_grad=each.requires_grad) for each in weights}
+def evaluation_copy(network: nn.Module) -> nn.Module:
+    """Return a copy without dropout of a copy, whose weights it shares."""
+    return copy.deepcopy(network, {id(weights): weights for weights in network.parameters()}).eval()
 
 
 def _may_drop(part: nn.Module) -> bool:

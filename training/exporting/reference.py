@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from service.model.runtime import Array
-from training.exporting.inject import Draw, random_draws, run_with_masks, sampling_copy
+from training.exporting.inject import Draw, evaluation_copy, random_draws, run_with_masks, sampling_copy
 
 
 class Reference(Protocol):
@@ -35,7 +35,7 @@ class TorchReference:
     def __init__(self, module: nn.Module) -> None:
         """Copy the module for sampling and for evaluation."""
         self.sampling = sampling_copy(module)
-        self.evaluation = sampling_copy(module).eval()
+        self.evaluation = evaluation_copy(self.sampling)
 
     def draws(self, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
         """Return the random draws of one forward pass, in order of execution."""

@@ -1,6 +1,7 @@
 """The large weights of a model's graphs, moved once from the graphs to a file."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 import weakref
@@ -9,14 +10,22 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from service.model.manifest import WEIGHTS
+from service.model.manifest import WEIGHTS, sha256
+from training.errors import CannotExport
 
 SMALLEST = 1024
 """Bytes of the smallest weight that is moved, as by ONNX's own tools."""
 ALIGNMENT = 64
 """Weights begin at multiples of so many bytes, a line of a processor's cache."""
-STAY = {TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING}
-"""Types of constants that shapes and indices are computed from."""
+MOVED = {
+    TensorProto.FLOAT,
+    TensorProto.FLOAT16,
+    TensorProto.BFLOAT16,
+    TensorProto.DOUBLE,
+    TensorProto.INT8,
+    TensorProto.UINT8,
+}
+"""Types of weights; constants that shapes and indices are computed from have others."""
 
 
 class Weights:
@@ -30,18 +39,20 @@ class Weights:
         self._places: dict[bytes, int] = {}
         self.folder: Path | None = None
         """The folder of the file; None without any weight."""
-        self._digest = hashlib.sha256()
         self._size = 0
 
     @property
     def sha256(self) -> str:
         """The file's digest in hexadecimal."""
-        return self._digest.hexdigest()
+        if self.folder is None:
+            return sha256(b"")
+        with (self.folder / WEIGHTS).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def take_from(self, model: ModelProto) -> None:
-        """Move the large weights of a graph to the file, in place."""
+        """Move the large weights of a graph to the file, in place; raise CannotExport if it cannot be written."""
         for tensor in model.graph.initializer:
-            if tensor.data_location != TensorProto.EXTERNAL and tensor.data_type not in STAY:
+            if tensor.data_location != TensorProto.EXTERNAL and tensor.data_type in MOVED:
                 content = _content(tensor)
                 if len(content) >= SMALLEST:
                     _refer(tensor, self._place(content), len(content))
@@ -50,21 +61,29 @@ class Weights:
         """Return the offset of the bytes in the file, at its end if they are new."""
         key = hashlib.sha256(content).digest()
         if key not in self._places:
-            self._places[key] = self._append(content)
+            try:
+                self._places[key] = self._append(content)
+            except OSError as error:
+                reason = f"cannot be written to a temporary folder; set TMPDIR: {error.strerror}"
+                raise CannotExport(f"weights: {reason}") from None
         return self._places[key]
 
     def _append(self, content: bytes) -> int:
         if self.folder is None:
             self.folder = Path(tempfile.mkdtemp(prefix="dropserve-"))
-            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            weakref.finalize(self, _delete, self.folder, os.getpid())
         offset = -(-self._size // ALIGNMENT) * ALIGNMENT
-        padding = bytes(offset - self._size)
         with (self.folder / WEIGHTS).open("ab") as file:
-            for part in (padding, content):
-                file.write(part)
-                self._digest.update(part)
+            file.write(bytes(offset - self._size))
+            file.write(content)
         self._size = offset + len(content)
         return offset
+
+
+def _delete(folder: Path, owner: int) -> None:
+    """Delete a folder, unless this is a process forked from that which made it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _content(tensor: TensorProto) -> bytes:

@@ -26,12 +26,13 @@ class Network:
         self._path = path
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
         self.features = int(self._session.get_inputs()[0].shape[1])
         self.classes = int(self._session.get_outputs()[0].shape[1])
 
     def __call__(self, rows: Float32) -> Float32:
         """Return probabilities (rows, classes) for rows (rows, features)."""
-        logits = self._session.run(None, {self._input: rows})[0]
+        logits = self._session.run([self._output], {self._input: rows})[0]
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 

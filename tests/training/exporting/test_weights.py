@@ -1,5 +1,7 @@
 """Large weights leave the graphs once, for a file that goes with them until they are published."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,9 @@ from service.loading.load import load_model
 from service.model.manifest import PREDICT_GRAPH, SAMPLE_GRAPH, WEIGHTS, sha256
 from service.model.runtime import Graph
 from training import publish_module
+from training.errors import CannotExport
 from training.exporting.export import export
-from training.exporting.inject import sampling_copy
+from training.exporting.reference import TorchReference
 from training.exporting.surgery import to_predict
 from training.exporting.verify import verify
 from training.exporting.weights import ALIGNMENT, SMALLEST, Weights, place_of
@@ -141,12 +144,42 @@ def test_a_graph_is_checked_without_its_file() -> None:
     assert to_predict(exported.predict).SerializeToString() == exported.predict.SerializeToString()
 
 
-def test_a_sampling_copy_shares_the_weights_and_leaves_the_module_alone() -> None:
+def test_the_copies_of_verification_share_weights_but_not_those_of_the_module() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5)).train()
-    copy = sampling_copy(module)
-    normal, copied = module.get_submodule("1"), copy.get_submodule("1")
-    pairs = list(zip(copy.parameters(), module.parameters(), strict=True))
-    assert all(one is not other and one.data_ptr() == other.data_ptr() for one, other in pairs)
-    assert [each.data_ptr() for each in copied.buffers()] != [each.data_ptr() for each in normal.buffers()]
-    assert normal.training
-    assert not copied.training
+    reference = TorchReference(module)
+    pairs = zip(reference.sampling.parameters(), reference.evaluation.parameters(), module.parameters(), strict=True)
+    assert all(one is other and one.data_ptr() != own.data_ptr() for one, other, own in pairs)
+    assert module.get_submodule("1").training
+
+
+def test_a_forward_pass_that_changes_weights_leaves_the_module_alone(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Embedding(10, 8, max_norm=0.5), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    publish_module(module, torch.arange(10).reshape(5, 2), name="net", models=tmp_path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_weights_of_four_bits_stay() -> None:
+    made, weights = model(), Weights()
+    made.graph.initializer.append(helper.make_tensor("four", TensorProto.INT4, [2 * SMALLEST], [1] * 2 * SMALLEST))
+    before = made.SerializeToString()
+    weights.take_from(made)
+    assert made.SerializeToString() == before
+
+
+def test_a_forked_process_does_not_delete_the_file() -> None:
+    weights = Weights()
+    weights.take_from(model(large=np.zeros(SMALLEST, np.float32)))
+    child = os.fork()
+    if not child:
+        del weights
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert weights.folder
+    assert (weights.folder / WEIGHTS).exists()
+
+
+def test_no_room_for_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(CannotExport, match="weights: cannot be written to a temporary folder; set TMPDIR: No such"):
+        publish_module(Tied(), EXAMPLE, name="net", models=tmp_path)

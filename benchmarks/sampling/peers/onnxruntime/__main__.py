@@ -64,7 +64,7 @@ def prepare(folder: Path, threads: int) -> dict[str, Call]:
 
 def run(graph: ort.InferenceSession, rows: Rows) -> NDArray[Any]:
     """Return the only output for the only input."""
-    return np.asarray(graph.run(None, {graph.get_inputs()[0].name: rows})[0])
+    return np.asarray(graph.run([graph.get_outputs()[0].name], {graph.get_inputs()[0].name: rows})[0])
 
 
 def summarise(logits: NDArray[Any]) -> NDArray[Any]:
