@@ -72,6 +72,7 @@ class Original:
         self.sources = _find_sources(model, ratios)
         self._deterministic = _load(_without_noise(model, self.sources))
         self._thin = cache(lambda on: _load(_with_noise_fed(model, self.sources, on)))
+        self._thin(tuple(True for _ in self.sources))  # a file that cannot be run is refused at once
         self._shapes = _load(_with_shapes_out(model, self.sources))
 
     def draws(self, inputs: Sequence[Tensor]) -> tuple[Draw, ...]:
