@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from service.engine.network import MASK
 from training.errors import CannotExport
 from training.exporting.graphs import ROWS, describe, producers
 from training.exporting.layout import Layout, find_layouts
@@ -56,7 +57,7 @@ class Folding:
 
     def run(self) -> None:
         """Rewrite the graph, and add the masks to its inputs; raise CannotExport."""
-        if taken := [value.name for value in self.graph.input if value.name.startswith("mask_")]:
+        if taken := [value.name for value in self.graph.input if value.name.startswith(MASK)]:
             raise CannotExport(f"input {taken[0]!r}: names that begin with mask_ are reserved for masks")
         self.passes = self._node("Gather", [self._node("Shape", ["mask_0"]), self._ints(0)])
         for node in self.graph.node:
@@ -68,7 +69,7 @@ class Folding:
         self.graph.initializer.extend(self.constants.values())
         for i, site in self.sites.values():
             shape: list[str | int | None] = [PASSES, 1, *site.shape]
-            self.graph.input.append(helper.make_tensor_value_info(f"mask_{i}", TensorProto.FLOAT, shape))
+            self.graph.input.append(helper.make_tensor_value_info(f"{MASK}{i}", TensorProto.FLOAT, shape))
 
     def _rewrite(self, node: NodeProto) -> None:
         if node.output[0] in self.sites:
@@ -94,7 +95,7 @@ class Folding:
 
     def _mask(self, i: int, site: Site) -> str:
         """Return the masks as (*before, passes, 1, *after), in the type of the data."""
-        mask, before, after = f"mask_{i}", len(site.before), len(site.after)
+        mask, before, after = f"{MASK}{i}", len(site.before), len(site.after)
         if before:
             mask = self._node("Reshape", [mask, self._ints(-1, *site.before, 1, *site.after)])
             order = [*range(1, before + 1), 0, *range(before + 1, before + 2 + after)]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
+from service.engine.network import MASK
 from service.loading.load import Check
 from training.errors import VerificationFailed
 from training.exporting.exported import Exported
@@ -69,13 +70,13 @@ def every_draw_is_a_mask(exported: Exported, draws: Sequence[Draw]) -> Check:
     """Check that the masks of sample.onnx, and the sites that are bypassed, match the draws of the network."""
     name = "every random draw of the network is a mask of the graph"
     shapes = {value.name: _dims(value.type.tensor_type.shape.dim) for value in exported.sample.graph.input}
-    masks = [shape for mask, shape in shapes.items() if mask.startswith("mask_")]
+    masks = [shape for mask, shape in shapes.items() if mask.startswith(MASK)]
     sites, bypassed = exported.sites, exported.bypassed
     if len(sites) != len(masks) or len(draws) != len(sites) + len(bypassed):
         also = f", {len(bypassed)} bypassed ones" if bypassed else ""
         raise failed(name, f"{len(draws)} draws, {len(sites)} sites{also}, {len(masks)} mask inputs")
     for i, site in enumerate(sites):
-        if shapes.get(f"mask_{i}") != ("passes", 1, *site.shape):
+        if shapes.get(f"{MASK}{i}") != ("passes", 1, *site.shape):
             raise failed(name, f"mask_{i} is {shapes.get(f'mask_{i}')} in the graph, {site.shape} in the manifest")
     sampled = iter(sites)
     for number, draw in enumerate(draws):

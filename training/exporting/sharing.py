@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper
 
+from service.engine.network import MASK
 from training.exporting.graphs import ROWS, finished, producers, prune
 from training.exporting.layout import Layout, find_layouts
 
 BODY = "body_"
 """The prefix of the tensors that both graphs share."""
-MASK = "mask_"
 
 
 def share_body(predict: ModelProto, sample: ModelProto) -> tuple[ModelProto, ModelProto]:
